@@ -1,0 +1,11 @@
+"""The reference backend: an environment, one loop, and one NumPy kernel per op.
+
+It is the meaning of the IR, for any element type; it is written to be read, and uses BLAS and strided
+windows rather than Python loops over pixels, samples or channels.
+"""
+
+from graphcnn_numpy.interpreter import NumpyBackend, NumpyExecutable
+
+backend = NumpyBackend()
+
+__all__ = ["NumpyBackend", "NumpyExecutable", "backend"]

@@ -1,0 +1,85 @@
+"""The interpreter: walks the graph in creation order and calls a kernel for each node."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+import numpy as np
+
+from graphcnn.backend import Array, KernelReport, Report, bind_inputs, require_ops
+from graphcnn.ir import Graph, Input, Op
+from graphcnn_numpy.kernels import KERNELS
+
+
+class NumpyExecutable:
+    """A graph together with the order in which to compute it and the moments when values can be dropped."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph: Final = graph
+        self._batch = 1
+        self._seconds: dict[int, float] = {}
+        kept = {value.key for value in graph.roots()}
+        last_use = {key: key for key, _ in graph.items()}
+        for key, node in graph.items():
+            last_use.update((operand.key, key) for operand in node.operands)
+        self._dropped: dict[int, list[int]] = {}
+        for key, last in last_use.items():
+            if key not in kept:
+                self._dropped.setdefault(last, []).append(key)
+
+    def __call__(self, **inputs: object) -> dict[str, Array]:
+        arrays, batch = bind_inputs(self.graph, inputs)
+        roots = self._compute(arrays, batch)
+        return {
+            label: np.array(roots[value.key][value.index])
+            for label, value in (*self.graph.outputs.items(), *self.graph.updates.items())
+        }
+
+    def step(self, state: dict[str, Array], **inputs: object) -> dict[str, Array]:
+        results = self(**{label: state[label] for label in state if label in self.graph.inputs}, **inputs)
+        for label in self.graph.updates:
+            np.copyto(state[label], results.pop(label))
+        return results
+
+    def _compute(self, inputs: dict[str, Array], batch: int) -> dict[int, tuple[Array, ...]]:
+        """Return the results of every node that an output or update names."""
+        self._batch, self._seconds = batch, {}
+        environment: dict[int, tuple[Array, ...]] = {}
+        for key, node in self.graph.items():
+            if isinstance(node.op, Input):
+                environment[key] = (inputs[node.op.label],)
+            else:
+                operands = [environment[operand.key][operand.index] for operand in node.operands]
+                start = time.perf_counter()
+                result = KERNELS[type(node.op)](node.op, operands, batch)
+                self._seconds[key] = time.perf_counter() - start
+                environment[key] = result if isinstance(result, tuple) else (result,)
+            for dead in self._dropped.get(key, ()):
+                del environment[dead]
+        return environment
+
+    def report(self) -> Report:
+        """Return a kernel per node, with the times of the latest call."""
+        kernels = []
+        for key, node in self.graph.items():
+            if not isinstance(node.op, Input):
+                cost = node.cost(self._batch)
+                seconds = self._seconds.get(key)
+                kernels.append(KernelReport(node.op.name, (key,), cost.flops, cost.bytes, seconds))
+        return Report(NumpyBackend.name, self._batch, tuple(kernels))
+
+
+class NumpyBackend:
+    """Runs graphs node by node in NumPy."""
+
+    name = "numpy"
+
+    @property
+    def ops(self) -> frozenset[type[Op]]:
+        return frozenset({Input, *KERNELS})
+
+    def compile(self, graph: Graph) -> NumpyExecutable:
+        """Return an executable of the graph. Raises BackendError where there is no kernel for an op."""
+        require_ops(self, graph)
+        return NumpyExecutable(graph)

@@ -1,0 +1,42 @@
+"""Losses and the softmax they rest on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from graphcnn import ops
+from graphcnn.backend import Array
+
+
+def log_softmax(op: ops.LogSoftmax, operands: list[Array], batch: int) -> Array:
+    (x,) = operands
+    shifted: Array = x - x.max(-1, keepdims=True)
+    result: Array = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+    return result
+
+
+def one_hot(op: ops.OneHot, operands: list[Array], batch: int) -> Array:
+    (labels,) = operands
+    return (labels[..., None] == np.arange(op.classes)).astype(op.dtype)
+
+
+def softmax_cross_entropy(op: ops.SoftmaxCrossEntropy, operands: list[Array], batch: int) -> Array:
+    logits, labels = operands
+    likelihood = log_softmax(ops.LogSoftmax(), [logits], batch)
+    return -np.take_along_axis(likelihood, labels[:, None], 1)[:, 0]
+
+
+def squared_error(op: ops.SquaredError, operands: list[Array], batch: int) -> Array:
+    outputs, targets = operands
+    squares = np.square(targets - outputs)
+    total: Array = squares.sum(tuple(range(1, squares.ndim)))
+    half: Array = total * total.dtype.type(0.5)
+    return half
+
+
+KERNELS = {
+    ops.LogSoftmax: log_softmax,
+    ops.OneHot: one_hot,
+    ops.SoftmaxCrossEntropy: softmax_cross_entropy,
+    ops.SquaredError: squared_error,
+}

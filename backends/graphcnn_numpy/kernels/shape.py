@@ -1,0 +1,97 @@
+"""Kernels that move elements, reduce axes, or multiply matrices: NumPy's own functions."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from graphcnn import ops
+from graphcnn.backend import Array
+from graphcnn.ir import BATCH, Dim
+
+
+def _concrete(shape: tuple[Dim, ...], batch: int) -> tuple[int, ...]:
+    return tuple(batch if size == BATCH else size for size in shape)
+
+
+def zero_insert(op: ops.ZeroInsert, operands: list[Array], batch: int) -> Array:
+    (images,) = operands
+    height, width = ((images.shape[1 + a] - 1) * op.factors[a] + 1 for a in (0, 1))
+    result = np.zeros((images.shape[0], height, width, images.shape[3]), images.dtype)
+    result[:, :: op.factors[0], :: op.factors[1]] = images
+    return result
+
+
+def subsample(op: ops.Subsample, operands: list[Array], batch: int) -> Array:
+    return operands[0][:, :: op.factors[0], :: op.factors[1]]
+
+
+def pad(op: ops.Pad, operands: list[Array], batch: int) -> Array:
+    return np.pad(operands[0], op.widths)
+
+
+def crop(op: ops.Crop, operands: list[Array], batch: int) -> Array:
+    (x,) = operands
+    return x[
+        tuple(slice(before, size - after) for size, (before, after) in zip(x.shape, op.widths, strict=True))
+    ]
+
+
+def transpose(op: ops.Transpose, operands: list[Array], batch: int) -> Array:
+    return operands[0].transpose(op.permutation)
+
+
+def reshape(op: ops.Reshape, operands: list[Array], batch: int) -> Array:
+    return operands[0].reshape(_concrete(op.shape, batch))
+
+
+def broadcast(op: ops.Broadcast, operands: list[Array], batch: int) -> Array:
+    return np.broadcast_to(operands[0], _concrete(op.shape, batch))
+
+
+def concatenate(op: ops.Concatenate, operands: list[Array], batch: int) -> Array:
+    return np.concatenate(operands, op.axis)
+
+
+def cast(op: ops.Cast, operands: list[Array], batch: int) -> Array:
+    return operands[0].astype(op.dtype)
+
+
+def sum_over(op: ops.Sum, operands: list[Array], batch: int) -> Array:
+    return np.asarray(operands[0].sum(op.axes, keepdims=op.keep))
+
+
+def mean_over(op: ops.Mean, operands: list[Array], batch: int) -> Array:
+    return np.asarray(operands[0].mean(op.axes, keepdims=op.keep))
+
+
+def count(op: ops.Count, operands: list[Array], batch: int) -> Array:
+    (x,) = operands
+    return np.asarray(np.prod([x.shape[axis] for axis in op.axes], dtype=np.int64)).astype(x.dtype)
+
+
+def argmax(op: ops.ArgMax, operands: list[Array], batch: int) -> Array:
+    return operands[0].argmax(op.axis)
+
+
+def matmul(op: ops.Matmul, operands: list[Array], batch: int) -> Array:
+    x, w = operands
+    result: Array = x @ w
+    return result
+
+
+KERNELS = {
+    ops.ZeroInsert: zero_insert,
+    ops.Subsample: subsample,
+    ops.Pad: pad,
+    ops.Crop: crop,
+    ops.Transpose: transpose,
+    ops.Reshape: reshape,
+    ops.Broadcast: broadcast,
+    ops.Concatenate: concatenate,
+    ops.Cast: cast,
+    ops.Sum: sum_over,
+    ops.Mean: mean_over,
+    ops.Count: count,
+    ops.ArgMax: argmax,
+    ops.Matmul: matmul,
+}

@@ -1,0 +1,222 @@
+"""What a backend is, how it is found, and what every backend may rely on.
+
+A backend is an object in the entry-point group `graphcnn.backends`, such as
+
+    [project.entry-points."graphcnn.backends"]
+    mine = "my_package:backend"
+
+Entry points are listed without importing them; a backend is loaded when it is first asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+
+from graphcnn.errors import BackendError, DataError
+from graphcnn.ir import BATCH, Graph, Op, TensorType, batch_inputs, format_shape
+
+GROUP = "graphcnn.backends"
+DEFAULT = "numpy"
+
+Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class KernelReport:
+    """One kernel of an executable: what it is called, which nodes it covers, and its work at one batch size.
+
+    seconds: the measured time of one call; None where it was not measured.
+    """
+
+    name: str
+    nodes: tuple[int, ...]
+    flops: int
+    bytes: int
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a backend built for one graph, at the batch size of its latest call (1 before the first)."""
+
+    backend: str
+    batch: int
+    kernels: tuple[KernelReport, ...]
+
+
+class Executable(Protocol):
+    """A graph that can be run."""
+
+    graph: Graph
+
+    def __call__(self, **inputs: object) -> dict[str, Array]:
+        """Return the outputs by name, and the new value of each updated state under the state's name.
+
+        Every input of the graph is given by name. Inputs are not modified.
+        Raises DataError for missing, unknown or unfitting inputs.
+        """
+
+    def step(self, state: dict[str, Array], **inputs: object) -> dict[str, Array]:
+        """Like calling with the arrays of `state` as further inputs; the updates overwrite these arrays.
+
+        Returns the outputs by name.
+        """
+
+    def report(self) -> Report:
+        """Return what was built."""
+
+
+class Backend(Protocol):
+    """A way to run graphs."""
+
+    name: str
+
+    @property
+    def ops(self) -> frozenset[type[Op]]:
+        """The operations that the backend can compile."""
+
+    def compile(self, graph: Graph) -> Executable:
+        """Return an executable of the graph. Raises BackendError where it lacks an operation."""
+
+
+def backends() -> dict[str, EntryPoint]:
+    """Return the installed backends by name, without importing them.
+
+    Raises BackendError where two packages offer a backend of one name.
+    """
+    found: dict[str, EntryPoint] = {}
+    for entry in entry_points(group=GROUP):
+        twin = found.get(entry.name)
+        if twin is not None and twin.value != entry.value:
+            raise BackendError(
+                f"two installed packages offer a backend {entry.name!r}",
+                facts=[f"{twin.value} and {entry.value}"],
+                mend="uninstall one of them",
+            )
+        found[entry.name] = entry
+    return found
+
+
+def load_backend(name: str) -> Backend:
+    """Return the backend of this name. Raises BackendError where it is unknown or cannot be imported."""
+    known = backends()
+    if name not in known:
+        raise BackendError(
+            f"there is no backend {name!r}",
+            facts=[f"installed: {', '.join(sorted(known)) or 'none'}"],
+            mend="check the spelling, or install the package that provides it",
+        )
+    module, _, attribute = known[name].value.partition(":")
+    try:
+        backend: Backend = getattr(importlib.import_module(module), attribute)
+    except ImportError as error:
+        missing = getattr(error, "name", None) or str(error)
+        raise BackendError(
+            f"backend {name!r} cannot be loaded: {error}",
+            mend=f"pip install 'graphcnn[{name}]', or the package {missing!r} itself",
+        ) from error
+    return backend
+
+
+def require_ops(backend: Backend, graph: Graph) -> None:
+    """Raise BackendError unless the backend has every op of the graph; name the user's line and who has it."""
+    for _, node in graph.items():
+        if type(node.op) in backend.ops:
+            continue
+        others = [name for name in backends() if name != backend.name and _has_op(name, type(node.op))]
+        error = BackendError(
+            f"backend {backend.name!r} has no kernel for {node.op.name}",
+            facts=[f"backends that have it: {', '.join(others) or 'none that is installed'}"],
+        )
+        raise error.located(layer=node.origin.layer, file=node.origin.file, line=node.origin.line)
+
+
+def _has_op(name: str, op: type[Op]) -> bool:
+    try:
+        return op in load_backend(name).ops
+    except BackendError:
+        return False
+
+
+def evaluate(graph: Graph, *, backend: str = DEFAULT, **inputs: object) -> dict[str, Array]:
+    """Return the outputs of a graph for these inputs, compiled for this one call.
+
+    Raises BackendError for an unknown backend and DataError for inputs that do not fit.
+    """
+    return load_backend(backend).compile(graph)(**inputs)
+
+
+def bind_inputs(graph: Graph, given: Mapping[str, object]) -> tuple[dict[str, Array], int]:
+    """Return the given inputs as arrays of the graph's types, and the batch size (1 where there is none).
+
+    Floating-point arrays are converted to the input's precision and integers to its width; nothing else
+    is. Raises DataError for a missing or unknown name, a wrong shape or element type, and for inputs that
+    disagree on the batch size.
+    """
+    missing = [f"{label}: {value.type}" for label, value in graph.inputs.items() if label not in given]
+    unknown = [label for label in given if label not in graph.inputs]
+    if missing or unknown:
+        raise DataError(
+            f"the inputs of graph {graph.name!r} are not complete"
+            if missing
+            else f"unknown inputs {unknown}",
+            facts=[*(f"missing {each}" for each in missing), *(f"unknown {label!r}" for label in unknown)],
+        )
+    arrays = {label: as_input(label, value.type, given[label]) for label, value in graph.inputs.items()}
+    sizes = {
+        label: arrays[label].shape[graph.inputs[label].type.shape.index(BATCH)]
+        for label in batch_inputs(graph)
+    }
+    if len(set(sizes.values())) > 1:
+        raise DataError(
+            "the inputs disagree on the batch size",
+            facts=[f"{label}: {size}" for label, size in sizes.items()],
+            mend="give every input one row per sample",
+        )
+    return arrays, next(iter(sizes.values()), 1)
+
+
+def as_input(label: str, type: TensorType, given: object) -> Array:
+    """Return what was given for one input as an array of the input's type; raise DataError if it cannot be."""
+    array = np.asarray(given)
+    if array.dtype != type.dtype:
+        array = _converted(label, type, array)
+    fits = len(array.shape) == type.rank and all(
+        size > 0 if wanted == BATCH else size == wanted
+        for size, wanted in zip(array.shape, type.shape, strict=True)
+    )
+    if not fits:
+        raise DataError(
+            f"input {label!r} has the shape {format_shape(array.shape)}, but {format_shape(type.shape)} is needed",
+            facts=["N is the number of samples, at least 1"] if type.has_batch else [],
+            mend=_reshape_hint(array, type),
+        )
+    return array
+
+
+def _converted(label: str, type: TensorType, array: Array) -> Array:
+    kinds = {"float32": "f", "float64": "f", "int64": "iu", "int32": "iu", "uint8": "u", "bool": "b"}
+    number_for_scalar = type.is_scalar and array.ndim == 0 and array.dtype.kind in "iuf"
+    if array.dtype.kind not in kinds[type.dtype] and not number_for_scalar:
+        mend = f"convert it with .astype({type.dtype!r})"
+        if type.is_float and array.dtype == np.uint8:
+            mend = f"scale images to 0..1 first: images.astype({type.dtype!r}) / 255"
+        raise DataError(f"input {label!r} holds {array.dtype}, but {type.dtype} is needed", mend=mend)
+    return array.astype(type.dtype)
+
+
+def _reshape_hint(array: Array, type: TensorType) -> str:
+    shape = type.shape
+    if type.rank == 4 and array.ndim == 3 and shape[3] == 1 and array.shape[1:] == shape[1:3]:
+        return "add the channel axis: images[..., None]"
+    if type.rank == array.ndim + 1 and type.has_batch and array.shape == shape[1:]:
+        return "add the batch axis for a single sample: image[None]"
+    if type.rank == 4 and array.ndim == 4 and (array.shape[2], array.shape[3], array.shape[1]) == shape[1:]:
+        return "move the channels last: images.transpose(0, 2, 3, 1)"
+    return ""

@@ -1,0 +1,429 @@
+"""Arrays in the IDX format of the MNIST files, and folders of such files.
+
+An IDX file is a header and an array. The header, big endian, is
+
+    00 00           two zero bytes
+    type code       one byte, see `_TYPES`
+    dimensions      one byte, how many sizes follow
+    sizes           four bytes each
+
+The array follows in C order, big endian, and ends with the file. The format is described at
+http://yann.lecun.com/exdb/mnist/. Nothing is allocated before the file's length agrees with its header;
+for a compressed file, nothing above 64 MB before all of it was decompressed once and counted.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from itertools import product
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphcnn.data.dataset import Dataset
+from graphcnn.data.gzip_stream import MOST_RATIO, GzipStream
+from graphcnn.errors import FileError
+
+_TYPES: dict[int, np.dtype[Any]] = {
+    0x08: np.dtype(np.uint8),
+    0x09: np.dtype(np.int8),
+    0x0B: np.dtype(np.int16),
+    0x0C: np.dtype(np.int32),
+    0x0D: np.dtype(np.float32),
+    0x0E: np.dtype(np.float64),
+}
+_CODES = {dtype: code for code, dtype in _TYPES.items()}
+_MOST_DIMENSIONS = 4
+_LONGEST_HEADER = 4 + 4 * _MOST_DIMENSIONS
+
+# How other files begin that are found under an IDX name.
+_STRANGERS = {
+    b"\x89PNG": "a PNG image",
+    b"\xff\xd8\xff": "a JPEG image",
+    b"PK\x03\x04": "a ZIP archive",
+    b"\x93NUM": "a NumPy .npy file",
+    b"\x80": "a Python pickle, which graphcnn never opens",
+    b"vers": "text, perhaps a Git LFS pointer in place of the file",
+    b"<": "HTML or XML, perhaps a web page saved in place of the file",
+}
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_BLOCK = 1 << 18  # bytes that are read at a time
+_SMALL = 64 << 20  # bytes that may be allocated on the word of a compressed file
+
+_DOWNLOAD = "fetch or copy the file again, and compare its length or checksum with the source's."
+_WRONG_FILE = "check that this is the file you mean; if so, fetch or copy it again."
+
+
+def load_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
+    """The array of an IDX file, plain or compressed with gzip (told by its content, not by its name).
+
+    The array has the file's shape, and the file's element type in the machine's byte order: uint8, int8,
+    int16, int32, float32 or float64.
+
+    Raises FileError if the file is missing, is no IDX file, is empty, is cut off, or goes on after its
+    data. A compressed file must be one gzip stream.
+    """
+    path = Path(path)
+    with _file_errors(path):
+        if not path.is_file():
+            raise FileError(
+                f"{path}: there is no such file.",
+                facts=["a folder has this name"] if path.is_dir() else [],
+                mend="check the path; `load_idx_folder` loads the four files of a folder.",
+            )
+        with path.open("rb") as file:
+            length = os.fstat(file.fileno()).st_size
+            compressed = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
+            file.seek(0)
+            return _load_gzip(path, file, length) if compressed else _load_plain(path, file, length)
+
+
+def load_idx_folder(folder: str | os.PathLike[str]) -> Dataset:
+    """The images and labels of a folder with the four files of MNIST, or of a set that is stored like it.
+
+    The files are train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and
+    t10k-labels-idx1-ubyte, or the same with a dot (train-images.idx3-ubyte), each as it is or with .gz;
+    where several are there, the plain one and the one with the hyphen come first. Images are uint8
+    [N, H, W], or [N, H, W, C] for colour (idx4 in the name is fine), and become float32 [N, H, W, C],
+    divided by 255. Classes are named "0" to the largest label.
+
+    Raises FileError if files are missing, damaged, or do not fit each other.
+    """
+    folder = Path(folder)
+    with _file_errors(folder):
+        train_paths, test_paths = _find_pairs(folder)
+    pixels, labels = _load_pair(*train_paths)
+    test_pixels, test_labels = _load_pair(*test_paths)
+    if pixels.shape[1:] != test_pixels.shape[1:]:
+        raise FileError(
+            f"{train_paths[0].name} and {test_paths[0].name}: training and test images differ in size.",
+            facts=[
+                f"{train_paths[0].name}: dimension sizes {_sizes(pixels.shape)} as [N, H, W, C]",
+                f"{test_paths[0].name}: dimension sizes {_sizes(test_pixels.shape)} as [N, H, W, C]",
+                f"folder: {folder}",
+            ],
+            mend="the files come from two different sets; take all four from one.",
+        )
+    classes = int(max(labels.max(), test_labels.max())) + 1
+    return Dataset(
+        images=np.divide(pixels, np.float32(255), dtype=np.float32),
+        labels=labels,
+        test_images=np.divide(test_pixels, np.float32(255), dtype=np.float32),
+        test_labels=test_labels,
+        classes=tuple(str(label) for label in range(classes)),
+    )
+
+
+@contextmanager
+def _file_errors(path: Path) -> Iterator[None]:
+    """Name the file in the errors of the system and of zlib."""
+    try:
+        yield
+    except zlib.error as error:
+        raise _refusal(
+            path, "gzip data", "the compressed data are damaged", f"zlib: {error}", mend=_DOWNLOAD
+        ) from error
+    except OSError as error:
+        raise FileError(
+            f"{path}: it cannot be read: {error.strerror or error}.",
+            mend="check the path, its permissions and the disk.",
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+    @property
+    def length(self) -> int:
+        return 4 + 4 * len(self.shape)
+
+    @property
+    def data_length(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def arithmetic(self) -> str:
+        each = f"{_bytes(self.dtype.itemsize)} ({self.dtype})"
+        return f"dimension sizes: {_sizes(self.shape)} x {each} = {_bytes(self.data_length)}"
+
+    def array(self, data: NDArray[np.uint8]) -> NDArray[Any]:
+        big_endian = data.view(self.dtype.newbyteorder(">"))
+        return big_endian.astype(self.dtype, copy=False).reshape(self.shape)
+
+
+def _load_plain(path: Path, file: BinaryIO, length: int) -> NDArray[Any]:
+    header = _read_header(path, file.read)
+    found = length - header.length
+    if found != header.data_length:
+        raise _wrong_length(path, header, _bytes(found), found - header.data_length)
+    data = np.empty(header.data_length, np.uint8)
+    found = _receive(file.read, header.data_length, data.data)
+    if found != header.data_length:  # another program is writing it
+        raise _wrong_length(path, header, _bytes(found), found - header.data_length)
+    return header.array(data)
+
+
+def _load_gzip(path: Path, file: BinaryIO, length: int) -> NDArray[Any]:
+    stream = GzipStream(file)
+    start = _read_exactly(stream.read, _LONGEST_HEADER)
+    if len(start) < _LONGEST_HEADER and not stream.finished:
+        raise _refusal(
+            path,
+            "gzip data",
+            "the compressed file is cut off",
+            f"its {length:,} bytes decompress to {len(start)}, and hold no checksum",
+            mend=_DOWNLOAD,
+        )
+    header = _read_header(path, BytesIO(start).read)
+    _check_gzip_promise(path, header, file, length)
+    if header.data_length > _SMALL:
+        _receive_gzip(path, header, file, length, None)
+    data = np.empty(header.data_length, np.uint8)
+    _receive_gzip(path, header, file, length, data.data)
+    return header.array(data)
+
+
+def _read_header(path: Path, read: Callable[[int], bytes]) -> _Header:
+    magic = _read_exactly(read, 4)
+    if not magic:
+        raise _refusal(path, "magic", "the file is empty", mend=_DOWNLOAD)
+    if magic[:2] != b"\0\0"[: len(magic)]:
+        strangers = [
+            f"this looks like {what}" for start, what in _STRANGERS.items() if magic.startswith(start)
+        ]
+        raise _refusal(
+            path,
+            "magic",
+            "the file is not in the IDX format",
+            f"magic: {magic.hex(' ')}; an IDX file begins with 00 00",
+            *strangers,
+            mend=_WRONG_FILE,
+        )
+    if len(magic) < 4:
+        raise _refusal(path, "magic", f"the file ends after {len(magic)} of 4 bytes", mend=_DOWNLOAD)
+    code, dimensions = magic[2], magic[3]
+    if code not in _TYPES:
+        raise _refusal(
+            path,
+            "type code",
+            f"0x{code:02X} is no element type of IDX",
+            "type codes: " + ", ".join(f"0x{known:02X} {dtype}" for known, dtype in _TYPES.items()),
+            mend=_WRONG_FILE,
+        )
+    if not 1 <= dimensions <= _MOST_DIMENSIONS:
+        raise _refusal(
+            path,
+            "number of dimensions",
+            f"{dimensions} is not from 1 to {_MOST_DIMENSIONS}",
+            "labels have 1 dimension [N], grey images 3 [N, H, W], colour images 4 [N, H, W, C]",
+            mend=_WRONG_FILE,
+        )
+    sizes = _read_exactly(read, 4 * dimensions)
+    if len(sizes) < 4 * dimensions:
+        raise _refusal(
+            path,
+            "dimension sizes",
+            "the file ends within its header",
+            f"{dimensions} dimensions x 4 bytes = {4 * dimensions} bytes; {len(sizes)} are there",
+            mend=_DOWNLOAD,
+        )
+    shape = tuple(int.from_bytes(sizes[start : start + 4], "big") for start in range(0, len(sizes), 4))
+    if 0 in shape:
+        raise _refusal(
+            path,
+            "dimension sizes",
+            f"{_sizes(shape)} holds no elements",
+            "each size must be 1 or more",
+            mend=_WRONG_FILE,
+        )
+    return _Header(_TYPES[code], shape)
+
+
+def _read_exactly(read: Callable[[int], bytes], size: int) -> bytes:
+    found = b""
+    while len(found) < size and (block := read(size - len(found))):
+        found += block
+    return found
+
+
+def _receive(read: Callable[[int], bytes], expected: int, target: memoryview | None) -> int:
+    """How many bytes come, counted up to one more than expected; the expected ones go into the target."""
+    arrived = 0
+    while arrived <= expected and (block := read(min(_BLOCK, expected + 1 - arrived))):
+        if target is not None:
+            target[arrived : arrived + len(block)] = block[: expected - arrived]
+        arrived += len(block)
+    return arrived
+
+
+def _check_gzip_promise(path: Path, header: _Header, file: BinaryIO, length: int) -> None:
+    """Refuse what the header says if a compressed file of this length cannot hold it."""
+    promised = header.length + header.data_length
+    most = length * MOST_RATIO
+    if promised > most:
+        raise _refusal(
+            path,
+            "dimension sizes",
+            "the compressed file is too short for what its header says",
+            header.arithmetic,
+            f"gzip shrinks at most {MOST_RATIO}:1, so {length:,} bytes hold at most {most:,}",
+            mend=_DOWNLOAD,
+        )
+    if promised <= _SMALL:
+        return
+    # Large: rather than decompress it all to learn that it is wrong, ask the last four bytes first.
+    file.seek(-4, os.SEEK_END)
+    recorded = int.from_bytes(file.read(4), "little")
+    if recorded != promised % 2**32:
+        raise _refusal(
+            path,
+            "data length",
+            "the compressed file's last bytes disagree with its header: it is cut off, has bytes added, "
+            "or is not one gzip stream",
+            header.arithmetic,
+            f"with the header {promised:,} bytes; gzip's record of the length (modulo 2**32) is {recorded:,}",
+            mend=f"{_DOWNLOAD} If gunzip can decompress it, load the plain file.",
+        )
+
+
+def _receive_gzip(
+    path: Path, header: _Header, file: BinaryIO, length: int, target: memoryview | None
+) -> None:
+    file.seek(0)
+    stream = GzipStream(file)
+    _read_exactly(stream.read, header.length)
+    found = _receive(stream.read, header.data_length, target)
+    surplus = found - header.data_length
+    if surplus > 0:
+        raise _wrong_length(path, header, f"{_bytes(found)} or more after decompression", surplus)
+    if not stream.finished:
+        raise _refusal(
+            path,
+            "data length",
+            "the compressed file is cut off",
+            header.arithmetic,
+            f"data length: {_bytes(found)} after decompression; then the file ends, without gzip's checksum",
+            mend=_DOWNLOAD,
+        )
+    if surplus < 0:
+        raise _wrong_length(path, header, f"{_bytes(found)} after decompression", surplus)
+    if stream.consumed != length:
+        raise _refusal(
+            path,
+            "gzip data",
+            "bytes follow the end of the gzip stream",
+            f"file of {length:,} - stream of {stream.consumed:,} bytes = {length - stream.consumed:,} bytes",
+            mend=f"{_DOWNLOAD} If gunzip can decompress it, load the plain file.",
+        )
+
+
+def _wrong_length(path: Path, header: _Header, found: str, surplus: int) -> FileError:
+    return _refusal(
+        path,
+        "data length",
+        f"the file holds {'more' if surplus > 0 else 'less'} than its dimension sizes ask for",
+        header.arithmetic,
+        f"data length: {found}, after a header of {header.length} bytes",
+        f"{_bytes(abs(surplus))} {'too many' if surplus > 0 else 'missing'}",
+        mend=_DOWNLOAD,
+    )
+
+
+def _refusal(path: Path, field: str, reason: str, *facts: str, mend: str) -> FileError:
+    return FileError(f"{path.name}: {field}: {reason}.", facts=[*facts, f"file: {path}"], mend=mend)
+
+
+def _bytes(count: int) -> str:
+    return "1 byte" if count == 1 else f"{count:,} bytes"
+
+
+def _sizes(shape: tuple[int, ...]) -> str:
+    return " x ".join(str(size) for size in shape)
+
+
+_PARTS = (("train", "images"), ("train", "labels"), ("t10k", "images"), ("t10k", "labels"))
+
+
+def _names(split: str, content: str) -> list[str]:
+    ranks = "34" if content == "images" else "1"
+    return [
+        f"{split}-{content}{dot}idx{rank}-ubyte{suffix}"
+        for rank, suffix, dot in product(ranks, ("", ".gz"), "-.")
+    ]
+
+
+def _find_pairs(folder: Path) -> tuple[tuple[Path, Path], tuple[Path, Path]]:
+    if not folder.is_dir():
+        raise FileError(
+            f"{folder}: there is no such folder.",
+            facts=[f"it should hold {', '.join(_names(*part)[0] for part in _PARTS)}"],
+            mend="check the path; files that torchvision fetched are in its folder MNIST/raw.",
+        )
+    found = [
+        next((folder / name for name in _names(*part) if (folder / name).is_file()), None) for part in _PARTS
+    ]
+    train_images, train_labels, test_images, test_labels = found
+    if train_images and train_labels and test_images and test_labels:
+        return (train_images, train_labels), (test_images, test_labels)
+    missing = [part for part, path in zip(_PARTS, found, strict=True) if path is None]
+    present = sorted(entry.name for entry in folder.iterdir())
+    held = ", ".join(present[:8]) + (f" and {len(present) - 8} more" if len(present) > 8 else "")
+    raise FileError(
+        f"{folder}: {len(missing)} of the {len(_PARTS)} files of an MNIST-like set are missing.",
+        facts=[
+            *(f"{' '.join(part)}: looked for {', '.join(_names(*part))}" for part in missing),
+            f"the folder holds: {held or 'nothing'}",
+        ],
+        mend="name the folder that holds the files themselves; rename files that are there by other names.",
+    )
+
+
+def _load_pair(images: Path, labels: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    pixels, classes = load_idx(images), load_idx(labels)
+    for path, array, content in ((images, pixels, "images"), (labels, classes, "labels")):
+        _check_content(path, array, content)
+    if len(pixels) != len(classes):
+        raise FileError(
+            f"{images.name} and {labels.name}: the numbers of images and labels differ.",
+            facts=[
+                f"{images.name}: dimension sizes {_sizes(pixels.shape)}: {len(pixels):,} images",
+                f"{labels.name}: dimension sizes {_sizes(classes.shape)}: {len(classes):,} labels",
+                f"folder: {images.parent}",
+            ],
+            mend="take both files from the same set, and from the same part of it (train or t10k).",
+        )
+    if pixels.ndim == 3:
+        pixels = pixels[..., np.newaxis]
+    return pixels, classes.astype(np.int64)
+
+
+def _check_content(path: Path, array: NDArray[Any], content: str) -> None:
+    ranks = {"images": (3, 4), "labels": (1,)}[content]
+    if array.ndim not in ranks:
+        seems = {1: "labels", 3: "grey images", 4: "colour images"}.get(array.ndim, "something else")
+        raise _refusal(
+            path,
+            "number of dimensions",
+            f"{content} are expected, but the file seems to hold {seems}",
+            f"{content} have {' or '.join(map(str, ranks))} dimensions; "
+            f"this file has {array.ndim}: {_sizes(array.shape)}",
+            mend="check whether files were swapped or renamed.",
+        )
+    if array.dtype != np.uint8:
+        raise _refusal(
+            path,
+            "type code",
+            f"{content} must be 0x08 (uint8), and are 0x{_CODES[array.dtype]:02X} ({array.dtype})",
+            mend="load the file with `load_idx`, convert it, and build a `Dataset` from the arrays.",
+        )

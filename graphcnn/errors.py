@@ -1,0 +1,80 @@
+"""The errors of graphcnn: each says what is wrong, where in the user's code, and how to mend it."""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Sequence
+from pathlib import Path
+
+
+class GraphcnnError(Exception):
+    """Base of every error that graphcnn raises on purpose.
+
+    problem: one sentence that says what is wrong.
+    facts: lines that show the evidence (shapes, the arithmetic, what was allowed).
+    mend: what the user can do about it.
+    """
+
+    def __init__(self, problem: str, *, facts: Sequence[str] = (), mend: str = "") -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.facts = tuple(facts)
+        self.mend = mend
+        self.layer = ""
+        self.file = ""
+        self.line = 0
+
+    def located(self, *, layer: str = "", file: str = "", line: int = 0) -> GraphcnnError:
+        """Fill in the place that is not known yet; the innermost place wins. Returns the error itself."""
+        self.layer = self.layer or layer
+        if not self.file:
+            self.file, self.line = file, line
+        return self
+
+    def __str__(self) -> str:
+        lines = [f"{self._place()}{self.problem}"]
+        source = linecache.getline(self.file, self.line).strip() if self.file else ""
+        if source:
+            lines.append(f"    {source}")
+        lines += [f"  {fact}" for fact in self.facts]
+        if self.mend:
+            lines.append(f"  Mend: {self.mend}")
+        return "\n".join(lines)
+
+    def _place(self) -> str:
+        where = f"{Path(self.file).name}:{self.line}" if self.file else ""
+        if self.layer and where:
+            return f"{self.layer} ({where}): "
+        return f"{self.layer or where}: " if self.layer or where else ""
+
+
+class ShapeError(GraphcnnError, ValueError):
+    """Shapes, ranks or element types that do not fit together."""
+
+
+class OptionError(GraphcnnError, ValueError):
+    """An argument whose value is not allowed, such as a stride of 0 or an unknown padding."""
+
+
+class GraphError(GraphcnnError, ValueError):
+    """A graph that breaks the rules which `verify` states."""
+
+
+class ParseError(GraphcnnError, ValueError):
+    """Text that is not a graph in the text form."""
+
+
+class DifferentiationError(GraphcnnError, ValueError):
+    """A gradient that does not exist, such as one of a tensor that is not a scalar."""
+
+
+class DataError(GraphcnnError, ValueError):
+    """Images, labels or batches that do not fit the model."""
+
+
+class FileError(GraphcnnError, ValueError):
+    """A file that is damaged, truncated or not of the format its name says."""
+
+
+class BackendError(GraphcnnError, RuntimeError):
+    """A backend that is unknown, cannot be loaded, or lacks an operation."""

@@ -1,0 +1,34 @@
+"""What a graph is: types, nodes, origins, the text form, and the rules of validity."""
+
+from graphcnn.ir.graph import Emitter, Graph, Input, Node, Role, Value, attributes, batch_inputs
+from graphcnn.ir.op import Cost, Gradients, Op, Values
+from graphcnn.ir.origin import Origin, users_line
+from graphcnn.ir.text import format_call, format_graph, parse_graph
+from graphcnn.ir.types import BATCH, Dim, DType, TensorType, format_shape
+from graphcnn.ir.verify import verify
+
+__all__ = [
+    "BATCH",
+    "Cost",
+    "DType",
+    "Dim",
+    "Emitter",
+    "Gradients",
+    "Graph",
+    "Input",
+    "Node",
+    "Op",
+    "Origin",
+    "Role",
+    "TensorType",
+    "Value",
+    "Values",
+    "attributes",
+    "batch_inputs",
+    "format_call",
+    "format_graph",
+    "format_shape",
+    "parse_graph",
+    "users_line",
+    "verify",
+]

@@ -1,0 +1,260 @@
+"""The dataflow graph: append-only, typed, and stored in one `networkx.MultiDiGraph`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal, TypeAlias, get_args
+
+import networkx
+
+from graphcnn.errors import GraphcnnError, GraphError
+from graphcnn.ir.op import Cost, Op
+from graphcnn.ir.origin import Origin
+from graphcnn.ir.types import BATCH, TensorType
+
+Role: TypeAlias = Literal["data", "parameter", "state", "setting"]
+"""What feeds an input: a batch, a trained parameter, other state of the training, or a setting such as
+the learning rate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Input(Op):
+    """A tensor that the caller supplies by name."""
+
+    label: str
+    type: TensorType
+    role: Role = "data"
+
+    name: ClassVar[str] = "input"
+    equation: ClassVar[str] = "x"
+    arity: ClassVar[int] = 0
+
+    def __post_init__(self) -> None:
+        if self.role not in get_args(Role):
+            raise GraphError(f"input {self.label!r} has the unknown role {self.role!r}")
+
+    def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
+        return (self.type,)
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One result of one node: the node's key, the result's index, and its type."""
+
+    key: int
+    index: int
+    type: TensorType
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One operation applied to operands. Its `operands` are the truth; the graph's edges follow from it."""
+
+    op: Op
+    operands: tuple[Value, ...]
+    types: tuple[TensorType, ...]
+    origin: Origin = field(default_factory=Origin)
+
+    def cost(self, batch: int) -> Cost:
+        """Return FLOPs and bytes at this batch size."""
+        return self.op.cost([operand.type for operand in self.operands], self.types, batch)
+
+
+class Graph:
+    """A typed dataflow graph with named inputs, outputs and state updates.
+
+    Nodes are only ever appended (`add`), and their operands must exist already: creation order is
+    therefore a valid schedule and no cycle can be built. Keys are creation integers. State is an input
+    with the role "parameter" or "state", paired in `updates` with the value that replaces it.
+    """
+
+    def __init__(self, name: str = "graph") -> None:
+        self.name = name
+        self._nx = networkx.MultiDiGraph()
+        self._nodes: dict[int, Node] = {}
+        self._inputs: dict[str, Value] = {}
+        self._outputs: dict[str, Value] = {}
+        self._updates: dict[str, Value] = {}
+
+    # Building
+
+    def add(self, op: Op, *operands: Value, origin: Origin | None = None) -> Value:
+        """Append a node and return its first result. Raises ShapeError where the operands do not fit."""
+        return self.add_all(op, *operands, origin=origin)[0]
+
+    def add_all(self, op: Op, *operands: Value, origin: Origin | None = None) -> tuple[Value, ...]:
+        """Append a node and return all of its results."""
+        origin = origin or Origin()
+        for operand in operands:
+            self._require(operand, f"operand of {op.name}")
+        if len(operands) != op.arity >= 0:
+            raise GraphError(f"{op.name} takes {op.arity} operands, not {len(operands)}")
+        if isinstance(op, Input) and op.label in self._inputs:
+            raise GraphError(f"there is an input {op.label!r} already")
+        try:
+            types = op.result_types(*(operand.type for operand in operands))
+        except GraphcnnError as error:
+            raise error.located(layer=origin.layer, file=origin.file, line=origin.line) from None
+        key = len(self._nodes)
+        node = Node(op, operands, types, origin)
+        self._nodes[key] = node
+        self._nx.add_node(key, node=node)
+        for position, operand in enumerate(operands):
+            self._nx.add_edge(operand.key, key, key=position, result=operand.index)
+        results = self.results(key)
+        if isinstance(op, Input):
+            self._inputs[op.label] = results[0]
+        return results
+
+    def input(
+        self, label: str, type: TensorType, *, role: Role = "data", origin: Origin | None = None
+    ) -> Value:
+        """Append a named input and return it."""
+        return self.add(Input(label, type, role), origin=origin)
+
+    def output(self, label: str, value: Value) -> None:
+        """Name a value as an output of the graph."""
+        self._require(value, f"output {label!r}")
+        if label in self._outputs:
+            raise GraphError(f"there is an output {label!r} already")
+        self._outputs[label] = value
+
+    def update(self, label: str, value: Value) -> None:
+        """Pair the state input `label` with the value that replaces it after a step."""
+        self._require(value, f"update of {label!r}")
+        state = self._inputs.get(label)
+        if state is None or self.role(label) not in ("parameter", "state"):
+            raise GraphError(f"update of {label!r}: there is no parameter or state input of this name")
+        if state.type != value.type:
+            raise GraphError(f"update of {label!r}: it has type {state.type}, its replacement {value.type}")
+        if label in self._updates:
+            raise GraphError(f"there is an update of {label!r} already")
+        self._updates[label] = value
+
+    # Reading
+
+    @property
+    def nx(self) -> networkx.MultiDiGraph:
+        """The graph as networkx has it, for reading: node attribute `node`, edges keyed by operand position."""
+        return self._nx
+
+    @property
+    def inputs(self) -> Mapping[str, Value]:
+        return MappingProxyType(self._inputs)
+
+    @property
+    def outputs(self) -> Mapping[str, Value]:
+        return MappingProxyType(self._outputs)
+
+    @property
+    def updates(self) -> Mapping[str, Value]:
+        return MappingProxyType(self._updates)
+
+    def role(self, label: str) -> Role:
+        """Return the role of the input of this name."""
+        op = self._nodes[self._inputs[label].key].op
+        assert isinstance(op, Input)
+        return op.role
+
+    def inputs_with_role(self, *roles: Role) -> dict[str, Value]:
+        """Return the inputs of these roles, in creation order."""
+        return {label: value for label, value in self._inputs.items() if self.role(label) in roles}
+
+    def node(self, key: int) -> Node:
+        return self._nodes[key]
+
+    def results(self, key: int) -> tuple[Value, ...]:
+        """Return the values that a node computes."""
+        return tuple(Value(key, index, type) for index, type in enumerate(self._nodes[key].types))
+
+    def items(self) -> Iterator[tuple[int, Node]]:
+        """Yield every key and node, in an order in which they can be computed."""
+        return iter(self._nodes.items())
+
+    def users(self, value: Value) -> list[int]:
+        """Return the keys of the nodes that take this value as an operand."""
+        edges = self._nx.out_edges(value.key, data="result")
+        return sorted({user for _, user, result in edges if result == value.index})
+
+    def roots(self) -> tuple[Value, ...]:
+        """Return the values that leave the graph: outputs, then updates."""
+        return (*self._outputs.values(), *self._updates.values())
+
+    def cost(self, batch: int = 1) -> Cost:
+        """Return FLOPs and bytes of the whole graph at this batch size."""
+        return sum((node.cost(batch) for node in self._nodes.values()), Cost(0, 0))
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Graph):
+            return NotImplemented
+        return (
+            self.name == other.name
+            and self._nodes == other._nodes
+            and list(self._outputs.items()) == list(other._outputs.items())
+            and list(self._updates.items()) == list(other._updates.items())
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __str__(self) -> str:
+        from graphcnn.ir.text import format_graph
+
+        return format_graph(self)
+
+    def __repr__(self) -> str:
+        inputs = ", ".join(f"{k}: {v.type}" for k, v in self.inputs_with_role("data").items())
+        outputs = ", ".join(f"{k}: {v.type}" for k, v in self._outputs.items())
+        return f"<Graph {self.name}: {len(self)} nodes, ({inputs}) -> ({outputs})>"
+
+    # Making another graph out of this one
+
+    def copy(self, name: str | None = None, *, outputs: bool = True, updates: bool = True) -> Graph:
+        """Return a graph with the same nodes and keys, to which more nodes can be added."""
+        other = Graph(name or self.name)
+        for node in self._nodes.values():
+            other.add_all(node.op, *node.operands, origin=node.origin)
+        if outputs:
+            other._outputs.update(self._outputs)
+        if updates:
+            other._updates.update(self._updates)
+        return other
+
+    def _require(self, value: Value, what: str) -> None:
+        if not isinstance(value, Value):
+            raise GraphError(f"{what}: {value!r} is not a value of a graph")
+        node = self._nodes.get(value.key)
+        if node is None or not 0 <= value.index < len(node.types) or node.types[value.index] != value.type:
+            raise GraphError(f"{what}: %{value.key} of type {value.type} is not in graph {self.name!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Emitter:
+    """Appends nodes to a graph on behalf of one origin: `emit(Add(), a, b)`."""
+
+    graph: Graph
+    origin: Origin = field(default_factory=Origin)
+
+    def __call__(self, op: Op, *operands: Value) -> Value:
+        return self.graph.add(op, *operands, origin=self.origin)
+
+    def all(self, op: Op, *operands: Value) -> tuple[Value, ...]:
+        return self.graph.add_all(op, *operands, origin=self.origin)
+
+    def by(self, rule: str) -> Emitter:
+        """Return an emitter whose nodes name this rule or equation as their maker."""
+        return replace(self, origin=replace(self.origin, rule=rule))
+
+
+def batch_inputs(graph: Graph) -> list[str]:
+    """Return the names of the inputs that tell the batch size at run time."""
+    return [label for label, value in graph.inputs.items() if BATCH in value.type.shape]
+
+
+def attributes(op: Op) -> dict[str, Any]:
+    """Return the fields of an op by name."""
+    return {name: getattr(op, name) for name in op.__dataclass_fields__}

@@ -1,0 +1,65 @@
+"""What every operation has to say about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
+
+from graphcnn.errors import DifferentiationError
+from graphcnn.ir.types import TensorType
+
+if TYPE_CHECKING:
+    from graphcnn.ir.graph import Emitter, Value
+
+Values: TypeAlias = "tuple[Value, ...]"
+Gradients: TypeAlias = "tuple[Value | None, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """The work of one node at one batch size.
+
+    flops: floating-point operations; a multiply-add counts as two.
+    bytes: memory that must move at least: every operand read once, every result written once.
+    """
+
+    flops: int
+    bytes: int
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.flops + other.flops, self.bytes + other.bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """An operation: a frozen dataclass whose fields are its attributes.
+
+    A subclass states its name in the text form, its equation, its shape rule (`result_types`), its
+    gradient rule (`gradient`, which emits nodes and never computes) and its FLOPs. Kernels are the
+    backends' affair.
+    """
+
+    name: ClassVar[str]
+    equation: ClassVar[str]
+    arity: ClassVar[int]
+
+    def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
+        """Return the types of the results. Raises ShapeError where the operands do not fit."""
+        raise NotImplementedError
+
+    def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
+        """Emit the gradient of the loss with respect to each operand (None where it is zero).
+
+        delta: the gradient with respect to the first result; further results are indices and the like.
+        """
+        raise DifferentiationError(f"{self.name} has no gradient rule")
+
+    def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType], batch: int) -> int:
+        """Return the floating-point operations at this batch size; 0 for ops that only move data."""
+        return 0
+
+    def cost(self, operands: Sequence[TensorType], results: Sequence[TensorType], batch: int) -> Cost:
+        """Return FLOPs and the least number of bytes to move at this batch size."""
+        moved = sum(t.bytes(batch) for t in (*operands, *results))
+        return Cost(self.flops(operands, results, batch), moved)

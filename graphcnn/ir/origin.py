@@ -1,0 +1,43 @@
+"""Where a node comes from: the user's line, the layer, and for gradients the forward node and the rule."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The story of one node.
+
+    file, line: the place in the user's script that caused the node; "" and 0 where there is none.
+    layer: the layer's name, such as `conv1`.
+    rule: the equation or rule that made the node, such as `Eq. 14`.
+    forward: for a gradient node, the key of the forward node that it belongs to.
+    """
+
+    file: str = ""
+    line: int = 0
+    layer: str = ""
+    rule: str = ""
+    forward: int | None = None
+
+    def remapped(self, key_of: Callable[[int], int | None]) -> Origin:
+        """Return the origin for a graph in which the nodes have other keys."""
+        if self.forward is None:
+            return self
+        return replace(self, forward=key_of(self.forward))
+
+
+def users_line() -> Origin:
+    """Return the innermost frame outside graphcnn's own code (its zoo counts as a user's script)."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and _is_internal(frame.f_globals.get("__name__", "")):
+        frame = frame.f_back
+    return Origin(file=frame.f_code.co_filename, line=frame.f_lineno)
+
+
+def _is_internal(module: str) -> bool:
+    package = module.split(".")
+    return package[0] == "graphcnn" and package[1:2] != ["zoo"]

@@ -1,0 +1,152 @@
+"""Ops that fold axes away, the broadcast that spreads along them again, and where or among how many."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from graphcnn.errors import OptionError, ShapeError
+from graphcnn.ir import Dim, Emitter, Gradients, Op, TensorType, Value, Values, format_shape
+from graphcnn.ops.attributes import check_axes, is_int, require_axes, require_float
+from graphcnn.ops.shape import Reshape
+
+
+@dataclass(frozen=True, slots=True)
+class _Reduction(Op):
+    """What sum and mean share. The axes vanish, or stay with size 1 where `keep` says so."""
+
+    axes: tuple[int, ...]
+    keep: bool = False
+
+    arity: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        check_axes("axes", self.axes)
+        if not isinstance(self.keep, bool):
+            raise OptionError(f"keep={self.keep!r} is neither True nor False")
+
+    def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
+        (x,) = operands
+        require_float(self.name, x)
+        require_axes(self.axes, x)
+        return (x.with_shape(_reduced(x, self.axes, self.keep)),)
+
+    def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType], batch: int) -> int:
+        return operands[0].elements(batch)
+
+    def _spread(self, emit: Emitter, delta: Value, target: TensorType) -> Value:
+        """Emit the delta repeated along the axes that were folded away."""
+        kept = _reduced(target, self.axes, keep=True)
+        leading = self.axes == tuple(range(len(self.axes)))
+        if delta.type.shape != kept and not leading:
+            delta = emit(Reshape(kept), delta)
+        return emit(Broadcast(target.shape), delta)
+
+
+def _reduced(type: TensorType, axes: tuple[int, ...], keep: bool) -> tuple[Dim, ...]:
+    if keep:
+        return tuple(1 if axis in axes else size for axis, size in enumerate(type.shape))
+    return tuple(size for axis, size in enumerate(type.shape) if axis not in axes)
+
+
+@dataclass(frozen=True, slots=True)
+class Sum(_Reduction):
+    """The sum over axes."""
+
+    name: ClassVar[str] = "sum"
+    equation: ClassVar[str] = "y = Σi x(i)"
+
+    def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
+        return (self._spread(emit, delta, operands[0].type),)
+
+
+@dataclass(frozen=True, slots=True)
+class Mean(_Reduction):
+    """The mean over axes."""
+
+    name: ClassVar[str] = "mean"
+    equation: ClassVar[str] = "y = (1/n) Σi x(i)"
+
+    def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
+        from graphcnn.ops.pointwise import Divide  # pointwise ops need Sum, so this one edge waits
+
+        count = emit(Count(self.axes), operands[0])
+        return (self._spread(emit, emit(Divide(), delta, count), operands[0].type),)
+
+
+@dataclass(frozen=True, slots=True)
+class Broadcast(Op):
+    """Repeat along new leading axes and along axes of size 1 (NumPy's rule)."""
+
+    shape: tuple[Dim, ...]
+
+    name: ClassVar[str] = "broadcast"
+    equation: ClassVar[str] = "y(n, i, j, d) = b(d)"
+    arity: ClassVar[int] = 1
+
+    def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
+        (x,) = operands
+        result = x.with_shape(self.shape)
+        tail = self.shape[len(self.shape) - x.rank :]
+        if x.rank > len(self.shape) or any(a not in (1, b) for a, b in zip(x.shape, tail, strict=True)):
+            raise ShapeError(f"{x} cannot be broadcast to {format_shape(self.shape)}")
+        return (result,)
+
+    def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
+        x = operands[0].type
+        new_axes = len(self.shape) - x.rank
+        grown = [new_axes + a for a in range(x.rank) if x.shape[a] != self.shape[new_axes + a]]
+        summed = emit(Sum((*range(new_axes), *grown)), delta)
+        return (summed if summed.type == x else emit(Reshape(x.shape), summed),)
+
+
+@dataclass(frozen=True, slots=True)
+class Count(Op):
+    """The number of elements along axes, as a scalar of the operand's type: the n of a mean."""
+
+    axes: tuple[int, ...]
+
+    name: ClassVar[str] = "count"
+    equation: ClassVar[str] = "n = Πi size(i)"
+    arity: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        check_axes("axes", self.axes)
+
+    def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
+        require_axes(self.axes, operands[0])
+        return (operands[0].with_shape(()),)
+
+    def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
+        return (None,)
+
+    def of(self, type: TensorType, batch: int) -> int:
+        """Return the count at this batch size."""
+        return math.prod(type.concrete(batch)[axis] for axis in self.axes)
+
+
+@dataclass(frozen=True, slots=True)
+class ArgMax(Op):
+    """The index of the greatest element along one axis; the first one of equals."""
+
+    axis: int
+
+    name: ClassVar[str] = "argmax"
+    equation: ClassVar[str] = "y = argmaxi x(i)"
+    arity: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        if not is_int(self.axis, 0):
+            raise OptionError(f"axis={self.axis!r} is not an integer of at least 0")
+
+    def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
+        (x,) = operands
+        require_axes((self.axis,), x)
+        if x.shape[self.axis] == "N":
+            raise ShapeError(f"argmax of {x} along the batch axis is not defined")
+        return (TensorType(_reduced(x, (self.axis,), keep=False), "int64"),)
+
+    def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
+        return (None,)

@@ -1,0 +1,1 @@
+"""Checks for writers of ops and backends: gradients against differences, backends against the reference."""
