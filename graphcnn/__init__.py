@@ -1,0 +1,131 @@
+"""graphcnn compiles convolutional networks; their gradient is a graph that you can read.
+
+    import graphcnn as gcn
+
+    network = gcn.Sequential(gcn.Conv2d(8, 3), gcn.ReLU(), gcn.MaxPool2d(2), gcn.Flatten(), gcn.Dense(10))
+    model = gcn.compile(network, input_shape=(8, 8, 1), loss=gcn.CrossEntropy(), optimizer=gcn.SGD(0.1))
+
+Names are imported when they are first used, so that `import graphcnn` itself costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from graphcnn import data as data
+    from graphcnn import zoo as zoo
+    from graphcnn.backend import backends as backends
+    from graphcnn.backend import evaluate as evaluate
+    from graphcnn.compiler import compile as compile
+    from graphcnn.compiler import load as load
+    from graphcnn.dsl.functional import concatenate as concatenate
+    from graphcnn.dsl.functional import convolve2d as convolve2d
+    from graphcnn.dsl.functional import correlate2d as correlate2d
+    from graphcnn.dsl.functional import exp as exp
+    from graphcnn.dsl.functional import flatten as flatten
+    from graphcnn.dsl.functional import log as log
+    from graphcnn.dsl.functional import log_softmax as log_softmax
+    from graphcnn.dsl.functional import maximum as maximum
+    from graphcnn.dsl.functional import mean as mean
+    from graphcnn.dsl.functional import relu as relu
+    from graphcnn.dsl.functional import reshape as reshape
+    from graphcnn.dsl.functional import sigmoid as sigmoid
+    from graphcnn.dsl.functional import softmax as softmax
+    from graphcnn.dsl.functional import sqrt as sqrt
+    from graphcnn.dsl.functional import squared_error as squared_error
+    from graphcnn.dsl.functional import sum as sum
+    from graphcnn.dsl.functional import tanh as tanh
+    from graphcnn.dsl.initializers import Constant as Constant
+    from graphcnn.dsl.initializers import Glorot as Glorot
+    from graphcnn.dsl.initializers import He as He
+    from graphcnn.dsl.initializers import LeCun as LeCun
+    from graphcnn.dsl.layers import AvgPool2d as AvgPool2d
+    from graphcnn.dsl.layers import BatchNorm2d as BatchNorm2d
+    from graphcnn.dsl.layers import Conv2d as Conv2d
+    from graphcnn.dsl.layers import ConvTranspose2d as ConvTranspose2d
+    from graphcnn.dsl.layers import Dense as Dense
+    from graphcnn.dsl.layers import DepthwiseConv2d as DepthwiseConv2d
+    from graphcnn.dsl.layers import Dropout as Dropout
+    from graphcnn.dsl.layers import Flatten as Flatten
+    from graphcnn.dsl.layers import GlobalAvgPool2d as GlobalAvgPool2d
+    from graphcnn.dsl.layers import L2Pool2d as L2Pool2d
+    from graphcnn.dsl.layers import Layer as Layer
+    from graphcnn.dsl.layers import LayerNorm as LayerNorm
+    from graphcnn.dsl.layers import MaxPool2d as MaxPool2d
+    from graphcnn.dsl.layers import ReLU as ReLU
+    from graphcnn.dsl.layers import Sigmoid as Sigmoid
+    from graphcnn.dsl.layers import Tanh as Tanh
+    from graphcnn.dsl.network import Input as Input
+    from graphcnn.dsl.network import Network as Network
+    from graphcnn.dsl.network import Parameter as Parameter
+    from graphcnn.dsl.network import Sequential as Sequential
+    from graphcnn.dsl.tensor import Tensor as Tensor
+    from graphcnn.errors import GraphcnnError as GraphcnnError
+    from graphcnn.ir import Graph as Graph
+    from graphcnn.ir import verify as verify
+    from graphcnn.ops import parse as parse
+    from graphcnn.training.callbacks import Callback as Callback
+    from graphcnn.training.callbacks import CSVLog as CSVLog
+    from graphcnn.training.callbacks import EarlyStopping as EarlyStopping
+    from graphcnn.training.callbacks import LearningRateSchedule as LearningRateSchedule
+    from graphcnn.training.callbacks import cosine_decay as cosine_decay
+    from graphcnn.training.callbacks import step_decay as step_decay
+    from graphcnn.training.history import History as History
+    from graphcnn.training.losses import CrossEntropy as CrossEntropy
+    from graphcnn.training.losses import SquaredError as SquaredError
+    from graphcnn.training.model import Model as Model
+    from graphcnn.training.optimizers import SGD as SGD
+    from graphcnn.training.optimizers import Adam as Adam
+    from graphcnn.training.optimizers import AdamW as AdamW
+    from graphcnn.transform import gradient as gradient
+    from graphcnn.transform import simplification_rules as simplification_rules
+    from graphcnn.transform import simplify as simplify
+
+_HOMES = {
+    "backend": ("backends", "evaluate"),
+    "compiler": ("compile", "load"),
+    "dsl.functional": (
+        *("concatenate", "convolve2d", "correlate2d", "exp", "flatten", "log", "log_softmax", "maximum"),
+        *("mean", "relu", "reshape", "sigmoid", "softmax", "sqrt", "squared_error", "sum", "tanh"),
+    ),
+    "dsl.initializers": ("Constant", "Glorot", "He", "LeCun"),
+    "dsl.layers": (
+        *("AvgPool2d", "BatchNorm2d", "Conv2d", "ConvTranspose2d", "Dense", "DepthwiseConv2d", "Dropout"),
+        *("Flatten", "GlobalAvgPool2d", "L2Pool2d", "Layer", "LayerNorm", "MaxPool2d", "ReLU", "Sigmoid", "Tanh"),
+    ),
+    "dsl.network": ("Input", "Network", "Parameter", "Sequential"),
+    "dsl.tensor": ("Tensor",),
+    "errors": ("GraphcnnError",),
+    "ir": ("Graph", "verify"),
+    "ops": ("parse",),
+    "training.callbacks": (
+        *("CSVLog", "Callback", "EarlyStopping", "LearningRateSchedule", "cosine_decay", "step_decay"),
+    ),
+    "training.history": ("History",),
+    "training.losses": ("CrossEntropy", "SquaredError"),
+    "training.model": ("Model",),
+    "training.optimizers": ("SGD", "Adam", "AdamW"),
+    "transform": ("gradient", "simplification_rules", "simplify"),
+}  # fmt: skip
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_PACKAGES = ("data", "zoo")
+
+__all__ = [*_HOME_OF, *_PACKAGES, "__version__"]  # noqa: PLE0604 - names from the table above
+
+
+def __getattr__(name: str) -> object:
+    if name in _PACKAGES:
+        return importlib.import_module(f"graphcnn.{name}")
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'graphcnn' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"graphcnn.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

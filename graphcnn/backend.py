@@ -53,19 +53,22 @@ class Report:
 class Executable(Protocol):
     """A graph that can be run."""
 
-    graph: Graph
+    @property
+    def graph(self) -> Graph:
+        """The graph that was compiled."""
 
-    def __call__(self, **inputs: object) -> dict[str, Array]:
+    def __call__(self, /, **inputs: object) -> dict[str, Array]:
         """Return the outputs by name, and the new value of each updated state under the state's name.
 
         Every input of the graph is given by name. Inputs are not modified.
         Raises DataError for missing, unknown or unfitting inputs.
         """
 
-    def step(self, state: dict[str, Array], **inputs: object) -> dict[str, Array]:
+    def step(self, state: dict[str, Array], /, **inputs: object) -> dict[str, Array]:
         """Like calling with the arrays of `state` as further inputs; the updates overwrite these arrays.
 
-        Returns the outputs by name.
+        Returns the outputs by name. Raises DataError as a call does, and for arrays that cannot be
+        overwritten; the state is then as it was.
         """
 
     def report(self) -> Report:
@@ -115,7 +118,7 @@ def load_backend(name: str) -> Backend:
     module, _, attribute = known[name].value.partition(":")
     try:
         backend: Backend = getattr(importlib.import_module(module), attribute)
-    except ImportError as error:
+    except (ImportError, AttributeError) as error:
         missing = getattr(error, "name", None) or str(error)
         raise BackendError(
             f"backend {name!r} cannot be loaded: {error}",
@@ -125,16 +128,17 @@ def load_backend(name: str) -> Backend:
 
 
 def require_ops(backend: Backend, graph: Graph) -> None:
-    """Raise BackendError unless the backend has every op of the graph; name the user's line and who has it."""
-    for _, node in graph.items():
-        if type(node.op) in backend.ops:
-            continue
-        others = [name for name in backends() if name != backend.name and _has_op(name, type(node.op))]
-        error = BackendError(
-            f"backend {backend.name!r} has no kernel for {node.op.name}",
-            facts=[f"backends that have it: {', '.join(others) or 'none that is installed'}"],
-        )
-        raise error.located(layer=node.origin.layer, file=node.origin.file, line=node.origin.line)
+    """Raise BackendError unless the backend has every op of the graph; name the line and who has it."""
+    known = backend.ops
+    node = next((node for _, node in graph.items() if type(node.op) not in known), None)
+    if node is None:
+        return
+    others = [name for name in backends() if name != backend.name and _has_op(name, type(node.op))]
+    error = BackendError(
+        f"backend {backend.name!r} has no kernel for {node.op.name}",
+        facts=[f"backends that have it: {', '.join(others) or 'none that is installed'}"],
+    )
+    raise error.located(layer=node.origin.layer, file=node.origin.file, line=node.origin.line)
 
 
 def _has_op(name: str, op: type[Op]) -> bool:
@@ -144,7 +148,7 @@ def _has_op(name: str, op: type[Op]) -> bool:
         return False
 
 
-def evaluate(graph: Graph, *, backend: str = DEFAULT, **inputs: object) -> dict[str, Array]:
+def evaluate(graph: Graph, /, *, backend: str = DEFAULT, **inputs: object) -> dict[str, Array]:
     """Return the outputs of a graph for these inputs, compiled for this one call.
 
     Raises BackendError for an unknown backend and DataError for inputs that do not fit.
@@ -182,9 +186,34 @@ def bind_inputs(graph: Graph, given: Mapping[str, object]) -> tuple[dict[str, Ar
     return arrays, next(iter(sizes.values()), 1)
 
 
+def with_state(graph: Graph, state: Mapping[str, object], inputs: Mapping[str, object]) -> dict[str, object]:
+    """Return the inputs of one step: those of `state` that the graph has, and the others.
+
+    Entries of `state` that the graph does not know are left out, so that one state serves many graphs.
+    Raises DataError for a name given twice, and unless every state that the graph updates is a writeable
+    array of its type in `state`.
+    """
+    twice = sorted(state.keys() & inputs.keys())
+    if twice:
+        raise DataError(f"{', '.join(map(repr, twice))} is given both in the state and as an input")
+    for label in graph.updates:
+        array = state.get(label)
+        type = graph.inputs[label].type
+        if not isinstance(array, np.ndarray) or array.dtype != type.dtype or not array.flags.writeable:
+            found = f"{array.dtype} array" if isinstance(array, np.ndarray) else f"{array!r:.40}"
+            raise DataError(
+                f"the state {label!r} is overwritten by the step",
+                facts=[f"needed: a writeable array {type}", f"found: {found}"],
+            )
+    return {label: array for label, array in state.items() if label in graph.inputs} | dict(inputs)
+
+
 def as_input(label: str, type: TensorType, given: object) -> Array:
-    """Return what was given for one input as an array of the input's type; raise DataError if it cannot be."""
-    array = np.asarray(given)
+    """Return what was given for one input as an array of its type. Raises DataError if it cannot be one."""
+    try:
+        array = np.asarray(given)
+    except ValueError as error:
+        raise DataError(f"input {label!r} is not an array: {error}") from None
     if array.dtype != type.dtype:
         array = _converted(label, type, array)
     fits = len(array.shape) == type.rank and all(
@@ -193,7 +222,8 @@ def as_input(label: str, type: TensorType, given: object) -> Array:
     )
     if not fits:
         raise DataError(
-            f"input {label!r} has the shape {format_shape(array.shape)}, but {format_shape(type.shape)} is needed",
+            f"input {label!r} has the shape {format_shape(array.shape)}, "
+            f"but {format_shape(type.shape)} is needed",
             facts=["N is the number of samples, at least 1"] if type.has_batch else [],
             mend=_reshape_hint(array, type),
         )
@@ -202,12 +232,20 @@ def as_input(label: str, type: TensorType, given: object) -> Array:
 
 def _converted(label: str, type: TensorType, array: Array) -> Array:
     kinds = {"float32": "f", "float64": "f", "int64": "iu", "int32": "iu", "uint8": "u", "bool": "b"}
-    number_for_scalar = type.is_scalar and array.ndim == 0 and array.dtype.kind in "iuf"
+    number_for_scalar = type.is_float and type.is_scalar and array.ndim == 0 and array.dtype.kind in "iu"
     if array.dtype.kind not in kinds[type.dtype] and not number_for_scalar:
         mend = f"convert it with .astype({type.dtype!r})"
         if type.is_float and array.dtype == np.uint8:
             mend = f"scale images to 0..1 first: images.astype({type.dtype!r}) / 255"
         raise DataError(f"input {label!r} holds {array.dtype}, but {type.dtype} is needed", mend=mend)
+    if array.dtype.kind in "iu" and not type.is_float and array.size:
+        limits = np.iinfo(type.dtype)
+        least, greatest = int(array.min()), int(array.max())
+        if least < limits.min or greatest > limits.max:
+            raise DataError(
+                f"input {label!r} holds numbers that {type.dtype} cannot hold",
+                facts=[f"found {least} to {greatest}, {type.dtype} holds {limits.min} to {limits.max}"],
+            )
     return array.astype(type.dtype)
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from graphcnn.backend import Array, KernelReport, Report, bind_inputs, require_ops
+from graphcnn.backend import Array, KernelReport, Report, bind_inputs, require_ops, with_state
 from graphcnn.ir import Graph, Input, Op
 from graphcnn_numpy.kernels import KERNELS
 
@@ -16,7 +16,7 @@ class NumpyExecutable:
     """A graph together with the order in which to compute it and the moments when values can be dropped."""
 
     def __init__(self, graph: Graph) -> None:
-        self.graph: Final = graph
+        self.graph: Final[Graph] = graph
         self._batch = 1
         self._seconds: dict[int, float] = {}
         kept = {value.key for value in graph.roots()}
@@ -28,7 +28,7 @@ class NumpyExecutable:
             if key not in kept:
                 self._dropped.setdefault(last, []).append(key)
 
-    def __call__(self, **inputs: object) -> dict[str, Array]:
+    def __call__(self, /, **inputs: object) -> dict[str, Array]:
         arrays, batch = bind_inputs(self.graph, inputs)
         roots = self._compute(arrays, batch)
         return {
@@ -36,8 +36,8 @@ class NumpyExecutable:
             for label, value in (*self.graph.outputs.items(), *self.graph.updates.items())
         }
 
-    def step(self, state: dict[str, Array], **inputs: object) -> dict[str, Array]:
-        results = self(**{label: state[label] for label in state if label in self.graph.inputs}, **inputs)
+    def step(self, state: dict[str, Array], /, **inputs: object) -> dict[str, Array]:
+        results = self(**with_state(self.graph, state, inputs))
         for label in self.graph.updates:
             np.copyto(state[label], results.pop(label))
         return results

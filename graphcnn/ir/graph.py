@@ -32,6 +32,8 @@ class Input(Op):
     arity: ClassVar[int] = 0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.label, str):
+            raise GraphError(f"the label of an input is a string, not {self.label!r}")
         if self.role not in get_args(Role):
             raise GraphError(f"input {self.label!r} has the unknown role {self.role!r}")
 
@@ -137,7 +139,7 @@ class Graph:
 
     @property
     def nx(self) -> networkx.MultiDiGraph:
-        """The graph as networkx has it, for reading: node attribute `node`, edges keyed by operand position."""
+        """The graph in networkx, for reading: node attribute `node`, edges keyed by operand position."""
         return self._nx
 
     @property

@@ -10,7 +10,7 @@
     output "logits" = %2
 
 A node's line says its key, the types of its results, the op with operands and attributes, and behind
-bars its origin: layer | place | rule | forward node. Left out are attributes at their default, and
+bars its origin: layer | place | rule | forward node. An empty line stands before the first gradient node. Left out are attributes at their default, and
 `type`, `shape` and `dtype`, which the result's type already tells. `%7.1` is the second result of %7.
 """
 
@@ -46,7 +46,12 @@ def format_graph(graph: Graph) -> str:
     lines = [f"graph {_quoted(graph.name)}"]
     lines += [f"source {_bare(alias)} = {_quoted(file)}" for file, alias in aliases.items()]
     lines.append("")
-    lines += [_format_node(graph, key, node, aliases) for key, node in graph.items()]
+    in_gradient = False
+    for key, node in graph.items():
+        if node.origin.forward is not None and not in_gradient:
+            lines.append("")
+            in_gradient = True
+        lines.append(_format_node(graph, key, node, aliases))
     lines.append("")
     lines += [f"output {_quoted(label)} = {_format_value(graph, v)}" for label, v in graph.outputs.items()]
     lines += [f"update {_quoted(label)} = {_format_value(graph, v)}" for label, v in graph.updates.items()]
@@ -126,7 +131,7 @@ TOKEN = re.compile(
     re.VERBOSE,
 )
 SOURCE_LINE = re.compile(r'source (?P<alias>"(?:[^"\\]|\\.)*"|[^"=]+?) = (?P<file>".*")')
-FIELD = re.compile(r'\s*("(?:[^"\\]|\\.)*"|[^|"]*?)\s*(?:\||$)')
+FIELD = re.compile(r'[ ]*("(?:[^"\\]|\\.)*"[ ]*|[^|"]*)(?:\||$)')
 
 
 def parse_graph(text: str, ops: Mapping[str, type[Op]]) -> Graph:
@@ -250,7 +255,7 @@ def _parse_origin(text: str, files: Mapping[str, str], key: int) -> Origin:
         match = FIELD.match(rest, position)
         if match is None:
             raise ParseError("the origin is not of the form `| layer | place | rule | of %key`")
-        fields.append(_unquoted(match[1]))
+        fields.append(_unquoted(match[1].strip()))
         position = match.end() + (match.end() == len(rest) and not match[0].endswith("|"))
     if position < len(rest):
         raise ParseError("the origin has more than four fields")

@@ -25,8 +25,12 @@ def _verify_node(graph: Graph, key: int, node: Node) -> None:
             raise _broken(graph, key, f"its operand %{operand.key} is computed later: the graph has a cycle")
         if operand not in graph.results(operand.key):
             raise _broken(graph, key, f"its operand %{operand.key} is no result of that node")
-    edges = sorted((position, source) for source, _, position in graph.nx.in_edges(key, keys=True))
-    if edges != [(position, operand.key) for position, operand in enumerate(node.operands)]:
+    edges = sorted(
+        (position, source, result)
+        for source, _, position, result in graph.nx.in_edges(key, keys=True, data="result")
+    )
+    expected = [(position, operand.key, operand.index) for position, operand in enumerate(node.operands)]
+    if edges != expected:
         raise _broken(graph, key, "its edges differ from its operands; edges follow from Graph.add alone")
     if node.types != node.op.result_types(*(operand.type for operand in node.operands)):
         raise _broken(graph, key, f"its types {', '.join(map(str, node.types))} break the op's shape rule")

@@ -39,7 +39,7 @@ IMAGE_AXES = (1, 2)
 
 @dataclass(frozen=True, slots=True)
 class Rot180(Op):
-    """Rotation by 180 degrees: both spatial axes reversed. Filters have them in front, feature maps inside."""
+    """Rotation by 180 degrees: both spatial axes reversed. Filters have them first, feature maps inside."""
 
     axes: tuple[int, ...] = FILTER_AXES
 
@@ -95,7 +95,8 @@ class _SlidingProduct(Op):
         self._require_groups(images.static(3), window.static(3))
         if images.static(3) != window.static(2) * self.groups:
             raise ShapeError(
-                f"the filters take {window.static(2) * self.groups} channels, but the images have {images.shape[3]}",
+                f"the filters take {window.static(2) * self.groups} channels, "
+                f"but the images have {images.shape[3]}",
                 facts=[f"images {images}", f"filters {window}, groups={self.groups}"],
             )
         rows, columns = self.output_size(images, (window.static(0), window.static(1)))
@@ -116,7 +117,7 @@ class _SlidingProduct(Op):
         return height, _window_positions(self, images, window, 1)
 
     def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType], batch: int) -> int:
-        images, window = operands
+        window = operands[1]
         if self.sum_over == "channels":
             per_output = window.static(0) * window.static(1) * window.static(2)
         else:

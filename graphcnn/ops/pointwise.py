@@ -5,12 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from graphcnn.errors import OptionError, ShapeError
 from graphcnn.ir import Emitter, Gradients, Op, TensorType, Value, Values
 from graphcnn.ops.attributes import require_float
 from graphcnn.ops.reduction import Sum
+
+INTEGER_LIMITS: Final = {
+    "int64": (-(2**63), 2**63 - 1),
+    "int32": (-(2**31), 2**31 - 1),
+    "uint8": (0, 255),
+    "bool": (0, 1),
+}
+
+
+SLOPE = "Eq. 21, · f'(x)"
+"""The rule of every activation: the delta times the slope, the last factor of Eq. 20 and 21."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +40,11 @@ class Constant(Op):
             raise OptionError(f"value={self.value!r} is not a number")
         if not self.type.is_scalar:
             raise ShapeError(f"a constant is a scalar, not {self.type}; broadcast it")
+        if math.isnan(self.value):
+            raise OptionError("NaN cannot be a constant: it equals nothing, not even itself")
+        least, greatest = INTEGER_LIMITS.get(self.type.dtype, (-math.inf, math.inf))
+        if not least <= self.value <= greatest or (not self.type.is_float and self.value % 1):
+            raise OptionError(f"value={self.value!r} is not an {self.type.dtype} number")
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
         return (self.type,)
@@ -214,6 +230,7 @@ class Tanh(_Pointwise):
     arity: ClassVar[int] = 1
 
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
+        emit = emit.by(SLOPE)
         square = emit(Multiply(), results[0], results[0])
         slope = emit(Subtract(), constant(emit, 1.0, delta.type), square)
         return (emit(Multiply(), delta, slope),)
@@ -227,6 +244,7 @@ class Sigmoid(_Pointwise):
     flops_per_element: ClassVar[int] = 3
 
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
+        emit = emit.by(SLOPE)
         rest = emit(Subtract(), constant(emit, 1.0, delta.type), results[0])
         return (emit(Multiply(), delta, emit(Multiply(), results[0], rest)),)
 
@@ -238,6 +256,7 @@ class Relu(_Pointwise):
     arity: ClassVar[int] = 1
 
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
+        emit = emit.by(SLOPE)
         return (emit(Multiply(), delta, emit(ReluMask(), operands[0])),)
 
 

@@ -38,7 +38,8 @@ class _Windows(Op):
         check_padding("padding", self.padding)
         if any(max(self.padding[axis]) >= self.size[axis] for axis in (0, 1)):
             raise OptionError(
-                f"padding {self.padding} of a {self.size[0]}x{self.size[1]} pool would make windows of padding alone",
+                f"padding {self.padding} of a {self.size[0]}x{self.size[1]} pool "
+                "would make windows of padding alone",
                 mend="pad by less than the window's size",
             )
 
@@ -51,11 +52,12 @@ class _Windows(Op):
             extent, (before, after) = images.static(1 + axis), self.padding[axis]
             room = extent + before + after - self.size[axis]
             if room < 0:
+                padded = f"{extent} + {before} + {after} = {extent + before + after}"
                 raise ShapeError(
                     f"the {self.size[0]}x{self.size[1]} pooling window is larger than its input",
                     facts=[
                         f"input {images}, padding {self.padding}",
-                        f"{side}: {extent} + {before} + {after} = {extent + before + after} < {self.size[axis]}",
+                        f"{side}: {padded} < {self.size[axis]}",
                     ],
                     mend="take a smaller window, or one pooling layer less before it",
                 )

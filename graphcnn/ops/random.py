@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from graphcnn.errors import ShapeError
 from graphcnn.ir import Emitter, Gradients, Op, TensorType, Value, Values
+from graphcnn.ops.attributes import require_float
 
 GENERATOR_STATE = TensorType((2,), "int64")
 """(seed, counter); the counter goes up by one with every draw."""
@@ -27,13 +28,14 @@ class RandomUniform(Op):
     """
 
     name: ClassVar[str] = "random_uniform"
-    equation: ClassVar[str] = "u(e) = Philox(seed; counter, e) / 2^32"
+    equation: ClassVar[str] = "u(e) = ⌊Philox(seed; counter, e) / 2^8⌋ / 2^24"
     arity: ClassVar[int] = 2
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
         state, like = operands
         if state != GENERATOR_STATE:
             raise ShapeError(f"random_uniform takes a generator state {GENERATOR_STATE}, not {state}")
+        require_float(self.name, like)
         return like, state
 
     def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType], batch: int) -> int:

@@ -72,6 +72,7 @@ class Mean(_Reduction):
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
         from graphcnn.ops.pointwise import Divide  # pointwise ops need Sum, so this one edge waits
 
+        emit = emit.by("delta / n")
         count = emit(Count(self.axes), operands[0])
         return (self._spread(emit, emit(Divide(), delta, count), operands[0].type),)
 
@@ -98,6 +99,7 @@ class Broadcast(Op):
         x = operands[0].type
         new_axes = len(self.shape) - x.rank
         grown = [new_axes + a for a in range(x.rank) if x.shape[a] != self.shape[new_axes + a]]
+        emit = emit.by("Σ delta")
         summed = emit(Sum((*range(new_axes), *grown)), delta)
         return (summed if summed.type == x else emit(Reshape(x.shape), summed),)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from graphcnn.errors import DifferentiationError, GraphcnnError
 from graphcnn.ir import Emitter, Graph, Origin, Value
 from graphcnn.ops import Add, Broadcast, constant
+from graphcnn.transform.simplify import prune
 
 
 def differentiate(graph: Graph, of: Value, wrt: Mapping[str, Value]) -> tuple[Graph, dict[str, Value]]:
@@ -33,7 +34,7 @@ def differentiate(graph: Graph, of: Value, wrt: Mapping[str, Value]) -> tuple[Gr
     needed = _between(graph, of, wrt.values())
     partial: dict[Value, list[Value]] = {}
     if of.key in needed:
-        partial[of] = [constant(Emitter(result, Origin(rule="dE/dE", forward=of.key)), 1.0, of.type)]
+        partial[of] = [constant(Emitter(result, _origin(graph, of.key)).by("dE/dE"), 1.0, of.type)]
     for key in sorted(needed, reverse=True):
         node = graph.node(key)
         results = graph.results(key)
@@ -67,7 +68,7 @@ def gradient(graph: Graph, of: str | Value, wrt: Sequence[str | Value]) -> Graph
     result, gradients = differentiate(graph.copy(outputs=False, updates=False), _resolve(graph, of), targets)
     for label, value in gradients.items():
         result.output(f"gradient({label})", value)
-    return result
+    return prune(result)
 
 
 def _between(graph: Graph, of: Value, wrt: Iterable[Value]) -> set[int]:

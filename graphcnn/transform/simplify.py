@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 
@@ -74,6 +75,11 @@ def simplify(graph: Graph, *, without: Collection[str] = (), report: list[Applie
             report += applied
         if not applied:
             return verify(graph)
+
+
+def prune(graph: Graph) -> Graph:
+    """Return the graph without the nodes that no output or update needs, and otherwise as it is."""
+    return simplify(graph, without=[rule.name for rule in RULES if rule.name != DEAD_NODES])
 
 
 def simplification_rules() -> tuple[Rule, ...]:
@@ -201,14 +207,18 @@ def _folded(emit: Emitter, op: Op, operands: Operands, numbers: list[float | Non
         Negate: lambda x: -x,
     }
     compute = arithmetic.get(type(op))
-    return constant(emit, compute(*known), operands[0].type) if compute else None
+    if compute is None or math.isnan(folded := compute(*known)):
+        return None
+    number = constant(emit, folded, operands[0].type)
+    (result,) = op.result_types(*(operand.type for operand in operands))
+    return number if result.is_scalar else emit(Broadcast(result.shape), number)
 
 
 def _number(rewriter: _Rewriter, value: Value) -> float | None:
     """Return the number that a value holds everywhere, if it is known."""
     op, operands = rewriter.definition(value)
-    if isinstance(op, Broadcast):
-        return _number(rewriter, operands[0])
+    while isinstance(op, Broadcast):
+        op, operands = rewriter.definition(operands[0])
     return op.value if isinstance(op, Constant) else None
 
 
@@ -230,9 +240,11 @@ def _late_broadcast(rewriter: _Rewriter, emit: Emitter, op: Op, operands: Operan
 def _broadcast_scalar(rewriter: _Rewriter, value: Value) -> Value | None:
     """Return the scalar that a value repeats, looking through broadcasts and reshapes."""
     op, operands = rewriter.definition(value)
-    if isinstance(op, Broadcast) and operands[0].type.is_scalar:
-        return operands[0]
-    return _broadcast_scalar(rewriter, operands[0]) if isinstance(op, Broadcast | Reshape) else None
+    while isinstance(op, Broadcast | Reshape):
+        if isinstance(op, Broadcast) and operands[0].type.is_scalar:
+            return operands[0]
+        op, operands = rewriter.definition(operands[0])
+    return None
 
 
 def _rot180_pairs(rewriter: _Rewriter, emit: Emitter, op: Op, operands: Operands) -> Value | None:

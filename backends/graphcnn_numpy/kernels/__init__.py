@@ -1,14 +1,9 @@
 """One kernel per op: `kernel(op, operands, batch)` returns the result, or a tuple of results."""
 
-from collections.abc import Callable
-from typing import Any
-
-from graphcnn.ir import Op
 from graphcnn_numpy.kernels import convolution, loss, pointwise, pooling, random, shape
+from graphcnn_numpy.kernels.kernel import Kernel, Kernels
 
-Kernel = Callable[[Any, Any, int], Any]
-
-KERNELS: dict[type[Op], Kernel] = {
+KERNELS: Kernels = {
     **convolution.KERNELS,
     **pointwise.KERNELS,
     **pooling.KERNELS,
@@ -16,3 +11,5 @@ KERNELS: dict[type[Op], Kernel] = {
     **loss.KERNELS,
     **random.KERNELS,
 }
+
+__all__ = ["KERNELS", "Kernel", "Kernels"]

@@ -8,6 +8,7 @@ from numpy.lib.stride_tricks import as_strided
 from graphcnn import ops
 from graphcnn.backend import Array
 from graphcnn.ops.attributes import Pair
+from graphcnn_numpy.kernels.kernel import Kernels
 
 
 def windows(images: Array, positions: Pair, step: Pair, taps: Pair, spacing: Pair) -> Array:
@@ -53,11 +54,13 @@ def _summed_over_batch(op: ops.Correlate2d | ops.Convolve2d, images: Array, delt
     channels = images.shape[3] // op.groups
     if op.groups == 1:
         product = columns.reshape(samples * height * width, -1).T @ delta.reshape(-1, filters)
-        return product.reshape(*taps, channels, filters)
+        filter_bank: Array = product.reshape(*taps, channels, filters)
+        return filter_bank
     grouped = columns.reshape(-1, taps[0] * taps[1], op.groups, channels).transpose(2, 1, 3, 0)
     by_group = delta.reshape(-1, op.groups, filters // op.groups).transpose(1, 0, 2)
     product = np.matmul(grouped.reshape(op.groups, -1, samples * height * width), by_group)
-    return product.transpose(1, 0, 2).reshape(*taps, channels, filters)
+    ungrouped: Array = product.transpose(1, 0, 2).reshape(*taps, channels, filters)
+    return ungrouped
 
 
 def _positions(images: Array, window: Pair, step: Pair, spacing: Pair) -> Pair:
@@ -75,4 +78,4 @@ def rot180(op: ops.Rot180, operands: list[Array], batch: int) -> Array:
     return np.flip(operands[0], op.axes)
 
 
-KERNELS = {ops.Correlate2d: correlate2d, ops.Convolve2d: convolve2d, ops.Rot180: rot180}
+KERNELS: Kernels = {ops.Correlate2d: correlate2d, ops.Convolve2d: convolve2d, ops.Rot180: rot180}

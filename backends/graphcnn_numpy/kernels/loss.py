@@ -6,6 +6,7 @@ import numpy as np
 
 from graphcnn import ops
 from graphcnn.backend import Array
+from graphcnn_numpy.kernels.kernel import Kernels
 
 
 def log_softmax(op: ops.LogSoftmax, operands: list[Array], batch: int) -> Array:
@@ -17,7 +18,8 @@ def log_softmax(op: ops.LogSoftmax, operands: list[Array], batch: int) -> Array:
 
 def one_hot(op: ops.OneHot, operands: list[Array], batch: int) -> Array:
     (labels,) = operands
-    return (labels[..., None] == np.arange(op.classes)).astype(op.dtype)
+    rows: Array = (labels[..., None] == np.arange(op.classes)).astype(op.dtype)
+    return rows
 
 
 def softmax_cross_entropy(op: ops.SoftmaxCrossEntropy, operands: list[Array], batch: int) -> Array:
@@ -34,7 +36,7 @@ def squared_error(op: ops.SquaredError, operands: list[Array], batch: int) -> Ar
     return half
 
 
-KERNELS = {
+KERNELS: Kernels = {
     ops.LogSoftmax: log_softmax,
     ops.OneHot: one_hot,
     ops.SoftmaxCrossEntropy: softmax_cross_entropy,

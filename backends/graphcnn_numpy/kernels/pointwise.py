@@ -9,6 +9,7 @@ import numpy as np
 
 from graphcnn import ops
 from graphcnn.backend import Array
+from graphcnn_numpy.kernels.kernel import Kernels
 
 
 def _ufunc(function: Callable[..., Array]) -> Callable[[Any, list[Array], int], Array]:
@@ -18,7 +19,8 @@ def _ufunc(function: Callable[..., Array]) -> Callable[[Any, list[Array], int], 
 def sigmoid(x: Array) -> Array:
     """Return 1 / (1 + e^-x) without overflow: e^-|x| is at most 1."""
     small = np.exp(-np.abs(x))
-    result: Array = np.where(x >= 0, 1, small) / (1 + small)
+    one = small.dtype.type(1)
+    result: Array = np.where(x >= 0, one, small) / (one + small)
     return result
 
 
@@ -39,7 +41,7 @@ def power(op: ops.Power, operands: list[Array], batch: int) -> Array:
     return result
 
 
-KERNELS = {
+KERNELS: Kernels = {
     ops.Constant: constant,
     ops.Add: _ufunc(np.add),
     ops.Subtract: _ufunc(np.subtract),

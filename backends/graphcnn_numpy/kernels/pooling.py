@@ -9,6 +9,7 @@ import numpy as np
 
 from graphcnn import ops
 from graphcnn.backend import Array
+from graphcnn_numpy.kernels.kernel import Kernels
 
 
 def taps(op: Any, padded: Array, pooled: tuple[int, ...]) -> Iterator[Array]:
@@ -111,7 +112,7 @@ def l2_pool2d(op: ops.L2Pool2d, operands: list[Array], batch: int) -> Array:
     return np.sqrt(sum_pool2d(op, [np.square(operands[0])], batch))
 
 
-KERNELS = {
+KERNELS: Kernels = {
     ops.MaxPool2d: max_pool2d,
     ops.RouteToWinner2d: route_to_winner2d,
     ops.GatherWinner2d: gather_winner2d,

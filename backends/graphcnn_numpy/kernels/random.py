@@ -6,6 +6,7 @@ import numpy as np
 
 from graphcnn import ops
 from graphcnn.backend import Array
+from graphcnn_numpy.kernels.kernel import Kernels
 
 ROUNDS = 10
 MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
@@ -43,4 +44,4 @@ def random_uniform(op: ops.RandomUniform, operands: list[Array], batch: int) -> 
     return uniform.reshape(like.shape), state + np.array([0, 1], np.int64)
 
 
-KERNELS = {ops.RandomUniform: random_uniform}
+KERNELS: Kernels = {ops.RandomUniform: random_uniform}

@@ -7,6 +7,7 @@ import numpy as np
 from graphcnn import ops
 from graphcnn.backend import Array
 from graphcnn.ir import BATCH, Dim
+from graphcnn_numpy.kernels.kernel import Kernels
 
 
 def _concrete(shape: tuple[Dim, ...], batch: int) -> tuple[int, ...]:
@@ -70,7 +71,7 @@ def count(op: ops.Count, operands: list[Array], batch: int) -> Array:
 
 
 def argmax(op: ops.ArgMax, operands: list[Array], batch: int) -> Array:
-    return operands[0].argmax(op.axis)
+    return np.asarray(operands[0].argmax(op.axis), np.int64)
 
 
 def matmul(op: ops.Matmul, operands: list[Array], batch: int) -> Array:
@@ -79,7 +80,7 @@ def matmul(op: ops.Matmul, operands: list[Array], batch: int) -> Array:
     return result
 
 
-KERNELS = {
+KERNELS: Kernels = {
     ops.ZeroInsert: zero_insert,
     ops.Subsample: subsample,
     ops.Pad: pad,

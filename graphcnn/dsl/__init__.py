@@ -1,0 +1,1 @@
+"""How a user writes a network: layers, functions and operators on values, initializers."""

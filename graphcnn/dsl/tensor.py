@@ -1,0 +1,143 @@
+"""A value in a network that is being written: the result of a layer or function, with operators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from graphcnn import ops
+from graphcnn.dsl.builder import Builder
+from graphcnn.errors import OptionError, ShapeError
+from graphcnn.ir import Graph, Op, Origin, TensorType, Value, format_shape, users_line
+
+if TYPE_CHECKING:
+    from graphcnn.dsl.layers import Layer
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tensor:
+    """What a layer makes of its operands. Nothing is computed: it has a type, and no elements yet."""
+
+    layer: Layer
+    operands: tuple[Tensor, ...]
+    type: TensorType
+    origin: Origin = field(repr=False)
+
+    @property
+    def shape(self) -> tuple[int | str, ...]:
+        """The shape with the batch axis, for example `("N", 28, 28, 6)`."""
+        return self.type.shape
+
+    def __add__(self, other: Tensor | float) -> Tensor:
+        return _arithmetic(ops.Add(), self, other)
+
+    def __radd__(self, other: float) -> Tensor:
+        return _arithmetic(ops.Add(), other, self)
+
+    def __sub__(self, other: Tensor | float) -> Tensor:
+        return _arithmetic(ops.Subtract(), self, other)
+
+    def __rsub__(self, other: float) -> Tensor:
+        return _arithmetic(ops.Subtract(), other, self)
+
+    def __mul__(self, other: Tensor | float) -> Tensor:
+        return _arithmetic(ops.Multiply(), self, other)
+
+    def __rmul__(self, other: float) -> Tensor:
+        return _arithmetic(ops.Multiply(), other, self)
+
+    def __truediv__(self, other: Tensor | float) -> Tensor:
+        return _arithmetic(ops.Divide(), self, other)
+
+    def __rtruediv__(self, other: float) -> Tensor:
+        return _arithmetic(ops.Divide(), other, self)
+
+    def __matmul__(self, other: Tensor) -> Tensor:
+        return apply_op(ops.Matmul(), self, other)
+
+    def __pow__(self, exponent: float) -> Tensor:
+        return apply_op(ops.Power(exponent), self)
+
+    def __neg__(self) -> Tensor:
+        return apply_op(ops.Negate(), self)
+
+    def __bool__(self) -> bool:
+        place = users_line()
+        problem = "a value of a network has no elements yet, so it is neither true nor false"
+        raise OptionError(problem).located(file=place.file, line=place.line)
+
+
+def apply_layer(layer: Layer, *operands: Tensor) -> Tensor:
+    """Return the result of a layer on tensors, with its type checked now, at the user's line."""
+    origin = users_line()
+    for operand in operands:
+        if not isinstance(operand, Tensor):
+            raise OptionError(
+                f"{type(layer).__name__} is applied to {type(operand).__name__}, not to a value of a network",
+                mend="begin with x = gcn.Input(shape); to run a network on arrays, compile it",
+            ).located(file=origin.file, line=origin.line)
+    build = Builder(Graph("types"), training=True)
+    values = [build.graph.input(f"x{i}", operand.type) for i, operand in enumerate(operands)]
+    result = build.apply(layer, values, origin)
+    return Tensor(layer, operands, result.type, origin)
+
+
+def apply_op(op: Op, *operands: Tensor | float) -> Tensor:
+    """Return the result of one op on tensors; numbers become constants."""
+    return apply_function(lambda build, *values: build(op, *values), op.name, *operands)
+
+
+def apply_function(
+    function: Callable[..., Value], name: str, *operands: Tensor | float, rule: str = ""
+) -> Tensor:
+    """Return the result of `function(build, *values)` on tensors; numbers become constants."""
+    from graphcnn.dsl.layers import Function
+
+    tensors = tuple(operand for operand in operands if isinstance(operand, Tensor))
+
+    def with_constants(build: Builder, *values: Value) -> Value:
+        remaining = iter(values)
+        like = values[0].type
+        build = build.by(rule) if rule else build
+        return function(
+            build,
+            *(
+                next(remaining) if isinstance(operand, Tensor) else number(build, operand, like)
+                for operand in operands
+            ),
+        )
+
+    return apply_layer(Function(with_constants, name), *tensors)
+
+
+def number(build: Builder, value: object, like: TensorType) -> Value:
+    """Append a constant of the element type of `like`."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise OptionError(f"{value!r} is neither a value of the network nor a number")
+    return build(ops.Constant(float(value), like.with_shape(())))
+
+
+def _arithmetic(op: Op, left: Tensor | float, right: Tensor | float) -> Tensor:
+    return apply_function(
+        lambda build, x, y: build(op, *broadcast_together(build, op.name, x, y)), op.name, left, right
+    )
+
+
+def broadcast_together(build: Builder, name: str, x: Value, y: Value) -> tuple[Value, Value]:
+    """Append broadcasts that bring two values to one shape, by NumPy's rule; scalars stay scalars."""
+    if x.type.is_scalar or y.type.is_scalar or x.type.shape == y.type.shape:
+        return x, y
+    rank = max(x.type.rank, y.type.rank)
+    padded = [(1,) * (rank - value.type.rank) + value.type.shape for value in (x, y)]
+    shape = tuple(a if b == 1 else b for a, b in zip(*padded, strict=True))
+    if any(a not in (1, size) or b not in (1, size) for a, b, size in zip(*padded, shape, strict=True)):
+        raise ShapeError(
+            f"{name} cannot bring {format_shape(x.type.shape)} and {format_shape(y.type.shape)} to one shape",
+            facts=["aligned at the last axis, each pair of sizes must be equal or contain a 1"],
+            mend="change padding or stride so that the shapes agree, or project one side with a 1x1 Conv2d",
+        )
+    left, right = (
+        value if value.type.shape == shape else build(ops.Broadcast(shape), value) for value in (x, y)
+    )
+    return left, right

@@ -1,0 +1,72 @@
+"""Weights in safetensors files: tensors by name, and metadata as text. No code is ever executed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from graphcnn.errors import FileError
+from graphcnn.interchange.files import write_atomically
+from graphcnn.ir import TensorType, format_shape
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def write_weights(
+    path: str | PathLike[str], tensors: Mapping[str, Array], metadata: Mapping[str, str]
+) -> None:
+    """Write tensors and metadata atomically. Raises OSError where the place cannot be written."""
+    from safetensors.numpy import save
+
+    contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    write_atomically(Path(path), save(contiguous, metadata=dict(metadata)))
+
+
+def read_weights(path: str | PathLike[str]) -> tuple[dict[str, Array], dict[str, str]]:
+    """Return the tensors and the metadata of a safetensors file.
+
+    Raises FileError for a missing, damaged or truncated file. The format's own reader checks sizes,
+    overlaps and holes against the file's length before anything is allocated.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileError(f"{path} does not exist, or is not a file", mend="check the path")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+    except (SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise FileError(
+            f"{path} is not a whole safetensors file",
+            facts=[f"size {path.stat().st_size} bytes", f"reason: {error}"],
+            mend="copy or download the file again, or load an older one",
+        ) from None
+    return tensors, metadata
+
+
+def require_tensors(
+    path: str | PathLike[str], tensors: Mapping[str, Array], wanted: Mapping[str, TensorType]
+) -> None:
+    """Raise FileError unless exactly the wanted tensors are there, with their shapes and element types."""
+    missing = [f"missing {name}: {type}" for name, type in wanted.items() if name not in tensors]
+    unknown = [f"unknown {name}" for name in tensors if name not in wanted]
+    wrong = [
+        f"{name}: the file has {tensors[name].dtype}{format_shape(tensors[name].shape)}, the network {type}"
+        for name, type in wanted.items()
+        if name in tensors
+        and (tensors[name].shape, tensors[name].dtype.name) != (type.concrete(1), type.dtype)
+    ]
+    faults = [*missing, *unknown, *wrong]
+    if faults:
+        shown = faults if len(faults) <= 12 else [*faults[:12], f"... and {len(faults) - 12} more"]
+        raise FileError(
+            f"the tensors of {path} do not fit the network",
+            facts=shown,
+            mend="load them into the network that saved them",
+        )

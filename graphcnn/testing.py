@@ -1,1 +1,0 @@
-"""Checks for writers of ops and backends: gradients against differences, backends against the reference."""

@@ -1,0 +1,1 @@
+"""Training: losses, metrics, optimisers, the model, callbacks and the history of a run."""

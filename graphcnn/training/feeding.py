@@ -1,0 +1,107 @@
+"""Checks of what users hand to fit, evaluate and predict, before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphcnn.backend import as_input
+from graphcnn.errors import DataError, OptionError
+from graphcnn.ir import TensorType, format_shape
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def check_batch_size(batch_size: object) -> int:
+    """Return the batch size; raise OptionError unless it is an integer of at least 1."""
+    if not isinstance(batch_size, int | np.integer) or isinstance(batch_size, bool) or batch_size < 1:
+        raise OptionError(f"batch_size={batch_size!r} is not an integer of at least 1")
+    return int(batch_size)
+
+
+def as_inputs(types: Mapping[str, TensorType], x: object) -> dict[str, Array]:
+    """Return the network's inputs by name, from one array, a sequence of arrays, or a mapping.
+
+    Raises DataError for wrong names, shapes, element types or differing numbers of samples.
+    """
+    if isinstance(x, Mapping):
+        given = dict(x)
+    elif len(types) == 1:
+        given = {next(iter(types)): x}
+    elif isinstance(x, Sequence) and len(x) == len(types):
+        given = dict(zip(types, x, strict=True))
+    else:
+        raise DataError(
+            f"the network has {len(types)} inputs: {', '.join(types)}",
+            mend="pass a dict of arrays by name, or a list in this order",
+        )
+    if given.keys() != types.keys():
+        raise DataError(f"the network's inputs are {', '.join(types)}, not {', '.join(map(str, given))}")
+    arrays = {}
+    for name, type in types.items():
+        _require_samples(name, type, given[name])
+        arrays[name] = as_input(name, type, given[name])
+    _require_equal_lengths({name: len(array) for name, array in arrays.items() if types[name].has_batch})
+    return arrays
+
+
+def as_targets(type: TensorType, output: TensorType, targets: object, samples: int) -> Array:
+    """Return the targets as an array of the loss's type; labels are checked against the number of classes.
+
+    Raises DataError for a wrong shape, element type or number of samples, and for a label out of range.
+    """
+    is_labels = not type.is_float
+    name = "labels" if is_labels else "targets"
+    given = np.asarray(targets)
+    if is_labels and given.ndim == 2 and given.shape[1:] == output.shape[1:]:
+        raise DataError(
+            f"labels {format_shape(given.shape)} look one-hot, but one integer for each sample is needed",
+            mend="labels.argmax(axis=1)",
+        )
+    if is_labels and given.dtype.kind == "f":
+        raise DataError(f"labels are {given.dtype}, but integers are needed", mend="labels.astype('int64')")
+    array = as_input(name, type, given)
+    _require_equal_lengths({"inputs": samples, name: len(array)})
+    if is_labels:
+        _require_label_range(array, output.static(1))
+    return array
+
+
+def require_finite(name: str, array: Array) -> None:
+    """Raise DataError for NaN or infinity; name the first sample that has one."""
+    if array.dtype.kind != "f" or np.isfinite(np.sum(array)) or np.isfinite(array).all():
+        return
+    broken = ~np.isfinite(array.reshape(len(array), -1)).all(axis=1)
+    first = int(broken.argmax())
+    raise DataError(
+        f"{name} hold NaN or infinity in {int(broken.sum())} of {len(array)} samples",
+        facts=[f"the first is sample {first}"],
+        mend="drop these samples, or replace the values: np.nan_to_num(images)",
+    )
+
+
+def _require_samples(name: str, type: TensorType, given: object) -> None:
+    shape = np.asarray(given).shape
+    if type.has_batch and shape[:1] == (0,):
+        raise DataError(f"the dataset is empty: {name!r} has the shape {format_shape(shape)}")
+
+
+def _require_equal_lengths(lengths: Mapping[str, int]) -> None:
+    if len(set(lengths.values())) > 1:
+        raise DataError(
+            "there are not as many of each: " + ", ".join(f"{n} {name}" for name, n in lengths.items()),
+            mend="give every sample its label, in the same order",
+        )
+
+
+def _require_label_range(labels: Array, classes: int) -> None:
+    wrong = (labels < 0) | (labels >= classes)
+    if wrong.any():
+        first = int(wrong.argmax())
+        raise DataError(
+            f"label {labels[first]} of sample {first} is out of range",
+            facts=[f"the network has {classes} outputs, so labels are 0 to {classes - 1}"],
+            mend="renumber the labels from 0, or give the last Dense layer more units",
+        )

@@ -1,0 +1,80 @@
+"""What happened in a run: one row of numbers per epoch."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from graphcnn.errors import OptionError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass
+class History:
+    """The losses and metrics of each epoch: `history["val_accuracy"]` is a list with one number per epoch."""
+
+    epochs: list[dict[str, float]] = field(default_factory=list)
+
+    def __getitem__(self, name: str) -> list[float]:
+        if name not in self.names:
+            raise KeyError(f"{name!r} was not recorded; recorded: {', '.join(self.names)}")
+        return [epoch[name] for epoch in self.epochs]
+
+    def __len__(self) -> int:
+        return len(self.epochs)
+
+    def __iter__(self) -> Iterator[dict[str, float]]:
+        return iter(self.epochs)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the recorded numbers."""
+        return list(self.epochs[0]) if self.epochs else []
+
+    def to_csv(self, path: str | PathLike[str]) -> None:
+        """Write a row per epoch, with a header."""
+        with Path(path).open("w", newline="") as file:
+            writer = csv.DictWriter(file, ["epoch", *self.names])
+            writer.writeheader()
+            writer.writerows({"epoch": number, **row} for number, row in enumerate(self.epochs, 1))
+
+    def plot(self) -> Figure:
+        """Return a matplotlib figure with a panel for the losses and one for each metric.
+
+        Raises OptionError where matplotlib is not installed or nothing was recorded.
+        """
+        try:
+            from matplotlib.figure import Figure
+        except ImportError:
+            raise OptionError("plots need matplotlib", mend="pip install 'graphcnn[plot]'") from None
+        panels = [name for name in self.names if not name.startswith("val_") and name not in UNPLOTTED]
+        if not panels:
+            raise OptionError("the history is empty: there is nothing to plot")
+        figure = Figure(figsize=(5 * len(panels), 3.5), layout="constrained")
+        for axes, name in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+            epochs = range(1, len(self) + 1)
+            axes.plot(epochs, self[name], "o-", label="training")
+            if f"val_{name}" in self.names:
+                axes.plot(epochs, self[f"val_{name}"], "o-", label="validation")
+                axes.legend()
+            axes.set(title=name, xlabel="epoch")
+            axes.locator_params(axis="x", integer=True)
+            axes.grid(alpha=0.3)
+        return figure
+
+    def __repr__(self) -> str:
+        if not self.epochs:
+            return "History(no epochs)"
+        rows = [["epoch", *self.names]]
+        rows += [[str(n), *(f"{v:.4g}" for v in row.values())] for n, row in enumerate(self.epochs, 1)]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        return "\n".join("  ".join(f"{c:>{w}}" for c, w in zip(row, widths, strict=True)) for row in rows)
+
+
+UNPLOTTED = ("learning_rate", "seconds", "images_per_second")

@@ -1,0 +1,406 @@
+"""The model: a compiled network with its parameters, ready to train, evaluate and predict."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import Any
+
+import numpy as np
+
+from graphcnn.backend import Backend, Executable, as_input
+from graphcnn.data.batches import Batches
+from graphcnn.errors import DataError, GraphcnnError, OptionError
+from graphcnn.ir import Graph, TensorType
+from graphcnn.training.callbacks import Callback, StopTraining
+from graphcnn.training.feeding import as_inputs, as_targets, check_batch_size, require_finite
+from graphcnn.training.history import History
+from graphcnn.training.losses import Loss
+from graphcnn.training.metrics import Metric
+from graphcnn.training.optimizers import LEARNING_RATE, Optimizer
+from graphcnn.training.progress import Progress
+
+Array = np.ndarray[Any, np.dtype[Any]]
+BatchesOf = Iterable[tuple[Any, Any]]
+
+TARGET = "target"
+
+
+class TrainingError(GraphcnnError, ArithmeticError):
+    """Training that has gone wrong, such as a loss that is no longer a number."""
+
+
+@dataclass(frozen=True)
+class Graphs:
+    """The graphs of a model. Without a loss there is only the forward graph; without an optimiser no step."""
+
+    forward: Graph
+    training: Graph
+    evaluation: Graph | None = None
+    gradient: Graph | None = None
+    step: Graph | None = None
+
+
+@dataclass
+class Parameters(MutableMapping[str, Array]):
+    """The trained parameters by name. What is read is a read-only copy; assign to change a parameter."""
+
+    _state: dict[str, Array]
+    _types: Mapping[str, TensorType] = field(repr=False)
+
+    def __getitem__(self, name: str) -> Array:
+        self._require(name)
+        copy = self._state[name].copy()
+        copy.flags.writeable = False
+        return copy
+
+    def __setitem__(self, name: str, value: object) -> None:
+        self._require(name)
+        np.copyto(self._state[name], as_input(name, self._types[name], value))
+
+    def __delitem__(self, name: str) -> None:
+        raise OptionError("a model's parameters cannot be deleted")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._types)
+
+    def __len__(self) -> int:
+        return len(self._types)
+
+    def __repr__(self) -> str:
+        lines = [f"  {name}: {type}" for name, type in self._types.items()]
+        count = sum(type.elements(1) for type in self._types.values())
+        return "\n".join([f"{count:,} parameters", *lines])
+
+    def _require(self, name: str) -> None:
+        if name not in self._types:
+            raise OptionError(
+                f"there is no parameter {name!r}", facts=[f"parameters: {', '.join(self._types)}"]
+            )
+
+
+class Model:
+    """A network, compiled. `gcn.compile` and `gcn.load` make it.
+
+    parameters: name → array. learning_rate: may be set at any time. history: of all `fit` calls so far.
+    """
+
+    def __init__(
+        self,
+        graphs: Graphs,
+        state: dict[str, Array],
+        *,
+        backend: Backend,
+        loss: Loss | None = None,
+        optimizer: Optimizer | None = None,
+        metrics: Sequence[Metric] = (),
+        seed: int = 0,
+        epochs_done: int = 0,
+        save: Callable[[Model, str | PathLike[str]], None],
+    ) -> None:
+        self.loss = loss
+        self.optimizer = optimizer
+        self.metrics = tuple(metrics)
+        self.seed = seed
+        self.epochs_done = epochs_done
+        self.backend = backend
+        self.learning_rate = optimizer.learning_rate if optimizer else 0.0
+        self.history = History()
+        self._graphs = graphs
+        self._state = state
+        self._save = save
+        self._executables: dict[str, Executable] = {}
+        self._inputs = {k: v.type for k, v in graphs.forward.inputs_with_role("data").items()}
+        self._output = graphs.forward.outputs["output"].type
+        self._target = loss.target_type(self._output) if loss else None
+
+    # Graphs
+
+    @property
+    def forward_graph(self) -> Graph:
+        """The network for inference: from its inputs to `output`."""
+        return self._graphs.forward
+
+    @property
+    def gradient_graph(self) -> Graph:
+        """The network, its loss and the gradient of every parameter, as the rules derive it."""
+        return self._required("gradient", "a loss")
+
+    @property
+    def step_graph(self) -> Graph:
+        """The whole training step, simplified: what the backend compiles."""
+        return self._required("step", "a loss and an optimizer")
+
+    @property
+    def training_graph(self) -> Graph:
+        """The network as it is in training, without its loss: Dropout and BatchNorm2d differ in it."""
+        return self._graphs.training
+
+    def _required(self, name: str, what: str) -> Graph:
+        graph: Graph | None = getattr(self._graphs, name)
+        if graph is None:
+            raise OptionError(
+                f"this model has no {name} graph: it was compiled without {what}",
+                mend="gcn.compile(network, loss=gcn.CrossEntropy(), optimizer=gcn.SGD(0.05))",
+            )
+        return graph
+
+    def executable(self, name: str) -> Executable:
+        """Return the `forward`, `evaluation`, `gradient` or `step` graph, compiled when first asked for."""
+        if name not in self._executables:
+            what = "a loss and an optimizer" if name == "step" else "a loss"
+            self._executables[name] = self.backend.compile(self._required(name, what))
+        return self._executables[name]
+
+    # State
+
+    @property
+    def parameters(self) -> Parameters:
+        """The trained parameters: name → array, readable and assignable."""
+        types = {k: v.type for k, v in self._graphs.training.inputs_with_role("parameter").items()}
+        return Parameters(self._state, types)
+
+    def state(self) -> dict[str, Array]:
+        """Return a copy of all that training changes: parameters, statistics, the optimiser's state."""
+        return {name: array.copy() for name, array in self._state.items()}
+
+    def set_state(self, state: Mapping[str, Array]) -> None:
+        """Set what `state` returned."""
+        for name, array in self._state.items():
+            np.copyto(array, state[name])
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the model to a safetensors file that `gcn.load` reads: graphs as text, state as tensors.
+
+        The file is replaced atomically. Raises OSError where it cannot be written.
+        """
+        self._save(self, path)
+
+    # Training
+
+    def train_step(self, x: object, y: object) -> dict[str, float]:
+        """Take one step on a batch; return its loss and metrics as they were before the step.
+
+        x: the inputs, [n, ...] (a dict or list of them where the network has several). y: labels [n] or
+        targets. Raises DataError for arrays that do not fit.
+        """
+        step = self.executable("step")
+        inputs = as_inputs(self._inputs, x)
+        inputs[TARGET] = self._checked_targets(inputs, y)
+        results = step.step(self._state, **inputs, **self._settings())
+        return {name: float(value) for name, value in results.items()}
+
+    def _settings(self) -> dict[str, float]:
+        return {LEARNING_RATE: self.learning_rate}
+
+    def _checked_targets(self, inputs: Mapping[str, Array], y: object) -> Array:
+        assert self._target is not None
+        return as_targets(self._target, self._output, y, self._samples(inputs))
+
+    def _samples(self, inputs: Mapping[str, Array]) -> int:
+        return next(len(array) for name, array in inputs.items() if self._inputs[name].has_batch)
+
+    def fit(
+        self,
+        x: object,
+        y: object = None,
+        *,
+        epochs: int = 1,
+        batch_size: int = 32,
+        validation_data: tuple[object, object] | BatchesOf | None = None,
+        shuffle: bool = True,
+        callbacks: Sequence[Callback] = (),
+        progress: bool = True,
+    ) -> History:
+        """Train, and return the history of this call, a row per epoch.
+
+        x, y: arrays with a row per sample; or x alone, an iterable of batches `(images, labels)` that can
+        be gone through once per epoch. epochs: how often to go through them. batch_size: samples per step
+        (the last batch of an epoch may be smaller); unused for an iterable. validation_data: likewise
+        arrays or batches, evaluated after each epoch. shuffle: whether to shuffle arrays; the order follows
+        from the model's seed and the epoch. progress: whether to show a progress bar.
+
+        Raises DataError for data that does not fit, before training where it is an array, and
+        TrainingError when the loss is no longer finite.
+        """
+        self.executable("step")
+        if not isinstance(epochs, int) or epochs < 1:
+            raise OptionError(f"epochs={epochs!r} is not an integer of at least 1")
+        source = self._source(x, y, check_batch_size(batch_size), self.seed if shuffle else None)
+        validation = None if validation_data is None else self._validation(validation_data, batch_size)
+        history = History()
+        steps = len(source) if isinstance(source, Batches) else None
+        bar = Progress(epochs, steps, shown=progress)
+        try:
+            for callback in callbacks:
+                callback.on_train_begin(self)
+            for epoch in range(1, epochs + 1):
+                logs = self._epoch(epoch, source, validation, callbacks, bar)
+                history.epochs.append(logs)
+                self.history.epochs.append(logs)
+                bar.end(epoch, logs)
+                for callback in callbacks:
+                    callback.on_epoch_end(self, epoch, logs)
+        except StopTraining:
+            pass
+        finally:
+            bar.close()
+            for callback in callbacks:
+                callback.on_train_end(self)
+        return history
+
+    def _epoch(
+        self,
+        epoch: int,
+        source: Batches | BatchesOf,
+        validation: Batches | BatchesOf | None,
+        callbacks: Sequence[Callback],
+        bar: Progress,
+    ) -> dict[str, float]:
+        for callback in callbacks:
+            callback.on_epoch_begin(self, epoch)
+        bar.begin(epoch)
+        start = time.perf_counter()
+        totals = _Totals(self._summed_names())
+        for step, (inputs, targets) in enumerate(self._batches(source, self.epochs_done), 1):
+            arguments = {**inputs, TARGET: targets}
+            results = self.executable("step").step(self._state, **arguments, **self._settings())
+            totals.add(results, self._samples(inputs))
+            if not math.isfinite(float(results["loss"])):
+                raise self._diverged(epoch, step, float(results["loss"]))
+            bar.advance(step, totals.samples, totals.result())
+        if not totals.samples:
+            raise DataError(
+                f"the batches of epoch {epoch} are empty",
+                mend="pass a list, or another iterable that begins anew; a generator ends after one epoch",
+            )
+        self.epochs_done += 1
+        seconds = time.perf_counter() - start
+        logs = totals.result()
+        if validation is not None:
+            logs |= {f"val_{name}": value for name, value in self._evaluate(validation).items()}
+        return logs | {
+            "learning_rate": self.learning_rate,
+            "seconds": seconds,
+            "images_per_second": totals.samples / seconds,
+        }
+
+    def _diverged(self, epoch: int, step: int, loss: float) -> TrainingError:
+        return TrainingError(
+            f"the loss became {loss} in step {step} of epoch {epoch}",
+            facts=[f"learning rate {self.learning_rate:g}"],
+            mend="compile with a lower learning rate; look for NaN or huge values in the data",
+        )
+
+    def _source(self, x: object, y: object, batch_size: int, seed: int | None) -> Batches | BatchesOf:
+        """Return arrays as checked batches, or the iterable of batches that was given."""
+        if y is None:
+            if isinstance(x, np.ndarray) or not isinstance(x, Iterable):
+                raise DataError(
+                    "labels are missing", mend="pass images and labels, or an iterable of batches"
+                )
+            return x
+        inputs = as_inputs(self._inputs, x)
+        targets = self._checked_targets(inputs, y)
+        for name, array in inputs.items():
+            require_finite(f"inputs {name!r}", array)
+        require_finite("targets", targets)
+        return Batches(*inputs.values(), targets, size=batch_size, seed=seed)
+
+    def _validation(self, data: tuple[object, object] | BatchesOf, batch_size: int) -> Batches | BatchesOf:
+        if isinstance(data, tuple) and len(data) == 2:
+            return self._source(data[0], data[1], batch_size, None)
+        return self._source(data, None, batch_size, None)
+
+    def _batches(self, source: Batches | BatchesOf, epoch: int) -> Iterator[tuple[dict[str, Array], Array]]:
+        """Yield checked inputs and targets of each batch."""
+        if isinstance(source, Batches):
+            for *inputs, targets in source.epoch(epoch):
+                yield dict(zip(self._inputs, inputs, strict=True)), targets
+            return
+        for batch in source:
+            if not isinstance(batch, tuple | list) or len(batch) != 2:
+                raise DataError(
+                    "a batch is not a pair (images, labels)", facts=[f"it is {type(batch).__name__}"]
+                )
+            inputs_by_name = as_inputs(self._inputs, batch[0])
+            for name, array in inputs_by_name.items():
+                require_finite(f"inputs {name!r}", array)
+            yield inputs_by_name, self._checked_targets(inputs_by_name, batch[1])
+
+    def _summed_names(self) -> set[str]:
+        return {"loss"} if self.loss is not None and self.loss.reduction == "sum" else set()
+
+    # Use
+
+    def evaluate(self, x: object, y: object = None, *, batch_size: int = 256) -> dict[str, float]:
+        """Return loss and metrics over a whole dataset, for example {"loss": 0.05, "accuracy": 0.98}.
+
+        x, y: arrays with a row per sample, or x alone, an iterable of batches.
+        Raises DataError for data that does not fit.
+        """
+        self.executable("evaluation")
+        return self._evaluate(self._source(x, y, check_batch_size(batch_size), None))
+
+    def _evaluate(self, source: Batches | BatchesOf) -> dict[str, float]:
+        executable = self.executable("evaluation")
+        held = self._held(executable.graph)
+        totals = _Totals(self._summed_names())
+        for inputs, targets in self._batches(source, 0):
+            results = executable(**held, **inputs, **{TARGET: targets})
+            totals.add(results, self._samples(inputs))
+        if not totals.samples:
+            raise DataError("the dataset is empty: there is nothing to evaluate")
+        return totals.result()
+
+    def predict(self, x: object, *, batch_size: int = 256) -> Array:
+        """Return the network's outputs, a row per sample, for example logits [n, 10].
+
+        x: the inputs, [n, ...]. Raises DataError for arrays that do not fit.
+        """
+        executable = self.executable("forward")
+        inputs = as_inputs(self._inputs, x)
+        held = self._held(executable.graph)
+        shared = {name: array for name, array in inputs.items() if not self._inputs[name].has_batch}
+        batched = {name: array for name, array in inputs.items() if name not in shared}
+        outputs = [
+            executable(**held, **shared, **dict(zip(batched, batch, strict=True)))["output"]
+            for batch in Batches(*batched.values(), size=check_batch_size(batch_size)).epoch(0)
+        ]
+        return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
+
+    def _held(self, graph: Graph) -> dict[str, Array]:
+        """Return the state that a graph takes as inputs."""
+        return {name: self._state[name] for name in graph.inputs_with_role("parameter", "state")}
+
+    def __repr__(self) -> str:
+        inputs = ", ".join(f"{name}: {type}" for name, type in self._inputs.items())
+        count = sum(type.elements(1) for type in self.parameters._types.values())
+        return (
+            f"<Model {self.forward_graph.name}: {inputs} -> {self._output}, {count:,} parameters, "
+            f"backend {self.backend.name}>"
+        )
+
+
+class _Totals:
+    """Sums results over batches: a sum-type loss adds up, everything else is a mean over samples."""
+
+    def __init__(self, summed: set[str]) -> None:
+        self.samples = 0
+        self._summed = summed
+        self._totals: dict[str, float] = {}
+
+    def add(self, results: Mapping[str, Array], samples: int) -> None:
+        self.samples += samples
+        for name, value in results.items():
+            weight = 1 if name in self._summed else samples
+            self._totals[name] = self._totals.get(name, 0.0) + float(value) * weight
+
+    def result(self) -> dict[str, float]:
+        return {
+            name: total if name in self._summed else total / max(self.samples, 1)
+            for name, total in self._totals.items()
+        }

@@ -1,0 +1,175 @@
+"""Optimisers: each appends the nodes that replace parameters and its own state after a step.
+
+The learning rate is an input of the graph, so that a schedule needs no compilation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from graphcnn import ops
+from graphcnn.errors import OptionError
+from graphcnn.ir import Emitter, Graph, Origin, TensorType, Value
+
+LEARNING_RATE = "learning_rate"
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class Optimizer(Protocol):
+    """What `gcn.compile` takes as an optimiser."""
+
+    learning_rate: float
+
+    def append_updates(
+        self, graph: Graph, parameters: Mapping[str, Value], gradients: Mapping[str, Value], rate: Value
+    ) -> dict[str, float]:
+        """Append the update of every parameter; return the first value of each state input it added."""
+
+
+def _require(condition: bool, what: str) -> None:
+    if not condition:
+        raise OptionError(what)
+
+
+def _emitter(graph: Graph, parameter: Value, rule: str) -> Emitter:
+    """Return an emitter for the update of one parameter, which belongs to its layer."""
+    place = graph.node(parameter.key).origin
+    return Emitter(graph, Origin(place.file, place.line, place.layer, rule, forward=parameter.key))
+
+
+def _scaled(emit: Emitter, factor: float, value: Value) -> Value:
+    return emit(ops.Multiply(), ops.constant(emit, factor, value.type), value)
+
+
+def _decayed(emit: Emitter, weight_decay: float, parameter: Value, gradient: Value) -> Value:
+    """Append the gradient of the loss plus an L2 penalty of ½ weight_decay · w²."""
+    return emit(ops.Add(), gradient, _scaled(emit, weight_decay, parameter)) if weight_decay else gradient
+
+
+@dataclass(frozen=True, slots=True)
+class SGD:
+    """Gradient descent: w ← w - rate · v, where v ← momentum · v + gradient (v is the gradient without).
+
+    learning_rate: above 0. momentum: in [0, 1). nesterov: step along gradient + momentum · v instead.
+    weight_decay: adds weight_decay · w to the gradient.
+    """
+
+    learning_rate: float = 0.01
+    momentum: float = 0.0
+    nesterov: bool = False
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require(self.learning_rate > 0, f"learning_rate={self.learning_rate!r} is not positive")
+        _require(0 <= self.momentum < 1, f"momentum={self.momentum!r} is not in [0, 1)")
+        _require(self.weight_decay >= 0, f"weight_decay={self.weight_decay!r} is negative")
+        _require(not self.nesterov or self.momentum > 0, "nesterov=True needs a momentum above 0")
+
+    def append_updates(
+        self, graph: Graph, parameters: Mapping[str, Value], gradients: Mapping[str, Value], rate: Value
+    ) -> dict[str, float]:
+        """Append w ← w - rate · v for every parameter; the velocity v is state."""
+        initial: dict[str, float] = {}
+        for name, parameter in parameters.items():
+            emit = _emitter(graph, parameter, "SGD")
+            direction = _decayed(emit, self.weight_decay, parameter, gradients[name])
+            if self.momentum:
+                label = f"{name}.velocity"
+                initial[label] = 0.0
+                velocity = graph.input(label, parameter.type, role="state", origin=emit.origin)
+                gradient = direction
+                direction = emit(ops.Add(), _scaled(emit, self.momentum, velocity), gradient)
+                graph.update(label, direction)
+                if self.nesterov:
+                    direction = emit(ops.Add(), gradient, _scaled(emit, self.momentum, direction))
+            graph.update(name, emit(ops.Subtract(), parameter, emit(ops.Multiply(), rate, direction)))
+        return initial
+
+
+@dataclass(frozen=True, slots=True)
+class Adam:
+    """Adam (Kingma and Ba, ICLR 2015): steps scaled by running averages of gradient and squared gradient.
+
+    learning_rate: above 0. beta1, beta2: in [0, 1). epsilon: above 0.
+    weight_decay: adds weight_decay · w to the gradient (`AdamW` decouples it).
+    """
+
+    learning_rate: float = 0.001
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+
+    decoupled: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        _require(self.learning_rate > 0, f"learning_rate={self.learning_rate!r} is not positive")
+        _require(0 <= self.beta1 < 1, f"beta1={self.beta1!r} is not in [0, 1)")
+        _require(0 <= self.beta2 < 1, f"beta2={self.beta2!r} is not in [0, 1)")
+        _require(self.epsilon > 0, f"epsilon={self.epsilon!r} is not positive")
+        _require(self.weight_decay >= 0, f"weight_decay={self.weight_decay!r} is negative")
+
+    def append_updates(
+        self, graph: Graph, parameters: Mapping[str, Value], gradients: Mapping[str, Value], rate: Value
+    ) -> dict[str, float]:
+        """Append w ← w - rate · m̂ / (√v̂ + ε) for every parameter; the averages m and v are state."""
+        initial: dict[str, float] = {}
+        shared = Emitter(graph, Origin(rule=type(self).__name__))
+        corrections = []
+        for number, beta in enumerate((self.beta1, self.beta2), 1):
+            label = f"adam.beta{number}_power"
+            initial[label] = 1.0
+            power = graph.input(label, TensorType((), "float64"), role="state", origin=shared.origin)
+            power = _scaled(shared, beta, power)
+            graph.update(label, power)
+            one = ops.constant(shared, 1.0, power.type)
+            corrections.append(shared(ops.Cast(rate.type.dtype), shared(ops.Subtract(), one, power)))
+        step_size = shared(ops.Divide(), rate, corrections[0])
+        for name, parameter in parameters.items():
+            emit = _emitter(graph, parameter, type(self).__name__)
+            self._append_update(emit, name, parameter, gradients[name], (rate, step_size, corrections[1]))
+            initial |= {f"{name}.mean": 0.0, f"{name}.square": 0.0}
+        return initial
+
+    def _append_update(
+        self, emit: Emitter, name: str, parameter: Value, gradient: Value, rates: tuple[Value, Value, Value]
+    ) -> None:
+        rate, step_size, correction = rates
+        if self.decoupled and self.weight_decay:
+            shrink = emit(ops.Multiply(), rate, _scaled(emit, self.weight_decay, parameter))
+            decayed = emit(ops.Subtract(), parameter, shrink)
+        else:
+            decayed = parameter
+            gradient = _decayed(emit, self.weight_decay, parameter, gradient)
+        mean = self._average(emit, f"{name}.mean", self.beta1, gradient)
+        square = self._average(emit, f"{name}.square", self.beta2, emit(ops.Multiply(), gradient, gradient))
+        root = emit(ops.Sqrt(), emit(ops.Divide(), square, correction))
+        divisor = emit(ops.Add(), root, ops.constant(emit, self.epsilon, root.type))
+        step = emit(ops.Multiply(), step_size, emit(ops.Divide(), mean, divisor))
+        emit.graph.update(name, emit(ops.Subtract(), decayed, step))
+
+    @staticmethod
+    def _average(emit: Emitter, label: str, beta: float, new: Value) -> Value:
+        """Append beta · old + (1 - beta) · new as the update of the state `label`."""
+        old = emit.graph.input(label, new.type, role="state", origin=emit.origin)
+        average = emit(ops.Add(), _scaled(emit, beta, old), _scaled(emit, 1.0 - beta, new))
+        emit.graph.update(label, average)
+        return average
+
+
+@dataclass(frozen=True, slots=True)
+class AdamW(Adam):
+    """Adam with decoupled weight decay: w ← w - rate · weight_decay · w (Loshchilov, Hutter, ICLR 2019)."""
+
+    weight_decay: float = 0.01
+
+    decoupled: ClassVar[bool] = True
+
+
+OPTIMIZERS: dict[str, type[SGD] | type[Adam] | type[AdamW]] = {"SGD": SGD, "Adam": Adam, "AdamW": AdamW}
+"""The optimisers that a weights file can name."""

@@ -1,0 +1,82 @@
+"""What `fit` shows while it runs: a bar on a terminal, a line per epoch elsewhere."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+REFRESH_SECONDS = 0.1
+
+
+class Progress:
+    """Shows epoch, loss, metrics, images per second and time left. Nothing where `shown` is False."""
+
+    def __init__(self, epochs: int, steps: int | None, *, shown: bool) -> None:
+        self._epochs = epochs
+        self._steps = steps
+        self._console: Any = None
+        self._bar: Any = None
+        self._next = 0.0
+        if shown:
+            from rich.console import Console
+
+            self._console = Console()
+
+    def begin(self, epoch: int) -> None:
+        """Begin the bar of one epoch."""
+        self._start = time.perf_counter()
+        self._next = 0.0
+        if self._console is None or not self._console.is_terminal:
+            return
+        from rich import progress
+
+        self._bar = progress.Progress(
+            progress.TextColumn(f"epoch {epoch}/{self._epochs}"),
+            progress.BarColumn(bar_width=None),
+            progress.MofNCompleteColumn(),
+            progress.TextColumn("{task.fields[numbers]}"),
+            progress.TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+            expand=True,
+        )
+        self._task = self._bar.add_task("", total=self._steps, numbers="")
+        self._bar.start()
+
+    def advance(self, step: int, samples: int, numbers: dict[str, float]) -> None:
+        """Show the state after a step; most calls return at once."""
+        now = time.perf_counter()
+        if self._bar is None or now < self._next:
+            return
+        self._next = now + REFRESH_SECONDS
+        speed = f"{samples / (now - self._start):,.0f} images/s"
+        self._bar.update(self._task, completed=step, numbers=f"{format_numbers(numbers)}  {speed}")
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def end(self, epoch: int, logs: dict[str, float]) -> None:
+        """Replace the bar by a line that stays."""
+        self.close()
+        if self._console is not None:
+            speed = f"{logs['images_per_second']:,.0f} images/s"
+            numbers = {name: logs[name] for name in logs if name not in NOT_SHOWN}
+            self._console.print(
+                f"epoch {epoch}/{self._epochs}  {format_numbers(numbers)}  {speed}  {logs['seconds']:.1f} s",
+                highlight=False,
+                soft_wrap=True,
+            )
+
+
+NOT_SHOWN = ("learning_rate", "seconds", "images_per_second")
+
+
+def format_numbers(numbers: dict[str, float]) -> str:
+    """Return `loss 0.1234  accuracy 96.5 %`."""
+    return "  ".join(
+        f"{name} {value:.2%}" if name.endswith("accuracy") else f"{name} {value:.4f}"
+        for name, value in numbers.items()
+    )
