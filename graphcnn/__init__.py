@@ -95,7 +95,8 @@ _HOMES = {
     "dsl.initializers": ("Constant", "Glorot", "He", "LeCun"),
     "dsl.layers": (
         *("AvgPool2d", "BatchNorm2d", "Conv2d", "ConvTranspose2d", "Dense", "DepthwiseConv2d", "Dropout"),
-        *("Flatten", "GlobalAvgPool2d", "L2Pool2d", "Layer", "LayerNorm", "MaxPool2d", "ReLU", "Sigmoid", "Tanh"),
+        *("Flatten", "GlobalAvgPool2d", "L2Pool2d", "Layer", "LayerNorm", "MaxPool2d", "ReLU"),
+        *("Sigmoid", "Tanh"),
     ),
     "dsl.network": ("Input", "Network", "Parameter", "Sequential"),
     "dsl.tensor": ("Tensor",),
@@ -114,7 +115,7 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _PACKAGES = ("data", "zoo")
 
-__all__ = [*_HOME_OF, *_PACKAGES, "__version__"]  # noqa: PLE0604 - names from the table above
+__all__ = [*_HOME_OF, *_PACKAGES, "__version__"]
 
 
 def __getattr__(name: str) -> object:

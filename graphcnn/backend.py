@@ -100,7 +100,7 @@ def backends() -> dict[str, EntryPoint]:
             raise BackendError(
                 f"two installed packages offer a backend {entry.name!r}",
                 facts=[f"{twin.value} and {entry.value}"],
-                mend="uninstall one of them",
+                mend="uninstall one of them: pip uninstall <package>",
             )
         found[entry.name] = entry
     return found
@@ -118,13 +118,22 @@ def load_backend(name: str) -> Backend:
     module, _, attribute = known[name].value.partition(":")
     try:
         backend: Backend = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        missing = getattr(error, "name", None) or str(error)
+    except (ImportError, AttributeError, OSError) as error:
         raise BackendError(
             f"backend {name!r} cannot be loaded: {error}",
-            mend=f"pip install 'graphcnn[{name}]', or the package {missing!r} itself",
+            facts=[f"its entry point is {known[name].value}"],
+            mend=_install_hint(known[name], error),
         ) from error
     return backend
+
+
+def _install_hint(entry: EntryPoint, error: Exception) -> str:
+    """Return the command that installs what is missing, or else the package of the backend anew."""
+    missing = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if missing and missing != entry.value.partition(":")[0].partition(".")[0]:
+        return f"pip install {missing}"
+    package = entry.dist.name if entry.dist is not None else entry.name
+    return f"pip install --force-reinstall {package}"
 
 
 def require_ops(backend: Backend, graph: Graph) -> None:
@@ -148,12 +157,22 @@ def _has_op(name: str, op: type[Op]) -> bool:
         return False
 
 
-def evaluate(graph: Graph, /, *, backend: str = DEFAULT, **inputs: object) -> dict[str, Array]:
-    """Return the outputs of a graph for these inputs, compiled for this one call.
+def evaluate(graph: Graph, /, **inputs: object) -> dict[str, Array]:
+    """Return the outputs of a graph for these inputs, compiled for this one call by the default backend.
 
-    Raises BackendError for an unknown backend and DataError for inputs that do not fit.
+    Raises DataError for inputs that do not fit.
     """
-    return load_backend(backend).compile(graph)(**inputs)
+    return load_backend(DEFAULT).compile(graph)(**inputs)
+
+
+def step_by_calling(
+    executable: Executable, state: dict[str, Array], inputs: Mapping[str, object]
+) -> dict[str, Array]:
+    """Do `Executable.step` by means of a call: for backends that have no faster way of their own."""
+    results = executable(**with_state(executable.graph, state, inputs))
+    for label in executable.graph.updates:
+        np.copyto(state[label], results.pop(label))
+    return results
 
 
 def bind_inputs(graph: Graph, given: Mapping[str, object]) -> tuple[dict[str, Array], int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import PurePath
@@ -15,12 +16,12 @@ from graphcnn.backend import DEFAULT, load_backend
 from graphcnn.dsl.initializers import initial_value
 from graphcnn.dsl.layers import Layer
 from graphcnn.dsl.network import Network, as_network
-from graphcnn.errors import FileError, GraphcnnError, OptionError
+from graphcnn.errors import FileError, GraphcnnError, OptionError, ShapeError
 from graphcnn.interchange.weights import read_weights, require_tensors, write_weights
-from graphcnn.ir import DType, Emitter, Graph, Origin, TensorType, Value, users_line, verify
+from graphcnn.ir import BATCH, DType, Emitter, Graph, Origin, TensorType, Value, users_line, verify
 from graphcnn.ops import parse
 from graphcnn.training.losses import LOSSES, CrossEntropy, Loss, total_loss
-from graphcnn.training.metrics import Metric, resolve_metrics
+from graphcnn.training.metrics import METRICS, Metric, resolve_metrics
 from graphcnn.training.model import TARGET, Graphs, Model
 from graphcnn.training.optimizers import LEARNING_RATE, OPTIMIZERS, Optimizer
 from graphcnn.transform import differentiate, prune, simplify
@@ -55,13 +56,14 @@ def compile(
     place = users_line()
     try:
         traced_network = as_network(network, input_shape)
-        if dtype not in (None, "float32", "float64"):
-            raise OptionError(f"dtype={dtype!r} is neither 'float32' nor 'float64'")
+        dtype = _precision(dtype)
+        _check_seed(seed)
+        _check_parts(loss, optimizer)
         inference = traced_network.trace(training=False, dtype=dtype)
         training = traced_network.trace(training=True, dtype=dtype)
-        graphs, initial = build_graphs(
-            inference.graph, training.graph, loss, optimizer, _metrics(metrics, loss)
-        )
+        chosen = _metrics(metrics, loss)
+        _check_names(inference.graph, loss, chosen)
+        graphs, initial = build_graphs(inference.graph, training.graph, loss, optimizer, chosen)
         state = {
             label: initial_value(initializer, training.graph.inputs[label].type, label, seed)
             for label, initializer in training.initializers.items()
@@ -76,15 +78,63 @@ def compile(
             backend=load_backend(backend),
             loss=loss,
             optimizer=optimizer,
-            metrics=_metrics(metrics, loss),
-            seed=seed,
+            metrics=chosen,
+            seed=int(seed),
             save=save,
         )
     except GraphcnnError as error:
         raise error.located(file=place.file, line=place.line) from None
 
 
+def _precision(dtype: object) -> DType | None:
+    if dtype is None:
+        return None
+    try:
+        name = np.dtype(dtype).name  # type: ignore[call-overload]
+    except TypeError:
+        name = ""
+    if name not in ("float32", "float64"):
+        raise OptionError(f"dtype={dtype!r} is neither 'float32' nor 'float64'", mend='dtype="float64"')
+    return "float32" if name == "float32" else "float64"
+
+
+def _check_seed(seed: object) -> None:
+    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or not 0 <= seed < 2**64:
+        raise OptionError(
+            f"seed={seed!r:.60} is not an integer from 0 to 2**64 - 1", mend="seed=0, or another whole number"
+        )
+
+
+def _check_parts(loss: object, optimizer: object) -> None:
+    """Raise OptionError unless loss and optimiser are objects that can do their work."""
+    for name, part, method, example in (
+        ("loss", loss, "target_type", "gcn.CrossEntropy()"),
+        ("optimizer", optimizer, "append_updates", "gcn.SGD(0.05)"),
+    ):
+        if part is None or (hasattr(part, method) and not isinstance(part, type)):
+            continue
+        if isinstance(part, type):
+            example = f"gcn.{part.__name__}()"
+        shown = f"the class {part.__name__}" if isinstance(part, type) else repr(part)
+        raise OptionError(f"{name} is {shown}, not an object such as {example}", mend=f"{name}={example}")
+
+
+def _check_names(forward: Graph, loss: Loss | None, metrics: Sequence[Metric]) -> None:
+    """Raise OptionError for an input whose name the model's own inputs or outputs have."""
+    reserved = {TARGET, LEARNING_RATE, "loss", *(metric.name for metric in metrics)} if loss else set()
+    for label, value in forward.inputs.items():
+        if label in reserved:
+            place = forward.node(value.key).origin
+            raise OptionError(
+                f"the name {label!r} of an input or parameter is taken by the model itself",
+                facts=[f"taken: {', '.join(sorted(reserved))}"],
+                mend='give it another name, for example gcn.Input(shape, name="image")',
+            ).located(layer=label, file=place.file, line=place.line)
+
+
 def _metrics(metrics: Sequence[str | Metric] | None, loss: Loss | None) -> tuple[Metric, ...]:
+    if isinstance(metrics, str):
+        raise OptionError(f"metrics={metrics!r} is not a sequence", mend=f"metrics=[{metrics!r}]")
     if metrics is None:
         metrics = ("accuracy",) if isinstance(loss, CrossEntropy) else ()
     return resolve_metrics(tuple(metrics))
@@ -94,6 +144,14 @@ def build_graphs(
     forward: Graph, training: Graph, loss: Loss | None, optimizer: Optimizer | None, metrics: Sequence[Metric]
 ) -> tuple[Graphs, dict[str, float]]:
     """Return all graphs of a model, and the first value of each state that the optimiser added."""
+    output = forward.outputs["output"]
+    if output.type.shape[:1] != (BATCH,):
+        place = forward.node(output.key).origin
+        raise ShapeError(
+            f"the network's output {output.type} has no batch axis in front",
+            facts=["a model returns one row per sample"],
+            mend="sum and mean over axes 1 and up alone; for a loss, pass loss= to gcn.compile",
+        ).located(layer=place.layer, file=place.file, line=place.line)
     if loss is None:
         if optimizer is not None:
             raise OptionError("an optimizer needs a loss", mend="compile(..., loss=gcn.CrossEntropy())")
@@ -123,11 +181,20 @@ def _with_loss(
     result = graph.copy(name, outputs=False)
     place = graph.node(output.key).origin
     emit = Emitter(result, Origin(place.file, place.line, "loss"))
-    target = result.input(TARGET, loss.target_type(output.type), origin=emit.origin)
+    try:
+        wanted = loss.target_type(output.type)
+    except GraphcnnError as error:
+        error.facts += (f"the output is made by {place.layer or 'an input'}, {_line(place)}",)
+        raise
+    target = result.input(TARGET, wanted, origin=emit.origin)
     total = total_loss(emit, loss, output, target)
     result.output("loss", total)
     _append_metrics(result, (output, target), metrics)
     return verify(result), total, (output, target)
+
+
+def _line(place: Origin) -> str:
+    return f"{PurePath(place.file).name}:{place.line}"
 
 
 def _append_metrics(graph: Graph, scores: tuple[Value, Value], metrics: Sequence[Metric]) -> None:
@@ -149,7 +216,7 @@ def save(model: Model, path: str | PathLike[str]) -> None:
         "seed": str(model.seed),
         "epochs_done": str(model.epochs_done),
         "learning_rate": repr(model.learning_rate),
-        "metrics": json.dumps([metric.name for metric in model.metrics]),
+        "metrics": json.dumps([_known_metric(metric) for metric in model.metrics]),
     }
     if model.loss is not None:
         metadata["loss"] = _described(model.loss, LOSSES)
@@ -175,12 +242,18 @@ def load(path: str | PathLike[str], *, backend: str = DEFAULT) -> Model:
         graphs, wanted = _parse_graphs(metadata)
         loss = _restored(metadata.get("loss"), LOSSES)
         optimizer = _restored(metadata.get("optimizer"), OPTIMIZERS)
-        metrics = resolve_metrics(tuple(json.loads(metadata["metrics"])))
+        metrics = _restored_metrics(metadata["metrics"])
+        _check_names(graphs[0], loss, metrics)
         built, initial = build_graphs(graphs[0], graphs[1], loss, optimizer, metrics)
-        seed, epochs_done = int(metadata["seed"]), int(metadata["epochs_done"])
-        learning_rate = float(metadata["learning_rate"])
-    except (GraphcnnError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise FileError(f"the metadata of {path} is damaged", facts=[str(error) or repr(error)]) from None
+        seed = _whole_number(metadata, "seed")
+        epochs_done = _whole_number(metadata, "epochs_done")
+        learning_rate = _rate(metadata)
+    except (GraphcnnError, ValueError, TypeError, KeyError, ArithmeticError, RecursionError) as error:
+        raise FileError(
+            f"the metadata of {path} is damaged",
+            facts=_reasons(error),
+            mend="load an older file, or train again",
+        ) from None
     if built.step is not None:
         wanted |= {label: built.step.inputs[label].type for label in initial}
     require_tensors(path, tensors, wanted)
@@ -201,27 +274,79 @@ def load(path: str | PathLike[str], *, backend: str = DEFAULT) -> Model:
 
 def _parse_graphs(metadata: Mapping[str, str]) -> tuple[tuple[Graph, Graph], dict[str, TensorType]]:
     forward, training = verify(parse(metadata["forward_graph"])), verify(parse(metadata["training_graph"]))
-    if "output" not in forward.outputs or "output" not in training.outputs:
-        raise FileError("a graph has no output named 'output'")
-    held = training.inputs_with_role("parameter", "state")
-    return (forward, training), {label: value.type for label, value in held.items()}
+    if list(forward.outputs) != ["output"] or list(training.outputs) != ["output"] or forward.updates:
+        raise FileError("a graph has other outputs or updates than a network's")
+    held = {label: value.type for label, value in training.inputs_with_role("parameter", "state").items()}
+    own = {label: value.type for label, value in forward.inputs_with_role("parameter", "state").items()}
+    if not own.items() <= held.items() or _fed(forward) != _fed(training):
+        raise FileError("the two graphs are not of one network: their inputs differ")
+    return (forward, training), held
+
+
+def _fed(graph: Graph) -> dict[str, TensorType]:
+    """Return the inputs that are no state, by name."""
+    if graph.inputs_with_role("setting"):
+        raise FileError("a network's graph has a setting among its inputs")
+    return {label: value.type for label, value in graph.inputs_with_role("data").items()}
+
+
+def _reasons(error: Exception) -> list[str]:
+    """Return what is wrong, without the line of the user's that loads the file."""
+    if isinstance(error, KeyError):
+        return [f"there is no {error}"]
+    if isinstance(error, GraphcnnError):
+        return [error.problem[:300], *(fact[:300] for fact in error.facts)]
+    return [str(error)[:300] or repr(error)]
+
+
+def _whole_number(metadata: Mapping[str, str], name: str) -> int:
+    text = metadata[name]
+    if not re.fullmatch(r"[0-9]{1,20}", text) or int(text) >= 2**64:
+        raise FileError(f"{name} {text[:40]!r} is not an integer from 0 to 2**64 - 1")
+    return int(text)
+
+
+def _rate(metadata: Mapping[str, str]) -> float:
+    rate = float(metadata["learning_rate"])
+    if not 0 <= rate < float("inf"):
+        raise FileError(f"learning_rate {rate} is not a finite number of at least 0")
+    return rate
+
+
+def _restored_metrics(text: str) -> tuple[Metric, ...]:
+    names = json.loads(text)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise FileError(f"metrics {text[:40]!r} is not a list of names")
+    return resolve_metrics(tuple(names))
 
 
 def _described(part: object, known: Mapping[str, type]) -> str:
     """Return a loss or optimiser as JSON: the name of its class and its options."""
     name = type(part).__name__
     if known.get(name) is not type(part):
-        raise OptionError(
-            f"a model with the user's own {name} cannot be saved whole: a file holds no code",
-            mend="save dict(model.parameters) with safetensors.numpy.save_file, and rebuild in a script",
-        )
+        raise _not_saved(name)
     return json.dumps({"name": name, "options": dataclasses.asdict(part)})  # type: ignore[call-overload]
+
+
+def _known_metric(metric: Metric) -> str:
+    if METRICS.get(metric.name) != metric:
+        raise _not_saved(type(metric).__name__)
+    return metric.name
+
+
+def _not_saved(name: str) -> OptionError:
+    return OptionError(
+        f"a model with the user's own {name} cannot be saved whole: a file holds no code",
+        mend="save dict(model.parameters) with safetensors.numpy.save_file, and rebuild in a script",
+    )
 
 
 def _restored(text: str | None, known: Mapping[str, type]) -> Any:
     if text is None:
         return None
     description = json.loads(text)
+    if not isinstance(description, dict) or description.keys() != {"name", "options"}:
+        raise FileError(f"{text[:60]!r} does not describe a loss or optimiser")
     if description["name"] not in known:
         raise FileError(f"there is no loss or optimiser {description['name']!r}")
     return known[description["name"]](**description["options"])

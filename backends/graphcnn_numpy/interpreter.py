@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from graphcnn.backend import Array, KernelReport, Report, bind_inputs, require_ops, with_state
+from graphcnn.backend import Array, KernelReport, Report, bind_inputs, require_ops, step_by_calling
 from graphcnn.ir import Graph, Input, Op
 from graphcnn_numpy.kernels import KERNELS
 
@@ -37,10 +37,7 @@ class NumpyExecutable:
         }
 
     def step(self, state: dict[str, Array], /, **inputs: object) -> dict[str, Array]:
-        results = self(**with_state(self.graph, state, inputs))
-        for label in self.graph.updates:
-            np.copyto(state[label], results.pop(label))
-        return results
+        return step_by_calling(self, state, inputs)
 
     def _compute(self, inputs: dict[str, Array], batch: int) -> dict[int, tuple[Array, ...]]:
         """Return the results of every node that an output or update names."""

@@ -20,21 +20,38 @@ class _Names:
     """The names given so far in one scope: a number per kind of layer, and every layer by identity."""
 
     counts: Counter[str] = field(default_factory=Counter)
-    of_layer: dict[int, str] = field(default_factory=dict)
-    scopes: dict[int, _Names] = field(default_factory=dict)
+    of_layer: dict[Layer, str] = field(default_factory=dict)
+    scopes: dict[Layer, _Names] = field(default_factory=dict)
 
     def name(self, layer: Layer) -> str:
-        known = self.of_layer.get(id(layer))
+        known = self.of_layer.get(layer)
         if known is not None:
             return known
-        name = layer.name
-        if name is None:
-            self.counts[layer.kind] += 1
-            name = f"{layer.kind}{self.counts[layer.kind]}"
+        name = layer.name or self._default(layer.kind)
         if name in self.of_layer.values():
-            raise OptionError(f"two layers have the name {name!r}", mend="give each layer a name of its own")
-        self.of_layer[id(layer)] = name
+            raise _same_name(name)
+        self.of_layer[layer] = name
         return name
+
+    def _default(self, kind: str) -> str:
+        """Return the kind and the first number that no layer has yet."""
+        while True:
+            self.counts[kind] += 1
+            name = f"{kind}{self.counts[kind]}"
+            if name not in self.of_layer.values():
+                return name
+
+
+def _same_name(name: str) -> OptionError:
+    return OptionError(f"two layers have the name {name!r}", mend="give each layer a name of its own")
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """Whose a parameter or state is, and how it gets its first value."""
+
+    layer: Layer | None
+    initializer: Initializer
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +64,15 @@ class Builder:
     graph: Graph
     training: bool = False
     origin: Origin = field(default_factory=Origin)
-    initializers: dict[str, Initializer] = field(default_factory=dict)
     names: _Names = field(default_factory=_Names)
     prefix: str = ""
+    layer: Layer | None = None
+    held: dict[str, _Held] = field(default_factory=dict)
+
+    @property
+    def initializers(self) -> dict[str, Initializer]:
+        """What gives each parameter and state its first value, by name."""
+        return {name: held.initializer for name, held in self.held.items()}
 
     def __call__(self, op: Op, *operands: Value) -> Value:
         return self.graph.add(op, *operands, origin=self.origin)
@@ -69,18 +92,30 @@ class Builder:
         """
         place = origin or layer.origin
         try:
-            if layer.transparent:
-                return layer.build(self, *values)
-            name = self.prefix + self.names.name(layer)
-            inner = replace(self, origin=Origin(place.file, place.line, name))
-            if layer.is_scope:
-                names = self.names.scopes.setdefault(id(layer), _Names())
-                inner = replace(inner, names=names, prefix=f"{name}.")
-            return layer.build(inner, *values)
+            if layer.operands not in (None, len(values)):
+                raise OptionError(
+                    f"{layer.title} takes {layer.operands} value, not {len(values)}",
+                    mend="join values first, for example with + or gcn.concatenate(x, y)",
+                )
+            result = layer.build(self._inside(layer, place), *values)
+            if not isinstance(result, Value):
+                raise OptionError(
+                    f"{layer.title}.build returned {type(result).__name__}, not a value of the graph",
+                    mend="end it with `return build(op, ...)`",
+                )
+            return result
         except GraphcnnError as error:
-            raise error.located(
-                layer=layer.name or type(layer).__name__, file=place.file, line=place.line
-            ) from None
+            raise error.located(layer=layer.title, file=place.file, line=place.line) from None
+
+    def _inside(self, layer: Layer, place: Origin) -> Builder:
+        """Return the builder that the layer itself gets."""
+        if layer.transparent:
+            return self
+        name = self.prefix + self.names.name(layer)
+        inner = replace(self, origin=Origin(place.file, place.line, name), layer=layer)
+        if not layer.is_scope:
+            return inner
+        return replace(inner, names=self.names.scopes.setdefault(layer, _Names()), prefix=f"{name}.")
 
     def parameter(self, label: str, type: TensorType, initializer: Initializer) -> Value:
         """Return the layer's parameter of this label, for example `filters` of `conv1`."""
@@ -99,9 +134,15 @@ class Builder:
         full = f"{self.origin.layer}.{label}" if label else self.origin.layer
         known = self.graph.inputs.get(full)
         if known is None:
-            self.initializers[full] = initializer
+            self.held[full] = _Held(self.layer, initializer)
             role = "parameter" if trained else "state"
             return self.graph.input(full, type, role=role, origin=self.origin)  # type: ignore[arg-type]
+        if full not in self.held:
+            raise OptionError(
+                f"the name {full!r} is taken by an input of the network", mend="give one of them another name"
+            )
+        if self.held[full].layer is not self.layer:
+            raise _same_name(full)
         if known.type != type:
             raise OptionError(
                 f"{full} is shared by two uses of the layer that need different shapes",

@@ -30,8 +30,11 @@ def initial_value(initializer: Initializer, type: TensorType, label: str, seed: 
     sequence = np.random.SeedSequence([seed & 0xFFFFFFFFFFFFFFFF, zlib.crc32(label.encode())])
     value = np.asarray(initializer(np.random.Generator(np.random.Philox(sequence)), type), type.dtype)
     if value.shape != type.concrete(1):
-        raise OptionError(f"the initializer of {label!r} made an array of shape {value.shape} for {type}")
-    return np.ascontiguousarray(value)
+        raise OptionError(
+            f"the initializer of {label!r} made an array of shape {value.shape} for {type}",
+            mend="return generator.normal(size=type.shape), or another array of that shape",
+        )
+    return value.copy(order="C")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,10 @@ class Constant:
     """Every element has the same value."""
 
     value: float = 0.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.value, bool) or not isinstance(self.value, int | float):
+            raise OptionError(f"value={self.value!r} is not a number", mend="gcn.Constant(0.5)")
 
     def __call__(self, generator: np.random.Generator, type: TensorType) -> Array:
         return np.full(type.concrete(1), self.value, type.dtype)
@@ -54,7 +61,10 @@ class _VarianceScaling:
 
     def __post_init__(self) -> None:
         if self.distribution not in ("normal", "uniform"):
-            raise OptionError(f"distribution={self.distribution!r} is neither 'normal' nor 'uniform'")
+            raise OptionError(
+                f"distribution={self.distribution!r} is neither 'normal' nor 'uniform'",
+                mend=f'gcn.{type(self).__name__}("normal")',
+            )
 
     def fan(self, fan_in: int, fan_out: int) -> float:
         return fan_in

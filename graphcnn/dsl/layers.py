@@ -14,7 +14,7 @@ from graphcnn.dsl.builder import Builder
 from graphcnn.dsl.initializers import Array, Constant, He, Initializer
 from graphcnn.dsl.tensor import Tensor, apply_layer
 from graphcnn.errors import GraphcnnError, OptionError, ShapeError
-from graphcnn.ir import Op, Origin, TensorType, Value, users_line
+from graphcnn.ir import BATCH, Op, Origin, TensorType, Value, users_line
 from graphcnn.ops.attributes import Padding, Pair, is_int
 
 Size: TypeAlias = int | tuple[int, int]
@@ -37,17 +37,25 @@ class Layer:
     is_scope: ClassVar[bool] = False
     """Whether the names of layers inside begin with this layer's name."""
 
+    operands: ClassVar[int | None] = None
+    """How many values the layer takes; None for any number."""
+
     transparent = False
     """Whether the layer leaves no trace of itself, only of the layers inside."""
 
     def __post_init__(self) -> None:
         self.origin = users_line()
         try:
+            if self.name is not None and not (isinstance(self.name, str) and self.name):
+                raise OptionError(f"name={self.name!r} is not a word", mend='leave it out, or name="edges"')
             self.check()
         except GraphcnnError as error:
-            raise error.located(
-                layer=self.name or type(self).__name__, file=self.origin.file, line=self.origin.line
-            ) from None
+            raise error.located(layer=self.title, file=self.origin.file, line=self.origin.line) from None
+
+    @property
+    def title(self) -> str:
+        """What errors call the layer: its name, or else its class."""
+        return self.name if self.name and isinstance(self.name, str) else type(self).__name__
 
     def check(self) -> None:
         """Raise OptionError for arguments that are not allowed."""
@@ -64,14 +72,36 @@ def _pair(name: str, value: object, minimum: int = 1) -> Pair:
     pair = (value, value) if isinstance(value, int) else value
     if not (isinstance(pair, tuple) and len(pair) == 2 and all(is_int(item, minimum) for item in pair)):
         raise OptionError(
-            f"{name}={value!r} is neither an integer of at least {minimum} nor a pair of such integers"
+            f"{name}={value!r} is neither an integer of at least {minimum} nor a pair of such integers",
+            mend=f"{name}=3, or {name}=(3, 5): vertical, horizontal",
         )
     return pair
 
 
 def _count(name: str, value: object) -> None:
     if not is_int(value, 1):
-        raise OptionError(f"{name}={value!r} is not an integer of at least 1")
+        hint = f"{name}=int(...)" if isinstance(value, float | np.integer) else f"{name}=8"
+        raise OptionError(f"{name}={value!r} is not an integer of at least 1", mend=f"for example {hint}")
+
+
+def _number(name: str, value: object, allowed: bool, range: str) -> None:
+    """Raise OptionError unless the value is a number, and allowed."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not allowed:
+        raise OptionError(f"{name}={value!r} is not a number {range}", mend=f"give a {name} {range}")
+
+
+def _is_between(value: object, low: float, high: float) -> bool:
+    """Return whether a number lies strictly between two."""
+    return isinstance(value, int | float) and low < value < high
+
+
+def check_initializer(initializer: object) -> None:
+    """Raise OptionError for anything that cannot be called with a generator and a type."""
+    if not callable(initializer) or isinstance(initializer, type):
+        raise OptionError(
+            f"initializer={initializer!r} is not an initializer",
+            mend='initializer=gcn.He(), or gcn.Glorot("normal")',
+        )
 
 
 def _padding(spec: object) -> Padding | None:
@@ -93,7 +123,14 @@ def _padding(spec: object) -> Padding | None:
             'allowed: an int, (vertical, horizontal), ((top, bottom), (left, right)), "same" or "valid"',
             "widths are at least 0",
         ],
+        mend='padding="same" keeps the size at stride 1; padding=1 adds one row or column on every side',
     )
+
+
+def _check_window(kernel: object, stride: object, dilation: object, padding: object) -> None:
+    for name, value in (("kernel", kernel), ("stride", stride), ("dilation", dilation)):
+        _pair(name, value)
+    _padding(padding)
 
 
 def _same_padding(images: TensorType, window: Pair, stride: Pair, dilation: Pair) -> Padding:
@@ -108,11 +145,22 @@ def _same_padding(images: TensorType, window: Pair, stride: Pair, dilation: Pair
 
 
 def _require_images(layer: str, value: Value) -> None:
-    if value.type.rank != 4:
-        raise ShapeError(
-            f"{layer} takes images of shape [N, H, W, C], but its input is {value.type}",
-            mend="put it before Flatten and Dense, or give the network an input shape (H, W, C)",
-        )
+    if value.type.rank == 4:
+        return
+    mend = "put it before Flatten and Dense, or give the network an input shape (H, W, C)"
+    if value.type.rank == 3:
+        mend = f"give the images a channel axis: an input shape like {(*value.type.shape[1:], 1)}"
+    raise ShapeError(
+        f"{layer} takes images of shape [N, H, W, C], but its input is {value.type}",
+        facts=[f"{value.type} has {value.type.rank} axes, images have 4"],
+        mend=mend,
+    )
+
+
+class _OneValue(Layer):
+    """A layer that takes one value."""
+
+    operands: ClassVar[int | None] = 1
 
 
 @dataclass(eq=False)
@@ -126,18 +174,22 @@ class Function(Layer):
         super().__post_init__()
         self.kind = self.label  # type: ignore[misc]
 
+    @property
+    def title(self) -> str:
+        return self.label
+
     def build(self, build: Builder, *values: Value) -> Value:
         return self.function(build, *values)
 
 
 @dataclass(eq=False)
-class Conv2d(Layer):
+class Conv2d(_OneValue):
     """Convolution of images [N, H, W, C] with `filters` filters; returns [N, H', W', filters] (Eq. 4, 7).
 
     filters: number of filters D. kernel: size k or (k1, k2). stride, dilation: an int or (vertical,
     horizontal). padding: see `PaddingSpec`. groups: channels and filters are split into this many groups
     that do not mix. bias: whether to add one number per filter. flip: True for true convolution with
-    rotated filters (Eq. 6); False for cross-correlation (Eq. 7).
+    rotated filters (Eq. 2); False for cross-correlation (Eq. 7).
     Parameters: `filters` [k1, k2, C / groups, D], `bias` [D].
     """
 
@@ -156,10 +208,8 @@ class Conv2d(Layer):
     def check(self) -> None:
         _count("filters", self.filters)
         _count("groups", self.groups)
-        _pair("kernel", self.kernel)
-        _pair("stride", self.stride)
-        _pair("dilation", self.dilation)
-        _padding(self.padding)
+        _check_window(self.kernel, self.stride, self.dilation, self.padding)
+        check_initializer(self.initializer)
 
     def build(self, build: Builder, *values: Value) -> Value:
         (images,) = values
@@ -186,7 +236,7 @@ class Conv2d(Layer):
         bank = images.type.with_shape((*kernel, channels // groups, filters))
         weights = build.parameter("filters", bank, self.initializer)
         kind = ops.Convolve2d if self.flip else ops.Correlate2d
-        build = build.by("Eq. 6" if self.flip else "Eq. 7")
+        build = build.by("Eq. 2" if self.flip else "Eq. 7")
         maps = build(kind(stride, padding, dilation, groups), images, weights)
         return _with_bias(build, maps) if self.bias else maps
 
@@ -198,7 +248,7 @@ def _with_bias(build: Builder, value: Value) -> Value:
 
 
 @dataclass(eq=False)
-class DepthwiseConv2d(Layer):
+class DepthwiseConv2d(_OneValue):
     """Convolution of every channel on its own; returns [N, H', W', C · multiplier].
 
     multiplier: filters per channel. The rest as in `Conv2d`.
@@ -217,7 +267,8 @@ class DepthwiseConv2d(Layer):
 
     def check(self) -> None:
         _count("multiplier", self.multiplier)
-        self._convolution(self.multiplier, 1)
+        _check_window(self.kernel, self.stride, self.dilation, self.padding)
+        check_initializer(self.initializer)
 
     def _convolution(self, filters: int, groups: int) -> Conv2d:
         return Conv2d(
@@ -232,7 +283,7 @@ class DepthwiseConv2d(Layer):
 
 
 @dataclass(eq=False)
-class ConvTranspose2d(Layer):
+class ConvTranspose2d(_OneValue):
     """Transposed convolution: the input gradient of a `Conv2d` as a layer (Eq. 21); upsamples by the stride.
 
     Returns [N, stride·(H-1) + k1 - top - bottom, stride·(W-1) + k2 - left - right, filters].
@@ -257,6 +308,7 @@ class ConvTranspose2d(Layer):
             raise OptionError(
                 'padding="same" is not defined for ConvTranspose2d', mend="give the widths to crop"
             )
+        check_initializer(self.initializer)
 
     def build(self, build: Builder, *values: Value) -> Value:
         (images,) = values
@@ -269,12 +321,23 @@ class ConvTranspose2d(Layer):
         maps = build(full, spread, rotated)
         padding = _padding(self.padding)
         if padding and any(map(any, padding)):
+            self._require_room(maps.type, padding)
             maps = build(ops.Crop(((0, 0), *padding, (0, 0))), maps)
         return _with_bias(build, maps) if self.bias else maps
 
+    def _require_room(self, maps: TensorType, padding: Padding) -> None:
+        for axis, side in ((0, "height"), (1, "width")):
+            size, (before, after) = maps.static(1 + axis), padding[axis]
+            if size - before - after < 1:
+                raise ShapeError(
+                    f"padding={self.padding!r} crops everything off the result {maps}",
+                    facts=[f"{side}: {size} - {before} - {after} = {size - before - after}, below 1"],
+                    mend="crop less: a smaller padding",
+                )
+
 
 @dataclass(eq=False)
-class _Pool2d(Layer):
+class _Pool2d(_OneValue):
     """Pooling windows of `size`, `stride` apart (the size itself by default)."""
 
     size: Size
@@ -320,7 +383,7 @@ class L2Pool2d(_Pool2d):
 
 
 @dataclass(eq=False)
-class GlobalAvgPool2d(Layer):
+class GlobalAvgPool2d(_OneValue):
     """The mean of each whole feature map, [N, H, W, C] → [N, C]."""
 
     kind: ClassVar[str] = "global_pool"
@@ -331,18 +394,27 @@ class GlobalAvgPool2d(Layer):
 
 
 @dataclass(eq=False)
-class Flatten(Layer):
+class Flatten(_OneValue):
     """All axes but the batch as one: [N, H, W, C] → [N, H·W·C]."""
 
     kind: ClassVar[str] = "flatten"
 
     def build(self, build: Builder, *values: Value) -> Value:
-        batch, *sizes = values[0].type.shape
-        return build(ops.Reshape((batch, math.prod(int(size) for size in sizes))), values[0])
+        return flat(build, values[0])
+
+
+def flat(build: Builder, value: Value) -> Value:
+    """Append [N, H, W, C] → [N, H·W·C]."""
+    if value.type.shape[:1] != (BATCH,):
+        raise ShapeError(
+            f"flatten keeps the batch axis, but {value.type} has none in front",
+            mend="gcn.reshape(x, shape) for a tensor that is shared by all samples",
+        )
+    return build(ops.Reshape((BATCH, math.prod(map(int, value.type.shape[1:])))), value)
 
 
 @dataclass(eq=False)
-class Dense(Layer):
+class Dense(_OneValue):
     """A fully connected layer, [N, C] → [N, units].
 
     Parameters: `weights` [C, units], `bias` [units].
@@ -356,12 +428,14 @@ class Dense(Layer):
 
     def check(self) -> None:
         _count("units", self.units)
+        check_initializer(self.initializer)
 
     def build(self, build: Builder, *values: Value) -> Value:
         (x,) = values
         if x.type.rank != 2:
             raise ShapeError(
                 f"Dense takes rows of shape [N, C], but its input is {x.type}",
+                facts=[f"{x.type} has {x.type.rank} axes, rows have 2"],
                 mend="put gcn.Flatten() or gcn.GlobalAvgPool2d() before it",
             )
         shape = (x.type.static(1), self.units)
@@ -371,7 +445,7 @@ class Dense(Layer):
 
 
 @dataclass(eq=False)
-class _Activation(Layer):
+class _Activation(_OneValue):
     """An element-wise function, f in Eq. 8."""
 
     op: ClassVar[Op]
@@ -405,7 +479,7 @@ class Sigmoid(_Activation):
 
 
 @dataclass(eq=False)
-class Dropout(Layer):
+class Dropout(_OneValue):
     """In training, sets each element to 0 with probability `rate` and scales the rest by 1 / (1 - rate).
 
     State: `generator` [2], the seed and the number of draws so far.
@@ -416,8 +490,8 @@ class Dropout(Layer):
     kind: ClassVar[str] = "dropout"
 
     def check(self) -> None:
-        if not isinstance(self.rate, int | float) or not 0 <= self.rate < 1:
-            raise OptionError(f"rate={self.rate!r} is not a probability of at least 0 and below 1")
+        allowed = self.rate == 0 or _is_between(self.rate, 0, 1)
+        _number("rate", self.rate, allowed, "of at least 0 and below 1")
 
     def build(self, build: Builder, *values: Value) -> Value:
         (x,) = values
@@ -439,7 +513,7 @@ def random_seed(generator: np.random.Generator, type: TensorType) -> Array:
 
 
 @dataclass(eq=False)
-class BatchNorm2d(Layer):
+class BatchNorm2d(_OneValue):
     """Batch normalisation of each channel of [N, H, W, C] (Ioffe and Szegedy, ICML 2015).
 
     In training it uses the batch's mean and (biased) variance and keeps running averages:
@@ -453,10 +527,9 @@ class BatchNorm2d(Layer):
     kind: ClassVar[str] = "batchnorm"
 
     def check(self) -> None:
-        if not 0 < self.momentum <= 1 or not self.epsilon > 0:
-            raise OptionError(
-                f"momentum={self.momentum!r} must be in (0, 1] and epsilon={self.epsilon!r} positive"
-            )
+        allowed = self.momentum == 1 or _is_between(self.momentum, 0, 1)
+        _number("momentum", self.momentum, allowed, "above 0 and at most 1")
+        _number("epsilon", self.epsilon, _is_between(self.epsilon, 0, math.inf), "above 0")
 
     def build(self, build: Builder, *values: Value) -> Value:
         (x,) = values
@@ -500,7 +573,7 @@ def _scaled(
 
 
 @dataclass(eq=False)
-class LayerNorm(Layer):
+class LayerNorm(_OneValue):
     """Normalisation of each sample over its last axis (Ba, Kiros and Hinton, arXiv 1607.06450).
 
     Parameters: `scale` and `shift`, of the size of the last axis.
@@ -510,9 +583,17 @@ class LayerNorm(Layer):
 
     kind: ClassVar[str] = "layernorm"
 
+    def check(self) -> None:
+        _number("epsilon", self.epsilon, _is_between(self.epsilon, 0, math.inf), "above 0")
+
     def build(self, build: Builder, *values: Value) -> Value:
         (x,) = values
         last = x.type.rank - 1
+        if last < 1:
+            raise ShapeError(
+                f"LayerNorm takes a batch with at least one more axis, but its input is {x.type}",
+                mend="put it behind a layer such as Conv2d or Dense",
+            )
         size = x.type.with_shape(x.type.shape[last:])
         scale = build.parameter("scale", size, Constant(1.0))
         shift = build.parameter("shift", size, Constant(0.0))

@@ -9,10 +9,13 @@ from typing import ClassVar
 
 from graphcnn.dsl.builder import Builder, retyped
 from graphcnn.dsl.initializers import Constant, Initializer
-from graphcnn.dsl.layers import Layer
+from graphcnn.dsl.layers import Layer, check_initializer
 from graphcnn.dsl.tensor import Tensor
-from graphcnn.errors import GraphcnnError, OptionError
-from graphcnn.ir import BATCH, Dim, DType, Graph, Origin, TensorType, Value, users_line, verify
+from graphcnn.errors import GraphcnnError, OptionError, ShapeError
+from graphcnn.ir import BATCH, DType, Graph, Origin, TensorType, Value, users_line, verify
+
+OUTPUT = "output"
+"""The name of a network's output in its graph."""
 
 
 @dataclass(eq=False)
@@ -29,7 +32,7 @@ class _InputLayer(Layer):
 
 
 def Input(  # noqa: N802 - it reads like a layer
-    shape: tuple[int, ...], name: str = "input", *, dtype: DType = "float32", batch: bool = True
+    shape: Sequence[int], name: str = "input", *, dtype: DType = "float32", batch: bool = True
 ) -> Tensor:
     """Return the value that stands for what the network is given.
 
@@ -40,22 +43,46 @@ def Input(  # noqa: N802 - it reads like a layer
 
 
 def Parameter(  # noqa: N802
-    shape: tuple[int, ...], name: str, *, initializer: Initializer | None = None, dtype: DType = "float32"
+    shape: Sequence[int], name: str, *, initializer: Initializer | None = None, dtype: DType = "float32"
 ) -> Tensor:
     """Return a trained tensor of the user's own, for example a learned scale. It begins with zeros."""
     return _source(shape, name, dtype, batch=False, initializer=initializer or Constant(0.0))
 
 
 def _source(
-    shape: tuple[int, ...], name: str, dtype: DType, *, batch: bool, initializer: Initializer | None
+    shape: Sequence[int], name: str, dtype: DType, *, batch: bool, initializer: Initializer | None
 ) -> Tensor:
     origin = users_line()
-    sizes: tuple[Dim, ...] = (BATCH, *shape) if batch else tuple(shape)
     try:
-        type = TensorType(sizes, dtype)
+        if not isinstance(name, str) or not name:
+            raise OptionError(f"name={name!r} is not a word", mend='gcn.Input(shape, name="image")')
+        if name == OUTPUT:
+            raise OptionError(f"the name {name!r} is the output's", mend='gcn.Input(shape, name="image")')
+        sizes = sample_shape(shape)
+        type = TensorType((BATCH, *sizes) if batch else sizes, dtype)
+        if initializer is not None:
+            check_initializer(initializer)
     except GraphcnnError as error:
-        raise error.located(layer=name, file=origin.file, line=origin.line) from None
+        layer = name if isinstance(name, str) else ""
+        raise error.located(layer=layer, file=origin.file, line=origin.line) from None
     return Tensor(_InputLayer(type, initializer, name=name), (), type, origin)
+
+
+def sample_shape(shape: object) -> tuple[int, ...]:
+    """Return the shape of one sample as a tuple. Raises ShapeError unless it is a sequence of sizes."""
+    if not isinstance(shape, tuple | list):
+        raise ShapeError(
+            f"the shape {shape!r} is not a tuple of sizes",
+            mend=f"({shape},)" if isinstance(shape, int) else "(height, width, channels)",
+        )
+    wrong = [size for size in shape if not isinstance(size, int) or isinstance(size, bool) or size < 1]
+    if wrong:
+        raise ShapeError(
+            f"{wrong[0]!r} in the shape {tuple(shape)} is not a size of at least 1",
+            facts=["the batch axis is not part of it"],
+            mend="give whole numbers, for example (28, 28, 1): height, width, channels",
+        )
+    return tuple(shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +110,25 @@ class Network:
                 "a network goes from values to one value",
                 mend="Network(x, y), where x = gcn.Input(shape) and y = layers applied to x",
             ).located(file=place.file, line=place.line)
+        for tensor in self.inputs:
+            if not _is_data(tensor):
+                raise OptionError(
+                    f"the result of {tensor.layer.title} is not an input",
+                    mend="list values that gcn.Input made",
+                ).located(file=place.file, line=place.line)
+        names = [tensor.layer.name for tensor in self.inputs]
+        if len(set(names)) < len(names):
+            raise OptionError(
+                f"two inputs have one name: {', '.join(map(repr, names))}",
+                mend='name them: gcn.Input(shape, name="left")',
+            ).located(file=place.file, line=place.line)
         self._order = _in_order(output)
         for tensor in self._order:
             if _is_data(tensor) and tensor not in self.inputs:
                 raise OptionError(
-                    f"the output depends on input {tensor.layer.name!r}, which the network does not list"
+                    f"the output depends on input {tensor.layer.name!r}, which the network does not list",
+                    facts=[f"listed: {', '.join(map(repr, names)) or 'none'}"],
+                    mend="gcn.Network((x, y), output): list every input",
                 ).located(file=tensor.origin.file, line=tensor.origin.line)
 
     @property
@@ -109,7 +150,7 @@ class Network:
             if tensor not in values:
                 operands = [values[operand] for operand in tensor.operands]
                 values[tensor] = build.apply(_retyped(tensor.layer, dtype), operands, tensor.origin)
-        build.graph.output("output", values[self.output])
+        build.graph.output(OUTPUT, values[self.output])
         return Traced(verify(build.graph), build.initializers)
 
     @staticmethod
@@ -170,12 +211,11 @@ class Sequential(Layer):
             raise OptionError(
                 "Sequential has no layers", mend="gcn.Sequential(gcn.Conv2d(6, 5), gcn.ReLU(), ...)"
             )
-        for position, layer in enumerate(self.layers):
-            if not isinstance(layer, Layer):
-                raise OptionError(
-                    f"item {position} of Sequential is {layer!r}, not a layer",
-                    mend="use the layer classes, for example gcn.ReLU() rather than gcn.relu",
-                )
+        items: tuple[object, ...] = self.layers
+        for position, item in enumerate(items):
+            if not isinstance(item, Layer):
+                what, mend = _not_a_layer(item)
+                raise OptionError(f"item {position} of Sequential is {what}, not a layer", mend=mend)
 
     def build(self, build: Builder, *values: Value) -> Value:
         for layer in self.layers:
@@ -186,9 +226,19 @@ class Sequential(Layer):
         return f"Sequential({', '.join(map(repr, self.layers))})"
 
 
-def as_network(
-    network: Network | Layer, input_shape: tuple[int, ...] | None, name: str = "network"
-) -> Network:
+def _not_a_layer(item: object) -> tuple[str, str]:
+    """Return what an item is that stands where a layer belongs, and what to write instead."""
+    name = getattr(item, "__name__", "")
+    if isinstance(item, type):
+        return f"the class {name}", f"make a layer of it: gcn.{name}(...)"
+    if callable(item):
+        return f"the function {name}", "use the layer classes, for example gcn.ReLU() rather than gcn.relu"
+    if isinstance(item, list | tuple):
+        return f"a {type(item).__name__}", "unpack it: gcn.Sequential(*layers)"
+    return f"{item!r:.60}", "use the layer classes, for example gcn.ReLU()"
+
+
+def as_network(network: object, input_shape: tuple[int, ...] | None, name: str = "network") -> Network:
     """Return a network of a layer (such as a Sequential) and the shape of one sample, or the network itself.
 
     Raises OptionError where the shape is missing, or given for a network that has inputs of its own.
@@ -199,12 +249,12 @@ def as_network(
         return network
     if not isinstance(network, Layer):
         raise OptionError(
-            f"{network!r} is not a network", mend="use gcn.Sequential(...) or gcn.Network(x, y)"
+            f"{network!r:.80} is not a network", mend="use gcn.Sequential(...) or gcn.Network(x, y)"
         )
     if input_shape is None:
         raise OptionError(
             f"the input's shape of {type(network).__name__} is not known",
             mend="compile(..., input_shape=(28, 28, 1)): height, width, channels",
         )
-    x = Input(tuple(input_shape), name="image")
+    x = Input(input_shape, name="image")
     return Network(x, network(x), name=network.name or name)

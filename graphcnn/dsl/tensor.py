@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, NoReturn
+
+import numpy as np
 
 from graphcnn import ops
 from graphcnn.dsl.builder import Builder
-from graphcnn.errors import OptionError, ShapeError
+from graphcnn.errors import GraphcnnError, OptionError, ShapeError
 from graphcnn.ir import Graph, Op, Origin, TensorType, Value, format_shape, users_line
 
 if TYPE_CHECKING:
@@ -23,6 +26,9 @@ class Tensor:
     operands: tuple[Tensor, ...]
     type: TensorType
     origin: Origin = field(repr=False)
+
+    __array_ufunc__: ClassVar[None] = None
+    """Makes NumPy leave `array * tensor` to the operators below."""
 
     @property
     def shape(self) -> tuple[int | str, ...]:
@@ -54,18 +60,75 @@ class Tensor:
         return _arithmetic(ops.Divide(), other, self)
 
     def __matmul__(self, other: Tensor) -> Tensor:
-        return apply_op(ops.Matmul(), self, other)
+        return apply_function(_matmul, "matmul", self, other)
+
+    def __rmatmul__(self, other: Tensor) -> Tensor:
+        return apply_function(_matmul, "matmul", other, self)
 
     def __pow__(self, exponent: float) -> Tensor:
-        return apply_op(ops.Power(exponent), self)
+        return apply_function(lambda build, x: build(ops.Power(_exponent(exponent)), x), ops.Power.name, self)
+
+    def __rpow__(self, base: float) -> Tensor:
+        return apply_function(lambda build, x: _power_of(build, base, x), ops.Power.name, self)
 
     def __neg__(self) -> Tensor:
         return apply_op(ops.Negate(), self)
 
     def __bool__(self) -> bool:
-        place = users_line()
-        problem = "a value of a network has no elements yet, so it is neither true nor false"
-        raise OptionError(problem).located(file=place.file, line=place.line)
+        _no_elements("so it is neither true nor false")
+
+    def __array__(self, *_: object, **__: object) -> NoReturn:
+        _no_elements("so it cannot become an array")
+
+
+def _no_elements(consequence: str) -> NoReturn:
+    raise at_users_line(
+        OptionError(
+            f"a value of a network has no elements yet, {consequence}",
+            mend="compile the network, and look at what model.predict(images) returns",
+        )
+    )
+
+
+def at_users_line(error: GraphcnnError, *, layer: str = "") -> GraphcnnError:
+    """Return the error with the line of the user's that is running as its place."""
+    place = users_line()
+    return error.located(layer=layer, file=place.file, line=place.line)
+
+
+def _matmul(build: Builder, x: Value, y: Value) -> Value:
+    for value in (x, y):
+        if value.type.rank != 2:
+            raise ShapeError(
+                f"matmul multiplies two matrices, but got {x.type} and {y.type}",
+                facts=[f"{value.type} has {value.type.rank} axes, not 2"],
+                mend="use * for numbers and element-wise products, gcn.flatten(x) for [N, H, W, C]",
+            )
+    columns, rows = x.type.shape[1], y.type.shape[0]
+    if columns != rows:
+        raise ShapeError(
+            f"matmul of {x.type} and {y.type}: {columns} columns on the left, {rows} rows on the right",
+            facts=[f"{columns} != {rows}"],
+            mend="make them equal; gcn.Dense(units) makes weights that fit its input",
+        )
+    return build(ops.Matmul(), x, y)
+
+
+def _exponent(exponent: object) -> float:
+    if isinstance(exponent, Tensor):
+        raise OptionError(
+            "the exponent of ** is a value of the network, not a number", mend="gcn.exp(y * gcn.log(x))"
+        )
+    return _as_float(exponent)
+
+
+def _power_of(build: Builder, base: object, x: Value) -> Value:
+    """Append base ** x as e^(x · ln base)."""
+    number_of_base = _as_float(base)
+    if number_of_base <= 0:
+        raise OptionError(f"the base {base!r} of ** is not positive", mend="take a base above 0")
+    logarithm = build(ops.Constant(math.log(number_of_base), x.type.with_shape(())))
+    return build(ops.Exp(), build(ops.Multiply(), x, logarithm))
 
 
 def apply_layer(layer: Layer, *operands: Tensor) -> Tensor:
@@ -74,10 +137,11 @@ def apply_layer(layer: Layer, *operands: Tensor) -> Tensor:
     for operand in operands:
         if not isinstance(operand, Tensor):
             raise OptionError(
-                f"{type(layer).__name__} is applied to {type(operand).__name__}, not to a value of a network",
+                f"{layer.title} is applied to {type(operand).__name__}, not to a value of a network",
                 mend="begin with x = gcn.Input(shape); to run a network on arrays, compile it",
             ).located(file=origin.file, line=origin.line)
     build = Builder(Graph("types"), training=True)
+    build.names.of_layer[layer] = layer.title  # its number is known only once the network is whole
     values = [build.graph.input(f"x{i}", operand.type) for i, operand in enumerate(operands)]
     result = build.apply(layer, values, origin)
     return Tensor(layer, operands, result.type, origin)
@@ -95,6 +159,14 @@ def apply_function(
     from graphcnn.dsl.layers import Function
 
     tensors = tuple(operand for operand in operands if isinstance(operand, Tensor))
+    if not tensors:
+        found = ", ".join(type(operand).__name__ for operand in operands) or "nothing"
+        raise at_users_line(
+            OptionError(
+                f"{name} takes values of a network, not {found}",
+                mend="begin with x = gcn.Input(shape); for arrays, use NumPy's own function",
+            )
+        )
 
     def with_constants(build: Builder, *values: Value) -> Value:
         remaining = iter(values)
@@ -113,9 +185,17 @@ def apply_function(
 
 def number(build: Builder, value: object, like: TensorType) -> Value:
     """Append a constant of the element type of `like`."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise OptionError(f"{value!r} is neither a value of the network nor a number")
-    return build(ops.Constant(float(value), like.with_shape(())))
+    return build(ops.Constant(_as_float(value), like.with_shape(())))
+
+
+def _as_float(value: object) -> float:
+    if isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool):
+        return float(value)
+    shown = f"an array of shape {value.shape}" if isinstance(value, np.ndarray) else repr(value)
+    raise OptionError(
+        f"{shown} is neither a value of the network nor a number",
+        mend="for an array, use gcn.Parameter(shape, name) or gcn.Input(shape, name, batch=False)",
+    )
 
 
 def _arithmetic(op: Op, left: Tensor | float, right: Tensor | float) -> Tensor:
@@ -134,7 +214,14 @@ def broadcast_together(build: Builder, name: str, x: Value, y: Value) -> tuple[V
     if any(a not in (1, size) or b not in (1, size) for a, b, size in zip(*padded, shape, strict=True)):
         raise ShapeError(
             f"{name} cannot bring {format_shape(x.type.shape)} and {format_shape(y.type.shape)} to one shape",
-            facts=["aligned at the last axis, each pair of sizes must be equal or contain a 1"],
+            facts=[
+                *(
+                    f"axis {axis}: {a} and {b}"
+                    for axis, (a, b) in enumerate(zip(*padded, strict=True))
+                    if a != b and 1 not in (a, b)
+                ),
+                "aligned at the last axis, each pair of sizes must be equal or contain a 1",
+            ],
             mend="change padding or stride so that the shapes agree, or project one side with a 1x1 Conv2d",
         )
     left, right = (

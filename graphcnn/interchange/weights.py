@@ -22,7 +22,7 @@ def write_weights(
     """Write tensors and metadata atomically. Raises OSError where the place cannot be written."""
     from safetensors.numpy import save
 
-    contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    contiguous = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
     write_atomically(Path(path), save(contiguous, metadata=dict(metadata)))
 
 
@@ -36,7 +36,9 @@ def read_weights(path: str | PathLike[str]) -> tuple[dict[str, Array], dict[str,
 
     path = Path(path)
     if not path.is_file():
-        raise FileError(f"{path} does not exist, or is not a file", mend="check the path")
+        raise FileError(
+            f"{path} does not exist, or is not a file", mend="check the path and the working folder"
+        )
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, TypeAlias, get_args
@@ -39,6 +39,9 @@ class Input(Op):
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
         return (self.type,)
+
+    def cost(self, operands: Sequence[TensorType], results: Sequence[TensorType], batch: int) -> Cost:
+        return Cost(0, 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@
     output "logits" = %2
 
 A node's line says its key, the types of its results, the op with operands and attributes, and behind
-bars its origin: layer | place | rule | forward node. An empty line stands before the first gradient node. Left out are attributes at their default, and
+bars its origin: layer | place | rule | forward node. Left out are attributes at their default, and
 `type`, `shape` and `dtype`, which the result's type already tells. `%7.1` is the second result of %7.
+An empty line stands before the first gradient node.
 """
 
 from __future__ import annotations
@@ -155,16 +156,18 @@ def parse_graph(text: str, ops: Mapping[str, type[Op]]) -> Graph:
             elif line.strip():
                 raise ParseError("a line is neither a node (`%0: ...`) nor `source`, `output` or `update`")
         except GraphcnnError as error:
+            facts = [ascii(line)[1:-1], *error.facts]
             raise ParseError(
-                f"line {number} of the graph's text: {error.problem}", facts=[_shortened(line), *error.facts]
+                f"line {number} of the graph's text: {_shortened(error.problem)}",
+                facts=[_shortened(fact) for fact in facts],
             ) from None
     if graph is None:
         raise ParseError("the graph's text is empty")
     return graph
 
 
-def _shortened(line: str) -> str:
-    return ascii(line if len(line) <= 120 else f"{line[:117]}...")[1:-1]
+def _shortened(text: str) -> str:
+    return text if len(text) <= 240 else f"{text[:237]}..."
 
 
 def _parse_header(line: str) -> Graph:

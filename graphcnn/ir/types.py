@@ -34,7 +34,7 @@ class TensorType:
         if self.dtype not in DTYPES:
             raise ShapeError(f"unknown element type {self.dtype!r}", facts=[f"known: {', '.join(DTYPES)}"])
         if len(self.shape) > MAX_RANK:
-            raise ShapeError(f"{format_shape(self.shape)} has {len(self.shape)} axes, more than {MAX_RANK}")
+            raise ShapeError(f"{len(self.shape)} axes are more than {MAX_RANK}: {format_shape(self.shape)}")
         for size in self.shape:
             if size != BATCH and (not isinstance(size, int) or isinstance(size, bool) or size < 1):
                 raise ShapeError(f"{size!r} in {format_shape(self.shape)} is not a size of at least 1")

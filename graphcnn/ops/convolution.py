@@ -244,7 +244,7 @@ def _input_gradient(
     In general zeros are inserted into the delta where the stride skipped, and the padding is cropped off.
     rotate: False for a true convolution, whose filters are rotated in the forward pass already.
     """
-    emit = emit.by(_rule(forward, "Eq. 21" if rotate else "Eq. 20", _gradient_terms(forward)))
+    emit = emit.by(_rule(forward, "Eq. 21" if rotate else "Eq. 21, flipped", _gradient_terms(forward)))
     remainder = _remainder(forward, images, filters.type, delta)
     if forward.stride != (1, 1):
         delta = emit(ZeroInsert(forward.stride), delta)

@@ -188,7 +188,8 @@ class Power(_Pointwise):
             return (None,)
         slope = constant(emit, self.exponent, delta.type)
         if self.exponent != 1:
-            slope = emit(Multiply(), emit(Power(self.exponent - 1.0), operands[0]), slope)
+            rest = operands[0] if self.exponent == 2 else emit(Power(self.exponent - 1.0), operands[0])
+            slope = emit(Multiply(), rest, slope)
         return (emit(Multiply(), delta, slope),)
 
 

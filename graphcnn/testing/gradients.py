@@ -53,7 +53,6 @@ def check_gradients(
     value = _resolve(graph, of)
     rng = np.random.default_rng(seed)
     arrays = {label: np.array(array) for label, array in inputs.items()}
-    before = {label: array.copy() for label, array in arrays.items()}
     batch = _batch(graph, arrays)
 
     work = graph.copy(outputs=False, updates=False)
@@ -68,9 +67,6 @@ def check_gradients(
         check.run(runner, rng)
         if current < order:
             scalar = _projected(work, list(gradients.values()), arrays, rng, batch)
-    for label, array in arrays.items():
-        if label in before and array.tobytes() != before[label].tobytes():
-            raise AssertionError(f"backend {runner.name!r} modified the input {label!r}")
 
 
 def _resolve(graph: Graph, of: str | Value) -> Value:
@@ -125,7 +121,12 @@ class _Check:
         backward = self.graph.copy("gradients", outputs=False)
         for label, value in self.gradients.items():
             backward.output(f"gradient of {label}", value)
+        before = {label: array.copy() for label, array in self.arrays.items()}
         analytic = backend.compile(backward)(**self.arrays)
+        self.scalar(**self.arrays)
+        for label, array in self.arrays.items():
+            if array.tobytes() != before[label].tobytes():
+                raise AssertionError(f"{self.what}: backend {backend.name!r} modified the input {label!r}")
         for label in self.gradients:
             self._compare(label, analytic[f"gradient of {label}"], rng)
 

@@ -62,6 +62,8 @@ def cosine_decay(start: float, epochs: int, end: float = 0.0) -> LearningRateSch
 
 def step_decay(start: float, every: int, factor: float = 0.1) -> LearningRateSchedule:
     """Return a schedule that multiplies the learning rate by `factor` every so many epochs."""
+    if not isinstance(every, int) or isinstance(every, bool) or every < 1:
+        raise OptionError(f"every={every!r} is not a number of epochs of at least 1", mend="every=10")
     return LearningRateSchedule(lambda epoch: start * factor ** ((epoch - 1) // every))
 
 
@@ -76,16 +78,22 @@ class EarlyStopping(Callback):
         self, monitor: str = "val_loss", patience: int = 3, *, mode: str = "", restore_best: bool = True
     ) -> None:
         if mode not in ("", "min", "max"):
-            raise OptionError(f"mode={mode!r} is neither 'min' nor 'max'")
+            raise OptionError(f"mode={mode!r} is neither 'min' nor 'max'", mend='mode="min" for a loss')
+        if not isinstance(patience, int) or isinstance(patience, bool) or patience < 0:
+            raise OptionError(f"patience={patience!r} is not a number of epochs", mend="patience=3")
         self.monitor = monitor
         self.patience = patience
         self.restore_best = restore_best
         self.sign = 1.0 if (mode or ("max" if "accuracy" in monitor else "min")) == "min" else -1.0
-        self.best_epoch = 0
+        self._forget()
 
-    def on_train_begin(self, model: Model) -> None:
+    def _forget(self) -> None:
+        self.best_epoch = 0
         self._best = math.inf
         self._state: dict[str, np.ndarray[Any, Any]] = {}
+
+    def on_train_begin(self, model: Model) -> None:
+        self._forget()
 
     def on_epoch_end(self, model: Model, epoch: int, logs: dict[str, float]) -> None:
         if self.monitor not in logs:

@@ -17,7 +17,9 @@ Array = np.ndarray[Any, np.dtype[Any]]
 def check_batch_size(batch_size: object) -> int:
     """Return the batch size; raise OptionError unless it is an integer of at least 1."""
     if not isinstance(batch_size, int | np.integer) or isinstance(batch_size, bool) or batch_size < 1:
-        raise OptionError(f"batch_size={batch_size!r} is not an integer of at least 1")
+        raise OptionError(
+            f"batch_size={batch_size!r} is not an integer of at least 1", mend="batch_size=32, for example"
+        )
     return int(batch_size)
 
 
@@ -38,7 +40,10 @@ def as_inputs(types: Mapping[str, TensorType], x: object) -> dict[str, Array]:
             mend="pass a dict of arrays by name, or a list in this order",
         )
     if given.keys() != types.keys():
-        raise DataError(f"the network's inputs are {', '.join(types)}, not {', '.join(map(str, given))}")
+        raise DataError(
+            f"the network's inputs are {', '.join(types)}, not {', '.join(map(str, given))}",
+            mend="name each array as its gcn.Input is named",
+        )
     arrays = {}
     for name, type in types.items():
         _require_samples(name, type, given[name])
@@ -54,7 +59,7 @@ def as_targets(type: TensorType, output: TensorType, targets: object, samples: i
     """
     is_labels = not type.is_float
     name = "labels" if is_labels else "targets"
-    given = np.asarray(targets)
+    given = _as_array(name, targets)
     if is_labels and given.ndim == 2 and given.shape[1:] == output.shape[1:]:
         raise DataError(
             f"labels {format_shape(given.shape)} look one-hot, but one integer for each sample is needed",
@@ -62,6 +67,16 @@ def as_targets(type: TensorType, output: TensorType, targets: object, samples: i
         )
     if is_labels and given.dtype.kind == "f":
         raise DataError(f"labels are {given.dtype}, but integers are needed", mend="labels.astype('int64')")
+    if given.ndim == type.rank + 1 and given.shape[-1] == 1:
+        raise DataError(
+            f"{name} have the shape {format_shape(given.shape)}, but {format_shape(type.shape)} is needed",
+            mend=f"drop the last axis: {name}[..., 0]",
+        )
+    if given.ndim == type.rank - 1 and type.shape[-1] == 1:
+        raise DataError(
+            f"{name} have the shape {format_shape(given.shape)}, but {format_shape(type.shape)} is needed",
+            mend=f"add the last axis: {name}[..., None]",
+        )
     array = as_input(name, type, given)
     _require_equal_lengths({"inputs": samples, name: len(array)})
     if is_labels:
@@ -82,10 +97,22 @@ def require_finite(name: str, array: Array) -> None:
     )
 
 
+def _as_array(name: str, given: object) -> Array:
+    try:
+        return np.asarray(given)
+    except ValueError as error:
+        raise DataError(
+            f"{name} are not an array: {error}", mend="give every sample the same shape: np.stack(samples)"
+        ) from None
+
+
 def _require_samples(name: str, type: TensorType, given: object) -> None:
-    shape = np.asarray(given).shape
+    shape = _as_array(f"inputs {name!r}", given).shape
     if type.has_batch and shape[:1] == (0,):
-        raise DataError(f"the dataset is empty: {name!r} has the shape {format_shape(shape)}")
+        raise DataError(
+            f"the dataset is empty: {name!r} has the shape {format_shape(shape)}",
+            mend="check how it was loaded or filtered; at least one sample is needed",
+        )
 
 
 def _require_equal_lengths(lengths: Mapping[str, int]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from os import PathLike
@@ -17,14 +18,17 @@ if TYPE_CHECKING:
 
 @dataclass
 class History:
-    """The losses and metrics of each epoch: `history["val_accuracy"]` is a list with one number per epoch."""
+    """The losses and metrics of each epoch: `history["val_accuracy"]` is a list with one number per epoch.
+
+    Where several runs follow each other and only some record a number, the epochs without it hold NaN.
+    """
 
     epochs: list[dict[str, float]] = field(default_factory=list)
 
     def __getitem__(self, name: str) -> list[float]:
         if name not in self.names:
             raise KeyError(f"{name!r} was not recorded; recorded: {', '.join(self.names)}")
-        return [epoch[name] for epoch in self.epochs]
+        return [epoch.get(name, math.nan) for epoch in self.epochs]
 
     def __len__(self) -> int:
         return len(self.epochs)
@@ -35,7 +39,7 @@ class History:
     @property
     def names(self) -> list[str]:
         """The names of the recorded numbers."""
-        return list(self.epochs[0]) if self.epochs else []
+        return list(dict.fromkeys(name for epoch in self.epochs for name in epoch))
 
     def to_csv(self, path: str | PathLike[str]) -> None:
         """Write a row per epoch, with a header."""
@@ -72,7 +76,8 @@ class History:
         if not self.epochs:
             return "History(no epochs)"
         rows = [["epoch", *self.names]]
-        rows += [[str(n), *(f"{v:.4g}" for v in row.values())] for n, row in enumerate(self.epochs, 1)]
+        columns = [self[name] for name in self.names]
+        rows += [[str(n), *(f"{v:.4g}" for v in row)] for n, row in enumerate(zip(*columns, strict=True), 1)]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         return "\n".join("  ".join(f"{c:>{w}}" for c, w in zip(row, widths, strict=True)) for row in rows)
 

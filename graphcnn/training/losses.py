@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 
 from graphcnn import ops
 from graphcnn.errors import OptionError, ShapeError
-from graphcnn.ir import Emitter, TensorType, Value
+from graphcnn.ir import Emitter, TensorType, Value, users_line
 
 Reduction = Literal["mean", "sum"]
 
@@ -15,7 +15,9 @@ Reduction = Literal["mean", "sum"]
 class Loss(Protocol):
     """What `gcn.compile` takes as a loss."""
 
-    reduction: Reduction
+    @property
+    def reduction(self) -> Reduction:
+        """How the losses of the samples become the loss of the batch."""
 
     def target_type(self, output: TensorType) -> TensorType:
         """Return the type of the targets for a network's output. Raises ShapeError where it does not fit."""
@@ -33,7 +35,9 @@ def total_loss(emit: Emitter, loss: Loss, output: Value, target: Value) -> Value
 
 def _check_reduction(reduction: object) -> None:
     if reduction not in ("mean", "sum"):
-        raise OptionError(f"reduction={reduction!r} is neither 'mean' nor 'sum'")
+        place = users_line()
+        error = OptionError(f"reduction={reduction!r} is neither 'mean' nor 'sum'", mend='reduction="mean"')
+        raise error.located(file=place.file, line=place.line)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,11 @@ class Accuracy:
 
     def append(self, emit: Emitter, output: Value, target: Value) -> Value:
         if target.type.dtype != "int64" or output.type.rank != 2:
-            raise OptionError(f"accuracy needs outputs [N, classes] and labels [N], not {output.type}")
+            raise OptionError(
+                "accuracy needs outputs [N, classes] and labels [N]",
+                facts=[f"outputs {output.type}, targets {target.type}"],
+                mend="use it with loss=gcn.CrossEntropy(), or leave metrics out",
+            )
         right = emit(ops.Equal(), emit(ops.ArgMax(1), output), target)
         return emit(ops.Mean((0,)), emit(ops.Cast(output.type.dtype), right))
 
@@ -38,7 +42,11 @@ METRICS: dict[str, Metric] = {"accuracy": Accuracy()}
 
 def resolve_metrics(metrics: tuple[str | Metric, ...]) -> tuple[Metric, ...]:
     """Return metrics for names and metrics. Raises OptionError for an unknown name."""
-    unknown = [m for m in metrics if isinstance(m, str) and m not in METRICS]
+    unknown = [m for m in metrics if not (m in METRICS if isinstance(m, str) else hasattr(m, "append"))]
     if unknown:
-        raise OptionError(f"unknown metric {unknown[0]!r}", facts=[f"known: {', '.join(METRICS)}"])
+        raise OptionError(
+            f"unknown metric {unknown[0]!r}",
+            facts=[f"known: {', '.join(METRICS)}"],
+            mend='metrics=["accuracy"]',
+        )
     return tuple(METRICS[m] if isinstance(m, str) else m for m in metrics)

@@ -107,7 +107,7 @@ class Model:
         self.seed = seed
         self.epochs_done = epochs_done
         self.backend = backend
-        self.learning_rate = optimizer.learning_rate if optimizer else 0.0
+        self._learning_rate = float(optimizer.learning_rate) if optimizer else 0.0
         self.history = History()
         self._graphs = graphs
         self._state = state
@@ -158,6 +158,20 @@ class Model:
     # State
 
     @property
+    def learning_rate(self) -> float:
+        """The learning rate of the next step. Raises OptionError where it is set to anything but a number."""
+        return self._learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, rate: float) -> None:
+        is_number = isinstance(rate, int | float | np.floating) and not isinstance(rate, bool)
+        if not is_number or not 0 <= rate < math.inf:
+            raise OptionError(
+                f"learning_rate={rate!r} is not a finite number of at least 0", mend="for example 0.05"
+            )
+        self._learning_rate = float(rate)
+
+    @property
     def parameters(self) -> Parameters:
         """The trained parameters: name → array, readable and assignable."""
         types = {k: v.type for k, v in self._graphs.training.inputs_with_role("parameter").items()}
@@ -169,6 +183,9 @@ class Model:
 
     def set_state(self, state: Mapping[str, Array]) -> None:
         """Set what `state` returned."""
+        missing = [name for name in self._state if name not in state]
+        if missing:
+            raise DataError(f"the state lacks {', '.join(missing)}", mend="set what model.state() returned")
         for name, array in self._state.items():
             np.copyto(array, state[name])
 
@@ -227,8 +244,8 @@ class Model:
         TrainingError when the loss is no longer finite.
         """
         self.executable("step")
-        if not isinstance(epochs, int) or epochs < 1:
-            raise OptionError(f"epochs={epochs!r} is not an integer of at least 1")
+        if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
+            raise OptionError(f"epochs={epochs!r} is not an integer of at least 1", mend="epochs=5")
         source = self._source(x, y, check_batch_size(batch_size), self.seed if shuffle else None)
         validation = None if validation_data is None else self._validation(validation_data, batch_size)
         history = History()
@@ -324,7 +341,9 @@ class Model:
         for batch in source:
             if not isinstance(batch, tuple | list) or len(batch) != 2:
                 raise DataError(
-                    "a batch is not a pair (images, labels)", facts=[f"it is {type(batch).__name__}"]
+                    "a batch is not a pair (images, labels)",
+                    facts=[f"it is {type(batch).__name__}"],
+                    mend="yield images, labels",
                 )
             inputs_by_name = as_inputs(self._inputs, batch[0])
             for name, array in inputs_by_name.items():
@@ -353,7 +372,10 @@ class Model:
             results = executable(**held, **inputs, **{TARGET: targets})
             totals.add(results, self._samples(inputs))
         if not totals.samples:
-            raise DataError("the dataset is empty: there is nothing to evaluate")
+            raise DataError(
+                "the dataset is empty: there is nothing to evaluate",
+                mend="pass a list, or another iterable that begins anew; a generator ends after one pass",
+            )
         return totals.result()
 
     def predict(self, x: object, *, batch_size: int = 256) -> Array:

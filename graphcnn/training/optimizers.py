@@ -5,7 +5,7 @@ The learning rate is an input of the graph, so that a schedule needs no compilat
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from graphcnn import ops
 from graphcnn.errors import OptionError
-from graphcnn.ir import Emitter, Graph, Origin, TensorType, Value
+from graphcnn.ir import Emitter, Graph, Origin, TensorType, Value, users_line
 
 LEARNING_RATE = "learning_rate"
 
@@ -23,7 +23,9 @@ Array = np.ndarray[Any, np.dtype[Any]]
 class Optimizer(Protocol):
     """What `gcn.compile` takes as an optimiser."""
 
-    learning_rate: float
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate to begin with."""
 
     def append_updates(
         self, graph: Graph, parameters: Mapping[str, Value], gradients: Mapping[str, Value], rate: Value
@@ -31,9 +33,29 @@ class Optimizer(Protocol):
         """Append the update of every parameter; return the first value of each state input it added."""
 
 
-def _require(condition: bool, what: str) -> None:
-    if not condition:
-        raise OptionError(what)
+def _require(name: str, value: object, allowed: Callable[[float], bool], range: str) -> None:
+    """Raise OptionError, at the user's line, unless the value is a finite number that is allowed."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if is_number and abs(value) <= _GREATEST and allowed(value):  # type: ignore[arg-type]
+        return
+    place = users_line()
+    error = OptionError(f"{name}={value!r} is not a number {range}", mend=f"give a {name} {range}")
+    raise error.located(file=place.file, line=place.line)
+
+
+_GREATEST = float(np.finfo(np.float64).max)
+
+
+def _is_positive(value: float) -> bool:
+    return value > 0
+
+
+def _is_not_negative(value: float) -> bool:
+    return value >= 0
+
+
+def _is_share(value: float) -> bool:
+    return 0 <= value < 1
 
 
 def _emitter(graph: Graph, parameter: Value, rule: str) -> Emitter:
@@ -65,10 +87,13 @@ class SGD:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        _require(self.learning_rate > 0, f"learning_rate={self.learning_rate!r} is not positive")
-        _require(0 <= self.momentum < 1, f"momentum={self.momentum!r} is not in [0, 1)")
-        _require(self.weight_decay >= 0, f"weight_decay={self.weight_decay!r} is negative")
-        _require(not self.nesterov or self.momentum > 0, "nesterov=True needs a momentum above 0")
+        _require("learning_rate", self.learning_rate, _is_positive, "above 0")
+        _require("momentum", self.momentum, _is_share, "of at least 0 and below 1")
+        _require("weight_decay", self.weight_decay, _is_not_negative, "of at least 0")
+        if not isinstance(self.nesterov, bool):
+            raise OptionError(f"nesterov={self.nesterov!r} is neither True nor False", mend="nesterov=True")
+        if self.nesterov:
+            _require("momentum", self.momentum, _is_positive, "above 0, which nesterov=True needs")
 
     def append_updates(
         self, graph: Graph, parameters: Mapping[str, Value], gradients: Mapping[str, Value], rate: Value
@@ -108,11 +133,11 @@ class Adam:
     decoupled: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        _require(self.learning_rate > 0, f"learning_rate={self.learning_rate!r} is not positive")
-        _require(0 <= self.beta1 < 1, f"beta1={self.beta1!r} is not in [0, 1)")
-        _require(0 <= self.beta2 < 1, f"beta2={self.beta2!r} is not in [0, 1)")
-        _require(self.epsilon > 0, f"epsilon={self.epsilon!r} is not positive")
-        _require(self.weight_decay >= 0, f"weight_decay={self.weight_decay!r} is negative")
+        _require("learning_rate", self.learning_rate, _is_positive, "above 0")
+        _require("beta1", self.beta1, _is_share, "of at least 0 and below 1")
+        _require("beta2", self.beta2, _is_share, "of at least 0 and below 1")
+        _require("epsilon", self.epsilon, _is_positive, "above 0")
+        _require("weight_decay", self.weight_decay, _is_not_negative, "of at least 0")
 
     def append_updates(
         self, graph: Graph, parameters: Mapping[str, Value], gradients: Mapping[str, Value], rate: Value

@@ -70,7 +70,9 @@ def simplify(graph: Graph, *, without: Collection[str] = (), report: list[Applie
     active = [rule for rule in RULES if rule.name not in without]
     while True:
         applied: list[Applied] = []
-        graph = _rewritten(graph, active, applied)
+        drop = any(rule.name == DEAD_NODES for rule in active)
+        live = _live(graph) if drop else {key for key, _ in graph.items()}
+        graph = _rewritten(graph, active, applied, live)
         if report is not None:
             report += applied
         if not applied:
@@ -78,8 +80,11 @@ def simplify(graph: Graph, *, without: Collection[str] = (), report: list[Applie
 
 
 def prune(graph: Graph) -> Graph:
-    """Return the graph without the nodes that no output or update needs, and otherwise as it is."""
-    return simplify(graph, without=[rule.name for rule in RULES if rule.name != DEAD_NODES])
+    """Return the graph without the nodes that no output or update needs, and otherwise as it is.
+
+    The forward nodes that gradient nodes belong to stay, so that every gradient can still be explained.
+    """
+    return verify(_rewritten(graph, [], [], _live(graph, explained=True)))
 
 
 def simplification_rules() -> tuple[Rule, ...]:
@@ -87,10 +92,8 @@ def simplification_rules() -> tuple[Rule, ...]:
     return RULES
 
 
-def _rewritten(graph: Graph, active: list[Rule], applied: list[Applied]) -> Graph:
+def _rewritten(graph: Graph, active: list[Rule], applied: list[Applied], live: set[int]) -> Graph:
     """Return the graph after one pass: dead nodes are left behind, the others rewritten in order."""
-    names = {rule.name for rule in active}
-    live = _live(graph) if DEAD_NODES in names else {key for key, _ in graph.items()}
     rewriter = _Rewriter(graph, active, applied)
     for key, node in graph.items():
         if key in live:
@@ -104,11 +107,15 @@ def _rewritten(graph: Graph, active: list[Rule], applied: list[Applied]) -> Grap
     return rewriter.result
 
 
-def _live(graph: Graph) -> set[int]:
+def _live(graph: Graph, *, explained: bool = False) -> set[int]:
+    """Return the keys that outputs, updates and inputs need; with the forward nodes of gradients, if asked."""
     live = {value.key for value in (*graph.roots(), *graph.inputs.values())}
     for key, node in sorted(graph.items(), reverse=True):
-        if key in live:
-            live.update(operand.key for operand in node.operands)
+        if key not in live:
+            continue
+        live.update(operand.key for operand in node.operands)
+        if explained and node.origin.forward is not None:
+            live.add(node.origin.forward)
     return live
 
 
@@ -121,7 +128,7 @@ class _Rewriter:
         self._active = list(active)
         self._applied = applied
         self._share = any(rule.name == COMMON_SUBEXPRESSIONS for rule in self._active)
-        self._known: dict[tuple[Op, Operands], Value] = {}
+        self._known: dict[tuple[tuple[Op, str], Operands], Value] = {}
         self._values: dict[Value, Value] = {}
 
     def value(self, old: Value) -> Value:
@@ -140,14 +147,15 @@ class _Rewriter:
         if replacement is not None:
             self._values[self.source.results(key)[0]] = replacement
             return
-        shared = self._known.get((node.op, operands)) if self._share else None
+        name = _identity(node.op), operands
+        shared = self._known.get(name) if self._share else None
         if shared is not None:
             self._applied.append(Applied(COMMON_SUBEXPRESSIONS, key, node.op.name))
             new = self.result.results(shared.key)
         else:
             new = emit.all(node.op, *operands)
             if not isinstance(node.op, Input):
-                self._known[node.op, operands] = new[0]
+                self._known[name] = new[0]
         self._values.update(zip(self.source.results(key), new, strict=True))
 
     def _apply(self, key: int, emit: Emitter, op: Op, operands: Operands) -> Value | None:
@@ -163,6 +171,11 @@ class _Rewriter:
     def _new_key(self, old: int) -> int | None:
         value = self._values.get(self.source.results(old)[0])
         return None if value is None else value.key
+
+
+def _identity(op: Op) -> tuple[Op, str]:
+    """Return what tells ops apart: 0.0 and -0.0 are equal, but not the same constant."""
+    return op, repr(op.value) if isinstance(op, Constant) else ""
 
 
 # The rules

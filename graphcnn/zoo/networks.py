@@ -40,7 +40,7 @@ def lenet5() -> Sequential:
 
 
 def lecun1989() -> Sequential:
-    """Return the network of LeCun et al., "Backpropagation applied to handwritten zip code recognition", 1989.
+    """Return the network of LeCun et al., "Backpropagation applied to handwritten zip code ...", 1989.
 
     16x16 images; two layers of 12 maps with 5x5 kernels and stride 2, 30 hidden units, tanh throughout.
     Two things differ: the second layer sees all 12 maps rather than 8 of them, and biases are shared
@@ -60,7 +60,7 @@ def lecun1989() -> Sequential:
 
 
 def mnist_cnn() -> Sequential:
-    """Return the usual tutorial network for 28x28 images: two 3x3 convolutions, one pool, two dense layers."""
+    """Return the usual tutorial network for 28x28 images: two convolutions, a pool, two dense layers."""
     return Sequential(
         Conv2d(32, 3),
         ReLU(),

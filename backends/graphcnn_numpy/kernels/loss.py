@@ -6,6 +6,7 @@ import numpy as np
 
 from graphcnn import ops
 from graphcnn.backend import Array
+from graphcnn.errors import DataError
 from graphcnn_numpy.kernels.kernel import Kernels
 
 
@@ -24,6 +25,11 @@ def one_hot(op: ops.OneHot, operands: list[Array], batch: int) -> Array:
 
 def softmax_cross_entropy(op: ops.SoftmaxCrossEntropy, operands: list[Array], batch: int) -> Array:
     logits, labels = operands
+    if labels.min() < 0 or labels.max() >= logits.shape[1]:
+        raise DataError(
+            f"the labels {labels.min()} to {labels.max()} do not fit {logits.shape[1]} classes",
+            mend=f"number the classes from 0 to {logits.shape[1] - 1}",
+        )
     likelihood = log_softmax(ops.LogSoftmax(), [logits], batch)
     return -np.take_along_axis(likelihood, labels[:, None], 1)[:, 0]
 

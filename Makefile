@@ -1,0 +1,51 @@
+# `make demo` and `make test` set up a virtual environment of their own and need nothing but Python 3.11+.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test test-slow test-torch lint examples wheel clean
+
+demo: $(VENV)/demo-ready
+	$(BIN)/graphcnn train digits --epochs 15 --output runs/digits
+
+test: $(VENV)/dev-ready
+	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/dev-ready
+	$(BIN)/python -m pytest -m slow
+
+test-torch: $(VENV)/dev-ready
+	$(BIN)/python -c "import torch" || $(BIN)/python -m pip install --quiet torch==2.13.0
+	$(BIN)/python -m pytest -m torch
+
+lint: $(VENV)/dev-ready
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+examples: $(VENV)/dev-ready
+	$(BIN)/python examples/digits.py > /dev/null
+	$(BIN)/python examples/article.py
+	$(BIN)/python examples/mnist.py
+
+# The wheel must work without the checkout: install it elsewhere and train.
+wheel: $(VENV)/dev-ready
+	rm -rf dist build
+	$(BIN)/python -m build --quiet
+	$(PYTHON) -m venv --clear build/venv
+	build/venv/bin/python -m pip install --quiet dist/*.whl
+	cd build && venv/bin/graphcnn backends && venv/bin/graphcnn train digits --epochs 2 --output wheel-run
+
+$(VENV)/demo-ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/dev-ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) dist build runs

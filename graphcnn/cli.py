@@ -1,0 +1,189 @@
+"""The command line: `graphcnn train`, `graphcnn show` and `graphcnn backends`."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from graphcnn.backend import DEFAULT, backends, load_backend
+from graphcnn.compiler import compile, load
+from graphcnn.data import Dataset, load_digits, load_idx_folder
+from graphcnn.dsl.layers import Layer
+from graphcnn.dsl.network import Network
+from graphcnn.errors import BackendError, GraphcnnError, OptionError
+from graphcnn.inspection.tables import layer_table
+from graphcnn.training.callbacks import CSVLog
+from graphcnn.training.losses import CrossEntropy
+from graphcnn.training.model import Model
+from graphcnn.training.optimizers import SGD, Adam, AdamW, Optimizer
+from graphcnn.zoo import ZOO
+
+STAGES = ("forward", "gradient", "step")
+MODEL_SUFFIX = ".safetensors"
+
+
+class _Group(click.Group):
+    """Shows what goes wrong as one readable message; with --debug as a traceback."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except (GraphcnnError, OSError) as error:
+            if context.params.get("debug"):
+                raise
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(1)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="graphcnn")
+@click.option("--debug", is_flag=True, help="Show errors with their traceback.")
+def main(debug: bool) -> None:
+    """Compile and train convolutional networks, and read their gradient graphs."""
+
+
+@main.command()
+@click.argument("network")
+@click.option(
+    "--data", default="digits", show_default=True, help="'digits', or a folder of IDX files like MNIST's."
+)
+@click.option("--epochs", default=10, show_default=True, type=click.IntRange(1))
+@click.option("--batch-size", default=32, show_default=True, type=click.IntRange(1))
+@click.option("--optimizer", default="sgd", show_default=True, type=click.Choice(["sgd", "adam", "adamw"]))
+@click.option("--learning-rate", type=float, help="Default: 0.05 for sgd, 0.001 for adam and adamw.")
+@click.option("--momentum", default=0.9, show_default=True, type=float, help="Of sgd.")
+@click.option("--backend", default=DEFAULT, show_default=True)
+@click.option("--seed", default=0, show_default=True, type=int)
+@click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Default: runs/NETWORK.")
+def train(
+    network: str,
+    data: str,
+    epochs: int,
+    batch_size: int,
+    optimizer: str,
+    learning_rate: float | None,
+    momentum: float,
+    backend: str,
+    seed: int,
+    output: Path | None,
+) -> None:
+    """Train NETWORK: a name from the zoo, or SCRIPT.py:VARIABLE.
+
+    Writes the weights, the history as CSV and the graphs as text to the output folder.
+    """
+    dataset = _dataset(data)
+    definition, shape = _definition(network)
+    model = compile(
+        definition,
+        input_shape=None if isinstance(definition, Network) else shape or dataset.images.shape[1:],
+        loss=CrossEntropy(),
+        optimizer=_optimizer(optimizer, learning_rate, momentum),
+        backend=backend,
+        seed=seed,
+    )
+    folder = output or Path("runs") / Path(network.partition(":")[0]).stem
+    folder.mkdir(parents=True, exist_ok=True)
+    click.echo(f"{dataset}\n{model}")
+    model.fit(
+        dataset.images,
+        dataset.labels,
+        epochs=epochs,
+        batch_size=batch_size,
+        validation_data=(dataset.test_images, dataset.test_labels),
+        callbacks=[CSVLog(folder / "history.csv")],
+    )
+    scores = model.evaluate(dataset.test_images, dataset.test_labels)
+    _write(model, folder)
+    click.echo(f"test accuracy {scores['accuracy']:.2%}, loss {scores['loss']:.4f}")
+    click.echo(f"weights         {folder / 'model.safetensors'}")
+    click.echo(f"history         {folder / 'history.csv'}")
+    click.echo(f"gradient graph  {folder / 'gradient.graph'}  (also forward.graph and step.graph)")
+
+
+@main.command()
+@click.argument("network")
+@click.option("--stage", default="gradient", show_default=True, type=click.Choice(STAGES))
+@click.option("--as", "form", default="text", show_default=True, type=click.Choice(["text", "table"]))
+@click.option(
+    "--batch-size", default=1, show_default=True, type=click.IntRange(1), help="For FLOPs and bytes."
+)
+@click.option(
+    "--input-shape", type=(int, int, int), help="Height, width, channels; for a Sequential of a script."
+)
+def show(
+    network: str, stage: str, form: str, batch_size: int, input_shape: tuple[int, int, int] | None
+) -> None:
+    """Show a graph of NETWORK: a name from the zoo, SCRIPT.py:VARIABLE, or a saved MODEL.safetensors."""
+    graph = getattr(_model_to_show(network, input_shape), f"{stage}_graph")
+    if form == "text":
+        click.echo(str(graph), nl=False)
+        return
+    from rich.console import Console
+
+    Console().print(layer_table(graph, batch_size))
+
+
+@main.command("backends")
+def list_backends() -> None:
+    """List the installed backends."""
+    for name, entry in sorted(backends().items()):
+        try:
+            state = f"{len(load_backend(name).ops)} ops"
+        except BackendError as error:
+            state = error.problem
+        click.echo(f"{name:12}  {entry.value:32}  {state}{'  (default)' if name == DEFAULT else ''}")
+
+
+def _dataset(data: str) -> Dataset:
+    return load_digits() if data == "digits" else load_idx_folder(data)
+
+
+def _optimizer(name: str, learning_rate: float | None, momentum: float) -> Optimizer:
+    if name == "sgd":
+        return SGD(0.05 if learning_rate is None else learning_rate, momentum=momentum)
+    return (Adam if name == "adam" else AdamW)(0.001 if learning_rate is None else learning_rate)
+
+
+def _model_to_show(name: str, input_shape: tuple[int, int, int] | None) -> Model:
+    if name.endswith(MODEL_SUFFIX):
+        return load(name)
+    definition, shape = _definition(name)
+    shape = None if isinstance(definition, Network) else input_shape or shape
+    return compile(definition, input_shape=shape, loss=CrossEntropy(), optimizer=SGD(0.05, momentum=0.9))
+
+
+def _definition(name: str) -> tuple[Network | Layer, tuple[int, int, int] | None]:
+    """Return the network that a name stands for, and the shape of its samples where that is known."""
+    if name in ZOO:
+        return ZOO[name].make(), ZOO[name].input_shape
+    path, _, variable = name.rpartition(":")
+    if not path.endswith(".py") or not variable:
+        raise OptionError(
+            f"there is no network {name!r}",
+            facts=[f"zoo: {', '.join(ZOO)}"],
+            mend="give a name from the zoo, or SCRIPT.py:VARIABLE",
+        )
+    if not Path(path).is_file():
+        raise OptionError(f"there is no script {path}")
+    variables = runpy.run_path(path, run_name="graphcnn_script")
+    if variable not in variables:
+        found = [k for k, v in variables.items() if isinstance(v, Network | Layer)]
+        raise OptionError(
+            f"{path} has no variable {variable!r}", facts=[f"networks in it: {', '.join(found) or 'none'}"]
+        )
+    definition = variables[variable]
+    if callable(definition) and not isinstance(definition, Layer):
+        definition = definition()
+    if not isinstance(definition, Network | Layer):
+        raise OptionError(f"{variable!r} of {path} is {type(definition).__name__}, not a network")
+    return definition, None
+
+
+def _write(model: Model, folder: Path) -> None:
+    model.save(folder / f"model{MODEL_SUFFIX}")
+    for stage in STAGES:
+        (folder / f"{stage}.graph").write_text(str(getattr(model, f"{stage}_graph")), encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Looking at graphs: tables of layers with shapes, parameters and costs."""

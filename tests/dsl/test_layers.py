@@ -1,0 +1,446 @@
+"""What each layer computes, what its parameters are called, and how layers and values combine."""
+
+import math
+
+import numpy as np
+import pytest
+
+import graphcnn as gcn
+from graphcnn.errors import OptionError
+from graphcnn.ops import Convolve2d, Correlate2d
+from graphcnn.testing.naive import pools, sliding_product
+
+IMAGES = np.random.default_rng(1).normal(size=(2, 7, 6, 4))
+
+
+def compiled(network, shape=(7, 6, 4), **options):
+    """Return a float64 model whose parameters are all random, so that biases count too."""
+    if not isinstance(network, gcn.Network):
+        options["input_shape"] = shape
+    model = gcn.compile(network, dtype="float64", **options)
+    generator = np.random.default_rng(2)
+    for name, value in model.parameters.items():
+        model.parameters[name] = generator.normal(size=value.shape)
+    return model
+
+
+def assert_equal(found, expected):
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+
+
+def training_step(layer, images, steps=1):
+    """Return the model after training steps whose learning rate is too small to change a parameter."""
+    network = gcn.Sequential(layer, gcn.Flatten(), gcn.Dense(1, name="last"))
+    model = gcn.compile(
+        network,
+        input_shape=images.shape[1:],
+        loss=gcn.SquaredError(),
+        optimizer=gcn.SGD(1e-300),
+        dtype="float64",
+    )
+    for _ in range(steps):
+        model.train_step(images, np.zeros((len(images), 1)))
+    return model
+
+
+def in_training(layer, images, seed=0):
+    """Return a function that runs the layer as in training, one call per step."""
+    model = gcn.compile(layer, input_shape=images.shape[1:], dtype="float64", seed=seed)
+    graph, state = model.training_graph, model.state()
+
+    def run():
+        results = gcn.evaluate(graph, image=images, **state)
+        state.update((name, results[name]) for name in graph.updates)
+        return results["output"]
+
+    return run
+
+
+# Convolution
+
+
+@pytest.mark.parametrize(
+    ("layer", "op"),
+    [
+        (gcn.Conv2d(4, 3), Correlate2d()),
+        (gcn.Conv2d(4, 3, flip=True), Convolve2d()),
+        (gcn.Conv2d(6, (2, 3), (2, 1), 1), Correlate2d((2, 1), ((1, 1), (1, 1)))),
+        (gcn.Conv2d(2, 3, padding=(2, 0)), Correlate2d(padding=((2, 2), (0, 0)))),
+        (gcn.Conv2d(2, 3, padding=((0, 2), (1, 0))), Correlate2d(padding=((0, 2), (1, 0)))),
+        (gcn.Conv2d(2, 3, padding="valid", dilation=2), Correlate2d(dilation=(2, 2))),
+        (gcn.Conv2d(6, 3, stride=2, groups=2), Correlate2d((2, 2), groups=2)),
+        (gcn.Conv2d(2, 3, padding="same"), Correlate2d(padding=((1, 1), (1, 1)))),
+        (gcn.Conv2d(2, 4, padding="same"), Correlate2d(padding=((1, 2), (1, 2)))),
+        (gcn.Conv2d(2, 2, stride=2, padding="same"), Correlate2d((2, 2), ((0, 1), (0, 0)))),
+        (
+            gcn.Conv2d(2, 3, dilation=2, padding="same"),
+            Correlate2d(padding=((2, 2), (2, 2)), dilation=(2, 2)),
+        ),
+    ],
+    ids=lambda case: f"{case!r:.90}",
+)
+def test_conv2d_equals_the_definition(layer, op):
+    model = compiled(layer)
+    expected = sliding_product(op, IMAGES, model.parameters["conv1.filters"]) + model.parameters["conv1.bias"]
+    assert_equal(model.predict(IMAGES), expected)
+
+
+@pytest.mark.parametrize("layer", [gcn.Conv2d, gcn.MaxPool2d], ids=["conv", "pool"])
+@pytest.mark.parametrize("kernel", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_same_padding_gives_size_over_stride_rounded_up(layer, kernel, stride):
+    arguments = (2, kernel) if layer is gcn.Conv2d else (kernel,)
+    x = gcn.Input((7, 6, 2))
+    y = layer(*arguments, stride=stride, padding="same")(x)
+    assert y.shape[1:3] == (math.ceil(7 / stride), math.ceil(6 / stride))
+
+
+def test_conv2d_without_bias_has_no_bias():
+    assert list(compiled(gcn.Conv2d(3, 2, bias=False)).parameters) == ["conv1.filters"]
+
+
+@pytest.mark.parametrize("multiplier", [1, 2])
+def test_depthwise_convolution_is_one_convolution_per_channel(multiplier):
+    model = compiled(gcn.DepthwiseConv2d(3, 2, padding=1, multiplier=multiplier))
+    filters, bias = model.parameters["depthwise1.filters"], model.parameters["depthwise1.bias"]
+    assert filters.shape == (3, 3, 1, 4 * multiplier)
+    op = Correlate2d((2, 2), ((1, 1), (1, 1)))
+    for channel in range(4):
+        mine = slice(channel * multiplier, (channel + 1) * multiplier)
+        alone = sliding_product(op, IMAGES[..., channel : channel + 1], filters[..., mine])
+        assert_equal(model.predict(IMAGES)[..., mine], alone + bias[mine])
+
+
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(3, 1, 0), (3, 2, 1), ((2, 3), (3, 2), (0, 1))])
+def test_transposed_convolution_is_the_input_gradient_of_a_convolution(kernel, stride, padding):
+    """<conv(x), delta> = <x, conv_transpose(delta)> for all x and delta, with filters' channels swapped."""
+    images = IMAGES[:, :, :5]
+    down = compiled(gcn.Conv2d(5, kernel, stride, padding, bias=False), images.shape[1:])
+    delta = np.random.default_rng(3).normal(size=down.predict(images).shape)
+    up = compiled(gcn.ConvTranspose2d(4, kernel, stride, padding, bias=False), delta.shape[1:])
+    up.parameters["conv_transpose1.filters"] = down.parameters["conv1.filters"].transpose(0, 1, 3, 2)
+    image = up.predict(delta)
+    reached = images[:, : image.shape[1], : image.shape[2]]  # the stride skips the rest
+    assert np.vdot(down.predict(images), delta) == pytest.approx(np.vdot(reached, image), abs=1e-11)
+
+
+def test_transposed_convolution_upsamples_and_adds_a_bias():
+    model = compiled(gcn.ConvTranspose2d(3, 2, stride=2))
+    spread = np.einsum("nhwc,pqcd->nhpwqd", IMAGES, model.parameters["conv_transpose1.filters"])
+    expected = spread.reshape(2, 14, 12, 3) + model.parameters["conv_transpose1.bias"]
+    assert_equal(model.predict(IMAGES), expected)
+
+
+# Pooling and shapes
+
+
+@pytest.mark.parametrize(
+    ("layer", "name"), [(gcn.MaxPool2d, "max"), (gcn.AvgPool2d, "average"), (gcn.L2Pool2d, "l2")]
+)
+@pytest.mark.parametrize(
+    ("arguments", "size", "stride", "padding"),
+    [
+        ((2,), (2, 2), (2, 2), ((0, 0), (0, 0))),
+        ((3, 2), (3, 3), (2, 2), ((0, 0), (0, 0))),
+        (((2, 3), 1, 1), (2, 3), (1, 1), ((1, 1), (1, 1))),
+    ],
+)
+def test_pools_equal_the_definition(layer, name, arguments, size, stride, padding):
+    expected = pools(IMAGES, size, stride, padding)[name]
+    assert_equal(compiled(layer(*arguments)).predict(IMAGES), expected)
+
+
+def test_global_average_pool_and_flatten():
+    assert_equal(compiled(gcn.GlobalAvgPool2d()).predict(IMAGES), IMAGES.mean(axis=(1, 2)))
+    assert_equal(compiled(gcn.Flatten()).predict(IMAGES), IMAGES.reshape(2, -1))
+
+
+def test_dense_and_activations():
+    rows = IMAGES.reshape(2, -1)
+    model = compiled(gcn.Dense(3), rows.shape[1:])
+    z = rows @ model.parameters["dense1.weights"] + model.parameters["dense1.bias"]
+    assert_equal(model.predict(rows), z)
+    expected = {gcn.ReLU: np.maximum(rows, 0), gcn.Tanh: np.tanh(rows), gcn.Sigmoid: 1 / (1 + np.exp(-rows))}
+    for layer, values in expected.items():
+        assert_equal(compiled(layer(), rows.shape[1:]).predict(rows), values)
+
+
+# Normalisation
+
+
+def test_batchnorm_in_training_has_mean_0_and_variance_1_and_keeps_running_averages():
+    images = 3 + 2 * IMAGES
+    mean, variance = images.mean(axis=(0, 1, 2)), images.var(axis=(0, 1, 2))
+    normal = in_training(gcn.BatchNorm2d(epsilon=1e-12), images)()
+    assert_equal(normal.mean(axis=(0, 1, 2)), 0)
+    np.testing.assert_allclose(normal.var(axis=(0, 1, 2)), 1, atol=1e-10)
+
+    model = training_step(gcn.BatchNorm2d(momentum=0.25), images, steps=2)
+    state = model.state()
+    assert_equal(state["batchnorm1.mean"], (1 - 0.75**2) * mean)
+    assert_equal(state["batchnorm1.variance"], 0.75**2 + (1 - 0.75**2) * variance)
+
+
+def test_batchnorm_at_inference_uses_the_running_averages_and_each_sample_alone():
+    layer = gcn.BatchNorm2d(epsilon=0.5)
+    model = gcn.compile(layer, input_shape=(7, 6, 4), dtype="float64")
+    statistics = {"batchnorm1.mean": np.arange(4.0), "batchnorm1.variance": np.arange(1.0, 5)}
+    model.set_state(model.state() | statistics)
+    model.parameters["batchnorm1.scale"] = np.full(4, 2.0)
+    model.parameters["batchnorm1.shift"] = np.full(4, 7.0)
+    expected = 2 * (IMAGES - np.arange(4)) / np.sqrt(np.arange(1, 5) + 0.5) + 7
+    assert_equal(model.predict(IMAGES), expected)
+    assert_equal(model.predict(IMAGES[:1]), expected[:1])
+
+
+def test_layernorm_normalises_each_position_over_its_channels():
+    model = compiled(gcn.LayerNorm(epsilon=0.1))
+    centred = IMAGES - IMAGES.mean(axis=-1, keepdims=True)
+    normal = centred / np.sqrt(IMAGES.var(axis=-1, keepdims=True) + 0.1)
+    expected = normal * model.parameters["layernorm1.scale"] + model.parameters["layernorm1.shift"]
+    assert_equal(model.predict(IMAGES), expected)
+
+
+# Dropout
+
+
+def test_dropout_drops_its_rate_and_scales_the_rest():
+    ones = np.ones((16, 8, 8, 4))
+    dropped = in_training(gcn.Dropout(0.3), ones)()
+    assert set(np.unique(dropped)) == {0, 1 / 0.7}
+    assert np.mean(dropped == 0) == pytest.approx(0.3, abs=0.04)
+
+
+def test_dropout_draws_a_new_mask_each_step_and_the_seed_decides_which():
+    run, same, other = (in_training(gcn.Dropout(0.5), np.ones((1, 8, 8, 4)), seed) for seed in (1, 1, 2))
+    masks = [run() for _ in range(3)]
+    assert not np.array_equal(masks[0], masks[1]) and not np.array_equal(masks[1], masks[2])
+    np.testing.assert_array_equal(masks, [same() for _ in range(3)])
+    assert not np.array_equal(masks[0], other())
+
+
+def test_two_dropouts_have_masks_of_their_own():
+    x = gcn.Input((8, 8, 4), name="image")
+    halves = gcn.concatenate(gcn.Dropout(0.5)(x), gcn.Dropout(0.5)(x))
+    model = gcn.compile(gcn.Network(x, halves), dtype="float64")
+    result = gcn.evaluate(model.training_graph, image=np.ones((1, 8, 8, 4)), **model.state())["output"]
+    assert not np.array_equal(result[..., :4], result[..., 4:])
+
+
+def test_dropout_leaves_predictions_alone():
+    assert_equal(compiled(gcn.Dropout(0.9)).predict(IMAGES), IMAGES)
+
+
+# Names
+
+
+def test_default_names_count_each_kind_of_layer():
+    network = gcn.Sequential(
+        gcn.Conv2d(2, 3), gcn.ReLU(), gcn.Conv2d(2, 3), gcn.Flatten(), gcn.Dense(3), gcn.Dense(2)
+    )
+    assert list(compiled(network).parameters) == [
+        f"{layer}.{part}"
+        for layer, weights in (
+            ("conv1", "filters"),
+            ("conv2", "filters"),
+            ("dense1", "weights"),
+            ("dense2", "weights"),
+        )
+        for part in (weights, "bias")
+    ]
+
+
+def test_a_users_name_stands_and_default_names_step_aside():
+    network = gcn.Sequential(gcn.Conv2d(2, 1, name="conv1", bias=False), gcn.Conv2d(2, 1, bias=False))
+    assert list(compiled(network).parameters) == ["conv1.filters", "conv2.filters"]
+
+
+def test_a_named_sequential_is_a_prefix_and_numbers_its_layers_afresh():
+    def block(name):
+        return gcn.Sequential(
+            gcn.Conv2d(4, 1, bias=False), gcn.ReLU(), gcn.Conv2d(4, 1, bias=False), name=name
+        )
+
+    network = gcn.Sequential(
+        block("left"), gcn.Sequential(block("inner"), name="outer"), block(None), gcn.Conv2d(4, 1, bias=False)
+    )
+    assert list(compiled(network).parameters) == [
+        f"{name}.filters"
+        for name in (
+            "left.conv1",
+            "left.conv2",
+            "outer.inner.conv1",
+            "outer.inner.conv2",
+            "conv1",
+            "conv2",
+            "conv3",
+        )
+    ]
+
+
+def test_a_shared_layer_has_one_set_of_parameters_used_twice():
+    layer = gcn.Conv2d(4, 3, padding="same")
+    model = compiled(gcn.Sequential(layer, layer))
+    assert list(model.parameters) == ["conv1.filters", "conv1.bias"]
+    once = compiled(gcn.Sequential(gcn.Conv2d(4, 3, padding="same")))
+    assert_equal(model.predict(IMAGES), once.predict(once.predict(IMAGES)))
+
+
+def test_a_shared_layer_gets_the_sum_of_both_gradients():
+    layer = gcn.Dense(1, bias=False)
+    x, y = gcn.Input((2,), name="x"), gcn.Input((2,), name="y")
+    network = gcn.Network((x, y), layer(x) + layer(y))
+    model = gcn.compile(network, loss=gcn.SquaredError(), optimizer=gcn.SGD(0.5), dtype="float64")
+    model.parameters["dense1.weights"] = np.zeros((2, 1))
+    model.train_step({"x": [[1.0, 2.0]], "y": [[10.0, 20.0]]}, [[1.0]])
+    assert_equal(model.parameters["dense1.weights"], [[5.5], [11.0]])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_parameters_of_the_users_own_stay_apart(dtype):
+    x = gcn.Input((3,), name="x")
+    terms = [gcn.Parameter((3,), f"term{i}", initializer=gcn.Constant(10.0**i)) for i in range(4)]
+    y = x
+    for term in terms:
+        y = y + term
+    model = gcn.compile(gcn.Network(x, y), dtype=dtype)
+    assert list(model.parameters) == ["term0", "term1", "term2", "term3"]
+    assert model.predict(np.zeros((1, 3))).tolist() == [[1111.0] * 3]
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        lambda x: gcn.Conv2d(2, 1, name="a")(gcn.Conv2d(4, 1, name="a")(x)),
+        lambda x: x * gcn.Parameter((4,), "a") + gcn.Parameter((4,), "a"),
+        lambda x: gcn.Conv2d(4, 1, name="a.b")(gcn.Sequential(gcn.Conv2d(4, 1, name="b"), name="a")(x)),
+    ],
+    ids=["layers", "parameters", "scopes"],
+)
+def test_one_name_for_two_layers_is_refused(network):
+    x = gcn.Input((7, 6, 4))
+    with pytest.raises(
+        OptionError, match=r"two layers have the name 'a[^']*'\n(.*\n)*  Mend: give each layer"
+    ):
+        gcn.compile(gcn.Network(x, network(x)))
+
+
+def test_a_parameter_cannot_pass_for_an_input():
+    x = gcn.Input((4,), name="x")
+    with pytest.raises(OptionError, match="the name 'x' is taken by an input"):
+        gcn.compile(gcn.Network(x, x * gcn.Parameter((4,), "x")))
+
+
+# Values
+
+
+def run(function, *arrays):
+    inputs = [gcn.Input(array.shape[1:], name=f"x{i}") for i, array in enumerate(arrays)]
+    return compiled(gcn.Network(inputs, function(*inputs))).predict(
+        list(arrays) if len(arrays) > 1 else arrays[0]
+    )
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x + 2,
+        lambda x: 2 + x,
+        lambda x: x - 2.5,
+        lambda x: 2.5 - x,
+        lambda x: x * 3,
+        lambda x: 3 * x,
+        lambda x: x / 4,
+        lambda x: 4 / x,
+        lambda x: x**3,
+        lambda x: x**-1,
+        lambda x: 2**x,
+        lambda x: -x,
+        lambda x: np.float32(2) * x + np.float64(3),
+        lambda x: x - np.int64(2),
+    ],
+)
+def test_operators_with_numbers_mean_what_they_mean_in_numpy(function):
+    np.testing.assert_allclose(run(function, IMAGES), function(IMAGES), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "function", [lambda x, y: x + y, lambda x, y: x - y, lambda x, y: x * y, lambda x, y: x / y]
+)
+def test_operators_broadcast_as_in_numpy(function):
+    other = np.random.default_rng(4).uniform(1, 2, size=(2, 7, 1, 4))
+    np.testing.assert_allclose(run(function, IMAGES, other), function(IMAGES, other), rtol=1e-12)
+    np.testing.assert_allclose(run(function, other, IMAGES + 9), function(other, IMAGES + 9), rtol=1e-12)
+
+
+def test_matmul_with_a_parameter():
+    x = gcn.Input((3,), name="x")
+    w = gcn.Parameter((3, 2), "w", initializer=lambda generator, type: np.arange(6.0).reshape(3, 2))
+    model = gcn.compile(gcn.Network(x, x @ w), dtype="float64")
+    assert_equal(model.predict(np.eye(3)), np.arange(6.0).reshape(3, 2))
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (gcn.exp, np.exp),
+        (lambda x: gcn.log(gcn.exp(x)), lambda x: x),
+        (lambda x: gcn.sqrt(x * x), np.abs),
+        (lambda x: gcn.maximum(x, 0.5), lambda x: np.maximum(x, 0.5)),
+        (lambda x: gcn.maximum(0.5, x), lambda x: np.maximum(x, 0.5)),
+        (lambda x: gcn.sum(x, axes=(1, -1)), lambda x: x.sum(axis=(1, 3))),
+        (lambda x: gcn.mean(x, axes=2), lambda x: x.mean(axis=2)),
+        (lambda x: gcn.reshape(x, (6, 28)), lambda x: x.reshape(2, 6, 28)),
+        (gcn.flatten, lambda x: x.reshape(2, -1)),
+        (gcn.softmax, lambda x: np.exp(x) / np.exp(x).sum(-1, keepdims=True)),
+        (gcn.log_softmax, lambda x: x - np.log(np.exp(x).sum(-1, keepdims=True))),
+        (lambda x: gcn.concatenate(x, -x, axis=1), lambda x: np.concatenate([x, -x], axis=1)),
+    ],
+)
+def test_functions_mean_what_they_mean_in_numpy(function, expected):
+    np.testing.assert_allclose(run(function, IMAGES), expected(IMAGES), rtol=0, atol=1e-12)
+
+
+def test_a_residual_network_with_branches():
+    x = gcn.Input((7, 6, 4), name="image")
+    body = gcn.Sequential(
+        gcn.Conv2d(8, 3, padding="same"), gcn.ReLU(), gcn.Conv2d(8, 3, padding=1), name="body"
+    )
+    shortcut = gcn.Conv2d(8, 1, bias=False, name="shortcut")
+    model = compiled(gcn.Network(x, gcn.relu(body(x) + shortcut(x))))
+    p = model.parameters
+    padded = Correlate2d(padding=((1, 1), (1, 1)))
+    hidden = np.maximum(sliding_product(padded, IMAGES, p["body.conv1.filters"]) + p["body.conv1.bias"], 0)
+    main = sliding_product(padded, hidden, p["body.conv2.filters"]) + p["body.conv2.bias"]
+    assert_equal(model.predict(IMAGES), np.maximum(main + IMAGES @ p["shortcut.filters"][0, 0], 0))
+
+
+def test_several_inputs_are_given_by_name_or_in_order():
+    left, right = gcn.Input((3,), name="left"), gcn.Input((3,), name="right")
+    model = gcn.compile(gcn.Network((left, right), left - 2 * right), dtype="float64")
+    a, b = np.ones((4, 3)), np.full((4, 3), 5.0)
+    for given in ({"right": b, "left": a}, [a, b]):
+        assert_equal(model.predict(given, batch_size=3), np.full((4, 3), -9.0))
+
+
+def test_an_input_without_batch_axis_is_shared_by_all_samples():
+    x, mask = gcn.Input((3,), name="x"), gcn.Input((3,), name="mask", batch=False)
+    model = gcn.compile(gcn.Network((x, mask), x * mask), dtype="float64")
+    found = model.predict({"x": np.ones((5, 3)), "mask": np.arange(3.0)}, batch_size=2)
+    assert_equal(found, np.tile(np.arange(3.0), (5, 1)))
+
+
+def test_a_layer_of_the_users_own():
+    class Scale(gcn.Layer):
+        kind = "scale"
+
+        def build(self, build, *values):
+            from graphcnn import ops
+
+            (x,) = values
+            factor = build.parameter("factor", x.type.with_shape(()), gcn.Constant(3.0))
+            return build(ops.Multiply(), x, factor)
+
+    model = gcn.compile(gcn.Sequential(Scale(), Scale()), input_shape=(2,))
+    assert list(model.parameters) == ["scale1.factor", "scale2.factor"]
+    assert model.predict(np.ones((1, 2))).tolist() == [[9.0, 9.0]]

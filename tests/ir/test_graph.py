@@ -1,0 +1,131 @@
+"""The graph as a data structure: ordered operands, append-only, and nothing foreign."""
+
+import numpy as np
+import pytest
+
+from graphcnn.backend import evaluate
+from graphcnn.errors import GraphError, ShapeError
+from graphcnn.ir import Graph, Origin, TensorType, Value
+from graphcnn.ops import Add, MaxPool2d, Multiply, Relu, Subtract
+
+ROW = TensorType(("N", 3), "float64")
+
+
+def test_a_square_keeps_two_edges():
+    graph = Graph()
+    x = graph.input("x", ROW)
+    square = graph.add(Multiply(), x, x)
+    assert graph.nx.number_of_edges(x.key, square.key) == 2
+    assert graph.node(square.key).operands == (x, x)
+    assert graph.users(x) == [square.key]
+
+
+def test_operands_keep_their_order():
+    graph = Graph()
+    x, y = graph.input("x", ROW), graph.input("y", ROW)
+    graph.output("z", graph.add(Subtract(), y, x))
+    positions = {position: source for source, _, position in graph.nx.in_edges(2, keys=True)}
+    assert positions == {0: y.key, 1: x.key}
+    result = evaluate(graph, x=np.full((1, 3), 1.0), y=np.full((1, 3), 5.0))
+    assert result["z"].tolist() == [[4.0, 4.0, 4.0]]
+
+
+def test_creation_order_is_a_schedule():
+    graph = Graph()
+    x = graph.input("x", ROW)
+    for _ in range(5):
+        x = graph.add(Relu(), graph.add(Add(), x, x))
+    assert all(operand.key < key for key, node in graph.items() for operand in node.operands)
+    assert [key for key, _ in graph.items()] == list(range(len(graph)))
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [Value(99, 0, ROW), Value(0, 1, ROW), Value(0, -1, ROW), Value(0, 0, TensorType((3,))), "x", None],
+)
+def test_foreign_values_are_refused(foreign):
+    graph = Graph("mine")
+    x = graph.input("x", ROW)
+    for act in (
+        lambda: graph.add(Relu(), foreign),
+        lambda: graph.add(Add(), x, foreign),
+        lambda: graph.output("y", foreign),
+    ):
+        with pytest.raises(GraphError):
+            act()
+    assert len(graph) == 1
+
+
+def test_a_failed_node_leaves_the_graph_as_it_was():
+    graph = Graph()
+    x, y = graph.input("x", ROW), graph.input("y", TensorType(("N", 4), "float64"))
+    before = str(graph)
+    with pytest.raises(ShapeError):
+        graph.add(Add(), x, y)
+    with pytest.raises(GraphError, match="add takes 2 operands, not 1"):
+        graph.add(Add(), x)
+    assert str(graph) == before
+    assert graph.nx.number_of_nodes() == 2
+
+
+def test_an_error_names_the_layer_and_the_line():
+    graph = Graph()
+    x, y = graph.input("x", ROW), graph.input("y", TensorType(("N", 4), "float64"))
+    with pytest.raises(ShapeError, match=r"sum1 \(train.py:7\): "):
+        graph.add(Add(), x, y, origin=Origin("/nowhere/train.py", 7, "sum1"))
+
+
+def test_names_are_unique():
+    graph = Graph()
+    x = graph.input("x", ROW)
+    state = graph.input("state", ROW, role="state")
+    graph.output("y", x)
+    graph.update("state", x)
+    with pytest.raises(GraphError, match="input 'x' already"):
+        graph.input("x", ROW)
+    with pytest.raises(GraphError, match="output 'y' already"):
+        graph.output("y", state)
+    with pytest.raises(GraphError, match="update of 'state' already"):
+        graph.update("state", x)
+
+
+def test_only_state_of_the_same_type_can_be_updated():
+    graph = Graph()
+    x = graph.input("x", ROW)
+    graph.input("count", TensorType((3,), "float64"), role="state")
+    with pytest.raises(GraphError, match="no parameter or state input"):
+        graph.update("x", x)
+    with pytest.raises(GraphError, match="no parameter or state input"):
+        graph.update("nobody", x)
+    with pytest.raises(GraphError, match=r"float64\[3\], its replacement float64\[N, 3\]"):
+        graph.update("count", x)
+
+
+def test_views_of_the_graph_cannot_be_written_to():
+    graph = Graph()
+    x = graph.input("x", ROW)
+    for mapping in (graph.inputs, graph.outputs, graph.updates):
+        with pytest.raises(TypeError):
+            mapping["y"] = x
+
+
+def test_a_copy_is_equal_and_independent():
+    graph = Graph()
+    x = graph.input("x", TensorType(("N", 4, 4, 1), "float64"))
+    pooled, index = graph.add_all(MaxPool2d((2, 2), (2, 2)), x)
+    graph.output("y", pooled)
+    copy = graph.copy()
+    assert copy == graph
+    copy.output("index", index)
+    copy.add(Relu(), pooled)
+    assert "index" not in graph.outputs
+    assert len(graph) == 2
+    assert graph.users(pooled) == []
+
+
+def test_cost_counts_a_multiply_add_as_two():
+    graph = Graph()
+    x = graph.input("x", ROW)
+    graph.add(Add(), x, x)
+    assert graph.cost(batch=5).flops == 15
+    assert graph.node(1).cost(5).bytes == 3 * 15 * 8

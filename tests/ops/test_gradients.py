@@ -1,0 +1,312 @@
+"""Every op's gradient rule agrees with central differences, to second order where the op is smooth."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from graphcnn import ops
+from graphcnn.backend import evaluate
+from graphcnn.ir import Graph, TensorType
+from graphcnn.ops import Convolve2d, Correlate2d
+from graphcnn.testing import check_gradients
+from graphcnn.transform import gradient
+
+UNEVEN = ((2, 0), (1, 3))
+SLIDING = {
+    "plain": ((2, 5, 4, 2), (3, 2, 2, 3), {}),
+    "one pixel": ((2, 1, 1, 2), (1, 1, 2, 2), {}),
+    "kernel as large as the image": ((2, 3, 4, 1), (3, 4, 1, 2), {}),
+    "even kernel": ((1, 5, 6, 2), (2, 4, 2, 1), {"padding": ((0, 1), (1, 2))}),
+    "padding": ((2, 4, 3, 1), (3, 3, 1, 2), {"padding": ((1, 1), (1, 1))}),
+    "uneven padding": ((1, 4, 3, 2), (3, 2, 2, 2), {"padding": UNEVEN}),
+    "stride": ((2, 7, 5, 1), (3, 3, 1, 2), {"stride": (2, 2)}),
+    "stride with a remainder": ((2, 8, 7, 1), (3, 2, 1, 2), {"stride": (2, 3)}),
+    "stride with a padded remainder": ((1, 6, 7, 1), (3, 2, 1, 2), {"stride": (3, 4), "padding": UNEVEN}),
+    "stride beyond the kernel": ((1, 8, 7, 1), (1, 2, 1, 2), {"stride": (3, 4)}),
+    "dilation": ((1, 7, 8, 2), (3, 2, 2, 2), {"dilation": (2, 3)}),
+    "dilation and stride": ((1, 9, 8, 1), (2, 3, 1, 2), {"dilation": (3, 2), "stride": (2, 3)}),
+    "groups": ((2, 4, 4, 4), (2, 3, 2, 6), {"groups": 2}),
+    "depthwise": ((2, 4, 5, 3), (3, 2, 1, 6), {"groups": 3, "padding": ((1, 0), (0, 1))}),
+    "groups and stride": ((1, 6, 7, 4), (3, 2, 2, 2), {"groups": 2, "stride": (2, 2)}),
+    "everything": (
+        (2, 9, 8, 4),
+        (3, 2, 2, 4),
+        {"stride": (2, 3), "padding": UNEVEN, "dilation": (2, 3), "groups": 2},
+    ),
+}
+
+
+class Problem:
+    """A graph with random float64 inputs."""
+
+    def __init__(self, seed=0):
+        self.graph, self.arrays = Graph("problem"), {}
+        self.random = np.random.default_rng(seed)
+
+    def input(self, *shape, array=None, batch=True, positive=False):
+        label = f"x{len(self.arrays)}"
+        if array is None:
+            array = self.random.standard_normal(shape)
+        array = np.asarray(np.abs(array) + 0.5 if positive else array)
+        self.arrays[label] = array
+        has_batch = batch and array.ndim > (0 if array.dtype.kind == "i" else 1)
+        sizes = ("N", *array.shape[1:]) if has_batch else array.shape
+        return self.graph.input(label, TensorType(sizes, array.dtype.name))
+
+    def check(self, op, *operands, order=2, result=0):
+        value = self.graph.add_all(op, *operands)[result]
+        wrt = [label for label, array in self.arrays.items() if array.dtype == np.float64]
+        check_gradients(self.graph, value, wrt, self.arrays, order=order)
+
+
+@pytest.mark.parametrize("sum_over", ["channels", "batch"])
+@pytest.mark.parametrize("kind", [Correlate2d, Convolve2d])
+@pytest.mark.parametrize("case", SLIDING)
+def test_convolutions_to_second_order(case, kind, sum_over):
+    images, filters, options = SLIDING[case]
+    problem = Problem()
+    x = problem.input(*images)
+    if sum_over == "batch":
+        w = problem.input(images[0], *filters[:2], filters[3])
+    else:
+        w = problem.input(*filters, batch=False)
+    problem.check(kind(**options, sum_over=sum_over), x, w)
+
+
+@pytest.mark.parametrize("kind", [Correlate2d, Convolve2d])
+@pytest.mark.parametrize("seed", range(12))
+def test_random_convolutions(kind, seed):
+    rng = np.random.default_rng(seed)
+    kernel, stride, dilation = (tuple(map(int, rng.integers(1, 4, 2))) for _ in range(3))
+    padding = tuple(tuple(map(int, rng.integers(0, 3, 2))) for _ in range(2))
+    groups = int(rng.integers(1, 4))
+    reach = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
+    height, width = (
+        max(1, r - sum(p)) + int(rng.integers(0, 4)) for r, p in zip(reach, padding, strict=True)
+    )
+    problem = Problem(seed)
+    x = problem.input(int(rng.integers(1, 3)), height, width, groups * int(rng.integers(1, 3)))
+    w = problem.input(*kernel, x.type.static(3) // groups, groups * int(rng.integers(1, 3)), batch=False)
+    problem.check(kind(stride, padding, dilation, groups), x, w, order=1)
+
+
+WINDOWS = {
+    "plain": ((2, 4, 6, 2), ((2, 2), (2, 2))),
+    "overlapping": ((2, 5, 6, 2), ((3, 3), (1, 2))),
+    "padded": ((1, 5, 5, 2), ((3, 2), (2, 2), ((1, 1), (0, 1)))),
+    "padded and overlapping": ((2, 4, 5, 1), ((3, 3), (1, 1), ((2, 0), (1, 2)))),
+    "with a remainder": ((2, 5, 7, 1), ((2, 2), (2, 3))),
+    "with gaps": ((1, 7, 5, 2), ((1, 2), (3, 3))),
+    "width 1": ((2, 5, 1, 1), ((2, 1), (1, 1))),
+    "large window": ((1, 17, 17, 1), ((17, 16), (1, 1))),
+}
+
+
+@pytest.mark.parametrize("kind", [ops.MaxPool2d, ops.SumPool2d, ops.AveragePool2d, ops.L2Pool2d])
+@pytest.mark.parametrize("case", WINDOWS)
+def test_pools_to_second_order(case, kind):
+    shape, window = WINDOWS[case]
+    problem = Problem()
+    problem.check(kind(*window), problem.input(*shape))
+
+
+@pytest.mark.parametrize("case", [name for name in WINDOWS if name != "large window"])
+def test_the_ways_back_through_pools(case):
+    shape, window = WINDOWS[case]
+    pool = ops.MaxPool2d(*window)
+    rng = np.random.default_rng(1)
+    for kind in ("route", "gather", "spread"):
+        problem = Problem()
+        pooled = pool.pooled(TensorType(("N", *shape[1:]), "float64"))
+        winners = rng.integers(0, np.prod(window[0]), pooled.concrete(shape[0])).astype(np.uint8)
+        if kind == "gather":
+            x = problem.input(*shape)
+            problem.check(ops.GatherWinner2d(*window), x, problem.input(array=winners))
+            continue
+        delta = problem.input(*pooled.concrete(shape[0]))
+        if kind == "spread":
+            problem.check(ops.SpreadToBlock2d(*window, shape=("N", *shape[1:])), delta)
+        else:
+            index = problem.input(array=winners)
+            problem.check(ops.RouteToWinner2d(*window, shape=("N", *shape[1:])), delta, index)
+
+
+def test_among_equals_the_first_unit_gets_all_of_the_error():
+    graph = Graph()
+    x = graph.input("x", TensorType(("N", 2, 4, 1), "float64"))
+    pooled, _ = graph.add_all(ops.MaxPool2d((2, 2), (2, 2)), x)
+    graph.output("sum", graph.add(ops.Sum((0, 1, 2, 3)), pooled))
+    found = _gradient(graph, "sum", x=np.array([[1, 7, 3, 3], [7, 7, 3, 3]], float).reshape(1, 2, 4, 1))
+    assert found.reshape(2, 4).tolist() == [[0, 1, 1, 0], [0, 0, 0, 0]]
+
+
+def test_equal_operands_of_maximum_share_the_error():
+    graph = Graph()
+    x = graph.input("x", TensorType((3,), "float64"))
+    larger = graph.add(ops.Maximum(), x, graph.add(ops.Constant(2.0, TensorType((), "float64"))))
+    graph.output("sum", graph.add(ops.Sum((0,)), larger))
+    assert _gradient(graph, "sum", x=np.array([1.0, 2.0, 3.0])).tolist() == [0.0, 0.5, 1.0]
+
+
+def test_the_slope_of_relu_at_zero_is_zero():
+    graph = Graph()
+    x = graph.input("x", TensorType((3,), "float64"))
+    graph.output("sum", graph.add(ops.Sum((0,)), graph.add(ops.Relu(), x)))
+    assert _gradient(graph, "sum", x=np.array([-1.0, 0.0, 2.0])).tolist() == [0.0, 0.0, 1.0]
+
+
+def test_an_l2_pool_of_zeros_has_a_gradient_of_zeros():
+    graph = Graph()
+    x = graph.input("x", TensorType(("N", 2, 2, 1), "float64"))
+    graph.output("sum", graph.add(ops.Sum((0, 1, 2, 3)), graph.add(ops.L2Pool2d((2, 2), (2, 2)), x)))
+    assert not _gradient(graph, "sum", x=np.zeros((1, 2, 2, 1))).any()
+
+
+def _gradient(graph, of, **arrays):
+    return evaluate(gradient(graph, of, ["x"]), **arrays)["gradient(x)"]
+
+
+UNARY = [
+    *((op, False) for op in (ops.Negate(), ops.Exp(), ops.Tanh(), ops.Sigmoid(), ops.Relu(), ops.ReluMask())),
+    *((ops.Power(p), False) for p in (0.0, 1.0, 2.0, 3.0)),
+    *((ops.Power(p), True) for p in (0.5, -1.0, 1.75)),
+    *((op, True) for op in (ops.Log(), ops.Sqrt())),
+]
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (2, 1, 3, 2), (5,), ()], ids=str)
+@pytest.mark.parametrize(("op", "positive"), UNARY, ids=lambda item: str(item))
+def test_functions_of_one_operand(op, positive, shape):
+    problem = Problem()
+    problem.check(op, problem.input(*shape, positive=positive))
+
+
+SHAPE_PAIRS = [((3, 4), (3, 4)), ((2, 3, 2), ()), ((), (3, 4)), ((), ())]
+
+
+@pytest.mark.parametrize(("left", "right"), SHAPE_PAIRS, ids=str)
+@pytest.mark.parametrize("kind", [ops.Add, ops.Subtract, ops.Multiply, ops.Divide, ops.Maximum])
+def test_functions_of_two_operands(kind, left, right):
+    problem = Problem()
+    x, y = problem.input(*left), problem.input(*right, positive=kind is ops.Divide)
+    problem.check(kind(), x, y)
+
+
+@pytest.mark.parametrize("kind", [ops.Add, ops.Subtract, ops.Multiply, ops.Divide])
+def test_functions_of_an_operand_with_itself(kind):
+    problem = Problem()
+    x = problem.input(3, 4, positive=True)
+    problem.check(kind(), x, x)
+
+
+@pytest.mark.parametrize(("left", "right"), SHAPE_PAIRS, ids=str)
+def test_select(left, right):
+    problem = Problem()
+    x, y = problem.input(*left), problem.input(*right)
+    condition = problem.graph.add(ops.Greater(), x, y)
+    problem.check(ops.Select(), condition, x, y)
+
+
+IMAGES = (2, 4, 5, 3)
+MOVEMENTS = [
+    *(kind(f) for kind in (ops.ZeroInsert, ops.Subsample) for f in ((1, 1), (2, 3), (3, 1), (6, 6))),
+    *(kind(((0, 0), (1, 2), (0, 3), (1, 0))) for kind in (ops.Pad, ops.Crop)),
+    *(ops.Transpose(p) for p in ((0, 1, 2, 3), (0, 3, 1, 2), (3, 0, 1, 2))),
+    *(ops.Reshape(s) for s in (("N", 60), ("N", 3, 20), ("N", 4, 5, 3))),
+    *(ops.Rot180(a) for a in ((1, 2), (0, 1), (3,), ())),
+    *(ops.Cast("float64"), ops.LogSoftmax()),
+    *(kind(a, k) for kind in (ops.Sum, ops.Mean) for a in ((), (0,), (1, 2), (0, 3)) for k in (True, False)),
+    *(kind((0, 1, 2, 3)) for kind in (ops.Sum, ops.Mean)),
+]
+
+
+@pytest.mark.parametrize("op", MOVEMENTS, ids=str)
+def test_movements_and_reductions(op):
+    problem = Problem()
+    if isinstance(op, ops.Crop):
+        problem.check(op, problem.input(2, 5, 5, 3))
+    else:
+        problem.check(op, problem.input(*IMAGES))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [((), (2, 3)), ((3,), (2, 3)), ((1, 3), (4, 3)), ((2, 1), (3, 2, 4)), ((2, 3), (2, 3)), ((1, 1), (2, 2))],
+)
+def test_broadcast(before, after):
+    problem = Problem()
+    problem.check(ops.Broadcast(after), problem.input(*before, batch=False))
+
+
+def test_broadcast_to_the_batch():
+    problem = Problem()
+    x, bias = problem.input(4, 2, 3), problem.input(3, batch=False)
+    problem.check(ops.Multiply(), x, problem.graph.add(ops.Broadcast(x.type.shape), bias))
+
+
+def test_a_mean_over_the_batch_knows_its_size():
+    problem = Problem()
+    x = problem.input(7, 3)
+    problem.check(ops.Mean((0,)), problem.graph.add(ops.Exp(), x))
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_concatenate(axis):
+    problem = Problem()
+    parts = [problem.input(*(2, n, 3) if axis == 1 else (2, 3, n)) for n in (1, 2, 4)]
+    problem.check(ops.Concatenate(axis), *parts, parts[1])
+
+
+@pytest.mark.parametrize(("a", "k", "b"), [(2, 3, 4), (1, 1, 1), (3, 1, 2), (1, 5, 1)])
+def test_matmul(a, k, b):
+    problem = Problem()
+    problem.check(ops.Matmul(), problem.input(a, k), problem.input(k, b, batch=False))
+
+
+def test_matmul_over_the_batch():
+    problem = Problem()
+    x, y = problem.input(5, 3), problem.input(5, 2)
+    problem.check(ops.Matmul(), problem.graph.add(ops.Transpose((1, 0)), x), y)
+
+
+@pytest.mark.parametrize("classes", [1, 2, 5])
+def test_softmax_cross_entropy(classes):
+    problem = Problem()
+    logits = problem.input(4, classes)
+    labels = problem.input(array=np.arange(4) % classes)
+    problem.check(ops.SoftmaxCrossEntropy(), logits, labels)
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (2, 2, 3, 1), (4,)], ids=str)
+def test_squared_error(shape):
+    problem = Problem()
+    problem.check(ops.SquaredError(), problem.input(*shape), problem.input(*shape))
+
+
+def test_numbers_that_do_not_depend_on_their_operands_have_no_gradient():
+    problem = Problem()
+    x = problem.input(3, 4)
+    count = problem.graph.add(ops.Count((0, 1)), x)
+    best = problem.graph.add(ops.Cast("float64"), problem.graph.add(ops.ArgMax(1), x))
+    problem.check(ops.Multiply(), count, best)
+
+
+def test_random_numbers_are_constants_to_differentiation():
+    problem = Problem()
+    x = problem.input(3, 4)
+    state = problem.input(array=np.array([5, 0]), batch=False)
+    uniform, _ = problem.graph.add_all(ops.RandomUniform(), state, x)
+    problem.check(ops.Multiply(), uniform, problem.graph.add(ops.Tanh(), x))
+
+
+def test_one_hot_labels_are_constants_to_differentiation():
+    problem = Problem()
+    x, labels = problem.input(3, 4), problem.input(array=np.array([0, 3, 1]))
+    problem.check(ops.Multiply(), x, problem.graph.add(ops.OneHot(4, "float64"), labels))
+
+
+def test_every_op_is_differentiated_somewhere_above():
+    text = Path(__file__).read_text(encoding="utf-8")
+    silent = {"Input", "Constant", "Equal"}  # no operands, or only reached through maximum
+    assert {op.__name__ for op in ops.OPS.values() if f"{op.__name__}" not in text} <= silent

@@ -1,0 +1,125 @@
+import csv
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+import graphcnn as gcn
+from graphcnn.cli import main
+
+SCRIPT = """
+import graphcnn as gcn
+
+network = gcn.Sequential(gcn.Conv2d(4, 3), gcn.ReLU(), gcn.Flatten(), gcn.Dense(10))
+x = gcn.Input((8, 8, 1))
+with_branches = gcn.Network(x, gcn.Dense(10)(gcn.Flatten()(gcn.relu(x + 1.0))))
+wide = gcn.Sequential(
+    gcn.Conv2d(4, 9),
+)
+number = 3
+
+def made():
+    return gcn.zoo.digits()
+
+if __name__ == "__main__":
+    raise SystemExit("the command line must not run a script's main part")
+"""
+
+
+@pytest.fixture
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "nets.py"
+    path.write_text(SCRIPT)
+    return path
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+def test_train_writes_weights_history_and_graphs(script: Path, tmp_path: Path) -> None:
+    result = invoke("train", "digits", "--epochs", "3", "--output", "run")
+    assert result.exit_code == 0, result.output
+    assert "test accuracy" in result.output
+    assert str(Path("run") / "gradient.graph") in result.output
+    model = gcn.load(tmp_path / "run" / "model.safetensors")
+    assert (tmp_path / "run" / "step.graph").read_text(encoding="utf-8").count("update ") > 4
+    graph = gcn.parse((tmp_path / "run" / "gradient.graph").read_text(encoding="utf-8"))
+    assert graph.outputs.keys() == model.gradient_graph.outputs.keys()
+    with (tmp_path / "run" / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    digits = gcn.data.load_digits()
+    scores = model.evaluate(digits.test_images, digits.test_labels)
+    assert scores["accuracy"] == pytest.approx(float(rows[-1]["val_accuracy"]))
+
+
+@pytest.mark.parametrize("variable", ["network", "with_branches", "made"])
+def test_train_takes_a_network_from_a_script(script: Path, variable: str) -> None:
+    result = invoke("train", f"nets.py:{variable}", "--epochs", "1", "--optimizer", "adam")
+    assert result.exit_code == 0, result.output
+    assert Path("runs/nets/model.safetensors").is_file()
+
+
+def test_same_seed_same_weights(script: Path) -> None:
+    for folder in ("a", "b"):
+        assert invoke("train", "digits", "--epochs", "1", "--seed", "5", "--output", folder).exit_code == 0
+    assert Path("a/model.safetensors").read_bytes() == Path("b/model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("stage", "expected"), [("forward", "Eq. 7"), ("gradient", "Eq. 14"), ("step", "SGD")]
+)
+def test_show_prints_each_stage(stage: str, expected: str) -> None:
+    result = invoke("show", "lenet5", "--stage", stage)
+    assert result.exit_code == 0, result.output
+    assert expected in result.output
+    gcn.parse(result.output)
+
+
+def test_show_as_table_and_of_a_saved_model(script: Path) -> None:
+    assert invoke("train", "digits", "--epochs", "1", "--output", "run").exit_code == 0
+    result = invoke("show", "run/model.safetensors", "--as", "table", "--stage", "forward")
+    assert result.exit_code == 0, result.output
+    assert "dense1" in result.output
+    assert "810" in result.output
+
+
+def test_show_of_a_script_needs_a_shape(script: Path) -> None:
+    assert "input_shape" in invoke("show", "nets.py:network").output
+    assert invoke("show", "nets.py:network", "--input-shape", "8", "8", "1").exit_code == 0
+
+
+def test_backends_are_listed() -> None:
+    result = invoke("backends")
+    assert result.exit_code == 0
+    assert "numpy" in result.output
+    assert "(default)" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["train", "lenet6"], ["no network 'lenet6'", "zoo: digits", "SCRIPT.py:VARIABLE"]),
+        (["train", "missing.py:net"], ["no script missing.py"]),
+        (["train", "nets.py:absent"], ["no variable 'absent'", "network, with_branches, wide"]),
+        (["train", "nets.py:number"], ["'number' of nets.py is int"]),
+        (["train", "nets.py:wide"], ["conv1 (nets.py:8)", "9x9 kernel", "8 + 0 + 0 = 8 < 9", "Mend"]),
+        (["train", "digits", "--data", "nowhere"], ["nowhere", "train-images-idx3-ubyte"]),
+        (["train", "digits", "--backend", "cuda"], ["no backend 'cuda'", "installed: "]),
+        (["train", "lenet5"], ["input 'image' has the shape", "[N, 28, 28, 1]"]),
+        (["show", "missing.safetensors"], ["missing.safetensors does not exist"]),
+    ],
+)
+def test_errors_are_one_readable_message(script: Path, arguments: list[str], expected: list[str]) -> None:
+    result = invoke(*arguments)
+    assert result.exit_code == 1
+    assert "Traceback" not in result.output
+    for part in ["Error: ", *expected]:
+        assert part in result.output, result.output
+
+
+def test_debug_raises_the_error_itself(script: Path) -> None:
+    result = invoke("--debug", "train", "lenet6")
+    assert isinstance(result.exception, gcn.GraphcnnError)
