@@ -78,3 +78,7 @@ class FileError(GraphcnnError, ValueError):
 
 class BackendError(GraphcnnError, RuntimeError):
     """A backend that is unknown, cannot be loaded, or lacks an operation."""
+
+
+class TrainingError(GraphcnnError, ArithmeticError):
+    """Training that has gone wrong, such as a loss that is no longer a number."""

@@ -12,7 +12,7 @@ from graphcnn.errors import GraphcnnError, OptionError
 from graphcnn.ir import DType, Graph, Op, Origin, TensorType, Value
 
 if TYPE_CHECKING:
-    from graphcnn.dsl.layers import Layer
+    from graphcnn.dsl.layers.base import Layer
 
 
 @dataclass(slots=True)
@@ -68,6 +68,7 @@ class Builder:
     prefix: str = ""
     layer: Layer | None = None
     held: dict[str, _Held] = field(default_factory=dict)
+    replaced: dict[Value, Value] = field(default_factory=dict)
 
     @property
     def initializers(self) -> dict[str, Initializer]:
@@ -122,13 +123,24 @@ class Builder:
         return self._held(label, type, initializer, trained=True)
 
     def state(self, label: str, type: TensorType, initial: Initializer | None = None) -> Value:
-        """Return a state of the layer that training replaces but no gradient changes; 0 at first."""
-        return self._held(label, type, initial or Constant(0.0), trained=False)
+        """Return a state of the layer that training replaces but no gradient changes; 0 at first.
+
+        Where the layer was applied before and has replaced the state, that replacement is the state.
+        """
+        held = self._held(label, type, initial or Constant(0.0), trained=False)
+        return self.replaced.get(held, held)
 
     def update(self, state: Value, replacement: Value) -> None:
         """Let a value replace a state after the step. A layer applied again updates on from there."""
-        label = next(label for label, value in self.graph.inputs.items() if value == state)
-        self.graph.update(label, replacement)
+        held = next((old for old, new in self.replaced.items() if new == state), state)
+        self.replaced[held] = replacement
+
+    def finish(self) -> Graph:
+        """Return the graph, with the replacement of each state as its update."""
+        for label, value in self.graph.inputs.items():
+            if value in self.replaced:
+                self.graph.update(label, self.replaced[value])
+        return self.graph
 
     def _held(self, label: str, type: TensorType, initializer: Initializer, *, trained: bool) -> Value:
         full = f"{self.origin.layer}.{label}" if label else self.origin.layer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphcnn import ops
-from graphcnn.dsl.layers import flat
+from graphcnn.dsl.layers.dense import flat
 from graphcnn.dsl.tensor import Tensor, apply_function, apply_op, at_users_line, broadcast_together
 from graphcnn.errors import OptionError
 from graphcnn.ir import Dim

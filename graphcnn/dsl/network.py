@@ -9,7 +9,8 @@ from typing import ClassVar
 
 from graphcnn.dsl.builder import Builder, retyped
 from graphcnn.dsl.initializers import Constant, Initializer
-from graphcnn.dsl.layers import Layer, check_initializer
+from graphcnn.dsl.layers.arguments import check_initializer
+from graphcnn.dsl.layers.base import Layer
 from graphcnn.dsl.tensor import Tensor
 from graphcnn.errors import GraphcnnError, OptionError, ShapeError
 from graphcnn.ir import BATCH, DType, Graph, Origin, TensorType, Value, users_line, verify
@@ -151,7 +152,7 @@ class Network:
                 operands = [values[operand] for operand in tensor.operands]
                 values[tensor] = build.apply(_retyped(tensor.layer, dtype), operands, tensor.origin)
         build.graph.output(OUTPUT, values[self.output])
-        return Traced(verify(build.graph), build.initializers)
+        return Traced(verify(build.finish()), build.initializers)
 
     @staticmethod
     def _input(build: Builder, source: Tensor, dtype: DType | None) -> Value:

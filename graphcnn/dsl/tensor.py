@@ -15,7 +15,7 @@ from graphcnn.errors import GraphcnnError, OptionError, ShapeError
 from graphcnn.ir import Graph, Op, Origin, TensorType, Value, format_shape, users_line
 
 if TYPE_CHECKING:
-    from graphcnn.dsl.layers import Layer
+    from graphcnn.dsl.layers.base import Layer
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,7 +156,7 @@ def apply_function(
     function: Callable[..., Value], name: str, *operands: Tensor | float, rule: str = ""
 ) -> Tensor:
     """Return the result of `function(build, *values)` on tensors; numbers become constants."""
-    from graphcnn.dsl.layers import Function
+    from graphcnn.dsl.layers.base import Function
 
     tensors = tuple(operand for operand in operands if isinstance(operand, Tensor))
     if not tensors:

@@ -48,7 +48,7 @@ def _row(graph: Graph, layer: str, keys: list[int], batch: int) -> LayerRow:
 
 
 def layer_table(graph: Graph, batch: int = 1) -> Table:
-    """Return a rich table of the graph's layers, with totals; FLOPs and bytes are for a batch of this size."""
+    """Return a rich table of the graph's layers, with totals; FLOPs and bytes are per batch."""
     from rich.table import Table
 
     rows = layer_rows(graph, batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -23,7 +24,17 @@ def write_weights(
     from safetensors.numpy import save
 
     contiguous = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
-    write_atomically(Path(path), save(contiguous, metadata=dict(metadata)))
+    write_atomically(Path(path), _in_fixed_order(save(contiguous, metadata=dict(metadata))))
+
+
+def _in_fixed_order(content: bytes) -> bytes:
+    """Return a safetensors file with its header sorted: the library writes metadata in no fixed order."""
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return b"".join((len(text).to_bytes(8, "little"), text, memoryview(content)[start:]))
 
 
 def read_weights(path: str | PathLike[str]) -> tuple[dict[str, Array], dict[str, str]]:

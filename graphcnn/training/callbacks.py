@@ -37,6 +37,18 @@ class Callback:
         """Called once at the end, after an error or an interruption too."""
 
 
+def check_callbacks(callbacks: object) -> None:
+    """Raise OptionError unless this is a sequence of callbacks."""
+    if not isinstance(callbacks, list | tuple):
+        raise OptionError(
+            f"callbacks is {type(callbacks).__name__}, not a sequence", mend="callbacks=[gcn.EarlyStopping()]"
+        )
+    for callback in callbacks:
+        if not isinstance(callback, Callback):
+            shown = f"the class {callback.__name__}" if isinstance(callback, type) else repr(callback)
+            raise OptionError(f"{shown} is not a callback", mend="callbacks=[gcn.EarlyStopping()]")
+
+
 class LearningRateSchedule(Callback):
     """Sets the learning rate before each epoch.
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from graphcnn.backend import as_input
-from graphcnn.errors import DataError, OptionError
+from graphcnn.errors import DataError, GraphcnnError, OptionError
 from graphcnn.ir import TensorType, format_shape
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -100,6 +100,8 @@ def require_finite(name: str, array: Array) -> None:
 def _as_array(name: str, given: object) -> Array:
     try:
         return np.asarray(given)
+    except GraphcnnError:
+        raise
     except ValueError as error:
         raise DataError(
             f"{name} are not an array: {error}", mend="give every sample the same shape: np.stack(samples)"

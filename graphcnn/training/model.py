@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any
@@ -13,10 +13,12 @@ import numpy as np
 
 from graphcnn.backend import Backend, Executable, as_input
 from graphcnn.data.batches import Batches
-from graphcnn.errors import DataError, GraphcnnError, OptionError
+from graphcnn.errors import DataError, OptionError, TrainingError
 from graphcnn.ir import Graph, TensorType
-from graphcnn.training.callbacks import Callback, StopTraining
+from graphcnn.training.callbacks import Callback, StopTraining, check_callbacks
+from graphcnn.training.checkpoint import Checkpoint, write_checkpoint
 from graphcnn.training.feeding import as_inputs, as_targets, check_batch_size, require_finite
+from graphcnn.training.graphs import TARGET, Graphs
 from graphcnn.training.history import History
 from graphcnn.training.losses import Loss
 from graphcnn.training.metrics import Metric
@@ -25,23 +27,6 @@ from graphcnn.training.progress import Progress
 
 Array = np.ndarray[Any, np.dtype[Any]]
 BatchesOf = Iterable[tuple[Any, Any]]
-
-TARGET = "target"
-
-
-class TrainingError(GraphcnnError, ArithmeticError):
-    """Training that has gone wrong, such as a loss that is no longer a number."""
-
-
-@dataclass(frozen=True)
-class Graphs:
-    """The graphs of a model. Without a loss there is only the forward graph; without an optimiser no step."""
-
-    forward: Graph
-    training: Graph
-    evaluation: Graph | None = None
-    gradient: Graph | None = None
-    step: Graph | None = None
 
 
 @dataclass
@@ -99,7 +84,6 @@ class Model:
         metrics: Sequence[Metric] = (),
         seed: int = 0,
         epochs_done: int = 0,
-        save: Callable[[Model, str | PathLike[str]], None],
     ) -> None:
         self.loss = loss
         self.optimizer = optimizer
@@ -111,7 +95,6 @@ class Model:
         self.history = History()
         self._graphs = graphs
         self._state = state
-        self._save = save
         self._executables: dict[str, Executable] = {}
         self._inputs = {k: v.type for k, v in graphs.forward.inputs_with_role("data").items()}
         self._output = graphs.forward.outputs["output"].type
@@ -187,6 +170,13 @@ class Model:
         if missing:
             raise DataError(f"the state lacks {', '.join(missing)}", mend="set what model.state() returned")
         for name, array in self._state.items():
+            if state[name].shape != array.shape or state[name].dtype != array.dtype:
+                raise DataError(
+                    f"the state {name!r} is {state[name].dtype}{list(state[name].shape)}, "
+                    f"but {array.dtype}{list(array.shape)} is needed",
+                    mend="set what model.state() returned",
+                )
+        for name, array in self._state.items():
             np.copyto(array, state[name])
 
     def save(self, path: str | PathLike[str]) -> None:
@@ -194,7 +184,19 @@ class Model:
 
         The file is replaced atomically. Raises OSError where it cannot be written.
         """
-        self._save(self, path)
+        write_checkpoint(
+            path,
+            Checkpoint(
+                self._graphs,
+                self._state,
+                self.loss,
+                self.optimizer,
+                self.metrics,
+                self.seed,
+                self.epochs_done,
+                self.learning_rate,
+            ),
+        )
 
     # Training
 
@@ -246,6 +248,7 @@ class Model:
         self.executable("step")
         if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
             raise OptionError(f"epochs={epochs!r} is not an integer of at least 1", mend="epochs=5")
+        check_callbacks(callbacks)
         source = self._source(x, y, check_batch_size(batch_size), self.seed if shuffle else None)
         validation = None if validation_data is None else self._validation(validation_data, batch_size)
         history = History()
@@ -328,8 +331,10 @@ class Model:
         return Batches(*inputs.values(), targets, size=batch_size, seed=seed)
 
     def _validation(self, data: tuple[object, object] | BatchesOf, batch_size: int) -> Batches | BatchesOf:
-        if isinstance(data, tuple) and len(data) == 2:
-            return self._source(data[0], data[1], batch_size, None)
+        if isinstance(data, tuple | list) and len(data) == 2:
+            x, y = data
+            if isinstance(data, tuple) or isinstance(x, np.ndarray | Mapping):
+                return self._source(x, y, batch_size, None)
         return self._source(data, None, batch_size, None)
 
     def _batches(self, source: Batches | BatchesOf, epoch: int) -> Iterator[tuple[dict[str, Array], Array]]:

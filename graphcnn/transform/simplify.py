@@ -108,7 +108,7 @@ def _rewritten(graph: Graph, active: list[Rule], applied: list[Applied], live: s
 
 
 def _live(graph: Graph, *, explained: bool = False) -> set[int]:
-    """Return the keys that outputs, updates and inputs need; with the forward nodes of gradients, if asked."""
+    """Return the keys that outputs, updates and inputs need; if asked, the gradients' forward nodes too."""
     live = {value.key for value in (*graph.roots(), *graph.inputs.values())}
     for key, node in sorted(graph.items(), reverse=True):
         if key not in live:

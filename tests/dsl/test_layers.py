@@ -296,6 +296,28 @@ def test_a_shared_layer_gets_the_sum_of_both_gradients():
     assert_equal(model.parameters["dense1.weights"], [[5.5], [11.0]])
 
 
+def test_a_shared_batchnorm_updates_its_averages_once_per_use():
+    shared = gcn.BatchNorm2d(momentum=0.25)
+    x = gcn.Input((7, 6, 4), name="image")
+    network = gcn.Network(x, shared(shared(x) * 2 + 3))
+    model = gcn.compile(network, dtype="float64")
+    after = gcn.evaluate(model.training_graph, image=IMAGES, **model.state())
+    first = 0.25 * IMAGES.mean(axis=(0, 1, 2))  # the second use sees the mean 3
+    assert_equal(after["batchnorm1.mean"], 0.75 * first + 0.25 * 3)
+
+
+def test_a_shared_dropout_draws_a_mask_for_each_use():
+    shared = gcn.Dropout(0.5)
+    x = gcn.Input((8, 8, 4), name="image")
+    model = gcn.compile(gcn.Network(x, gcn.concatenate(shared(x), shared(x))), dtype="float64")
+    ones = np.ones((1, 8, 8, 4))
+    results = [gcn.evaluate(model.training_graph, image=ones, **model.state())]
+    state = {"dropout1.generator": results[0]["dropout1.generator"]}
+    results.append(gcn.evaluate(model.training_graph, image=ones, **state))
+    masks = [half for result in results for half in np.split(result["output"], 2, axis=-1)]
+    assert len({mask.tobytes() for mask in masks}) == 4
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_parameters_of_the_users_own_stay_apart(dtype):
     x = gcn.Input((3,), name="x")

@@ -38,7 +38,9 @@ def changed(array, place, value):
 CALLS = {
     "fit": lambda x, y: lambda model: model.fit(x, y, epochs=1, progress=False),
     "fit on batches": lambda x, y: lambda model: model.fit([(x, y)], progress=False),
-    "validation": lambda x, y: lambda model: model.fit(IMAGES, LABELS, validation_data=(x, y), progress=False),
+    "validation": lambda x, y: (
+        lambda model: model.fit(IMAGES, LABELS, validation_data=(x, y), progress=False)
+    ),
     "evaluate": lambda x, y: lambda model: model.evaluate(x, y),
     "train_step": lambda x, y: lambda model: model.train_step(x, y),
 }  # fmt: skip

@@ -1,0 +1,83 @@
+"""The base of all layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from graphcnn.dsl.builder import Builder
+from graphcnn.dsl.tensor import Tensor, apply_layer
+from graphcnn.errors import GraphcnnError, OptionError
+from graphcnn.ir import Origin, Value, users_line
+
+
+@dataclass(eq=False)
+class Layer:
+    """Base of all layers. A subclass defines `kind` and `build`.
+
+    name: the layer's name in graphs and parameters; by default its kind and a number, such as `conv1`.
+    Calling a layer on a value applies it; called twice, it uses the same parameters twice.
+    """
+
+    name: str | None = field(default=None, kw_only=True)
+    origin: Origin = field(init=False, repr=False)
+
+    kind: ClassVar[str] = "layer"
+    is_scope: ClassVar[bool] = False
+    """Whether the names of layers inside begin with this layer's name."""
+
+    operands: ClassVar[int | None] = None
+    """How many values the layer takes; None for any number."""
+
+    transparent = False
+    """Whether the layer leaves no trace of itself, only of the layers inside."""
+
+    def __post_init__(self) -> None:
+        self.origin = users_line()
+        try:
+            if self.name is not None and not (isinstance(self.name, str) and self.name):
+                raise OptionError(f"name={self.name!r} is not a word", mend='leave it out, or name="edges"')
+            self.check()
+        except GraphcnnError as error:
+            raise error.located(layer=self.title, file=self.origin.file, line=self.origin.line) from None
+
+    @property
+    def title(self) -> str:
+        """What errors call the layer: its name, or else its class."""
+        return self.name if self.name and isinstance(self.name, str) else type(self).__name__
+
+    def check(self) -> None:
+        """Raise OptionError for arguments that are not allowed."""
+
+    def build(self, build: Builder, *values: Value) -> Value:
+        """Append the layer's nodes and return its result."""
+        raise NotImplementedError
+
+    def __call__(self, *tensors: Tensor) -> Tensor:
+        return apply_layer(self, *tensors)
+
+
+class OneValue(Layer):
+    """A layer that takes one value."""
+
+    operands: ClassVar[int | None] = 1
+
+
+@dataclass(eq=False)
+class Function(Layer):
+    """A function of values without parameters, under the name of its op."""
+
+    function: Callable[..., Value]
+    label: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.kind = self.label  # type: ignore[misc]
+
+    @property
+    def title(self) -> str:
+        return self.label
+
+    def build(self, build: Builder, *values: Value) -> Value:
+        return self.function(build, *values)

@@ -1,0 +1,106 @@
+"""Fully connected layers, the way to them, and activations."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from graphcnn import ops
+from graphcnn.dsl.builder import Builder
+from graphcnn.dsl.initializers import Constant, He, Initializer
+from graphcnn.dsl.layers.arguments import check_initializer, count
+from graphcnn.dsl.layers.base import OneValue
+from graphcnn.errors import ShapeError
+from graphcnn.ir import BATCH, Op, Value
+
+
+def with_bias(build: Builder, value: Value) -> Value:
+    """Append the sum of a value and the layer's bias, one number per channel or unit."""
+    bias = build.parameter("bias", value.type.with_shape(value.type.shape[-1:]), Constant(0.0))
+    return build(ops.Add(), value, build(ops.Broadcast(value.type.shape), bias))
+
+
+@dataclass(eq=False)
+class Flatten(OneValue):
+    """All axes but the batch as one: [N, H, W, C] → [N, H·W·C]."""
+
+    kind: ClassVar[str] = "flatten"
+
+    def build(self, build: Builder, *values: Value) -> Value:
+        return flat(build, values[0])
+
+
+def flat(build: Builder, value: Value) -> Value:
+    """Append [N, H, W, C] → [N, H·W·C]."""
+    if value.type.shape[:1] != (BATCH,):
+        raise ShapeError(
+            f"flatten keeps the batch axis, but {value.type} has none in front",
+            mend="gcn.reshape(x, shape) for a tensor that is shared by all samples",
+        )
+    return build(ops.Reshape((BATCH, math.prod(map(int, value.type.shape[1:])))), value)
+
+
+@dataclass(eq=False)
+class Dense(OneValue):
+    """A fully connected layer, [N, C] → [N, units].
+
+    Parameters: `weights` [C, units], `bias` [units].
+    """
+
+    units: int
+    bias: bool = True
+    initializer: Initializer = field(default_factory=He, kw_only=True)
+
+    kind: ClassVar[str] = "dense"
+
+    def check(self) -> None:
+        count("units", self.units)
+        check_initializer(self.initializer)
+
+    def build(self, build: Builder, *values: Value) -> Value:
+        (x,) = values
+        if x.type.rank != 2:
+            raise ShapeError(
+                f"Dense takes rows of shape [N, C], but its input is {x.type}",
+                facts=[f"{x.type} has {x.type.rank} axes, rows have 2"],
+                mend="put gcn.Flatten() or gcn.GlobalAvgPool2d() before it",
+            )
+        shape = (x.type.static(1), self.units)
+        weights = build.parameter("weights", x.type.with_shape(shape), self.initializer)
+        product = build(ops.Matmul(), x, weights)
+        return with_bias(build, product) if self.bias else product
+
+
+@dataclass(eq=False)
+class _Activation(OneValue):
+    """An element-wise function, f in Eq. 8."""
+
+    op: ClassVar[Op]
+
+    def build(self, build: Builder, *values: Value) -> Value:
+        return build.by("Eq. 8")(self.op, values[0])
+
+
+@dataclass(eq=False)
+class ReLU(_Activation):
+    """max(0, x)."""
+
+    kind: ClassVar[str] = "relu"
+    op = ops.Relu()
+
+
+@dataclass(eq=False)
+class Tanh(_Activation):
+    """The hyperbolic tangent."""
+
+    kind: ClassVar[str] = "tanh"
+    op = ops.Tanh()
+
+
+@dataclass(eq=False)
+class Sigmoid(_Activation):
+    """1 / (1 + e^-x)."""
+
+    kind: ClassVar[str] = "sigmoid"
+    op = ops.Sigmoid()

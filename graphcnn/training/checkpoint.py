@@ -1,0 +1,194 @@
+"""Checkpoints: a whole model in one safetensors file, state as tensors and graphs as text."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+
+from graphcnn.errors import FileError, GraphcnnError, OptionError
+from graphcnn.interchange.weights import read_weights, require_tensors, write_weights
+from graphcnn.ir import Graph, TensorType, verify
+from graphcnn.ops import parse
+from graphcnn.training.graphs import Graphs, build_graphs, check_names
+from graphcnn.training.losses import LOSSES, Loss
+from graphcnn.training.metrics import METRICS, Metric, resolve_metrics
+from graphcnn.training.optimizers import OPTIMIZERS, Optimizer
+
+FORMAT = "graphcnn/1"
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All that a model is made of, but the backend that runs it."""
+
+    graphs: Graphs
+    state: Mapping[str, Array]
+    loss: Loss | None
+    optimizer: Optimizer | None
+    metrics: tuple[Metric, ...]
+    seed: int
+    epochs_done: int
+    learning_rate: float
+
+
+def write_checkpoint(path: str | PathLike[str], checkpoint: Checkpoint) -> None:
+    """Write a checkpoint atomically: state as tensors, graphs and settings as metadata.
+
+    Raises OptionError for a loss, optimiser or metric of the user's own, and OSError where the place cannot
+    be written.
+    """
+    metadata = {
+        "format": FORMAT,
+        "forward_graph": _without_folders(checkpoint.graphs.forward),
+        "training_graph": _without_folders(checkpoint.graphs.training),
+        "seed": str(checkpoint.seed),
+        "epochs_done": str(checkpoint.epochs_done),
+        "learning_rate": repr(checkpoint.learning_rate),
+        "metrics": json.dumps([_known_metric(metric) for metric in checkpoint.metrics]),
+    }
+    if checkpoint.loss is not None:
+        metadata["loss"] = _described(checkpoint.loss, LOSSES)
+    if checkpoint.optimizer is not None:
+        metadata["optimizer"] = _described(checkpoint.optimizer, OPTIMIZERS)
+    write_weights(path, checkpoint.state, metadata)
+
+
+def read_checkpoint(path: str | PathLike[str]) -> Checkpoint:
+    """Return the checkpoint that a file holds. No code is executed.
+
+    Raises FileError for a file that is damaged or was not saved by graphcnn.
+    """
+    tensors, metadata = read_weights(path)
+    if metadata.get("format") != FORMAT:
+        raise FileError(
+            f"{path} was not saved by this version of graphcnn",
+            facts=[f"metadata 'format' is {metadata.get('format')!r}, expected {FORMAT!r}"],
+            mend="for weights alone, assign them: model.parameters[name] = array",
+        )
+    try:
+        empty, wanted = _restored_checkpoint(metadata)
+    except (GraphcnnError, ValueError, TypeError, KeyError, ArithmeticError, RecursionError) as error:
+        raise FileError(
+            f"the metadata of {path} is damaged",
+            facts=_reasons(error),
+            mend="load an older file, or train again",
+        ) from None
+    require_tensors(path, tensors, wanted)
+    return dataclasses.replace(empty, state={name: np.array(tensors[name]) for name in wanted})
+
+
+def _restored_checkpoint(metadata: Mapping[str, str]) -> tuple[Checkpoint, dict[str, TensorType]]:
+    """Return the checkpoint without its state, and the tensors that the state needs."""
+    (forward, training), wanted = _parse_graphs(metadata)
+    loss = _restored(metadata.get("loss"), LOSSES)
+    optimizer = _restored(metadata.get("optimizer"), OPTIMIZERS)
+    metrics = _restored_metrics(metadata["metrics"])
+    check_names(forward, loss, metrics)
+    graphs, initial = build_graphs(forward, training, loss, optimizer, metrics)
+    if graphs.step is not None:
+        wanted |= {label: graphs.step.inputs[label].type for label in initial}
+    seed, epochs_done = _whole_number(metadata, "seed"), _whole_number(metadata, "epochs_done")
+    return Checkpoint(graphs, {}, loss, optimizer, metrics, seed, epochs_done, _rate(metadata)), wanted
+
+
+def _parse_graphs(metadata: Mapping[str, str]) -> tuple[tuple[Graph, Graph], dict[str, TensorType]]:
+    forward, training = verify(parse(metadata["forward_graph"])), verify(parse(metadata["training_graph"]))
+    if list(forward.outputs) != ["output"] or list(training.outputs) != ["output"] or forward.updates:
+        raise FileError("a graph has other outputs or updates than a network's")
+    held = {label: value.type for label, value in training.inputs_with_role("parameter", "state").items()}
+    own = {label: value.type for label, value in forward.inputs_with_role("parameter", "state").items()}
+    if not own.items() <= held.items() or _fed(forward) != _fed(training):
+        raise FileError("the two graphs are not of one network: their inputs differ")
+    return (forward, training), held
+
+
+def _fed(graph: Graph) -> dict[str, TensorType]:
+    """Return the inputs that are no state, by name."""
+    if graph.inputs_with_role("setting"):
+        raise FileError("a network's graph has a setting among its inputs")
+    return {label: value.type for label, value in graph.inputs_with_role("data").items()}
+
+
+def _reasons(error: Exception) -> list[str]:
+    """Return what is wrong, without the line of the user's that loads the file."""
+    if isinstance(error, KeyError):
+        return [f"there is no {error}"]
+    if isinstance(error, GraphcnnError):
+        return [error.problem[:300], *(fact[:300] for fact in error.facts)]
+    return [str(error)[:300] or repr(error)]
+
+
+def _whole_number(metadata: Mapping[str, str], name: str) -> int:
+    text = metadata[name]
+    if not re.fullmatch(r"[0-9]{1,20}", text) or int(text) >= 2**64:
+        raise FileError(f"{name} {text[:40]!r} is not an integer from 0 to 2**64 - 1")
+    return int(text)
+
+
+def _rate(metadata: Mapping[str, str]) -> float:
+    rate = float(metadata["learning_rate"])
+    if not 0 <= rate < float("inf"):
+        raise FileError(f"learning_rate {rate} is not a finite number of at least 0")
+    return rate
+
+
+def _restored_metrics(text: str) -> tuple[Metric, ...]:
+    names = json.loads(text)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise FileError(f"metrics {text[:40]!r} is not a list of names")
+    return resolve_metrics(tuple(names))
+
+
+def _described(part: object, known: Mapping[str, type]) -> str:
+    """Return a loss or optimiser as JSON: the name of its class and its options."""
+    name = type(part).__name__
+    if known.get(name) is not type(part):
+        raise _not_saved(name)
+    return json.dumps({"name": name, "options": dataclasses.asdict(part)})  # type: ignore[call-overload]
+
+
+def _known_metric(metric: Metric) -> str:
+    if METRICS.get(metric.name) != metric:
+        raise _not_saved(type(metric).__name__)
+    return metric.name
+
+
+def _not_saved(name: str) -> OptionError:
+    return OptionError(
+        f"a model with the user's own {name} cannot be saved whole: a file holds no code",
+        mend="save dict(model.parameters) with safetensors.numpy.save_file, and rebuild in a script",
+    )
+
+
+def _restored(text: str | None, known: Mapping[str, type]) -> Any:
+    if text is None:
+        return None
+    description = json.loads(text)
+    if not isinstance(description, dict) or description.keys() != {"name", "options"}:
+        raise FileError(f"{text[:60]!r} does not describe a loss or optimiser")
+    if description["name"] not in known:
+        raise FileError(f"there is no loss or optimiser {description['name']!r}")
+    return known[description["name"]](**description["options"])
+
+
+def _without_folders(graph: Graph) -> str:
+    """Return a graph's text with the base names of source files alone: folders are the user's own affair."""
+    result = Graph(graph.name)
+    for _, node in graph.items():
+        origin = dataclasses.replace(node.origin, file=PurePath(node.origin.file).name)
+        result.add_all(node.op, *node.operands, origin=origin)
+    for label, value in graph.outputs.items():
+        result.output(label, value)
+    for label, value in graph.updates.items():
+        result.update(label, value)
+    return str(result)
