@@ -191,7 +191,9 @@ def bind_inputs(graph: Graph, given: Mapping[str, object]) -> tuple[dict[str, Ar
             else f"unknown inputs {unknown}",
             facts=[*(f"missing {each}" for each in missing), *(f"unknown {label!r}" for label in unknown)],
         )
-    arrays = {label: as_input(label, value.type, given[label]) for label, value in graph.inputs.items()}
+    arrays = {
+        label: as_input(f"input {label!r}", value.type, given[label]) for label, value in graph.inputs.items()
+    }
     sizes = {
         label: arrays[label].shape[graph.inputs[label].type.shape.index(BATCH)]
         for label in batch_inputs(graph)
@@ -227,42 +229,41 @@ def with_state(graph: Graph, state: Mapping[str, object], inputs: Mapping[str, o
     return {label: array for label, array in state.items() if label in graph.inputs} | dict(inputs)
 
 
-def as_input(label: str, type: TensorType, given: object) -> Array:
-    """Return what was given for one input as an array of its type. Raises DataError if it cannot be one."""
+def as_input(what: str, type: TensorType, given: object) -> Array:
+    """Return what was given as an array of this type. Raises DataError, about `what`, if it cannot be one."""
     try:
         array = np.asarray(given)
     except ValueError as error:
-        raise DataError(f"input {label!r} is not an array: {error}") from None
+        raise DataError(f"{what} is not an array: {error}") from None
     if array.dtype != type.dtype:
-        array = _converted(label, type, array)
+        array = _converted(what, type, array)
     fits = len(array.shape) == type.rank and all(
         size > 0 if wanted == BATCH else size == wanted
         for size, wanted in zip(array.shape, type.shape, strict=True)
     )
     if not fits:
         raise DataError(
-            f"input {label!r} has the shape {format_shape(array.shape)}, "
-            f"but {format_shape(type.shape)} is needed",
+            f"{what} has the shape {format_shape(array.shape)}, but {format_shape(type.shape)} is needed",
             facts=["N is the number of samples, at least 1"] if type.has_batch else [],
             mend=_reshape_hint(array, type),
         )
     return array
 
 
-def _converted(label: str, type: TensorType, array: Array) -> Array:
+def _converted(what: str, type: TensorType, array: Array) -> Array:
     kinds = {"float32": "f", "float64": "f", "int64": "iu", "int32": "iu", "uint8": "u", "bool": "b"}
     number_for_scalar = type.is_float and type.is_scalar and array.ndim == 0 and array.dtype.kind in "iu"
     if array.dtype.kind not in kinds[type.dtype] and not number_for_scalar:
         mend = f"convert it with .astype({type.dtype!r})"
         if type.is_float and array.dtype == np.uint8:
             mend = f"scale images to 0..1 first: images.astype({type.dtype!r}) / 255"
-        raise DataError(f"input {label!r} holds {array.dtype}, but {type.dtype} is needed", mend=mend)
+        raise DataError(f"{what} holds {array.dtype}, but {type.dtype} is needed", mend=mend)
     if array.dtype.kind in "iu" and not type.is_float and array.size:
         limits = np.iinfo(type.dtype)
         least, greatest = int(array.min()), int(array.max())
         if least < limits.min or greatest > limits.max:
             raise DataError(
-                f"input {label!r} holds numbers that {type.dtype} cannot hold",
+                f"{what} holds numbers that {type.dtype} cannot hold",
                 facts=[f"found {least} to {greatest}, {type.dtype} holds {limits.min} to {limits.max}"],
             )
     return array.astype(type.dtype)

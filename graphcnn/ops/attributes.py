@@ -53,17 +53,26 @@ def check_axes(name: str, axes: object) -> None:
 def require_axes(axes: tuple[int, ...], type: TensorType) -> None:
     """Raise ShapeError unless the tensor has all of these axes."""
     if axes and axes[-1] >= type.rank:
-        raise ShapeError(f"axis {axes[-1]} does not exist in {type}")
+        raise ShapeError(
+            f"axis {axes[-1]} does not exist in {type}",
+            mend=f"its axes are 0 to {type.rank - 1}; axis 0 is the batch where the shape begins with N",
+        )
 
 
 def require_float(op: str, *types: TensorType) -> None:
     """Raise ShapeError unless all types are of one floating-point element type."""
     if not all(type.is_float for type in types) or len({type.dtype for type in types}) > 1:
         found = ", ".join(map(str, types))
-        raise ShapeError(f"{op} takes tensors of one floating-point type, not {found}")
+        raise ShapeError(
+            f"{op} takes tensors of one floating-point type, not {found}",
+            mend='give all inputs one precision: gcn.Input(shape, dtype="float32"), or compile(dtype=...)',
+        )
 
 
 def require_rank(op: str, what: str, type: TensorType, rank: int, axes: str) -> None:
     """Raise ShapeError unless the tensor has this rank; `axes` names them, as in "N, H, W, C"."""
     if type.rank != rank:
-        raise ShapeError(f"{op} needs {what} of shape [{axes}], but got {type}, which has {type.rank} axes")
+        raise ShapeError(
+            f"{op} needs {what} of shape [{axes}], but got {type}, which has {type.rank} axes",
+            mend="reshape it: gcn.reshape(x, shape of one sample), or gcn.flatten(x) for [N, C]",
+        )

@@ -98,6 +98,7 @@ class _SlidingProduct(Op):
                 f"the filters take {window.static(2) * self.groups} channels, "
                 f"but the images have {images.shape[3]}",
                 facts=[f"images {images}", f"filters {window}, groups={self.groups}"],
+                mend="give the filters the shape [k1, k2, channels / groups, number of filters]",
             )
         rows, columns = self.output_size(images, (window.static(0), window.static(1)))
         return (images.with_shape((images.shape[0], rows, columns, window.shape[3])),)

@@ -27,7 +27,8 @@ class Matmul(Op):
         require_float(self.name, x, w)
         if x.shape[1] != w.shape[0]:
             raise ShapeError(
-                f"matmul of {x} and {w}: {x.shape[1]} columns on the left, {w.shape[0]} rows on the right"
+                f"matmul of {x} and {w}: {x.shape[1]} columns on the left, {w.shape[0]} rows on the right",
+                mend="make the inner sizes equal, or transpose one side",
             )
         return (x.with_shape((x.shape[0], w.shape[1])),)
 

@@ -58,7 +58,7 @@ class OneHot(Op):
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
         (labels,) = operands
         if labels.dtype not in ("int32", "int64"):
-            raise ShapeError(f"labels are integers, not {labels}")
+            raise ShapeError(f"labels are integers, not {labels}", mend='gcn.Input((), dtype="int64")')
         return (TensorType((*labels.shape, self.classes), self.dtype),)
 
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
@@ -79,7 +79,8 @@ class SoftmaxCrossEntropy(Op):
         require_float(self.name, logits)
         if labels.dtype not in ("int32", "int64") or labels.shape != logits.shape[:1]:
             raise ShapeError(
-                f"softmax_cross_entropy needs an integer label per row of {logits}, but got {labels}"
+                f"softmax_cross_entropy needs an integer label per row of {logits}, but got {labels}",
+                mend="labels are one int64 per sample, of shape [N]",
             )
         return (logits.with_shape(logits.shape[:1]),)
 
@@ -108,7 +109,10 @@ class SquaredError(Op):
         outputs, targets = operands
         require_float(self.name, outputs, targets)
         if outputs.shape != targets.shape or not outputs.rank:
-            raise ShapeError(f"squared_error needs targets like the outputs {outputs}, but got {targets}")
+            raise ShapeError(
+                f"squared_error needs targets like the outputs {outputs}, but got {targets}",
+                mend="reshape the targets to the shape of the outputs",
+            )
         return (outputs.with_shape(outputs.shape[:1]),)
 
     def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType], batch: int) -> int:

@@ -65,7 +65,10 @@ def _common_type(op: Op, operands: Sequence[TensorType]) -> TensorType:
             mend="make the shapes equal by padding, cropping, reshaping or broadcasting one of them",
         )
     if len({type.dtype for type in operands}) > 1:
-        raise ShapeError(f"{op.name} takes operands of one element type, not {', '.join(map(str, operands))}")
+        raise ShapeError(
+            f"{op.name} takes operands of one element type, not {', '.join(map(str, operands))}",
+            mend='give all inputs one element type, for example gcn.Input(shape, dtype="float32")',
+        )
     return shaped[0] if shaped else operands[0]
 
 

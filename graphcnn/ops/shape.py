@@ -164,6 +164,7 @@ class Reshape(Op):
             raise ShapeError(
                 f"{x} cannot be reshaped to {format_shape(self.shape)}",
                 facts=[f"{known[0]} elements (a sample) before, {known[1]} after"],
+                mend="keep the number of elements of a sample, and the batch axis in front",
             )
         return (result,)
 
@@ -191,7 +192,10 @@ class Concatenate(Op):
         first = operands[0]
         rest = [t.shape[: self.axis] + t.shape[self.axis + 1 :] for t in operands]
         if any(r != rest[0] for r in rest) or any(t.dtype != first.dtype for t in operands):
-            raise ShapeError(f"{', '.join(map(str, operands))} differ in more than axis {self.axis}")
+            raise ShapeError(
+                f"{', '.join(map(str, operands))} differ in more than axis {self.axis}",
+                mend="crop, pad or project them to shapes that differ in this axis alone",
+            )
         total = sum(t.static(self.axis) for t in operands)
         return (first.with_shape((*first.shape[: self.axis], total, *first.shape[self.axis + 1 :])),)
 

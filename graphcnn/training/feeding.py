@@ -47,7 +47,7 @@ def as_inputs(types: Mapping[str, TensorType], x: object) -> dict[str, Array]:
     arrays = {}
     for name, type in types.items():
         _require_samples(name, type, given[name])
-        arrays[name] = as_input(name, type, given[name])
+        arrays[name] = as_input(f"input {name!r}", type, given[name])
     _require_equal_lengths({name: len(array) for name, array in arrays.items() if types[name].has_batch})
     return arrays
 
@@ -77,7 +77,7 @@ def as_targets(type: TensorType, output: TensorType, targets: object, samples: i
             f"{name} have the shape {format_shape(given.shape)}, but {format_shape(type.shape)} is needed",
             mend=f"add the last axis: {name}[..., None]",
         )
-    array = as_input(name, type, given)
+    array = as_input(f"input {name!r}", type, given)
     _require_equal_lengths({"inputs": samples, name: len(array)})
     if is_labels:
         _require_label_range(array, output.static(1))

@@ -44,7 +44,7 @@ class Parameters(MutableMapping[str, Array]):
 
     def __setitem__(self, name: str, value: object) -> None:
         self._require(name)
-        np.copyto(self._state[name], as_input(name, self._types[name], value))
+        np.copyto(self._state[name], as_input(f"parameter {name!r}", self._types[name], value))
 
     def __delitem__(self, name: str) -> None:
         raise OptionError("a model's parameters cannot be deleted")

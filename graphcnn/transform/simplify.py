@@ -139,6 +139,11 @@ class _Rewriter:
         node = self.result.node(value.key)
         return node.op, node.operands
 
+    def uses(self, value: Value) -> int:
+        """Return how often the source uses what this value of the new graph stands for."""
+        olds = [old for old, new in self._values.items() if new == value]
+        return sum(len(self.source.users(old)) + self.source.roots().count(old) for old in olds)
+
     def visit(self, key: int) -> None:
         node = self.source.node(key)
         operands = tuple(self._values[operand] for operand in node.operands)
@@ -328,7 +333,7 @@ def _crop_of_correlation(rewriter: _Rewriter, emit: Emitter, op: Op, operands: O
     if op.widths[0] != (0, 0) or op.widths[3] != (0, 0):
         return None
     before = [[inner.padding[axis][side] - op.widths[1 + axis][side] for side in (0, 1)] for axis in (0, 1)]
-    if any(width < 0 for pair in before for width in pair):
+    if any(width < 0 for pair in before for width in pair) or rewriter.uses(operands[0]) > 1:
         return None
     (top, bottom), (left, right) = before
     return emit(replace(inner, padding=((top, bottom), (left, right))), *behind)

@@ -229,3 +229,15 @@ def test_the_conformance_graphs_keep_their_values(name):
     expected, found = evaluate(case.graph, **case.inputs), evaluate(simpler, **case.inputs)
     for label, array in expected.items():
         assert np.allclose(found[label], array, rtol=1e-12, atol=1e-12, equal_nan=True)
+
+
+def test_a_crop_stays_where_the_whole_correlation_is_used_too() -> None:
+    graph = Graph("shared")
+    emit = Emitter(graph)
+    x, w = graph.input("x", IMAGES), graph.input("w", TensorType((3, 3, IMAGES.static(3), 2), IMAGES.dtype))
+    whole = emit(Correlate2d(padding=((2, 2), (2, 2))), x, w)
+    graph.output("whole", whole)
+    graph.output("cropped", emit(ops.Crop(EDGES), whole))
+    kinds = [node.op.name for _, node in simplify(graph).items()]
+    assert kinds.count("correlate2d") == 1, "the same correlation is not to be computed twice"
+    assert "crop" in kinds
