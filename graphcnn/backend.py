@@ -165,9 +165,7 @@ def evaluate(graph: Graph, /, **inputs: object) -> dict[str, Array]:
     return load_backend(DEFAULT).compile(graph)(**inputs)
 
 
-def step_by_calling(
-    executable: Executable, state: dict[str, Array], inputs: Mapping[str, object]
-) -> dict[str, Array]:
+def step_by_calling(executable: Executable, state: dict[str, Array], /, **inputs: object) -> dict[str, Array]:
     """Do `Executable.step` by means of a call: for backends that have no faster way of their own."""
     results = executable(**with_state(executable.graph, state, inputs))
     for label in executable.graph.updates:

@@ -36,8 +36,7 @@ class NumpyExecutable:
             for label, value in (*self.graph.outputs.items(), *self.graph.updates.items())
         }
 
-    def step(self, state: dict[str, Array], /, **inputs: object) -> dict[str, Array]:
-        return step_by_calling(self, state, inputs)
+    step = step_by_calling
 
     def _compute(self, inputs: dict[str, Array], batch: int) -> dict[int, tuple[Array, ...]]:
         """Return the results of every node that an output or update names."""
