@@ -478,6 +478,7 @@ def test_a_damaged_file_of_a_folder_is_named_with_its_path(tmp_path):
 def test_mnist_itself():
     mnist = load_idx_folder(os.environ["GRAPHCNN_MNIST"])
     assert repr(mnist) == "Dataset(60,000 training and 10,000 test images of 28x28x1, 10 classes)"
-    assert mnist.labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+    published = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    assert np.bincount(mnist.labels).tolist() == published, "counts, for some copies are shuffled"
     assert mnist.images.mean() == pytest.approx(0.1307, abs=1e-4)
     assert mnist.images.std() == pytest.approx(0.3081, abs=1e-4)
