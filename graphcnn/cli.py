@@ -1,4 +1,4 @@
-"""The command line: `graphcnn train`, `graphcnn show` and `graphcnn backends`."""
+"""The command line: `graphcnn train`, `show`, `bench` and `backends`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from graphcnn.data import Dataset, load_digits, load_idx_folder
 from graphcnn.dsl.layers import Layer
 from graphcnn.dsl.network import Network
 from graphcnn.errors import BackendError, GraphcnnError, OptionError
+from graphcnn.inspection.benchmark import Mode, benchmark, benchmark_table
 from graphcnn.inspection.tables import layer_table
 from graphcnn.training.callbacks import CSVLog
 from graphcnn.training.losses import CrossEntropy
@@ -118,13 +119,37 @@ def show(
     network: str, stage: str, form: str, batch_size: int, input_shape: tuple[int, int, int] | None
 ) -> None:
     """Show a graph of NETWORK: a name from the zoo, SCRIPT.py:VARIABLE, or a saved MODEL.safetensors."""
-    graph = getattr(_model_to_show(network, input_shape), f"{stage}_graph")
+    graph = getattr(_model(network, input_shape), f"{stage}_graph")
     if form == "text":
         click.echo(str(graph), nl=False)
         return
     from rich.console import Console
 
     Console().print(layer_table(graph, batch_size))
+
+
+@main.command()
+@click.argument("network")
+@click.option("--mode", default="train", show_default=True, type=click.Choice(["train", "infer"]))
+@click.option("--batch-size", default=64, show_default=True, type=click.IntRange(1))
+@click.option("--repeats", default=30, show_default=True, type=click.IntRange(1))
+@click.option("--backend", default=DEFAULT, show_default=True)
+@click.option(
+    "--input-shape", type=(int, int, int), help="Height, width, channels; for a Sequential of a script."
+)
+def bench(
+    network: str,
+    mode: Mode,
+    batch_size: int,
+    repeats: int,
+    backend: str,
+    input_shape: tuple[int, int, int] | None,
+) -> None:
+    """Time a training step or the inference of NETWORK on random data, kernel by kernel."""
+    from rich.console import Console
+
+    model = _model(network, input_shape, backend)
+    Console().print(benchmark_table(benchmark(model, mode=mode, batch=batch_size, repeats=repeats)))
 
 
 @main.command("backends")
@@ -148,12 +173,18 @@ def _optimizer(name: str, learning_rate: float | None, momentum: float) -> Optim
     return (Adam if name == "adam" else AdamW)(0.001 if learning_rate is None else learning_rate)
 
 
-def _model_to_show(name: str, input_shape: tuple[int, int, int] | None) -> Model:
+def _model(name: str, input_shape: tuple[int, int, int] | None, backend: str = DEFAULT) -> Model:
+    """Return the model that a name stands for: a saved one, or a network with an ordinary loss."""
     if name.endswith(MODEL_SUFFIX):
-        return load(name)
+        return load(name, backend=backend)
     definition, shape = _definition(name)
-    shape = None if isinstance(definition, Network) else input_shape or shape
-    return compile(definition, input_shape=shape, loss=CrossEntropy(), optimizer=SGD(0.05, momentum=0.9))
+    return compile(
+        definition,
+        input_shape=None if isinstance(definition, Network) else input_shape or shape,
+        loss=CrossEntropy(),
+        optimizer=SGD(0.01, momentum=0.9),
+        backend=backend,
+    )
 
 
 def _definition(name: str) -> tuple[Network | Layer, tuple[int, int, int] | None]:

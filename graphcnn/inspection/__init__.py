@@ -1,1 +1,1 @@
-"""Looking at graphs: tables of layers with shapes, parameters and costs."""
+"""Looking at graphs and models: tables of layers with shapes, parameters and costs; times per kernel."""
