@@ -14,17 +14,16 @@ import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol
 
 import numpy as np
 
+from graphcnn.arrays import Array
 from graphcnn.errors import BackendError, DataError
 from graphcnn.ir import BATCH, Graph, Op, TensorType, batch_inputs, format_shape
 
 GROUP = "graphcnn.backends"
 DEFAULT = "numpy"
-
-Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +66,7 @@ class Executable(Protocol):
     def step(self, state: dict[str, Array], /, **inputs: object) -> dict[str, Array]:
         """Like calling with the arrays of `state` as further inputs; the updates overwrite these arrays.
 
+        Entries of `state` that the graph does not have are left alone, so that one state serves many graphs.
         Returns the outputs by name. Raises DataError as a call does, and for arrays that cannot be
         overwritten; the state is then as it was.
         """

@@ -89,7 +89,7 @@ def train(
     folder = output or Path("runs") / Path(network.partition(":")[0]).stem
     folder.mkdir(parents=True, exist_ok=True)
     click.echo(f"{dataset}\n{model}")
-    model.fit(
+    history = model.fit(
         dataset.images,
         dataset.labels,
         epochs=epochs,
@@ -97,12 +97,16 @@ def train(
         validation_data=(dataset.test_images, dataset.test_labels),
         callbacks=[CSVLog(folder / "history.csv")],
     )
-    scores = model.evaluate(dataset.test_images, dataset.test_labels)
     _write(model, folder)
-    click.echo(f"test accuracy {scores['accuracy']:.2%}, loss {scores['loss']:.4f}")
+    click.echo(f"test accuracy {history['val_accuracy'][-1]:.2%}, loss {history['val_loss'][-1]:.4f}")
     click.echo(f"weights         {folder / 'model.safetensors'}")
     click.echo(f"history         {folder / 'history.csv'}")
     click.echo(f"gradient graph  {folder / 'gradient.graph'}  (also forward.graph and step.graph)")
+
+
+input_shape_option = click.option(
+    "--input-shape", type=(int, int, int), help="Height, width, channels; for a Sequential of a script."
+)
 
 
 @main.command()
@@ -112,9 +116,7 @@ def train(
 @click.option(
     "--batch-size", default=1, show_default=True, type=click.IntRange(1), help="For FLOPs and bytes."
 )
-@click.option(
-    "--input-shape", type=(int, int, int), help="Height, width, channels; for a Sequential of a script."
-)
+@input_shape_option
 def show(
     network: str, stage: str, form: str, batch_size: int, input_shape: tuple[int, int, int] | None
 ) -> None:
@@ -134,9 +136,7 @@ def show(
 @click.option("--batch-size", default=64, show_default=True, type=click.IntRange(1))
 @click.option("--repeats", default=30, show_default=True, type=click.IntRange(1))
 @click.option("--backend", default=DEFAULT, show_default=True)
-@click.option(
-    "--input-shape", type=(int, int, int), help="Height, width, channels; for a Sequential of a script."
-)
+@input_shape_option
 def bench(
     network: str,
     mode: Mode,

@@ -7,7 +7,8 @@ from typing import Final
 
 import numpy as np
 
-from graphcnn.backend import Array, KernelReport, Report, bind_inputs, require_ops, step_by_calling
+from graphcnn.arrays import Array
+from graphcnn.backend import KernelReport, Report, bind_inputs, require_ops, step_by_calling
 from graphcnn.ir import Graph, Input, Op
 from graphcnn_numpy.kernels import KERNELS
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from graphcnn.dsl.initializers import Constant, Initializer
 from graphcnn.errors import GraphcnnError, OptionError
-from graphcnn.ir import DType, Graph, Op, Origin, TensorType, Value
+from graphcnn.ir import DType, Emitter, Graph, Origin, TensorType, Value
 
 if TYPE_CHECKING:
     from graphcnn.dsl.layers.base import Layer
@@ -55,15 +55,13 @@ class _Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Builder:
+class Builder(Emitter):
     """Appends nodes on behalf of the layer that is being built: `build(Relu(), x)`.
 
     training: whether the graph is for training; Dropout and BatchNorm2d differ in it.
     """
 
-    graph: Graph
     training: bool = False
-    origin: Origin = field(default_factory=Origin)
     names: _Names = field(default_factory=_Names)
     prefix: str = ""
     layer: Layer | None = None
@@ -74,17 +72,6 @@ class Builder:
     def initializers(self) -> dict[str, Initializer]:
         """What gives each parameter and state its first value, by name."""
         return {name: held.initializer for name, held in self.held.items()}
-
-    def __call__(self, op: Op, *operands: Value) -> Value:
-        return self.graph.add(op, *operands, origin=self.origin)
-
-    def all(self, op: Op, *operands: Value) -> tuple[Value, ...]:
-        """Append a node and return all of its results."""
-        return self.graph.add_all(op, *operands, origin=self.origin)
-
-    def by(self, rule: str) -> Builder:
-        """Return a builder whose nodes name this equation."""
-        return replace(self, origin=replace(self.origin, rule=rule))
 
     def apply(self, layer: Layer, values: Sequence[Value], origin: Origin | None = None) -> Value:
         """Build a layer on values. Applied again, the same layer uses the same parameters.

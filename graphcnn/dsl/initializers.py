@@ -9,14 +9,13 @@ from __future__ import annotations
 import math
 import zlib
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 
+from graphcnn.arrays import Array
 from graphcnn.errors import OptionError
 from graphcnn.ir import TensorType
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class Initializer(Protocol):

@@ -11,9 +11,10 @@ from graphcnn.dsl.builder import Builder, retyped
 from graphcnn.dsl.initializers import Constant, Initializer
 from graphcnn.dsl.layers.arguments import check_initializer
 from graphcnn.dsl.layers.base import Layer
-from graphcnn.dsl.tensor import Tensor
+from graphcnn.dsl.tensor import Tensor, at_users_line
 from graphcnn.errors import GraphcnnError, OptionError, ShapeError
 from graphcnn.ir import BATCH, DType, Graph, Origin, TensorType, Value, users_line, verify
+from graphcnn.ops.attributes import is_int
 
 OUTPUT = "output"
 """The name of a network's output in its graph."""
@@ -27,9 +28,8 @@ class _InputLayer(Layer):
     initializer: Initializer | None = None
 
     def build(self, build: Builder, *values: Value) -> Value:
-        if self.initializer is not None:
-            return build.parameter("", self.type, self.initializer)
-        return build.graph.input(self.name or "input", self.type, origin=build.origin)
+        assert self.initializer is not None, "a network makes its data inputs itself, in the user's order"
+        return build.parameter("", self.type, self.initializer)
 
 
 def Input(  # noqa: N802 - it reads like a layer
@@ -76,7 +76,7 @@ def sample_shape(shape: object) -> tuple[int, ...]:
             f"the shape {shape!r} is not a tuple of sizes",
             mend=f"({shape},)" if isinstance(shape, int) else "(height, width, channels)",
         )
-    wrong = [size for size in shape if not isinstance(size, int) or isinstance(size, bool) or size < 1]
+    wrong = [size for size in shape if not is_int(size, 1)]
     if wrong:
         raise ShapeError(
             f"{wrong[0]!r} in the shape {tuple(shape)} is not a size of at least 1",
@@ -105,24 +105,29 @@ class Network:
         self.inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
         self.output = output
         self.name = name
-        place = users_line()
         if not isinstance(output, Tensor) or not all(isinstance(x, Tensor) for x in self.inputs):
-            raise OptionError(
-                "a network goes from values to one value",
-                mend="Network(x, y), where x = gcn.Input(shape) and y = layers applied to x",
-            ).located(file=place.file, line=place.line)
+            raise at_users_line(
+                OptionError(
+                    "a network goes from values to one value",
+                    mend="Network(x, y), where x = gcn.Input(shape) and y = layers applied to x",
+                )
+            )
         for tensor in self.inputs:
             if not _is_data(tensor):
-                raise OptionError(
-                    f"the result of {tensor.layer.title} is not an input",
-                    mend="list values that gcn.Input made",
-                ).located(file=place.file, line=place.line)
+                raise at_users_line(
+                    OptionError(
+                        f"the result of {tensor.layer.title} is not an input",
+                        mend="list values that gcn.Input made",
+                    )
+                )
         names = [tensor.layer.name for tensor in self.inputs]
         if len(set(names)) < len(names):
-            raise OptionError(
-                f"two inputs have one name: {', '.join(map(repr, names))}",
-                mend='name them: gcn.Input(shape, name="left")',
-            ).located(file=place.file, line=place.line)
+            raise at_users_line(
+                OptionError(
+                    f"two inputs have one name: {', '.join(map(repr, names))}",
+                    mend='name them: gcn.Input(shape, name="left")',
+                )
+            )
         self._order = _in_order(output)
         for tensor in self._order:
             if _is_data(tensor) and tensor not in self.inputs:
@@ -158,8 +163,9 @@ class Network:
     def _input(build: Builder, source: Tensor, dtype: DType | None) -> Value:
         layer = source.layer
         assert isinstance(layer, _InputLayer)
+        assert layer.name is not None
         place = Origin(source.origin.file, source.origin.line)
-        return build.graph.input(layer.name or "input", retyped(layer.type, dtype), origin=place)
+        return build.graph.input(layer.name, retyped(layer.type, dtype), origin=place)
 
     def __repr__(self) -> str:
         inputs = ", ".join(str(x.type) for x in self.inputs)

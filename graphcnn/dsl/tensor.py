@@ -127,7 +127,7 @@ def _power_of(build: Builder, base: object, x: Value) -> Value:
     number_of_base = _as_float(base)
     if number_of_base <= 0:
         raise OptionError(f"the base {base!r} of ** is not positive", mend="take a base above 0")
-    logarithm = build(ops.Constant(math.log(number_of_base), x.type.with_shape(())))
+    logarithm = ops.constant(build, math.log(number_of_base), x.type)
     return build(ops.Exp(), build(ops.Multiply(), x, logarithm))
 
 
@@ -185,7 +185,7 @@ def apply_function(
 
 def number(build: Builder, value: object, like: TensorType) -> Value:
     """Append a constant of the element type of `like`."""
-    return build(ops.Constant(_as_float(value), like.with_shape(())))
+    return ops.constant(build, _as_float(value), like)
 
 
 def _as_float(value: object) -> float:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from graphcnn.backend import Array, Executable, KernelReport
+from graphcnn.arrays import Array
+from graphcnn.backend import Executable, KernelReport
 from graphcnn.inspection.tables import scaled
 from graphcnn.ir import Graph
 from graphcnn.training.model import Model
@@ -53,7 +54,7 @@ def benchmark(model: Model, *, mode: Mode = "train", batch: int = 64, repeats: i
     """
     executable = model.executable("step" if mode == "train" else "forward")
     graph = executable.graph
-    state = {name: array for name, array in model.state().items() if name in graph.inputs}
+    state = model.state()
     inputs = _random_inputs(graph, model, batch)
     times, kernels = [], []
     for _ in range(3 + repeats):

@@ -6,15 +6,13 @@ import json
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from graphcnn.arrays import Array
 from graphcnn.errors import FileError
 from graphcnn.interchange.files import write_atomically
 from graphcnn.ir import TensorType, format_shape
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def write_weights(

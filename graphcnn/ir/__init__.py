@@ -1,10 +1,10 @@
 """What a graph is: types, nodes, origins, the text form, and the rules of validity."""
 
-from graphcnn.ir.graph import Emitter, Graph, Input, Node, Role, Value, attributes, batch_inputs
+from graphcnn.ir.graph import Emitter, Graph, Input, Node, Role, Value, batch_inputs
 from graphcnn.ir.op import Cost, Gradients, Op, Values
 from graphcnn.ir.origin import Origin, users_line
 from graphcnn.ir.text import format_call, format_graph, parse_graph
-from graphcnn.ir.types import BATCH, Dim, DType, TensorType, format_shape
+from graphcnn.ir.types import BATCH, Dim, DType, TensorType, concrete_shape, format_shape
 from graphcnn.ir.verify import verify
 
 __all__ = [
@@ -23,8 +23,8 @@ __all__ = [
     "TensorType",
     "Value",
     "Values",
-    "attributes",
     "batch_inputs",
+    "concrete_shape",
     "format_call",
     "format_graph",
     "format_shape",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, TypeAlias, get_args
+from typing import ClassVar, Literal, Self, TypeAlias, get_args
 
 import networkx
 
@@ -248,9 +248,10 @@ class Emitter:
         return self.graph.add(op, *operands, origin=self.origin)
 
     def all(self, op: Op, *operands: Value) -> tuple[Value, ...]:
+        """Append a node and return all of its results."""
         return self.graph.add_all(op, *operands, origin=self.origin)
 
-    def by(self, rule: str) -> Emitter:
+    def by(self, rule: str) -> Self:
         """Return an emitter whose nodes name this rule or equation as their maker."""
         return replace(self, origin=replace(self.origin, rule=rule))
 
@@ -258,8 +259,3 @@ class Emitter:
 def batch_inputs(graph: Graph) -> list[str]:
     """Return the names of the inputs that tell the batch size at run time."""
     return [label for label, value in graph.inputs.items() if BATCH in value.type.shape]
-
-
-def attributes(op: Op) -> dict[str, Any]:
-    """Return the fields of an op by name."""
-    return {name: getattr(op, name) for name in op.__dataclass_fields__}

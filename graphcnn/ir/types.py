@@ -66,7 +66,7 @@ class TensorType:
 
     def concrete(self, batch: int) -> tuple[int, ...]:
         """Return the shape with the batch size put in for N."""
-        return tuple(batch if size == BATCH else size for size in self.shape)
+        return concrete_shape(self.shape, batch)
 
     def elements(self, batch: int) -> int:
         """Return the number of elements at this batch size."""
@@ -84,6 +84,11 @@ class TensorType:
 
     def __str__(self) -> str:
         return f"{self.dtype}{format_shape(self.shape)}"
+
+
+def concrete_shape(shape: tuple[Dim, ...], batch: int) -> tuple[int, ...]:
+    """Return a shape with the batch size put in for N."""
+    return tuple(batch if size == BATCH else size for size in shape)
 
 
 def format_shape(shape: tuple[object, ...]) -> str:

@@ -88,11 +88,11 @@ class _SlidingProduct(Op):
             if images.shape[0] != window.shape[0]:
                 raise ShapeError(f"{self.name} sums over the batch, but {images} and {window} differ in it")
             channels, sizes = images.static(3), (window.static(1), window.static(2))
-            self._require_groups(channels, window.static(3))
+            require_groups(self.groups, channels, window.static(3))
             rows, columns = self.output_size(images, sizes)
             return (images.with_shape((rows, columns, channels // self.groups, window.static(3))),)
         require_rank(self.name, "filters", window, 4, "k1, k2, C / groups, D")
-        self._require_groups(images.static(3), window.static(3))
+        require_groups(self.groups, images.static(3), window.static(3))
         if images.static(3) != window.static(2) * self.groups:
             raise ShapeError(
                 f"the filters take {window.static(2) * self.groups} channels, "
@@ -102,15 +102,6 @@ class _SlidingProduct(Op):
             )
         rows, columns = self.output_size(images, (window.static(0), window.static(1)))
         return (images.with_shape((images.shape[0], rows, columns, window.shape[3])),)
-
-    def _require_groups(self, channels: int, filters: int) -> None:
-        if channels % self.groups or filters % self.groups:
-            raise ShapeError(
-                f"groups={self.groups} does not divide the {channels} channels and the {filters} filters",
-                facts=[f"{channels} % {self.groups} = {channels % self.groups}",
-                       f"{filters} % {self.groups} = {filters % self.groups}"],
-                mend="choose a number of groups that divides both",
-            )  # fmt: skip
 
     def output_size(self, images: TensorType, window: Pair) -> Pair:
         """Return the spatial size of the result for a window of this size (k1, k2)."""
@@ -129,6 +120,19 @@ class _SlidingProduct(Op):
     def is_plain(self) -> bool:
         """Whether the article's rules hold as written: stride 1, dilation 1, one group."""
         return self.stride == (1, 1) and self.dilation == (1, 1) and self.groups == 1
+
+
+def require_groups(groups: int, channels: int, filters: int) -> None:
+    """Raise ShapeError unless the groups divide both the channels and the filters."""
+    if channels % groups or filters % groups:
+        raise ShapeError(
+            f"groups={groups} does not divide the {channels} channels and the {filters} filters",
+            facts=[
+                f"{channels} % {groups} = {channels % groups}",
+                f"{filters} % {groups} = {filters % groups}",
+            ],
+            mend="choose a number of groups that divides both",
+        )
 
 
 def _window_positions(op: _SlidingProduct, images: TensorType, window: Pair, axis: int) -> int:

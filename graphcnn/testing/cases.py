@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from graphcnn import ops
-from graphcnn.backend import Array
+from graphcnn.arrays import Array
 from graphcnn.ir import BATCH, Dim, DType, Emitter, Graph, Op, TensorType, Value
 from graphcnn.ops.attributes import NO_PADDING
 from graphcnn.ops.convolution import Convolve2d, Correlate2d

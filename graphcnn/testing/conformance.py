@@ -8,7 +8,8 @@ from typing import ClassVar, Final
 
 import numpy as np
 
-from graphcnn.backend import Array, Backend, Executable, load_backend
+from graphcnn.arrays import Array
+from graphcnn.backend import Backend, Executable, bind_inputs, load_backend
 from graphcnn.errors import BackendError, DataError
 from graphcnn.ir import BATCH, Graph, Op, TensorType
 from graphcnn.ops import Add, Multiply, Relu
@@ -45,7 +46,7 @@ def check_backend(backend: str | Backend) -> Conformance:
             (passed if check_backend_case(runner, name) else uncovered).append(name)
         except AssertionError as error:
             failed.append(str(error))
-    for check in (check_input_errors, check_unknown_op, check_batch_sizes):
+    for check in CONTRACT:
         try:
             check(runner)
             passed.append(check.__name__)
@@ -124,6 +125,15 @@ def check_batch_sizes(backend: Backend) -> None:
         _require(np.array_equal(found, np.maximum(x * y, 0) + x), f"batch size {size}", "another value")
 
 
+def check_state_of_another_graph(backend: Backend) -> None:
+    """Assert that `step` leaves entries of the state alone that the graph does not have."""
+    executable = backend.compile(_small_graph())
+    inputs, foreign = {"x": np.ones((2, 3)), "y": np.ones((2, 3))}, np.arange(3.0)
+    found = executable.step({"of another graph": foreign}, **inputs)["z"]
+    _require(np.array_equal(found, np.full((2, 3), 2.0)), "state of another graph", "another value")
+    _require(np.array_equal(foreign, np.arange(3.0)), "state of another graph", "it was modified")
+
+
 @dataclass(frozen=True, slots=True)
 class _Unheard(Op):
     """An op that no backend has."""
@@ -167,9 +177,7 @@ def _require_unmodified(case: Case, given: Mapping[str, Array]) -> None:
 def _require_types(case: Case, results: Mapping[str, Array]) -> None:
     roots = {**case.graph.outputs, **case.graph.updates}
     _require(results.keys() == roots.keys(), case.name, f"results {sorted(results)}, not {sorted(roots)}")
-    batch = next(
-        (case.inputs[k].shape[0] for k, v in case.graph.inputs.items() if BATCH in v.type.shape[:1]), 1
-    )
+    _, batch = bind_inputs(case.graph, case.inputs)
     for label, value in roots.items():
         wanted, found = value.type.concrete(batch), results[label].shape
         _require(found == wanted, case.name, f"{label!r} has the shape {found}, not {wanted}")
@@ -230,3 +238,7 @@ def _check_step(case: Case, executable: Executable, results: Mapping[str, Array]
     for label, array in inputs.items():
         same = array.tobytes() == case.inputs[label].tobytes()
         _require(same, case.name, f"step modified the input {label!r}")
+
+
+CONTRACT: Final = (check_input_errors, check_unknown_op, check_batch_sizes, check_state_of_another_graph)
+"""What every backend must do that no single case shows."""

@@ -8,9 +8,10 @@ from typing import Literal
 
 import numpy as np
 
-from graphcnn.backend import Array, Backend, Executable, load_backend
+from graphcnn.arrays import Array
+from graphcnn.backend import Backend, Executable, bind_inputs, load_backend
 from graphcnn.errors import DifferentiationError
-from graphcnn.ir import BATCH, Emitter, Graph, Value
+from graphcnn.ir import Emitter, Graph, Value
 from graphcnn.ops import Add, Multiply, Sum
 from graphcnn.transform import differentiate
 
@@ -53,7 +54,7 @@ def check_gradients(
     value = _resolve(graph, of)
     rng = np.random.default_rng(seed)
     arrays = {label: np.array(array) for label, array in inputs.items()}
-    batch = _batch(graph, arrays)
+    _, batch = bind_inputs(graph, arrays)
 
     work = graph.copy(outputs=False, updates=False)
     scalar = _projected(work, [value], arrays, rng, batch)
@@ -77,13 +78,6 @@ def _resolve(graph: Graph, of: str | Value) -> Value:
             f"graph {graph.name!r} has no output {of!r}", facts=[f"outputs: {', '.join(graph.outputs)}"]
         )
     return graph.outputs[of]
-
-
-def _batch(graph: Graph, arrays: Mapping[str, Array]) -> int:
-    for label, value in graph.inputs.items():
-        if value.type.has_batch:
-            return int(arrays[label].shape[value.type.shape.index(BATCH)])
-    return 1
 
 
 def _projected(

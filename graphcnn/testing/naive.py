@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from graphcnn.backend import Array
+from graphcnn.arrays import Array
 from graphcnn.ops.attributes import Padding, Pair
 from graphcnn.ops.convolution import Convolve2d, Correlate2d
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphcnn.errors import OptionError
+from graphcnn.ops.attributes import is_int
 
 if TYPE_CHECKING:
     from graphcnn.training.model import Model
@@ -74,7 +75,7 @@ def cosine_decay(start: float, epochs: int, end: float = 0.0) -> LearningRateSch
 
 def step_decay(start: float, every: int, factor: float = 0.1) -> LearningRateSchedule:
     """Return a schedule that multiplies the learning rate by `factor` every so many epochs."""
-    if not isinstance(every, int) or isinstance(every, bool) or every < 1:
+    if not is_int(every, 1):
         raise OptionError(f"every={every!r} is not a number of epochs of at least 1", mend="every=10")
     return LearningRateSchedule(lambda epoch: start * factor ** ((epoch - 1) // every))
 
@@ -91,7 +92,7 @@ class EarlyStopping(Callback):
     ) -> None:
         if mode not in ("", "min", "max"):
             raise OptionError(f"mode={mode!r} is neither 'min' nor 'max'", mend='mode="min" for a loss')
-        if not isinstance(patience, int) or isinstance(patience, bool) or patience < 0:
+        if not is_int(patience, 0):
             raise OptionError(f"patience={patience!r} is not a number of epochs", mend="patience=3")
         self.monitor = monitor
         self.patience = patience

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from graphcnn.arrays import Array
 from graphcnn.errors import FileError, GraphcnnError, OptionError
 from graphcnn.interchange.weights import read_weights, require_tensors, write_weights
 from graphcnn.ir import Graph, TensorType, verify
@@ -23,8 +24,6 @@ from graphcnn.training.metrics import METRICS, Metric, resolve_metrics
 from graphcnn.training.optimizers import OPTIMIZERS, Optimizer
 
 FORMAT = "graphcnn/1"
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True)

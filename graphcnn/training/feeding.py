@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
+from graphcnn.arrays import Array
 from graphcnn.backend import as_input
 from graphcnn.errors import DataError, GraphcnnError, OptionError
 from graphcnn.ir import TensorType, format_shape
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def check_batch_size(batch_size: object) -> int:
@@ -46,8 +44,9 @@ def as_inputs(types: Mapping[str, TensorType], x: object) -> dict[str, Array]:
         )
     arrays = {}
     for name, type in types.items():
-        _require_samples(name, type, given[name])
-        arrays[name] = as_input(f"input {name!r}", type, given[name])
+        array = _as_array(f"inputs {name!r}", given[name])
+        _require_samples(name, type, array)
+        arrays[name] = as_input(f"input {name!r}", type, array)
     _require_equal_lengths({name: len(array) for name, array in arrays.items() if types[name].has_batch})
     return arrays
 
@@ -108,11 +107,10 @@ def _as_array(name: str, given: object) -> Array:
         ) from None
 
 
-def _require_samples(name: str, type: TensorType, given: object) -> None:
-    shape = _as_array(f"inputs {name!r}", given).shape
-    if type.has_batch and shape[:1] == (0,):
+def _require_samples(name: str, type: TensorType, array: Array) -> None:
+    if type.has_batch and array.shape[:1] == (0,):
         raise DataError(
-            f"the dataset is empty: {name!r} has the shape {format_shape(shape)}",
+            f"the dataset is empty: {name!r} has the shape {format_shape(array.shape)}",
             mend="check how it was loaded or filtered; at least one sample is needed",
         )
 

@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from graphcnn.arrays import Array
 from graphcnn.backend import Backend, Executable, as_input
 from graphcnn.data.batches import Batches
 from graphcnn.errors import DataError, OptionError, TrainingError
 from graphcnn.ir import Graph, TensorType
+from graphcnn.ops.attributes import is_int
 from graphcnn.training.callbacks import Callback, StopTraining, check_callbacks
 from graphcnn.training.checkpoint import Checkpoint, write_checkpoint
 from graphcnn.training.feeding import as_inputs, as_targets, check_batch_size, require_finite
@@ -25,7 +27,6 @@ from graphcnn.training.metrics import Metric
 from graphcnn.training.optimizers import LEARNING_RATE, Optimizer
 from graphcnn.training.progress import Progress
 
-Array = np.ndarray[Any, np.dtype[Any]]
 BatchesOf = Iterable[tuple[Any, Any]]
 
 
@@ -57,8 +58,12 @@ class Parameters(MutableMapping[str, Array]):
 
     def __repr__(self) -> str:
         lines = [f"  {name}: {type}" for name, type in self._types.items()]
-        count = sum(type.elements(1) for type in self._types.values())
-        return "\n".join([f"{count:,} parameters", *lines])
+        return "\n".join([f"{self.count:,} parameters", *lines])
+
+    @property
+    def count(self) -> int:
+        """How many numbers are trained."""
+        return sum(type.elements(1) for type in self._types.values())
 
     def _require(self, name: str) -> None:
         if name not in self._types:
@@ -246,7 +251,7 @@ class Model:
         TrainingError when the loss is no longer finite.
         """
         self.executable("step")
-        if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
+        if not is_int(epochs, 1):
             raise OptionError(f"epochs={epochs!r} is not an integer of at least 1", mend="epochs=5")
         check_callbacks(callbacks)
         source = self._source(x, y, check_batch_size(batch_size), self.seed if shuffle else None)
@@ -289,9 +294,10 @@ class Model:
             arguments = {**inputs, TARGET: targets}
             results = self.executable("step").step(self._state, **arguments, **self._settings())
             totals.add(results, self._samples(inputs))
-            if not math.isfinite(float(results["loss"])):
-                raise self._diverged(epoch, step, float(results["loss"]))
-            bar.advance(step, totals.samples, totals.result())
+            loss = float(results["loss"])
+            if not math.isfinite(loss):
+                raise self._diverged(epoch, step, loss)
+            bar.advance(step, totals.samples, totals.result)
         if not totals.samples:
             raise DataError(
                 f"the batches of epoch {epoch} are empty",
@@ -371,10 +377,9 @@ class Model:
 
     def _evaluate(self, source: Batches | BatchesOf) -> dict[str, float]:
         executable = self.executable("evaluation")
-        held = self._held(executable.graph)
         totals = _Totals(self._summed_names())
         for inputs, targets in self._batches(source, 0):
-            results = executable(**held, **inputs, **{TARGET: targets})
+            results = executable.step(self._state, **inputs, **{TARGET: targets})
             totals.add(results, self._samples(inputs))
         if not totals.samples:
             raise DataError(
@@ -390,25 +395,19 @@ class Model:
         """
         executable = self.executable("forward")
         inputs = as_inputs(self._inputs, x)
-        held = self._held(executable.graph)
         shared = {name: array for name, array in inputs.items() if not self._inputs[name].has_batch}
         batched = {name: array for name, array in inputs.items() if name not in shared}
         outputs = [
-            executable(**held, **shared, **dict(zip(batched, batch, strict=True)))["output"]
+            executable.step(self._state, **shared, **dict(zip(batched, batch, strict=True)))["output"]
             for batch in Batches(*batched.values(), size=check_batch_size(batch_size)).epoch(0)
         ]
         return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
 
-    def _held(self, graph: Graph) -> dict[str, Array]:
-        """Return the state that a graph takes as inputs."""
-        return {name: self._state[name] for name in graph.inputs_with_role("parameter", "state")}
-
     def __repr__(self) -> str:
         inputs = ", ".join(f"{name}: {type}" for name, type in self._inputs.items())
-        count = sum(type.elements(1) for type in self.parameters._types.values())
         return (
-            f"<Model {self.forward_graph.name}: {inputs} -> {self._output}, {count:,} parameters, "
-            f"backend {self.backend.name}>"
+            f"<Model {self.forward_graph.name}: {inputs} -> {self._output}, "
+            f"{self.parameters.count:,} parameters, backend {self.backend.name}>"
         )
 
 

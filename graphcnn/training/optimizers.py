@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -16,8 +16,6 @@ from graphcnn.errors import OptionError
 from graphcnn.ir import Emitter, Graph, Origin, TensorType, Value, users_line
 
 LEARNING_RATE = "learning_rate"
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class Optimizer(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 REFRESH_SECONDS = 0.1
@@ -43,14 +44,14 @@ class Progress:
         self._task = self._bar.add_task("", total=self._steps, numbers="")
         self._bar.start()
 
-    def advance(self, step: int, samples: int, numbers: dict[str, float]) -> None:
+    def advance(self, step: int, samples: int, numbers: Callable[[], dict[str, float]]) -> None:
         """Show the state after a step; most calls return at once."""
         now = time.perf_counter()
         if self._bar is None or now < self._next:
             return
         self._next = now + REFRESH_SECONDS
         speed = f"{samples / (now - self._start):,.0f} images/s"
-        self._bar.update(self._task, completed=step, numbers=f"{format_numbers(numbers)}  {speed}")
+        self._bar.update(self._task, completed=step, numbers=f"{format_numbers(numbers())}  {speed}")
 
     def close(self) -> None:
         """Take the bar away."""

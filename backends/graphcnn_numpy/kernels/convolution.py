@@ -6,7 +6,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from graphcnn import ops
-from graphcnn.backend import Array
+from graphcnn.arrays import Array
 from graphcnn.ops.attributes import Pair
 from graphcnn_numpy.kernels.kernel import Kernels
 

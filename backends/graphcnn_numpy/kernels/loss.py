@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from graphcnn import ops
-from graphcnn.backend import Array
+from graphcnn.arrays import Array
 from graphcnn.errors import DataError
 from graphcnn_numpy.kernels.kernel import Kernels
 

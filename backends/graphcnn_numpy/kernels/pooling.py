@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from graphcnn import ops
-from graphcnn.backend import Array
+from graphcnn.arrays import Array
 from graphcnn_numpy.kernels.kernel import Kernels
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from graphcnn import ops
-from graphcnn.backend import Array
+from graphcnn.arrays import Array
 from graphcnn_numpy.kernels.kernel import Kernels
 
 ROUNDS = 10

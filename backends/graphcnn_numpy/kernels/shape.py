@@ -5,13 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from graphcnn import ops
-from graphcnn.backend import Array
-from graphcnn.ir import BATCH, Dim
+from graphcnn.arrays import Array
+from graphcnn.ir import concrete_shape
 from graphcnn_numpy.kernels.kernel import Kernels
-
-
-def _concrete(shape: tuple[Dim, ...], batch: int) -> tuple[int, ...]:
-    return tuple(batch if size == BATCH else size for size in shape)
 
 
 def zero_insert(op: ops.ZeroInsert, operands: list[Array], batch: int) -> Array:
@@ -42,11 +38,11 @@ def transpose(op: ops.Transpose, operands: list[Array], batch: int) -> Array:
 
 
 def reshape(op: ops.Reshape, operands: list[Array], batch: int) -> Array:
-    return operands[0].reshape(_concrete(op.shape, batch))
+    return operands[0].reshape(concrete_shape(op.shape, batch))
 
 
 def broadcast(op: ops.Broadcast, operands: list[Array], batch: int) -> Array:
-    return np.broadcast_to(operands[0], _concrete(op.shape, batch))
+    return np.broadcast_to(operands[0], concrete_shape(op.shape, batch))
 
 
 def concatenate(op: ops.Concatenate, operands: list[Array], batch: int) -> Array:

@@ -24,6 +24,7 @@ from graphcnn.dsl.layers.dense import with_bias
 from graphcnn.errors import OptionError, ShapeError
 from graphcnn.ir import TensorType, Value
 from graphcnn.ops.attributes import Padding
+from graphcnn.ops.convolution import require_groups
 
 
 @dataclass(eq=False)
@@ -58,9 +59,6 @@ class Conv2d(OneValue):
     def build(self, build: Builder, *values: Value) -> Value:
         (images,) = values
         require_images("Conv2d", images)
-        return self._convolve(build, images, self.filters, self.groups)
-
-    def _convolve(self, build: Builder, images: Value, filters: int, groups: int) -> Value:
         kernel, stride, dilation = (
             pair("kernel", self.kernel),
             pair("stride", self.stride),
@@ -68,20 +66,12 @@ class Conv2d(OneValue):
         )
         padding = padding_of(self.padding) or same_padding(images.type, kernel, stride, dilation)
         channels = images.type.static(3)
-        if channels % groups or filters % groups:
-            raise ShapeError(
-                f"groups={groups} does not divide the {channels} channels and the {filters} filters",
-                facts=[
-                    f"{channels} % {groups} = {channels % groups}",
-                    f"{filters} % {groups} = {filters % groups}",
-                ],
-                mend="choose a number of groups that divides both",
-            )
-        bank = images.type.with_shape((*kernel, channels // groups, filters))
+        require_groups(self.groups, channels, self.filters)
+        bank = images.type.with_shape((*kernel, channels // self.groups, self.filters))
         weights = build.parameter("filters", bank, self.initializer)
         kind = ops.Convolve2d if self.flip else ops.Correlate2d
         build = build.by("Eq. 2" if self.flip else "Eq. 7")
-        maps = build(kind(stride, padding, dilation, groups), images, weights)
+        maps = build(kind(stride, padding, dilation, self.groups), images, weights)
         return with_bias(build, maps) if self.bias else maps
 
 

@@ -9,8 +9,9 @@ from typing import ClassVar
 import numpy as np
 
 from graphcnn import ops
+from graphcnn.arrays import Array
 from graphcnn.dsl.builder import Builder
-from graphcnn.dsl.initializers import Array, Constant
+from graphcnn.dsl.initializers import Constant
 from graphcnn.dsl.layers.arguments import is_between, number, require_images
 from graphcnn.dsl.layers.base import OneValue
 from graphcnn.errors import ShapeError
@@ -39,10 +40,9 @@ class Dropout(OneValue):
         state = build.state("generator", ops.GENERATOR_STATE, random_seed)
         uniform, following = build.all(ops.RandomUniform(), state, x)
         build.update(state, following)
-        like = x.type.with_shape(())
-        rate, scale = (build(ops.Constant(c, like)) for c in (float(self.rate), 1 / (1 - self.rate)))
+        rate, scale = (ops.constant(build, c, x.type) for c in (self.rate, 1 / (1 - self.rate)))
         dropped = build(ops.Greater(), rate, uniform)
-        factor = build(ops.Select(), dropped, build(ops.Constant(0.0, like)), scale)
+        factor = build(ops.Select(), dropped, ops.constant(build, 0.0, x.type), scale)
         return build(ops.Multiply(), x, factor)
 
 
@@ -90,9 +90,8 @@ class BatchNorm2d(OneValue):
 
 
 def _moving_average(build: Builder, old: Value, new: Value, momentum: float) -> Value:
-    like = old.type.with_shape(())
-    kept = build(ops.Multiply(), old, build(ops.Constant(1.0 - momentum, like)))
-    return build(ops.Add(), kept, build(ops.Multiply(), new, build(ops.Constant(momentum, like))))
+    kept = build(ops.Multiply(), old, ops.constant(build, 1.0 - momentum, old.type))
+    return build(ops.Add(), kept, build(ops.Multiply(), new, ops.constant(build, momentum, old.type)))
 
 
 def _scaled(
@@ -100,7 +99,7 @@ def _scaled(
 ) -> Value:
     """Append centred · scale / √(variance + ε) + shift; the factor is computed once per statistic."""
     shape = centred.type.shape
-    safe = build(ops.Add(), variance, build(ops.Constant(epsilon, variance.type.with_shape(()))))
+    safe = build(ops.Add(), variance, ops.constant(build, epsilon, variance.type))
     deviation = build(ops.Sqrt(), safe)
     if deviation.type.shape == scale.type.shape:
         factor = build(ops.Broadcast(shape), build(ops.Divide(), scale, deviation))
