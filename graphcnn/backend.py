@@ -11,6 +11,7 @@ Entry points are listed without importing them; a backend is loaded when it is f
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
@@ -19,11 +20,12 @@ from typing import Protocol
 import numpy as np
 
 from graphcnn.arrays import Array
-from graphcnn.errors import BackendError, DataError
+from graphcnn.errors import BackendError, DataError, OptionError
 from graphcnn.ir import BATCH, Graph, Op, TensorType, batch_inputs, format_shape
 
 GROUP = "graphcnn.backends"
-DEFAULT = "numpy"
+DEFAULT = "native"
+REFERENCE = "numpy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,11 @@ class Executable(Protocol):
         overwritten; the state is then as it was.
         """
 
+    def profile(self, on: bool) -> None:
+        """Measure how long each kernel takes from the next call on, or stop that."""
+
     def report(self) -> Report:
-        """Return what was built."""
+        """Return what was built; under `profile` with the times of the latest call."""
 
 
 class Backend(Protocol):
@@ -85,7 +90,10 @@ class Backend(Protocol):
         """The operations that the backend can compile."""
 
     def compile(self, graph: Graph) -> Executable:
-        """Return an executable of the graph. Raises BackendError where it lacks an operation."""
+        """Return an executable of the graph. Raises BackendError where it lacks an operation.
+
+        A backend may take further options by keyword, such as `threads`.
+        """
 
 
 def backends() -> dict[str, EntryPoint]:
@@ -136,6 +144,18 @@ def _install_hint(entry: EntryPoint, error: Exception) -> str:
     return f"pip install --force-reinstall {package}"
 
 
+def check_options(backend: Backend, options: Mapping[str, object]) -> None:
+    """Raise OptionError unless `backend.compile` takes these options."""
+    known = inspect.signature(backend.compile).parameters
+    for option in options:
+        if option not in known:
+            raise OptionError(
+                f"backend {backend.name!r} has no option {option!r}",
+                facts=[f"its options: {', '.join([*known][1:]) or 'none'}"],
+                mend=f"leave {option} out, or take another backend",
+            )
+
+
 def require_ops(backend: Backend, graph: Graph) -> None:
     """Raise BackendError unless the backend has every op of the graph; name the line and who has it."""
     known = backend.ops
@@ -158,11 +178,11 @@ def _has_op(name: str, op: type[Op]) -> bool:
 
 
 def evaluate(graph: Graph, /, **inputs: object) -> dict[str, Array]:
-    """Return the outputs of a graph for these inputs, compiled for this one call by the default backend.
+    """Return the outputs of a graph for these inputs, computed by the reference backend.
 
     Raises DataError for inputs that do not fit.
     """
-    return load_backend(DEFAULT).compile(graph)(**inputs)
+    return load_backend(REFERENCE).compile(graph)(**inputs)
 
 
 def step_by_calling(executable: Executable, state: dict[str, Array], /, **inputs: object) -> dict[str, Array]:

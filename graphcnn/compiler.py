@@ -7,7 +7,7 @@ from os import PathLike
 
 import numpy as np
 
-from graphcnn.backend import DEFAULT, load_backend
+from graphcnn.backend import DEFAULT, Backend, check_options, load_backend
 from graphcnn.dsl.initializers import initial_value
 from graphcnn.dsl.layers import Layer
 from graphcnn.dsl.network import Network, as_network
@@ -29,6 +29,7 @@ def compile(
     optimizer: Optimizer | None = None,
     metrics: Sequence[str | Metric] | None = None,
     backend: str = DEFAULT,
+    threads: int | None = None,
     seed: int = 0,
     dtype: DType | None = None,
 ) -> Model:
@@ -37,8 +38,9 @@ def compile(
     input_shape: the shape of one sample, (height, width, channels); needed for a `Sequential`.
     loss: without one the model can only predict. optimizer: without one it can also be evaluated.
     metrics: names or metrics; by default accuracy with `CrossEntropy`, none with other losses.
-    backend: the name of an installed backend. seed: of first values, shuffling and dropout; the same seed
-    gives the same bits. dtype: "float32" (default) or "float64" for the whole network.
+    backend: the name of an installed backend. threads: how many it may use, by default $GRAPHCNN_THREADS or
+    else all processors; results do not depend on it. seed: of first values, shuffling and dropout; the same
+    seed gives the same bits. dtype: "float32" (default) or "float64" for the whole network.
 
     Raises ShapeError or OptionError, with the layer and its line, for a network that does not fit
     together, and BackendError for an unknown backend.
@@ -49,6 +51,7 @@ def compile(
         dtype = _precision(dtype)
         _check_seed(seed)
         _check_parts(loss, optimizer)
+        chosen_backend, options = _backend(backend, threads)
         inference = traced_network.trace(training=False, dtype=dtype)
         training = traced_network.trace(training=True, dtype=dtype)
         chosen = _metrics(metrics, loss)
@@ -65,7 +68,8 @@ def compile(
         return Model(
             graphs,
             state,
-            backend=load_backend(backend),
+            backend=chosen_backend,
+            options=options,
             loss=loss,
             optimizer=optimizer,
             metrics=chosen,
@@ -75,17 +79,19 @@ def compile(
         raise error.located(file=place.file, line=place.line) from None
 
 
-def load(path: str | PathLike[str], *, backend: str = DEFAULT) -> Model:
+def load(path: str | PathLike[str], *, backend: str = DEFAULT, threads: int | None = None) -> Model:
     """Return the model that `Model.save` wrote, ready to predict and to train on. No code is executed.
 
     Raises FileError for a file that is damaged or was not saved by graphcnn, and BackendError for an
     unknown backend.
     """
+    chosen_backend, options = _backend(backend, threads)
     checkpoint = read_checkpoint(path)
     model = Model(
         checkpoint.graphs,
         dict(checkpoint.state),
-        backend=load_backend(backend),
+        backend=chosen_backend,
+        options=options,
         loss=checkpoint.loss,
         optimizer=checkpoint.optimizer,
         metrics=checkpoint.metrics,
@@ -94,6 +100,14 @@ def load(path: str | PathLike[str], *, backend: str = DEFAULT) -> Model:
     )
     model.learning_rate = checkpoint.learning_rate
     return model
+
+
+def _backend(name: str, threads: int | None) -> tuple[Backend, dict[str, object]]:
+    """Return a backend and the options for it. Raises OptionError for one that it does not take."""
+    backend = load_backend(name)
+    options: dict[str, object] = {} if threads is None else {"threads": threads}
+    check_options(backend, options)
+    return backend, options
 
 
 def _precision(dtype: object) -> DType | None:

@@ -19,6 +19,7 @@ class NumpyExecutable:
     def __init__(self, graph: Graph) -> None:
         self.graph: Final[Graph] = graph
         self._batch = 1
+        self._is_profiled = False
         self._seconds: dict[int, float] = {}
         kept = {value.key for value in graph.roots()}
         last_use = {key: key for key, _ in graph.items()}
@@ -50,14 +51,18 @@ class NumpyExecutable:
                 operands = [environment[operand.key][operand.index] for operand in node.operands]
                 start = time.perf_counter()
                 result = KERNELS[type(node.op)](node.op, operands, batch)
-                self._seconds[key] = time.perf_counter() - start
+                if self._is_profiled:
+                    self._seconds[key] = time.perf_counter() - start
                 environment[key] = result if isinstance(result, tuple) else (result,)
             for dead in self._dropped.get(key, ()):
                 del environment[dead]
         return environment
 
+    def profile(self, on: bool) -> None:
+        self._is_profiled = on
+
     def report(self) -> Report:
-        """Return a kernel per node, with the times of the latest call."""
+        """Return a kernel per node, with the times of the latest call if it was made under `profile`."""
         kernels = []
         for key, node in self.graph.items():
             if not isinstance(node.op, Input):

@@ -57,11 +57,13 @@ def benchmark(model: Model, *, mode: Mode = "train", batch: int = 64, repeats: i
     state = model.state()
     inputs = _random_inputs(graph, model, batch)
     times, kernels = [], []
+    executable.profile(True)
     for _ in range(3 + repeats):
         start = time.perf_counter()
         executable.step(state, **inputs)
         times.append(time.perf_counter() - start)
         kernels.append(executable.report().kernels)
+    executable.profile(False)
     return Benchmark(
         f"{model.forward_graph.name}, {mode}, batch {batch}, backend {model.backend.name}",
         batch,

@@ -84,6 +84,7 @@ class Model:
         state: dict[str, Array],
         *,
         backend: Backend,
+        options: Mapping[str, object] | None = None,
         loss: Loss | None = None,
         optimizer: Optimizer | None = None,
         metrics: Sequence[Metric] = (),
@@ -96,6 +97,7 @@ class Model:
         self.seed = seed
         self.epochs_done = epochs_done
         self.backend = backend
+        self._options = dict(options or {})
         self._learning_rate = float(optimizer.learning_rate) if optimizer else 0.0
         self.history = History()
         self._graphs = graphs
@@ -140,7 +142,7 @@ class Model:
         """Return the `forward`, `evaluation`, `gradient` or `step` graph, compiled when first asked for."""
         if name not in self._executables:
             what = "a loss and an optimizer" if name == "step" else "a loss"
-            self._executables[name] = self.backend.compile(self._required(name, what))
+            self._executables[name] = self.backend.compile(self._required(name, what), **self._options)
         return self._executables[name]
 
     # State

@@ -1,4 +1,4 @@
-"""The NumPy backend passes the suite that every backend passes, and the suite finds careless backends."""
+"""Both backends pass the suite that every backend passes, and the suite finds careless backends."""
 
 import numpy as np
 import pytest
@@ -12,19 +12,25 @@ from graphcnn.testing.cases import build_case
 from graphcnn.testing.conformance import CONTRACT
 
 
+BACKENDS = ("numpy", "native")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", backend_cases())
-def test_numpy_passes(name):
-    assert check_backend_case("numpy", name)
+def test_every_case_passes(backend, name):
+    assert check_backend_case(backend, name)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("check", CONTRACT)
-def test_numpy_keeps_the_contract(check):
-    check(load_backend("numpy"))
+def test_the_contract_is_kept(backend, check):
+    check(load_backend(backend))
 
 
-def test_every_op_is_in_some_case():
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_every_op_is_in_some_case(backend):
     covered = {type(node.op) for name in backend_cases() for _, node in build_case(name).graph.items()}
-    assert covered >= load_backend("numpy").ops - {Input}
+    assert covered >= load_backend(backend).ops - {Input}
 
 
 class Altered:

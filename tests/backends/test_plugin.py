@@ -84,4 +84,4 @@ model.predict([[[[0.0]] * 8] * 8])
     message = run_beside(installed, str(path)).stderr
     assert "backend 'einsum' has no kernel for tanh" in message
     assert "tanh1 (network.py:7)" in message
-    assert "backends that have it: numpy" in message
+    assert "backends that have it: native, numpy" in message

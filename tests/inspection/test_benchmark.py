@@ -8,8 +8,16 @@ from graphcnn.inspection.benchmark import benchmark
 
 @pytest.fixture
 def model() -> gcn.Model:
+    return digits("numpy")
+
+
+def digits(backend: str) -> gcn.Model:
     return gcn.compile(
-        gcn.zoo.digits(), input_shape=(8, 8, 1), loss=gcn.CrossEntropy(), optimizer=gcn.SGD(0.1, momentum=0.9)
+        gcn.zoo.digits(),
+        input_shape=(8, 8, 1),
+        loss=gcn.CrossEntropy(),
+        optimizer=gcn.SGD(0.1, momentum=0.9),
+        backend=backend,
     )
 
 
@@ -23,6 +31,14 @@ def test_a_kernel_names_its_layer_and_rule(model: gcn.Model) -> None:
     places = {(k.kernel.name, k.layers, k.rules) for k in benchmark(model, batch=4, repeats=2).kernels}
     assert ("correlate2d", "conv1", "Eq. 7") in places
     assert ("correlate2d", "conv1", "Eq. 14") in places
+
+
+def test_a_fused_kernel_names_all_its_layers_and_rules() -> None:
+    kernels = benchmark(digits("native"), batch=4, repeats=2).kernels
+    places = {(k.kernel.name, k.layers, k.rules) for k in kernels}
+    assert ("correlate2d_relu", "conv1, relu1", "Eq. 7, Eq. 8") in places
+    assert ("total_add_subtract", "conv1", "SGD") in places
+    assert all(k.seconds >= 0 for k in kernels)
 
 
 def test_the_model_is_not_trained_by_it(model: gcn.Model) -> None:

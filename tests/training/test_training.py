@@ -654,5 +654,5 @@ def test_a_metric_and_a_loss_of_the_users_own():
 
 def test_a_model_tells_what_it_is():
     text = repr(classifier())
-    for part in ("image: float32[N, 6, 6, 1] -> float32[N, 3]", "235 parameters", "backend numpy"):
+    for part in ("image: float32[N, 6, 6, 1] -> float32[N, 3]", "235 parameters", "backend native"):
         assert part in text

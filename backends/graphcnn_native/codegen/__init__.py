@@ -1,0 +1,1 @@
+"""LLVM IR as text: values, loops and vectors, and what the processor offers for them."""

@@ -1,0 +1,94 @@
+"""Loads and stores of a few lanes: rows whose length is no multiple of a vector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graphcnn_native.codegen.function import SIZES, Function, Ssa, item_of, lanes_of, vector
+from graphcnn_native.target import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A vector of a row: its first element, its lanes, and how many of them belong to the row."""
+
+    offset: int
+    lanes: int
+    used: int
+
+
+def columns(size: int, target: Target, item: str) -> list[Column]:
+    """Cut a row of `size` elements into vectors; the last may be of use in part only.
+
+    A row that is shorter than a vector takes the narrowest one that holds it.
+    """
+    lanes = target.lanes(SIZES[item])
+    cut = [Column(offset, lanes, lanes) for offset in range(0, size - lanes + 1, lanes)]
+    rest = size % lanes
+    if rest:
+        width = lanes if cut else next(n for n in (1, 2, 4, 8, 16) if n >= rest)
+        cut.append(Column(size - rest, width, rest))
+    return cut
+
+
+def _parts(used: int, lanes: int) -> list[tuple[int, int]]:
+    """Return the first lanes of a vector as parts whose sizes are powers of two: (first, size)."""
+    found, first, width = [], 0, lanes
+    while first < used:
+        while width > used - first:
+            width //= 2
+        found.append((first, width))
+        first += width
+    return found
+
+
+def load_lanes(f: Function, item: str, address: Ssa, lanes: int, used: int, *, exact: bool) -> Ssa:
+    """Load `used` elements as a vector of `lanes`; unless `exact`, what lies behind them may be read."""
+    if used == lanes or not exact:
+        return f.load(vector(item, lanes), address)
+    whole: Ssa | None = None
+    for first, width in _parts(used, lanes):
+        part = f.load(vector(item, width), f.element(address, item, first))
+        whole = _placed(f, part, first, whole, lanes)
+    assert whole is not None
+    return whole
+
+
+def _placed(f: Function, part: Ssa, first: int, whole: Ssa | None, lanes: int) -> Ssa:
+    """Put a part into the lanes of a vector from `first` on."""
+    item, width = item_of(part.type), lanes_of(part.type)
+    type = vector(item, lanes)
+    if width == lanes:
+        return part
+    if width == 1:
+        into = whole or Ssa(type, "poison")
+        return f.emit(type, f"insertelement {into}, {part}, i64 {first}")
+    picked = [lane - first if first <= lane < first + width else -1 for lane in range(lanes)]
+    spread = f.emit(type, f"shufflevector {part}, {part.type} poison, {_mask(picked)}")
+    if whole is None:
+        return spread
+    joined = [lane if lane < first else lanes + lane for lane in range(lanes)]
+    return f.emit(type, f"shufflevector {whole}, {spread}, {_mask(joined)}")
+
+
+def _mask(picked: list[int]) -> str:
+    numbers = ", ".join("i32 poison" if lane < 0 else f"i32 {lane}" for lane in picked)
+    return f"<{len(picked)} x i32> <{numbers}>"
+
+
+def store_lanes(f: Function, value: Ssa, address: Ssa, used: int, target: Target) -> None:
+    """Store the first `used` lanes of a vector, and nothing beyond."""
+    item, lanes = item_of(value.type), lanes_of(value.type)
+    if used == lanes:
+        f.store(value, address)
+        return
+    if target.masks and item in ("float", "double"):
+        mask = ", ".join(f"i1 {int(lane < used)}" for lane in range(lanes))
+        suffix = f"v{lanes}{'f32' if item == 'float' else 'f64'}"
+        name = f"llvm.masked.store.{suffix}.p0"
+        mask_type = vector("i1", lanes)
+        f.declare("void", name, [value.type, "ptr", "i32", mask_type])
+        f.do(f"call void @{name}({value}, {address}, i32 {SIZES[item]}, {mask_type} <{mask}>)")
+        return
+    for first, width in _parts(used, lanes):
+        f.store(f.part(value, first, width), f.element(address, item, first))

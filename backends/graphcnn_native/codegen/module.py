@@ -1,0 +1,270 @@
+"""Puts a program together: a function per kernel, one per stage, and the step that calls them all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from graphcnn import ops
+from graphcnn.ir import BATCH, Op
+from graphcnn_native.codegen.function import INDEX, ITEMS, POINTER, Function, Index, Ssa
+from graphcnn_native.kernels import movement, nest, pooling, product, reduction, rows
+from graphcnn_native.kernels.correlation import correlation
+from graphcnn_native.kernels.writer import Slot, Writer
+from graphcnn_native.lowering.program import Domain, Kernel, Program
+from graphcnn_native.target import Target
+
+EMITTERS: dict[type[Op], Callable[[Writer], None]] = {
+    ops.Correlate2d: correlation,
+    ops.Matmul: product.matmul,
+    ops.MaxPool2d: pooling.max_pool,
+    ops.GatherWinner2d: pooling.gather,
+    ops.SumPool2d: pooling.sum_pool,
+    ops.AveragePool2d: pooling.sum_pool,
+    ops.L2Pool2d: pooling.sum_pool,
+    ops.RouteToWinner2d: pooling.back,
+    ops.SpreadToBlock2d: pooling.back,
+    ops.Sum: reduction.reduction,
+    ops.Mean: reduction.reduction,
+    ops.ArgMax: rows.argmax,
+    ops.LogSoftmax: rows.log_softmax,
+    ops.SoftmaxCrossEntropy: rows.softmax_cross_entropy,
+    ops.Transpose: movement.transpose,
+    ops.Rot180: movement.view,
+    ops.Crop: movement.view,
+    ops.Subsample: movement.view,
+    ops.Pad: movement.pad,
+    ops.ZeroInsert: movement.zero_insert,
+    ops.Concatenate: movement.concatenate,
+}
+CHUNK = 8192
+"""Elements that one thread takes at a time from a kernel of the whole."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """How a kernel of the whole is cut into pieces: `items` pieces of `chunk`, up to `extent`."""
+
+    items: int
+    chunk: int
+    extent: Index | None
+
+
+def generate(program: Program, target: Target) -> str:
+    """Return the program as LLVM IR: kernels, stages, and `step(context)`, which runs them all."""
+    functions: list[Function] = []
+    shares: dict[int, Share] = {}
+    for kernel in program.kernels:
+        writer = Writer(program, kernel, target)
+        kernel.is_flat = kernel.root is None and writer.is_flat(*(value for value, _ in kernel.stores))
+        root = kernel.op(program.graph)
+        if root is None:
+            nest.pointwise(writer)
+        else:
+            EMITTERS[type(root)](writer)
+        functions.append(writer.finish())
+        if kernel.domain is Domain.WHOLE:
+            shares[kernel.number] = _share(kernel, writer)
+    stages = [_stage(program, stage, shares) for stage in range(program.stages)]
+    functions += stages
+    functions.append(_step(program, shares))
+    declarations = sorted({line for function in functions for line in function.declarations})
+    monotonic = 6 if "apple" in target.triple or "darwin" in target.triple else 1
+    runner = RUNNER.format(clock=monotonic, profile=int(Slot.PROFILE))
+    return "\n".join([f'target triple = "{target.triple}"', *declarations, runner, *map(str, functions)])
+
+
+def _share(kernel: Kernel, writer: Writer) -> Share:
+    shape = kernel.shape
+    if not shape:
+        return Share(1, 1, 1)
+    root = kernel.op(writer.graph)
+    if BATCH in shape:
+        return Share(1, 0, None)
+    sizes = [int(size) for size in shape]
+    if kernel.is_flat:
+        extent, chunk = math.prod(sizes), CHUNK
+    elif isinstance(root, ops.Sum | ops.Mean):
+        return Share(1, 0, sizes[0])
+    else:
+        extent, chunk = sizes[0], max(1, CHUNK // max(1, math.prod(sizes[1:])))
+    if isinstance(root, ops.Matmul):
+        tile = product.product_rows(writer)
+        chunk = max(tile, chunk // 2 // tile * tile)
+    return Share(-(-extent // chunk), chunk, extent)
+
+
+def _stage(program: Program, stage: int, shares: dict[int, Share]) -> Function:
+    """The work of one stage: item 0, 1, ... are shards of the samples, and then pieces of the whole."""
+    f = Function(
+        f"stage{stage}",
+        [(POINTER, "context"), (INDEX, "worker"), (INDEX, "item")],
+        attributes="nounwind",
+    )
+    context, worker, item = f.parameters
+
+    def slot(number: int, type: str = INDEX) -> Ssa:
+        return f.load(type, f.element(context, INDEX, number))
+
+    scratch = f.element(slot(Slot.SCRATCH, POINTER), "i8", f.multiply(worker, program.scratch))
+    kernels = [kernel for kernel in program.kernels if kernel.stage == stage]
+    by_sample = [kernel for kernel in kernels if kernel.domain is Domain.SAMPLES]
+    first: Index = 0
+    if by_sample:
+        shards = slot(Slot.SHARDS)
+        with f.when(f.compare("slt", item, shards)):
+            _shard(f, program, by_sample, slot, item, scratch)
+        first = shards
+    for kernel in kernels:
+        if kernel.domain is not Domain.WHOLE:
+            continue
+        share = shares[kernel.number]
+        number = f.index(f.subtract(item, first))
+        inside = f.binary(
+            "and",
+            f.compare("sge", number, f.index(0)),
+            f.compare("slt", number, f.index(share.items)),
+        )
+        with f.when(inside):
+            begin = f.multiply(number, share.chunk)
+            end = _extent(f, kernel, share, slot)
+            if share.chunk:
+                end = f.least(f.add(begin, share.chunk), end)
+            _call(f, kernel, context, worker, scratch, Ssa(POINTER, "null"), begin, end, len(program.kernels))
+        first = f.add(first, share.items)
+    f.end()
+    return f
+
+
+def _extent(f: Function, kernel: Kernel, share: Share, slot: Callable[..., Ssa]) -> Index:
+    if share.extent is not None:
+        return share.extent
+    batch = slot(Slot.BATCH)
+    if kernel.root is None:
+        known = math.prod(int(size) for size in kernel.shape if size != BATCH)
+        return f.multiply(batch, known) if kernel.is_flat else (
+            batch if kernel.shape[0] == BATCH else int(kernel.shape[0]))  # fmt: skip
+    return batch if kernel.shape[0] == BATCH else int(kernel.shape[0])
+
+
+def _shard(
+    f: Function, program: Program, kernels: list[Kernel], slot: Callable[..., Ssa], item: Ssa, scratch: Ssa
+) -> None:
+    """Carry a shard's samples through the kernels of a stage, block by block."""
+    context, worker, _ = f.parameters
+    size = slot(Slot.SHARD_SIZE)
+    begin = f.multiply(item, size)
+    end = f.least(f.add(begin, size), slot(Slot.BATCH))
+    sums = f.element(slot(Slot.SUMS, POINTER), "i8", f.multiply(item, program.partial))
+    for kernel in kernels:
+        if kernel.partial >= 0:
+            assert kernel.root is not None
+            (result,) = program.graph.results(kernel.root)
+            _clear(f, f.element(sums, "i8", kernel.partial), result.type.bytes(1))
+    with f.loop(begin, end, program.block) as block:
+        last = f.least(f.add(block.index, program.block), end)
+        for kernel in kernels:
+            _call(f, kernel, context, worker, scratch, sums, block.index, last, len(program.kernels))
+
+
+def _clear(f: Function, address: Ssa, size: int) -> None:
+    f.declare("void", "llvm.memset.p0.i64", [POINTER, "i8", INDEX, "i1 immarg"])
+    f.do(f"call void @llvm.memset.p0.i64({address}, i8 0, i64 {size}, i1 false)")
+
+
+def _call(
+    f: Function,
+    kernel: Kernel,
+    context: Ssa,
+    worker: Ssa,
+    scratch: Ssa,
+    sums: Ssa,
+    begin: Index,
+    end: Index,
+    kernels: int,
+) -> None:
+    """Call a kernel through `run`."""
+    arguments = f"{context}, {scratch}, {sums}, {f.index(begin)}, {f.index(end)}"
+    f.do(f"call void @run(ptr @{kernel.name}, i64 {kernel.number}, i64 {kernels}, {worker}, {arguments})")
+
+
+RUNNER = """
+declare i32 @clock_gettime(i32, ptr)
+
+define internal i64 @now() nounwind noinline {{
+  %time = alloca [2 x i64]
+  %failed = call i32 @clock_gettime(i32 {clock}, ptr %time)
+  %seconds = load i64, ptr %time
+  %rest = getelementptr i64, ptr %time, i64 1
+  %nanoseconds = load i64, ptr %rest
+  %whole = mul i64 %seconds, 1000000000
+  %now = add i64 %whole, %nanoseconds
+  ret i64 %now
+}}
+
+define internal void @run(ptr %kernel, i64 %number, i64 %kernels, i64 %worker, ptr %context, ptr %block,
+                          ptr %sums, i64 %begin, i64 %end) nounwind noinline {{
+  %slot = getelementptr i64, ptr %context, i64 {profile}
+  %profile = load ptr, ptr %slot
+  %quick = icmp eq ptr %profile, null
+  br i1 %quick, label %call, label %measured
+call:
+  call void %kernel(ptr %context, ptr %block, ptr %sums, i64 %begin, i64 %end)
+  ret void
+measured:
+  %before = call i64 @now()
+  call void %kernel(ptr %context, ptr %block, ptr %sums, i64 %begin, i64 %end)
+  %after = call i64 @now()
+  %spent = sub i64 %after, %before
+  %row = mul i64 %worker, %kernels
+  %column = add i64 %row, %number
+  %place = getelementptr i64, ptr %profile, i64 %column
+  %sum = load i64, ptr %place
+  %more = add i64 %sum, %spent
+  store i64 %more, ptr %place
+  ret void
+}}
+"""
+"""`run` calls a kernel and, where there is room for a profile, notes how long it took."""
+
+
+def _step(program: Program, shares: dict[int, Share]) -> Function:
+    """The whole step: each stage on all threads, one after the other, with denormals flushed to zero."""
+    f = Function("step", [(POINTER, "context")], result="i64", attributes="nounwind")
+    (context,) = f.parameters
+
+    def slot(number: int, type: str = INDEX) -> Ssa:
+        return f.load(type, f.element(context, INDEX, number))
+
+    unfit = _unfit_labels(f, program, slot)
+    with f.when(f.compare("ne", unfit, f.index(0))):
+        f.do(f"ret {unfit}")
+        f.begin_dead_block()
+    mode = f.emit(INDEX, f"call i64 {slot(Slot.FLUSH, POINTER).name}()")
+    for stage in range(program.stages):
+        kernels = [kernel for kernel in program.kernels if kernel.stage == stage]
+        items: Index = sum(shares[k.number].items for k in kernels if k.domain is Domain.WHOLE)
+        if any(kernel.domain is Domain.SAMPLES for kernel in kernels):
+            items = f.add(items, slot(Slot.SHARDS))
+        pool, threads = slot(Slot.POOL, POINTER), slot(Slot.THREADS)
+        arguments = f"{pool}, ptr @stage{stage}, {context}, {f.index(items)}, {threads}"
+        f.do(f"call void {slot(Slot.PARALLEL_FOR, POINTER).name}({arguments})")
+    f.do(f"call void {slot(Slot.RESTORE, POINTER).name}({mode})")
+    f.end(f.index(0))
+    return f
+
+
+def _unfit_labels(f: Function, program: Program, slot: Callable[..., Ssa]) -> Ssa:
+    """Return how many labels name no class: then nothing is done, and the state stays as it is."""
+    batch, unfit = slot(Slot.BATCH), f.index(0)
+    for label, classes in program.labels.items():
+        value = program.graph.inputs[label]
+        item = ITEMS[value.type.dtype]
+        base = slot(Slot.ARRAYS + program.slots.index(("input", label)), POINTER)
+        with f.loop(0, batch, carried=[unfit]) as sample:
+            number = f.convert("sext", f.load(item, f.element(base, item, sample.index)), INDEX)
+            beyond = f.compare("uge", number, f.index(classes))
+            sample.results = [f.binary("add", sample.values[0], f.convert("zext", beyond, INDEX))]
+        unfit = sample.results[0]
+    return unfit

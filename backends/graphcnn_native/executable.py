@@ -1,0 +1,230 @@
+"""A compiled graph: binds arrays to the table of addresses, and calls the machine code."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+
+from graphcnn.arrays import Array
+from graphcnn.backend import KernelReport, Report, bind_inputs, with_state
+from graphcnn.errors import DataError
+from graphcnn.ir import BATCH, Graph
+from graphcnn_native.codegen.module import generate
+from graphcnn_native.kernels.writer import Slot
+from graphcnn_native.lowering import lower
+from graphcnn_native.lowering.program import ALIGNMENT
+from graphcnn_native.runtime.engine import compile_module
+from graphcnn_native.runtime.threads import pool, thread_count
+from graphcnn_native.target import Target, host_target
+
+MOST_SHARDS = 16
+
+
+class NativeExecutable:
+    """A graph as machine code, with the memory that it works in. Calls from several threads take turns."""
+
+    def __init__(self, graph: Graph, *, target: Target | None = None, threads: int | None = None) -> None:
+        self.graph: Final[Graph] = graph
+        self.threads: Final = thread_count(threads)
+        self.target: Final = target or host_target()
+        self.program: Final = lower(graph)
+        self.llvm_ir: Final = generate(self.program, self.target)
+        self._library = compile_module(self.llvm_ir, self.target)
+        self._step = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(self._library.address("step"))
+        self._lock = threading.Lock()
+        self._batch = 0
+        self._memory: list[Array] = []
+        self._profile: Array | None = None
+        self._table = (ctypes.c_int64 * (Slot.ARRAYS + len(self.program.slots)))()
+        self._address = ctypes.addressof(self._table)
+        threads_pool = pool(self.threads)
+        self._table[Slot.POOL] = threads_pool.address
+        self._table[Slot.PARALLEL_FOR] = threads_pool.parallel_for
+        self._table[Slot.FLUSH] = threads_pool.flush_denormals
+        self._table[Slot.RESTORE] = threads_pool.restore_mode
+        self._table[Slot.THREADS] = self.threads
+        self._slots = {name: Slot.ARRAYS + number for number, name in enumerate(self.program.slots)}
+        self._inputs = {
+            label: (int(self._slots["input", label]), value.type.shape, np.dtype(value.type.dtype))
+            for label, value in graph.inputs.items()
+        }
+        self._outputs = [
+            (label, value.type.shape, np.dtype(value.type.dtype), int(self._slots["output", label]))
+            for label, value in graph.outputs.items()
+        ]
+        self._updated = frozenset(graph.updates)
+        self._numbers = {
+            label: np.zeros((), dtype)
+            for label, (_, shape, dtype) in self._inputs.items()
+            if not shape and dtype.kind == "f" and label not in self._updated
+        }
+        self._bound: dict[str, Array] = {}
+
+    def __call__(self, /, **inputs: object) -> dict[str, Array]:
+        arrays, batch = bind_inputs(self.graph, inputs)
+        updates = {
+            label: np.empty(value.type.concrete(batch), value.type.dtype)
+            for label, value in self.graph.updates.items()
+        }
+        return self._run(arrays, updates, batch) | updates
+
+    def step(self, state: dict[str, Array], /, **inputs: object) -> dict[str, Array]:
+        outputs = self._step_at_once(state, inputs)
+        if outputs is not None:
+            return outputs
+        arrays, batch = bind_inputs(self.graph, with_state(self.graph, state, inputs))
+        updates = {label: state[label] for label in self.graph.updates}
+        fresh = {
+            label: array if array.flags.c_contiguous else np.empty(array.shape, array.dtype)
+            for label, array in updates.items()
+        }
+        outputs = self._run(arrays, fresh, batch)
+        for label, array in updates.items():
+            if fresh[label] is not array:
+                np.copyto(array, fresh[label])
+        return outputs
+
+    def _step_at_once(self, state: dict[str, Array], inputs: Mapping[str, object]) -> dict[str, Array] | None:
+        """Do a step whose arrays all fit as they are; return None where they have to be looked at.
+
+        The state is most often the one of the step before, whose addresses are known.
+        """
+        if not inputs.keys().isdisjoint(state):
+            return None
+        with self._lock:
+            if not self._bind_state(state, inputs):
+                return None
+            batch = 0
+            for label, given in inputs.items():
+                if label not in self._inputs:
+                    return None
+                slot, shape, dtype = self._inputs[label]
+                if type(given) is float and label in self._numbers:
+                    self._numbers[label].fill(given)
+                    given = self._numbers[label]
+                elif type(given) is not np.ndarray or given.dtype != dtype or not given.flags.c_contiguous:
+                    return None
+                found = given.shape
+                if found != shape:
+                    if not shape or shape[0] != BATCH or found[1:] != shape[1:] or not found:
+                        return None
+                    if not found[0] or batch not in (0, found[0]):
+                        return None
+                    batch = found[0]
+                self._table[slot] = address(given)
+            return self._launch(batch or 1)
+
+    def _bind_state(self, state: dict[str, Array], inputs: Mapping[str, object]) -> bool:
+        """Enter the addresses of the state into the table, unless they are there from the last time."""
+        bound = self._bound
+        complete = bound and len(bound) + len(inputs) == len(self._inputs)
+        if complete and all(state.get(label) is array for label, array in bound.items()):
+            return True
+        self._bound, bound = {}, {}
+        labels = self._inputs.keys() - inputs.keys()
+        if not self._updated <= labels:
+            return False
+        for label in labels:
+            _, shape, dtype = self._inputs[label]
+            array = state.get(label)
+            if type(array) is not np.ndarray or array.dtype != dtype or array.shape != shape:
+                return False
+            if not array.flags.c_contiguous or not array.flags.writeable:
+                return False
+            bound[label] = array
+        for label, array in bound.items():
+            self._table[self._inputs[label][0]] = address(array)
+            if label in self._updated:
+                self._table[self._slots["update", label]] = address(array)
+        self._bound = bound
+        return True
+
+    def _run(self, inputs: dict[str, Array], updates: dict[str, Array], batch: int) -> dict[str, Array]:
+        """Run on arrays that are known to fit."""
+        held = {label: np.ascontiguousarray(array) for label, array in inputs.items()}
+        with self._lock:
+            self._bound = {}
+            for kind, arrays in (("input", held), ("update", updates)):
+                for label, array in arrays.items():
+                    self._table[self._slots[kind, label]] = address(array)
+            return self._launch(batch)
+
+    def _launch(self, batch: int) -> dict[str, Array]:
+        """Run the machine code on what the table names, and return the outputs."""
+        if batch != self._batch:
+            self._make_room(batch)
+        outputs = {}
+        for label, shape, dtype, slot in self._outputs:
+            concrete = tuple([batch if size == BATCH else size for size in shape])
+            array = outputs[label] = np.empty(concrete, dtype)
+            self._table[slot] = address(array)
+        if self._profile is not None:
+            self._profile.fill(0)
+        if self._step(self._address):
+            raise DataError(
+                "the labels do not fit the classes",
+                facts=[f"{label}: 0 to {classes - 1}" for label, classes in self.program.labels.items()],
+                mend="number the classes from 0",
+            )
+        return outputs
+
+    def _make_room(self, batch: int) -> None:
+        size = shard_size(batch)
+        program, shards = self.program, -(-batch // size)
+        needed = {
+            Slot.ARENA: program.arena + program.arena_per_sample * batch,
+            Slot.SUMS: program.partial * shards,
+            Slot.SCRATCH: program.scratch * self.threads,
+        }
+        self._memory = []
+        for slot, length in needed.items():
+            memory = np.empty(length + 2 * ALIGNMENT, np.uint8)
+            self._memory.append(memory)
+            self._table[slot] = -(-memory.ctypes.data // ALIGNMENT) * ALIGNMENT
+        self._table[Slot.BATCH], self._table[Slot.SHARDS], self._table[Slot.SHARD_SIZE] = batch, shards, size
+        self._batch = batch
+
+    def report(self) -> Report:
+        """Return the kernels, with their times in the latest call if it was made under `profile`."""
+        batch = max(self._batch, 1)
+        seconds = None if self._profile is None else self._profile.sum(0) / 1e9
+        kernels = []
+        for number, kernel in enumerate(self.program.kernels):
+            moved = [*kernel.loads, *(value for value, _ in kernel.stores)]
+            kernels.append(
+                KernelReport(
+                    kernel.title,
+                    kernel.nodes,
+                    sum(self.program.graph.node(key).cost(batch).flops for key in kernel.work),
+                    sum(value.type.bytes(batch) for value in moved),
+                    None if seconds is None else float(seconds[number]),
+                )
+            )
+        return Report("native", batch, tuple(kernels))
+
+    def profile(self, on: bool) -> None:
+        """From now on measure how long each kernel takes, added up over all threads; or stop that."""
+        shape = (self.threads, len(self.program.kernels))
+        with self._lock:
+            self._profile = np.zeros(shape, np.int64) if on else None
+            self._table[Slot.PROFILE] = 0 if self._profile is None else self._profile.ctypes.data
+
+
+def address(array: Array) -> int:
+    """Return where an array's elements begin."""
+    try:
+        # A third of the time of array.ctypes.data.
+        return ctypes.addressof(ctypes.c_char.from_buffer(array))  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return array.ctypes.data
+
+
+def shard_size(batch: int) -> int:
+    """Return how many samples a shard has: by the batch alone, so that sums are the same on any threads."""
+    block = 8 if batch >= 64 else 4
+    blocks = -(-batch // block)
+    return -(-blocks // MOST_SHARDS) * block

@@ -1,0 +1,1 @@
+"""The kernels: how each op becomes loops over vectors."""

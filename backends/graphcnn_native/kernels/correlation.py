@@ -1,0 +1,239 @@
+"""Cross-correlation, channels in the lanes: Eq. 1 and 4 forward, Eq. 13 for the filters.
+
+The input gradient (Eq. 21) is the forward kernel on rotated filters. Zeros beside the images are in memory;
+above and below them they are left out of the sums.
+"""
+
+from __future__ import annotations
+
+from graphcnn.ir import Value
+from graphcnn.ops import Correlate2d
+from graphcnn_native.codegen.function import ITEMS, Index, Ssa
+from graphcnn_native.codegen.lanes import Column, columns, load_lanes, store_lanes
+from graphcnn_native.kernels.tile import (
+    ColumnGroup,
+    Factors,
+    accumulate,
+    best_tile,
+    column_groups,
+    evenly,
+    zeros,
+)
+from graphcnn_native.kernels.writer import Position, Writer
+from graphcnn_native.lowering.program import Place
+
+
+def correlation(w: Writer) -> None:
+    assert w.kernel.root is not None
+    op = w.graph.node(w.kernel.root).op
+    assert isinstance(op, Correlate2d)
+    if op.sum_over == "batch":
+        _FilterGradient(w, op).write()
+    else:
+        _Forward(w, op).write()
+
+
+class _Correlation:
+    """What both kernels share: operands, sizes, groups."""
+
+    def __init__(self, w: Writer, op: Correlate2d) -> None:
+        assert w.kernel.root is not None
+        self.w, self.f, self.op = w, w.f, op
+        self.images, self.window = w.graph.node(w.kernel.root).operands
+        (self.result,) = w.graph.results(w.kernel.root)
+        self.item = ITEMS[self.result.type.dtype]
+        self.height, self.width, self.channels = (self.images.type.static(axis) for axis in (1, 2, 3))
+        self.filters = self.window.type.static(3)
+        self.top = op.padding[0][0]
+        self.depthwise = op.groups == self.channels == self.filters and op.groups > 1
+        self.groups = 1 if self.depthwise else op.groups
+        self.group_filters = self.filters // self.groups
+        self.group_channels = 1 if self.depthwise else self.channels // self.groups
+        w.base(w.buffer(self.images))
+        w.base(w.buffer(self.window))
+        self.exact = any(w.buffer(v).place is Place.CALLER for v in (self.images, self.window))
+        if not self.depthwise:
+            self.exact = w.buffer(self.window).place is Place.CALLER
+
+    def at(self, value: Value, *indices: Index) -> Ssa:
+        """Return the address of an element."""
+        w = self.w
+        return self.f.element(w.base(w.buffer(value)), self.item, w.offset(value.type, indices))
+
+    def column_loops(self, groups: list[ColumnGroup], body: object) -> None:
+        """Run `body(group, column)` for all groups of columns, with the first column of each."""
+        assert callable(body)
+        for group in groups:
+            with self.f.each(group.offset, group.count, group.width) as column:
+                body(group, column)
+
+
+class _Forward(_Correlation):
+    def write(self) -> None:
+        f, w = self.f, self.w
+        _, self.rows, self.columns, _ = (0, *(self.result.type.static(axis) for axis in (1, 2, 3)))
+        wide = len(columns(self.group_filters, w.target, self.item))
+        self.pixels, self.wide = best_tile(w.target, self.columns, wide)
+        groups = column_groups(self.group_filters, self.wide, w.target, self.item)
+        with f.loop(w.begin, w.end) as n, f.each(0, self.groups, 1) as g:
+            self.n, self.g = n.index, g
+            self.column_loops(groups, self._columns)
+
+    def _columns(self, group: ColumnGroup, column: Index) -> None:
+        f = self.f
+        with f.loop(0, self.rows) as row:
+            first_row = f.add(f.multiply(row.index, self.op.stride[0]), -self.top)
+            taps = self._taps(first_row)
+            for start, size, count in evenly(self.columns, self.pixels).parts():
+                with f.each(start, count, size) as pixel:
+                    self._tile(group, column, row.index, first_row, pixel, size, taps)
+
+    def _taps(self, first_row: Index) -> tuple[Index, Index]:
+        """Return the rows of the filter that fall on rows of the image."""
+        f, reach, size = self.f, self.op.dilation[0], self.window.type.static(0)
+        if not any(self.op.padding[0]):
+            return 0, size
+        above = f.greatest(0, f.multiply(first_row, -1))
+        below = f.subtract(self.height, first_row)
+        low = f.divide(f.add(above, reach - 1), reach)
+        high = f.divide(f.greatest(0, f.add(below, reach - 1)), reach)
+        return low, f.least(size, high)
+
+    def _tile(
+        self,
+        group: ColumnGroup,
+        column: Index,
+        row: Index,
+        first_row: Index,
+        pixel: Index,
+        pixels: int,
+        taps: tuple[Index, Index],
+    ) -> None:
+        f, w, op = self.f, self.w, self.op
+        channel = f.multiply(self.g, self.group_channels)
+        filter_ = f.add(column, f.multiply(self.g, self.group_filters))
+        if self.depthwise:
+            channel = column
+        left = self.at(self.images, self.n, 0, f.multiply(pixel, op.stride[1]), channel)
+        offsets = [p * op.stride[1] * self.channels for p in range(pixels)]
+        totals = zeros(self.item, pixels, group.columns)
+        k2 = self.window.type.static(1)
+        run_is_contiguous = op.dilation[1] == 1 and self.groups == 1 and not self.depthwise
+        with f.loop(*taps, carried=totals) as m:
+            image_row = f.add(first_row, f.multiply(m.index, op.dilation[0]))
+            here = f.element(left, self.item, f.multiply(image_row, self.width * self.channels))
+            there = self.at(self.window, m.index, 0, 0, filter_)
+            if run_is_contiguous:
+                factors = Factors(here, offsets, 1, there, self.filters, exact=self.exact)
+                m.results = accumulate(
+                    f, w.target, self.item, factors, group.columns, k2 * self.channels, m.values
+                )
+            else:
+                m.results = self._by_tap(here, there, offsets, group, m.values)
+        for p in range(pixels):
+            for number, c in enumerate(group.columns):
+                place = Position((self.n, row, f.add(pixel, p), f.add(filter_, c.offset)), c.lanes, c.used)
+                w.store(place, {self.result: m.results[p * len(group.columns) + number]})
+
+    def _by_tap(
+        self, here: Ssa, there: Ssa, offsets: list[int], group: ColumnGroup, totals: list[Ssa]
+    ) -> list[Ssa]:
+        """Sum over the taps of a row of the filter one by one: they are not neighbours in memory."""
+        f, w, step = self.f, self.w, self.op.dilation[1] * self.channels
+        if self.depthwise:
+            factors = Factors(here, offsets, step, there, self.filters, exact=self.exact, elementwise=True)
+            return accumulate(
+                f, w.target, self.item, factors, group.columns, self.window.type.static(1), totals
+            )
+        with f.loop(0, self.window.type.static(1), carried=totals) as tap:
+            factors = Factors(
+                f.element(here, self.item, f.multiply(tap.index, step)),
+                offsets,
+                1,
+                f.element(there, self.item, f.multiply(tap.index, self.group_channels * self.filters)),
+                self.filters,
+                exact=self.exact,
+            )
+            tap.results = accumulate(
+                f, w.target, self.item, factors, group.columns, self.group_channels, tap.values
+            )
+        return tap.results
+
+
+class _FilterGradient(_Correlation):
+    """result[m, n, c, d] = Σ over samples, i, j of images[m + i, n + j, c] · window[i, j, d]."""
+
+    def write(self) -> None:
+        f, w, op = self.f, self.w, self.op
+        self.rows, self.columns = self.window.type.static(1), self.window.type.static(2)
+        taps = self.result.type.static(1)
+        contiguous = op.stride[1] == 1 and self.groups == 1 and not self.depthwise
+        run = taps * self.channels if contiguous else self.group_channels
+        wide = len(columns(self.group_filters, w.target, self.item))
+        if self.depthwise:
+            run = 1
+        at_once, self.wide = best_tile(w.target, run, wide)
+        groups = column_groups(self.group_filters, self.wide, w.target, self.item)
+        with f.loop(0, self.result.type.static(0)) as m, f.each(0, 1 if contiguous else taps, 1) as tap:
+            self.m = m.index
+            first = f.add(f.multiply(m.index, op.stride[0]), -self.top)
+            self.bounds = self._rows(first)
+            self.first_row = first
+            with f.each(0, self.groups, 1) as g:
+                self.g, self.tap = g, tap
+                for start, size, count in evenly(run, at_once).parts():
+                    with f.each(start, count, size) as place:
+                        self.start, self.count = place, size
+                        self.column_loops(groups, self._tile)
+
+    def _rows(self, first: Index) -> tuple[Index, Index]:
+        """Return the rows of the window that fall on rows of the images."""
+        f, reach = self.f, self.op.dilation[0]
+        if not any(self.op.padding[0]):
+            return 0, self.rows
+        low = f.divide(f.add(f.greatest(0, f.multiply(first, -1)), reach - 1), reach)
+        high = f.divide(f.greatest(0, f.add(f.subtract(self.height, first), reach - 1)), reach)
+        return low, f.greatest(low, f.least(self.rows, high))
+
+    def _tile(self, group: ColumnGroup, column: Index) -> None:
+        f, w, op = self.f, self.w, self.op
+        filter_ = f.add(column, f.multiply(self.g, self.group_filters))
+        channel = f.add(self.start, f.multiply(self.g, self.group_channels))
+        if self.depthwise:
+            channel = column
+        across = f.multiply(self.tap, op.stride[1] * self.channels)
+        totals = zeros(self.item, self.count, group.columns)
+        with f.loop(w.begin, w.end, carried=totals) as n:
+            images = f.element(self.at(self.images, n.index, 0, 0, channel), self.item, across)
+            window = self.at(self.window, n.index, 0, 0, filter_)
+            with f.loop(*self.bounds, carried=n.values) as i:
+                row = f.add(self.first_row, f.multiply(i.index, op.dilation[0]))
+                factors = Factors(
+                    f.element(images, self.item, f.multiply(row, self.width * self.channels)),
+                    list(range(self.count)),
+                    op.dilation[1] * self.channels,
+                    f.element(window, self.item, f.multiply(i.index, self.columns * self.filters)),
+                    self.filters,
+                    exact=self.exact,
+                    elementwise=self.depthwise,
+                )
+                i.results = accumulate(f, w.target, self.item, factors, group.columns, self.columns, i.values)
+            n.results = i.results
+        channels = self.result.type.static(2)
+        place = f.multiply(
+            f.add(
+                f.multiply(f.add(f.multiply(self.m, self.result.type.static(1)), self.tap), channels),
+                self.start,
+            ),
+            self.filters,
+        )
+        sums = f.element(f.element(w.sums, "i8", w.kernel.partial), self.item, place, filter_)
+        for row_number in range(self.count):
+            for number, c in enumerate(group.columns):
+                self._add(sums, row_number, c, n.results[row_number * len(group.columns) + number])
+
+    def _add(self, sums: Ssa, row: int, column: Column, total: Ssa) -> None:
+        f = self.f
+        address = f.element(sums, self.item, row * self.filters + column.offset)
+        before = load_lanes(f, self.item, address, column.lanes, column.used, exact=False)
+        store_lanes(f, f.binary("fadd", before, total), address, column.used, self.w.target)

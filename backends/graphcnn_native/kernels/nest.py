@@ -1,0 +1,77 @@
+"""Loops over the elements of a tensor, a vector at a time, and the kernels that are nothing else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from graphcnn_native.codegen.function import ITEMS, SIZES, Index
+from graphcnn_native.codegen.lanes import columns
+from graphcnn_native.kernels.writer import Position, Writer
+
+Body = Callable[[Position], None]
+UNROLLED = 4
+"""Rows of at most so many vectors are written out without a loop."""
+
+
+def pointwise(w: Writer) -> None:
+    """Write a kernel that stores pointwise values."""
+    values = [value for value, _ in w.kernel.stores]
+    item = ITEMS[values[0].type.dtype]
+    item = "float" if item == "i8" else item
+    if not w.kernel.shape:
+        w.store(Position(()))
+    elif w.is_flat(*values):
+        over_elements(w, w.store, item)
+    else:
+        over_axes(w, w.sizes(values[0].type), w.store, item)
+
+
+def over_elements(w: Writer, body: Body, item: str) -> None:
+    """Run `body` for the kernel's share of the elements in memory order."""
+    shape = w.kernel.shape
+    if not w.is_by_sample or len(shape) == 1:
+        over_run(w, w.begin, w.end, (), body, item)
+        return
+    per_sample = math.prod(int(size) for size in shape[1:])
+    with w.f.loop(w.begin, w.end) as sample:
+        over_run(w, 0, per_sample, (sample.index,), body, item)
+
+
+def over_axes(w: Writer, sizes: Sequence[Index], body: Body, item: str) -> None:
+    """Run `body` for all positions of a tensor of these sizes; the first axis is the kernel's share of it."""
+    if len(sizes) == 1:
+        over_run(w, w.begin, w.end, (), body, item)
+        return
+    with w.f.loop(w.begin, w.end) as first:
+        over_rest(w, sizes[1:], (first.index,), body, item)
+
+
+def over_rest(w: Writer, sizes: Sequence[Index], outer: tuple[Index, ...], body: Body, item: str) -> None:
+    """Run `body` for all positions along further axes."""
+    if len(sizes) == 1:
+        over_run(w, 0, sizes[0], outer, body, item)
+        return
+    with w.f.loop(0, sizes[0]) as axis:
+        over_rest(w, sizes[1:], (*outer, axis.index), body, item)
+
+
+def over_run(w: Writer, begin: Index, end: Index, outer: tuple[Index, ...], body: Body, item: str) -> None:
+    """Run `body` along the last axis: for whole vectors, and then for what is left."""
+    f, lanes = w.f, w.target.lanes(SIZES[item])
+    if isinstance(begin, int) and isinstance(end, int):
+        cut = columns(end - begin, w.target, item)
+        whole = [column for column in cut if column.used == lanes]
+        if len(whole) > UNROLLED:
+            with f.loop(begin, begin + len(whole) * lanes, lanes) as run:
+                body(Position((*outer, run.index), lanes, lanes))
+            cut = cut[len(whole) :]
+        for column in cut:
+            body(Position((*outer, begin + column.offset), column.lanes, column.used))
+        return
+    length = f.subtract(end, begin)
+    whole_end = f.add(begin, f.multiply(f.divide(length, lanes), lanes))
+    with f.loop(begin, whole_end, lanes) as run:
+        body(Position((*outer, run.index), lanes, lanes))
+    with f.loop(whole_end, end) as run:
+        body(Position((*outer, run.index)))

@@ -1,0 +1,128 @@
+"""Pointwise ops on the lanes of a vector, and the loops of kernels that are pointwise alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from graphcnn import ops
+from graphcnn.ir import Op, TensorType
+from graphcnn_native.codegen.function import ITEMS, Function, Ssa, constant, item_of, lanes_of, vector
+
+Emit = Callable[[Function, Any, list[Ssa], TensorType], Ssa]
+
+
+def _binary(instruction: str) -> Emit:
+    return lambda f, op, x, type: f.binary(instruction, *x)
+
+
+def _intrinsic(name: str) -> Emit:
+    return lambda f, op, x, type: f.intrinsic(name, *x)
+
+
+def _compared(floating: str, integer: str) -> Emit:
+    def emit(f: Function, op: Op, x: list[Ssa], type: TensorType) -> Ssa:
+        return f.compare(floating if item_of(x[0].type) in ("float", "double") else integer, *x)
+
+    return emit
+
+
+def _maximum(f: Function, op: Op, x: list[Ssa], type: TensorType) -> Ssa:
+    """The greater; NaN if either is, as in NumPy."""
+    greater = f.select(f.compare("ogt", x[0], x[1]), x[0], x[1])
+    return f.select(f.compare("uno", x[0], x[0]), x[0], greater)
+
+
+def _relu(f: Function, op: Op, x: list[Ssa], type: TensorType) -> Ssa:
+    zero = constant(x[0].type, 0.0)
+    return f.select(f.compare("ogt", zero, x[0]), zero, x[0])
+
+
+def _relu_mask(f: Function, op: Op, x: list[Ssa], type: TensorType) -> Ssa:
+    zero = constant(x[0].type, 0.0)
+    return f.select(f.compare("ogt", x[0], zero), constant(x[0].type, 1.0), zero)
+
+
+def _sigmoid(f: Function, op: Op, x: list[Ssa], type: TensorType) -> Ssa:
+    """1 / (1 + e^-x) without overflow: e^-|x| is at most 1."""
+    zero, one = constant(x[0].type, 0.0), constant(x[0].type, 1.0)
+    small = exponential(f, f.emit(x[0].type, f"fneg {f.intrinsic('fabs', x[0])}"))
+    numerator = f.select(f.compare("oge", x[0], zero), one, small)
+    quotient = f.binary("fdiv", numerator, f.binary("fadd", one, small))
+    return f.select(f.compare("uno", x[0], x[0]), x[0], quotient)
+
+
+def _power(f: Function, op: ops.Power, x: list[Ssa], type: TensorType) -> Ssa:
+    if op.exponent == 2:
+        return f.binary("fmul", x[0], x[0])
+    if op.exponent == -1:
+        return f.binary("fdiv", constant(x[0].type, 1.0), x[0])
+    if op.exponent == 0.5:
+        return _power_call(f, op, x[0])
+    return _power_call(f, op, x[0])
+
+
+def _power_call(f: Function, op: ops.Power, x: Ssa) -> Ssa:
+    return f.intrinsic("pow", x, constant(x.type, op.exponent))
+
+
+def exponential(f: Function, x: Ssa) -> Ssa:
+    return f.intrinsic("exp", x)
+
+
+def _by_lane(name: str) -> Emit:
+    """Call a function of the C library for each lane."""
+
+    def emit(f: Function, op: Op, x: list[Ssa], type: TensorType) -> Ssa:
+        item = item_of(x[0].type)
+        symbol = f"{name}f" if item == "float" else name
+        lanes = [f.call(item, symbol, f.lane(x[0], lane)) for lane in range(lanes_of(x[0].type))]
+        return f.assemble(lanes)
+
+    return emit
+
+
+def _cast(f: Function, op: ops.Cast, x: list[Ssa], type: TensorType) -> Ssa:
+    (value,) = x
+    source, target = item_of(value.type), "i1" if op.dtype == "bool" else ITEMS[op.dtype]
+    floats = ("float", "double")
+    if source == target:
+        return value
+    if target == "i1":
+        return f.compare("une" if source in floats else "ne", value, constant(value.type, 0))
+    if source in floats and target in floats:
+        return f.convert("fpext" if target == "double" else "fptrunc", value, target)
+    unsigned = source in ("i1", "i8")
+    if target in floats:
+        return f.convert("uitofp" if unsigned else "sitofp", value, target)
+    if source in floats:
+        wide = f.convert("fptosi", value, "i64")
+        return wide if target == "i64" else f.convert("trunc", wide, target)
+    widths = {"i1": 1, "i8": 8, "i32": 32, "i64": 64}
+    if widths[target] < widths[source]:
+        return f.convert("trunc", value, target)
+    return f.convert("zext" if unsigned else "sext", value, target)
+
+
+POINTWISE: dict[type[Op], Emit] = {
+    ops.Add: _binary("fadd"),
+    ops.Subtract: _binary("fsub"),
+    ops.Multiply: _binary("fmul"),
+    ops.Divide: _binary("fdiv"),
+    ops.Maximum: _maximum,
+    ops.Negate: lambda f, op, x, type: f.emit(x[0].type, f"fneg {x[0]}"),
+    ops.Power: _power,
+    ops.Exp: lambda f, op, x, type: exponential(f, x[0]),
+    ops.Log: _intrinsic("log"),
+    ops.Sqrt: _intrinsic("sqrt"),
+    ops.Tanh: _by_lane("tanh"),
+    ops.Sigmoid: _sigmoid,
+    ops.Relu: _relu,
+    ops.ReluMask: _relu_mask,
+    ops.Greater: _compared("ogt", "sgt"),
+    ops.Equal: _compared("oeq", "eq"),
+    ops.Select: lambda f, op, x, type: f.select(*x),
+    ops.Cast: _cast,
+}
+
+__all__ = ["POINTWISE", "exponential", "vector"]

@@ -1,0 +1,260 @@
+"""Pooling over windows, and how an error goes back through it; channels are in the lanes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+from graphcnn import ops
+from graphcnn.ir import Value
+from graphcnn_native.codegen.function import ITEMS, SIZES, Function, Index, Ssa, constant, lanes_of, vector
+from graphcnn_native.codegen.lanes import columns, load_lanes
+from graphcnn_native.kernels.writer import Position, Writer
+from graphcnn_native.lowering.program import Place
+
+Body: TypeAlias = Callable[[Position], None]
+Step: TypeAlias = Callable[[Sequence[Ssa], Ssa, Index], list[Ssa]]
+
+
+class _Pool:
+    """What the kernels share: the op, its values, and loops over pixels and channels."""
+
+    def __init__(self, w: Writer) -> None:
+        self.w, self.f = w, w.f
+        assert w.kernel.root is not None
+        node = w.graph.node(w.kernel.root)
+        self.op: Any = node.op
+        self.operands = node.operands
+        self.results = w.graph.results(w.kernel.root)
+        self.item = ITEMS[self.results[0].type.dtype]
+
+    def load(self, value: Value, position: Position, row: Index, column: Index) -> Ssa:
+        """Load lanes of a pixel of the sample and channels at `position`."""
+        f, buffer = self.f, self.w.buffer(value)
+        item = ITEMS[value.type.dtype]
+        n, _, _, channel = position.indices
+        address = f.element(self.w.base(buffer), item, self.w.offset(value.type, (n, row, column, channel)))
+        exact = buffer.place is Place.CALLER
+        return load_lanes(f, item, address, position.lanes, position.used, exact=exact)
+
+    def pixels(self, body: Body) -> None:
+        """Run `body` for all pixels and vectors of channels of the result."""
+        sizes = self.w.sizes(self.results[0].type)
+        f = self.f
+        with f.loop(self.w.begin, self.w.end) as n, f.loop(0, sizes[1]) as i, f.loop(0, sizes[2]) as j:
+            self.channels((n.index, i.index, j.index), body)
+
+    def channels(self, outer: tuple[Index, ...], body: Body) -> None:
+        w = self.w
+        lanes = w.target.lanes(SIZES[self.item])
+        cut = columns(self.results[0].type.static(3), w.target, self.item)
+        whole = [column for column in cut if column.used == lanes]
+        if len(whole) > 2:
+            with self.f.loop(0, len(whole) * lanes, lanes) as run:
+                body(Position((*outer, run.index), lanes, lanes))
+            cut = cut[len(whole) :]
+        for column in cut:
+            body(Position((*outer, column.offset), column.lanes, column.used))
+
+    @property
+    def is_padded(self) -> bool:
+        return any(map(any, self.op.padding))
+
+    def origin(self, index: Index, axis: int) -> Index:
+        """Return the first row or column of a window, which may lie in the padding."""
+        return self.f.subtract(self.f.multiply(index, self.op.stride[axis]), self.op.padding[axis][0])
+
+
+def _taps(pool: _Pool, images: Value, position: Position, start: list[Ssa], step: Step) -> list[Ssa]:
+    """Fold the units of one window: `step(carried, unit, number)` in the order of the rows."""
+    f, op = pool.f, pool.op
+    rows, columns_ = pool.origin(position.indices[1], 0), pool.origin(position.indices[2], 1)
+    if not pool.is_padded and op.size[0] * op.size[1] <= 9:
+        for tap in range(op.size[0] * op.size[1]):
+            down, across = divmod(tap, op.size[1])
+            unit = pool.load(images, position, f.add(rows, down), f.add(columns_, across))
+            start = step(start, unit, tap)
+        return start
+    bounds = []
+    for axis, first in ((0, rows), (1, columns_)):
+        size = images.type.static(1 + axis)
+        low = f.greatest(0, f.multiply(first, -1))
+        bounds.append((low, f.least(op.size[axis], f.subtract(size, first))))
+    with f.loop(*bounds[0], carried=start) as row:
+        with f.loop(*bounds[1], carried=row.values) as column:
+            unit = pool.load(images, position, f.add(rows, row.index), f.add(columns_, column.index))
+            number = f.add(f.multiply(row.index, op.size[1]), column.index)
+            column.results = step(column.values, unit, number)
+        row.results = column.results
+    return row.results
+
+
+def max_pool(w: Writer) -> None:
+    """The greatest unit and its number; the first real unit wins if all are -inf, the first NaN if any is."""
+    pool, f = _Pool(w), w.f
+    images, (value, index) = pool.operands[0], pool.results
+    index_item = ITEMS[index.type.dtype]
+    wants_index = any(stored == index for stored, _ in w.kernel.stores)
+
+    def body(position: Position) -> None:
+        lanes = position.lanes
+
+        def step(carried: Sequence[Ssa], unit: Ssa, number: Index) -> list[Ssa]:
+            best, place, seen = carried
+            better = f.compare("ugt", unit, best)
+            better = f.binary("and", better, f.compare("ord", best, best))
+            better = f.binary("or", better, f.splat(seen, lanes))
+            place = f.select(better, _number(f, number, lanes), place)
+            return [f.select(better, unit, best), place, Ssa("i1", "false")]
+
+        type = vector(pool.item, lanes)
+        place = constant(vector("i32", lanes), 0)
+        if not pool.is_padded and pool.op.size[0] * pool.op.size[1] <= 9:
+            rows, columns_ = pool.origin(position.indices[1], 0), pool.origin(position.indices[2], 1)
+            first = pool.load(images, position, rows, columns_)
+            best, winner = first, place
+            for number in range(1, pool.op.size[0] * pool.op.size[1]):
+                row, column = divmod(number, pool.op.size[1])
+                unit = pool.load(images, position, f.add(rows, row), f.add(columns_, column))
+                better = f.binary("and", f.compare("ugt", unit, best), f.compare("ord", best, best))
+                best = f.select(better, unit, best)
+                if wants_index:
+                    winner = f.select(better, constant(place.type, number), winner)
+        else:
+            start = [constant(type, float("-inf")), place, Ssa("i1", "true")]
+            best, winner, _ = _taps(pool, images, position, start, step)
+        known = {value: best}
+        if wants_index:
+            known[index] = f.convert("trunc", winner, index_item)
+        w.store(position, known)
+
+    pool.pixels(body)
+
+
+def sum_pool(w: Writer) -> None:
+    """SumPool2d, AveragePool2d and L2Pool2d: a sum over the window, scaled, or of squares."""
+    pool, f = _Pool(w), w.f
+    images, value = pool.operands[0], pool.results[0]
+
+    def body(position: Position) -> None:
+        def step(carried: Sequence[Ssa], unit: Ssa, number: Index) -> list[Ssa]:
+            term = f.binary("fmul", unit, unit) if isinstance(pool.op, ops.L2Pool2d) else unit
+            return [f.binary("fadd", carried[0], term)]
+
+        zero = constant(vector(pool.item, position.lanes), 0.0)
+        (total,) = _taps(pool, images, position, [zero], step)
+        if isinstance(pool.op, ops.AveragePool2d):
+            share = constant(total.type, 1 / (pool.op.size[0] * pool.op.size[1]))
+            total = f.binary("fmul", total, share)
+        elif isinstance(pool.op, ops.L2Pool2d):
+            total = f.intrinsic("sqrt", total)
+        w.store(position, {value: total})
+
+    pool.pixels(body)
+
+
+def gather(w: Writer) -> None:
+    """Fetch from each window the unit that an index names, and 0 where it names one in the padding."""
+    pool, f = _Pool(w), w.f
+    images, index = pool.operands
+
+    def body(position: Position) -> None:
+        named = _numbers(pool, index, position, position.indices[1], position.indices[2])
+
+        def step(carried: Sequence[Ssa], unit: Ssa, number: Index) -> list[Ssa]:
+            hit = f.compare("eq", named, _number(f, number, position.lanes))
+            return [f.select(hit, unit, carried[0])]
+
+        zero = constant(vector(pool.item, position.lanes), 0.0)
+        (found,) = _taps(pool, images, position, [zero], step)
+        w.store(position, {pool.results[0]: found})
+
+    pool.pixels(body)
+
+
+def _numbers(pool: _Pool, index: Value, position: Position, row: Index, column: Index) -> Ssa:
+    """Load indices of winning units as i32 lanes."""
+    return pool.f.convert("zext", pool.load(index, position, row, column), "i32")
+
+
+def _number(f: Function, number: Index, lanes: int) -> Ssa:
+    scalar = f.convert("trunc", number, "i32") if isinstance(number, Ssa) else Ssa("i32", str(number))
+    return f.splat(scalar, lanes)
+
+
+def back(w: Writer) -> None:
+    """RouteToWinner2d, SpreadToBlock2d: each pixel of the images collects from the windows that hold it."""
+    pool = _Pool(w)
+    op, (_, height, width, _) = pool.op, pool.results[0].type.shape
+    tiles = op.size == op.stride and not pool.is_padded and op.size[0] * op.size[1] <= 16
+    if tiles:
+        _back_by_window(pool, int(height), int(width))
+    else:
+        _back_by_pixel(pool)
+
+
+def _back_by_window(pool: _Pool, height: int, width: int) -> None:
+    """Windows tile the images: write every pixel of a window at once, and zeros where no window reaches."""
+    w, f, op = pool.w, pool.f, pool.op
+    image, pooled = pool.results[0], pool.operands[0].type
+    windows = pooled.static(1), pooled.static(2)
+    covered = windows[0] * op.size[0], windows[1] * op.size[1]
+
+    def body(position: Position) -> None:
+        n, i, j, channel = position.indices
+        delta = pool.load(pool.operands[0], position, i, j)
+        zero = constant(delta.type, 0.0)
+        named = _numbers(pool, pool.operands[1], position, i, j) if len(pool.operands) > 1 else None
+        for number in range(op.size[0] * op.size[1]):
+            row, column = divmod(number, op.size[1])
+            part = delta
+            if named is not None:
+                part = f.select(f.compare("eq", named, _number(f, number, position.lanes)), delta, zero)
+            rows = f.add(f.multiply(i, op.size[0]), row)
+            columns_ = f.add(f.multiply(j, op.size[1]), column)
+            w.store(Position((n, rows, columns_, channel), position.lanes, position.used), {image: part})
+
+    def empty(position: Position) -> None:
+        w.store(position, {image: constant(vector(pool.item, position.lanes), 0.0)})
+
+    with f.loop(w.begin, w.end) as n:
+        with f.loop(0, windows[0]) as i, f.loop(0, windows[1]) as j:
+            pool.channels((n.index, i.index, j.index), body)
+        if covered[1] < width:
+            with f.loop(0, covered[0]) as i, f.loop(covered[1], width) as j:
+                pool.channels((n.index, i.index, j.index), empty)
+        if covered[0] < height:
+            with f.loop(covered[0], height) as i, f.loop(0, width) as j:
+                pool.channels((n.index, i.index, j.index), empty)
+
+
+def _back_by_pixel(pool: _Pool) -> None:
+    w, f, op = pool.w, pool.f, pool.op
+    pooled = pool.operands[0].type
+
+    def body(position: Position) -> None:
+        bounds = []
+        places: list[Index] = []
+        for axis in (0, 1):
+            place = f.add(position.indices[1 + axis], op.padding[axis][0])
+            beyond = f.add(place, 1, -op.size[axis])
+            first = f.divide(f.greatest(0, f.add(beyond, op.stride[axis] - 1)), op.stride[axis])
+            last = f.add(f.divide(place, op.stride[axis]), 1)
+            bounds.append((first, f.least(last, pooled.static(1 + axis))))
+            places.append(place)
+        zero = constant(vector(pool.item, position.lanes), 0.0)
+        with f.loop(*bounds[0], carried=[zero]) as i:
+            with f.loop(*bounds[1], carried=i.values) as j:
+                delta = pool.load(pool.operands[0], position, i.index, j.index)
+                if len(pool.operands) > 1:
+                    row = f.subtract(places[0], f.multiply(i.index, op.stride[0]))
+                    column = f.subtract(places[1], f.multiply(j.index, op.stride[1]))
+                    number = f.add(f.multiply(row, op.size[1]), column)
+                    named = _numbers(pool, pool.operands[1], position, i.index, j.index)
+                    hit = f.compare("eq", named, _number(f, number, lanes_of(delta.type)))
+                    delta = f.select(hit, delta, zero)
+                j.results = [f.binary("fadd", j.values[0], delta)]
+            i.results = j.results
+        w.store(position, {pool.results[0]: i.results[0]})
+
+    pool.pixels(body)

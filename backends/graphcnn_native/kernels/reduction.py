@@ -1,0 +1,183 @@
+"""Sums and means over axes. Sums over samples go to the memory of a shard, and are added up later."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from graphcnn import ops
+from graphcnn.ir import BATCH, Value
+from graphcnn_native.codegen.function import ITEMS, SIZES, Index, Ssa, constant, item_of, lanes_of, vector
+from graphcnn_native.codegen.lanes import Column, columns, store_lanes
+from graphcnn_native.kernels.writer import Position, Writer
+
+Finish = Callable[[Position, Ssa], None]
+ACCUMULATORS = 8
+"""So many independent sums hide how long an addition takes."""
+
+
+def reduction(w: Writer) -> None:
+    """Write a kernel that sums an expression over axes."""
+    assert w.kernel.root is not None
+    node = w.graph.node(w.kernel.root)
+    op, operand = node.op, node.operands[0]
+    assert isinstance(op, ops.Sum | ops.Mean)
+    (result,) = w.graph.results(w.kernel.root)
+    item = ITEMS[operand.type.dtype]
+
+    def finish(position: Position, total: Ssa) -> None:
+        if w.kernel.partial >= 0:
+            _add_to_shard(w, result, position, total)
+            return
+        if isinstance(op, ops.Mean):
+            count = w.f.splat(w.count(op, operand, result.type), position.lanes)
+            total = w.f.binary("fdiv", total, count)
+        w.store(position, {result: total})
+
+    leading = op.axes == tuple(range(len(op.axes)))
+    if not op.axes:
+        _sum_over(w, operand, (), op.keep, finish, item)
+    elif leading and w.is_flat(operand) and operand.type.rank > len(op.axes) and not op.keep:
+        _sum_rows(w, operand, len(op.axes), finish, item)
+    else:
+        _sum_over(w, operand, op.axes, op.keep, finish, item)
+
+
+def _add_to_shard(w: Writer, result: Value, position: Position, total: Ssa) -> None:
+    f, item = w.f, ITEMS[result.type.dtype]
+    offset = w.offset(result.type, position.indices)
+    address = f.element(f.element(w.sums, "i8", w.kernel.partial), item, offset)
+    before = f.load(total.type, address)
+    store_lanes(f, f.binary("fadd", before, total), address, position.used, w.target)
+
+
+def _sum_rows(w: Writer, operand: Value, axes: int, finish: Finish, item: str) -> None:
+    """Sum over the leading axes: rows of memory are added up, column by column."""
+    f, shape = w.f, operand.type.shape
+    width = math.prod(int(size) for size in shape[axes:])
+    if BATCH in shape[1:]:
+        _sum_over(w, operand, tuple(range(axes)), False, finish, item)
+        return
+    rows = math.prod(int(size) for size in shape[1:axes])
+    cut = columns(width, w.target, item)
+    at_once = min(4, len(cut))
+    turns = next(
+        n for n in (8, 7, 6, 5, 4, 3, 2, 1) if (rows % n == 0 and n * at_once <= ACCUMULATORS) or n == 1
+    )
+    begin: Index = w.begin if w.kernel.partial >= 0 else 0
+    end = w.end if w.kernel.partial >= 0 else w.sizes(operand.type)[0]
+
+    def add_up(group: Sequence[Column], first: Index) -> None:
+        zeros = [constant(vector(item, column.lanes), 0.0) for column in group] * turns
+        with f.loop(begin, end, carried=zeros) as sample:
+            with f.loop(0, rows, turns, carried=sample.values) as row:
+                start = f.add(f.multiply(row.index, width), first)
+                sums = []
+                for turn in range(turns):
+                    for number, column in enumerate(group):
+                        element = f.add(start, turn * width + column.offset)
+                        place = _place_in_rows(w, operand, sample.index, element, rows * width)
+                        x = w.expression(operand, Position(place, column.lanes, column.used))
+                        sums.append(f.binary("fadd", row.values[turn * len(group) + number], x))
+                row.results = sums
+            sample.results = row.results
+        for number, column in enumerate(group):
+            total = sample.results[number]
+            for turn in range(1, turns):
+                total = f.binary("fadd", total, sample.results[turn * len(group) + number])
+            finish(Position((f.add(first, column.offset),), column.lanes, column.used), total)
+
+    whole = [column for column in cut if column.used == cut[0].lanes]
+    groups = len(whole) // at_once
+    if groups > 1:
+        with f.loop(0, groups * at_once * cut[0].lanes, at_once * cut[0].lanes) as group:
+            add_up(cut[:at_once], group.index)
+        cut = cut[groups * at_once :]
+    while cut:
+        add_up(cut[:at_once], 0)
+        cut = cut[at_once:]
+
+
+def _place_in_rows(w: Writer, operand: Value, first: Index, element: Index, length: int) -> tuple[Index, ...]:
+    """Return the indices of an element of a flat expression, by its first axis and its place in the rest."""
+    if operand.type.rank == 1:
+        return (first,)
+    if operand.type.has_batch:
+        return first, element
+    return (w.f.add(w.f.multiply(first, length), element),)
+
+
+def _sum_over(
+    w: Writer, operand: Value, axes: tuple[int, ...], keep: bool, finish: Finish, item: str
+) -> None:
+    """Sum over any axes: loops over those that stay, and within them over those that go."""
+    f, rank = w.f, operand.type.rank
+    sizes = w.sizes(operand.type)
+    stays = [axis for axis in range(rank) if axis not in axes]
+    share = 0 if (w.is_by_sample or not axes or 0 in stays) else None
+
+    def bounds(axis: int) -> tuple[Index, Index]:
+        if axis == share and (w.is_by_sample or 0 in stays):
+            return w.begin, w.end
+        return 0, sizes[axis]
+
+    def along(remaining: list[int], indices: dict[int, Index]) -> None:
+        if not remaining:
+            reduce(indices, [(None)])
+            return
+        axis, *rest = remaining
+        begin, end = bounds(axis)
+        if axis == rank - 1 and isinstance(end, int) and isinstance(begin, int):
+            for column in columns(end, w.target, item):
+                reduce({**indices, axis: column.offset}, [column])
+            return
+        with f.loop(begin, end) as run:
+            along(rest, {**indices, axis: run.index})
+
+    def reduce(indices: dict[int, Index], column: list[Column | None]) -> None:
+        (kept,) = column
+        lanes, used = (kept.lanes, kept.used) if kept else (1, 1)
+        total = inner(list(axes), indices, constant(vector(item, lanes), 0.0), lanes, used)
+        place = [indices.get(axis, 0) for axis in range(rank) if axis in stays or keep]
+        finish(Position(tuple(place), lanes, used), total)
+
+    def inner(remaining: list[int], indices: dict[int, Index], start: Ssa, lanes: int, used: int) -> Ssa:
+        if not remaining:
+            place = Position(tuple(indices[axis] for axis in range(rank)), lanes, used)
+            return f.binary("fadd", start, w.expression(operand, place))
+        axis, *rest = remaining
+        begin, end = bounds(axis)
+        if axis == rank - 1 and isinstance(end, int) and isinstance(begin, int):
+            return _across(w, operand, indices, end, start, item)
+        with f.loop(begin, end, carried=[start]) as run:
+            run.results = [inner(rest, {**indices, axis: run.index}, run.values[0], lanes, used)]
+        return run.results[0]
+
+    along(stays, {})
+
+
+def _across(w: Writer, operand: Value, indices: dict[int, Index], size: int, start: Ssa, item: str) -> Ssa:
+    """Sum along the last axis, in lanes that are added up at the end."""
+    f, lanes = w.f, w.target.lanes(SIZES[item])
+    outer = tuple(indices[axis] for axis in range(operand.type.rank - 1))
+    whole = size // lanes * lanes
+    total = start
+    if whole:
+        with f.loop(0, whole, lanes, carried=[constant(vector(item, lanes), 0.0)]) as run:
+            x = w.expression(operand, Position((*outer, run.index), lanes, lanes))
+            run.results = [f.binary("fadd", run.values[0], x)]
+        total = f.binary("fadd", total, horizontal(w, run.results[0], "fadd"))
+    for element in range(whole, size):
+        total = f.binary("fadd", total, w.expression(operand, Position((*outer, element))))
+    return total
+
+
+def horizontal(w: Writer, x: Ssa, instruction: str) -> Ssa:
+    """Combine all lanes of a vector into one, by halves."""
+    f = w.f
+    while (lanes := lanes_of(x.type)) > 1:
+        x = f.binary(instruction, f.part(x, 0, lanes // 2), f.part(x, lanes // 2, lanes // 2))
+    return x
+
+
+__all__ = ["horizontal", "item_of", "reduction"]

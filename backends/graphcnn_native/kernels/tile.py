@@ -1,0 +1,204 @@
+"""Register tiles: rows times columns of sums that stay in registers while a product is summed up.
+
+Each step of the sum loads a vector per column and one number per row, copies the number to all lanes, and
+adds their products to rows x columns sums. What a tile reads per multiplication falls with its size; what
+it may hold is what the processor has registers for.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from graphcnn_native.codegen.function import SIZES, Function, Index, Ssa, constant, vector
+from graphcnn_native.codegen.lanes import Column, columns, load_lanes
+from graphcnn_native.target import Target
+
+LATENCY = 6
+"""So many independent sums, at least, keep the multipliers busy."""
+LARGEST_BODY = 24
+"""Multiplications in the body of an innermost loop: enough to hide the loop, few enough to compile fast."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """How a length is cut: `many` parts of `size`, then `fewer` parts of `size - 1`."""
+
+    size: int
+    many: int
+    fewer: int
+
+    def parts(self) -> list[tuple[int, int, int]]:
+        """Return (first element, size, how many) of both kinds of parts."""
+        found = [(0, self.size, self.many)] if self.many else []
+        if self.fewer:
+            found.append((self.size * self.many, self.size - 1, self.fewer))
+        return found
+
+
+def evenly(length: int, largest: int) -> Split:
+    """Cut a length into as few parts as possible, of sizes that differ by one at most."""
+    parts = -(-length // largest)
+    size = -(-length // parts)
+    fewer = parts * size - length
+    return Split(size, parts - fewer, fewer)
+
+
+@functools.cache
+def largest_rows(target: Target, wide: int) -> int:
+    """Return how many rows fit into the registers beside `wide` columns and a factor."""
+    return max(1, (target.registers - 1 - wide) // wide)
+
+
+def tile_cost(rows: int, wide: int) -> float:
+    """Return the cycles of one step of a tile, in multiplications.
+
+    Vectors cost more to load than numbers: they come from the filters, which the first cache may not hold.
+    """
+    return max(rows * wide, rows + wide, LATENCY) + 0.3 * wide + 0.05 * rows
+
+
+@functools.cache
+def best_tile(target: Target, rows: int, wide: int, most: int = 6) -> tuple[int, int]:
+    """Return the rows and columns of the tile that covers rows x wide vectors in the fewest cycles."""
+
+    def cost(tile: tuple[int, int]) -> float:
+        across, along = evenly(rows, tile[0]), evenly(wide, tile[1])
+        return sum(tile_cost(r, c) * n * m for _, r, n in across.parts() for _, c, m in along.parts())
+
+    candidates = [
+        (min(rows, largest_rows(target, columns_)), columns_) for columns_ in range(1, min(wide, most) + 1)
+    ]
+    return min(candidates, key=cost)
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnGroup:
+    """Columns that a tile holds together: vectors from `offset` on, repeated `count` times side by side."""
+
+    columns: tuple[Column, ...]
+    offset: int
+    count: int
+
+    @property
+    def width(self) -> int:
+        return sum(column.lanes for column in self.columns)
+
+
+def column_groups(size: int, wide: int, target: Target, item: str) -> list[ColumnGroup]:
+    """Cut a row into groups of at most `wide` vectors; what is left of a vector joins the last group."""
+    cut = columns(size, target, item)
+    lanes = target.lanes(SIZES[item])
+    groups: list[ColumnGroup] = []
+    split = evenly(len(cut), wide)
+    first = 0
+    for _, length, count in split.parts():
+        if not count:
+            continue
+        group = cut[first : first + length]
+        has_rest = cut[first + length * count - 1].used < lanes
+        whole = count - 1 if has_rest else count
+        if whole:
+            at_zero = tuple(Column(c.offset - group[0].offset, lanes, lanes) for c in group)
+            groups.append(ColumnGroup(at_zero, group[0].offset, whole))
+        if has_rest:
+            last = cut[first + length * whole : first + length * count]
+            start = last[0].offset
+            groups.append(
+                ColumnGroup(tuple(Column(c.offset - start, c.lanes, c.used) for c in last), start, 1)
+            )
+        first += length * count
+    return groups
+
+
+def unrolling(length: int, products: int) -> int:
+    """Return how many steps of a sum over `length` to write out: a divisor, within the largest body."""
+    most = max(1, LARGEST_BODY // products)
+    return next(n for n in range(min(most, length), 0, -1) if length % n == 0)
+
+
+def zeros(item: str, rows: int, group: Sequence[Column]) -> list[Ssa]:
+    return [constant(vector(item, column.lanes), 0.0) for _ in range(rows) for column in group]
+
+
+@dataclass(frozen=True, slots=True)
+class Factors:
+    """Where a tile finds its factors: a number per row, or (elementwise) a vector per row and column.
+
+    left, right: addresses at the first step. offsets: of the rows, from `left`. left_step, right_step: how
+    far they move from step to step. exact: whether nothing behind the right factors may be read.
+    """
+
+    left: Ssa
+    offsets: Sequence[Index]
+    left_step: Index
+    right: Ssa
+    right_step: Index
+    exact: bool = False
+    elementwise: bool = False
+
+
+def multiply_add(f: Function, target: Target, x: Ssa, y: Ssa, total: Ssa) -> Ssa:
+    """Return x · y + total: rounded once where the processor can."""
+    return f.intrinsic("fma" if target.fused else "fmuladd", x, y, total)
+
+
+def accumulate(
+    f: Function,
+    target: Target,
+    item: str,
+    factors: Factors,
+    group: Sequence[Column],
+    steps: Index,
+    totals: list[Ssa],
+) -> list[Ssa]:
+    """Sum up `steps` products in every place of the tile, on top of `totals`."""
+    products = max(1, len(totals))
+    if isinstance(steps, int):
+        turns = unrolling(steps, products)
+        if turns == steps:
+            return _turns(f, target, item, factors, group, 0, turns, totals)
+        with f.loop(0, steps, turns, carried=totals) as run:
+            run.results = _turns(f, target, item, factors, group, run.index, turns, run.values)
+        return run.results
+    turns = max(1, min(4, LARGEST_BODY // products))
+    whole = f.multiply(f.divide(steps, turns), turns)
+    with f.loop(0, whole, turns, carried=totals) as run:
+        run.results = _turns(f, target, item, factors, group, run.index, turns, run.values)
+    with f.loop(whole, steps, carried=run.results) as rest:
+        rest.results = _turns(f, target, item, factors, group, rest.index, 1, rest.values)
+    return rest.results
+
+
+def _turns(
+    f: Function,
+    target: Target,
+    item: str,
+    factors: Factors,
+    group: Sequence[Column],
+    first: Index,
+    turns: int,
+    totals: Sequence[Ssa],
+) -> list[Ssa]:
+    left = f.element(factors.left, item, f.multiply(first, factors.left_step))
+    right = f.element(factors.right, item, f.multiply(first, factors.right_step))
+    sums = list(totals)
+    for turn in range(turns):
+        here, there = f.multiply(factors.left_step, turn), f.multiply(factors.right_step, turn)
+        rights = [
+            load_lanes(f, item, f.element(right, item, there, c.offset), c.lanes, c.used, exact=factors.exact)
+            for c in group
+        ]
+        for row, offset in enumerate(factors.offsets):
+            for number, column in enumerate(group):
+                place = row * len(group) + number
+                if factors.elementwise:
+                    address = f.element(left, item, offset, here, column.offset)
+                    x = load_lanes(f, item, address, column.lanes, column.used, exact=factors.exact)
+                elif number == 0 or column.lanes != group[number - 1].lanes:
+                    if number == 0:
+                        scalar = f.load(item, f.element(left, item, offset, here))
+                    x = f.splat(scalar, column.lanes)
+                sums[place] = multiply_add(f, target, x, rights[number], sums[place])
+    return sums

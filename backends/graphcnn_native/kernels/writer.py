@@ -1,0 +1,325 @@
+"""What every kernel is written with: addresses of buffers, and values computed where they are read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+from graphcnn.ir import BATCH, TensorType, Value
+from graphcnn.ops import Broadcast, Constant, Count, Input, Mean, OneHot, RandomUniform, Reshape
+from graphcnn_native.codegen.function import (
+    INDEX,
+    ITEMS,
+    POINTER,
+    SIZES,
+    Function,
+    Index,
+    Ssa,
+    constant,
+    item_of,
+    lanes_of,
+    vector,
+)
+from graphcnn_native.codegen.lanes import load_lanes, store_lanes
+from graphcnn_native.kernels.philox import uniform
+from graphcnn_native.kernels.pointwise import POINTWISE
+from graphcnn_native.lowering.program import Buffer, Domain, Kernel, Place, Program
+from graphcnn_native.target import Target
+
+PARAMETERS = [(POINTER, "context"), (POINTER, "block"), (POINTER, "sums"), (INDEX, "begin"), (INDEX, "end")]
+"""Of every kernel: the table of addresses, this thread's block, this shard's sums, and what to work on."""
+
+
+class Slot(IntEnum):
+    """The table that a step is called with: numbers, addresses, and from ARRAYS on the caller's arrays."""
+
+    BATCH = 0
+    SHARDS = 1
+    SHARD_SIZE = 2
+    ARENA = 3
+    SUMS = 4
+    SCRATCH = 5
+    PROFILE = 6
+    POOL = 7
+    THREADS = 8
+    PARALLEL_FOR = 9
+    FLUSH = 10
+    RESTORE = 11
+    ARRAYS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in a tensor: an index per axis; along the last one `lanes` elements, of which `used` exist."""
+
+    indices: tuple[Index, ...]
+    lanes: int = 1
+    used: int = 1
+
+
+class Writer:
+    """Writes one kernel.
+
+    `known` holds what is already computed: (value, position) → its lanes.
+    """
+
+    def __init__(self, program: Program, kernel: Kernel, target: Target) -> None:
+        self.program = program
+        self.graph = program.graph
+        self.kernel = kernel
+        self.target = target
+        self.f = Function(kernel.name, PARAMETERS, attributes="nounwind")
+        self.context, self.block, self.sums, self.begin, self.end = self.f.parameters
+        self.known: dict[tuple[Value, Position], Ssa] = {}
+        self._scalars: dict[Value, Ssa] = {}
+        self._bases: dict[int, Ssa] = {}
+        self.batch = self.slot(Slot.BATCH, INDEX)
+        self._find_memory()
+        self._read_scalars()
+
+    def finish(self) -> Function:
+        self.f.end()
+        return self.f
+
+    # Addresses
+
+    def slot(self, number: int, type: str = POINTER) -> Ssa:
+        return self.f.load(type, self.f.element(self.context, INDEX, number))
+
+    def buffer(self, value: Value) -> Buffer:
+        return self.program.buffers[self.program.base(value)]
+
+    def base(self, buffer: Buffer) -> Ssa:
+        """Return the address of a buffer's first element; of sample 0, wherever the samples begin."""
+        if id(buffer) not in self._bases:
+            self._bases[id(buffer)] = self._base(buffer)
+        return self._bases[id(buffer)]
+
+    def _base(self, buffer: Buffer) -> Ssa:
+        f = self.f
+        if buffer.place is Place.CALLER:
+            return self.slot(Slot.ARRAYS + buffer.slot)
+        if buffer.place is Place.ARENA:
+            arena = self.slot(Slot.ARENA)
+            if not buffer.per_sample:
+                return f.element(arena, "i8", buffer.offset)
+            return f.element(arena, "i8", self.program.arena, f.multiply(self.batch, buffer.offset))
+        before = f.multiply(self.begin, -buffer.bytes)
+        return f.element(self.block, "i8", buffer.offset, before)
+
+    def _find_memory(self) -> None:
+        """Compute the addresses of all that the kernel loads and stores, outside of the loops to come."""
+        for value in sorted(self.kernel.loads, key=lambda v: (v.key, v.index)):
+            self.base(self.kernel.source or self.buffer(value))
+        for _, buffer in self.kernel.stores:
+            self.base(buffer)
+        if self.kernel.sums is not None:
+            self._shards = self.slot(Slot.SHARDS, INDEX)
+            self._shard_sums = self.f.element(self.slot(Slot.SUMS), "i8", self.kernel.sums.partial)
+
+    def sizes(self, type: TensorType) -> tuple[Index, ...]:
+        return tuple(self.batch if size == BATCH else int(size) for size in type.shape)
+
+    def strides(self, type: TensorType) -> tuple[Index, ...]:
+        """Return how far apart, in elements, neighbours along each axis are."""
+        found: list[Index] = []
+        step: Index = 1
+        for size in reversed(self.sizes(type)):
+            found.append(step)
+            step = self.f.multiply(step, size) if len(found) < type.rank else step
+        return tuple(reversed(found))
+
+    def offset(self, type: TensorType, indices: Sequence[Index]) -> Index:
+        """Return the distance from the first element, in elements."""
+        if len(indices) == 1 and type.rank != 1:
+            return indices[0]
+        if len(indices) == 2 and type.rank > 2:
+            return self.f.add(self.f.multiply(indices[0], math.prod(map(int, type.shape[1:]))), indices[1])
+        products = [self.f.multiply(i, s) for i, s in zip(indices, self.strides(type), strict=True)]
+        return self.f.add(*products) if products else 0
+
+    # Values
+
+    def expression(self, value: Value, position: Position) -> Ssa:
+        """Return a value at a position, computed from nothing but memory."""
+        self.known = {}
+        return self.value(value, position)
+
+    def value(self, value: Value, position: Position) -> Ssa:
+        """Return a value at a position: known, loaded, or computed from what it depends on."""
+        key = (value, position)
+        if key not in self.known:
+            self.known[key] = self._value(value, position)
+        return self.known[key]
+
+    def _value(self, value: Value, position: Position) -> Ssa:
+        f, kernel = self.f, self.kernel
+        stored = self.program.base(value)
+        if value in self._scalars:
+            return f.splat(self._scalars[value], position.lanes)
+        if kernel.sums is not None and stored == kernel.values[0]:
+            return self._sum_of_shards(stored, position)
+        if stored in kernel.loads and stored not in kernel.values:
+            return self._load(value, stored, position)
+        node = self.graph.node(value.key)
+        operands = node.operands
+        match node.op:
+            case Constant():
+                item = value_item(value.type)
+                return constant(vector(item, position.lanes), node.op.value)
+            case Count():
+                return f.splat(self.count(node.op, operands[0], value.type), position.lanes)
+            case Broadcast():
+                return self._broadcast(operands[0], value, position)
+            case OneHot():
+                return self._one_hot(node.op, operands[0], value, position)
+            case RandomUniform():
+                return uniform(self, value, operands, position)
+            case Reshape():
+                return self.value(operands[0], position)
+        arguments = [self.value(operand, self._scalar_or(operand, value, position)) for operand in operands]
+        arguments = [f.splat(x, position.lanes) if lanes_of(x.type) == 1 else x for x in arguments]
+        return POINTWISE[type(node.op)](f, node.op, arguments, value.type)
+
+    def _scalar_or(self, operand: Value, value: Value, position: Position) -> Position:
+        return Position(()) if operand.type.is_scalar and not value.type.is_scalar else position
+
+    def _load(self, value: Value, stored: Value, position: Position) -> Ssa:
+        buffer = self.kernel.source or self.buffer(stored)
+        item = ITEMS[value.type.dtype]
+        address = self.f.element(self.base(buffer), item, self.offset(value.type, position.indices))
+        exact = buffer.place is Place.CALLER
+        loaded = load_lanes(self.f, item, address, position.lanes, position.used, exact=exact)
+        if value.type.dtype != "bool":
+            return loaded
+        return self.f.compare("ne", loaded, constant(loaded.type, 0))
+
+    def _sum_of_shards(self, value: Value, position: Position) -> Ssa:
+        """Add up what every shard has summed, in the order of the shards."""
+        f, item = self.f, ITEMS[value.type.dtype]
+        node = self.graph.node(value.key)
+        assert self.kernel.sums is not None
+        address = f.element(self._shard_sums, item, self.offset(value.type, position.indices))
+        zero = constant(vector(item, position.lanes), 0.0)
+        with f.loop(0, self._shards, carried=[zero]) as shard:
+            part = f.element(address, "i8", f.multiply(shard.index, self.program.partial))
+            loaded = f.load(vector(item, position.lanes), part)
+            shard.results = [f.binary("fadd", shard.values[0], loaded)]
+        total = shard.results[0]
+        if isinstance(node.op, Mean):
+            count = self.count(node.op, node.operands[0], value.type)
+            total = f.binary("fdiv", total, f.splat(count, position.lanes))
+        return total
+
+    def count(self, op: Count | Mean, operand: Value, type: TensorType) -> Ssa:
+        sizes = [self.sizes(operand.type)[axis] for axis in op.axes]
+        product: Index = 1
+        for size in sizes:
+            product = self.f.multiply(product, size)
+        if isinstance(product, int):
+            return constant(ITEMS[type.dtype], product)
+        return self.f.convert("sitofp", product, ITEMS[type.dtype])
+
+    def _broadcast(self, operand: Value, value: Value, position: Position) -> Ssa:
+        if operand.type.is_scalar:
+            return self.f.splat(self.value(operand, Position(())), position.lanes)
+        indices = position.indices[value.type.rank - operand.type.rank :]
+        sizes = value.type.shape[value.type.rank - operand.type.rank :]
+        kept = tuple(
+            0 if size == 1 and wide != 1 else index
+            for index, size, wide in zip(indices, operand.type.shape, sizes, strict=True)
+        )
+        if operand.type.shape[-1] == 1 and value.type.shape[-1] != 1:
+            return self.f.splat(self.value(operand, Position(kept)), position.lanes)
+        return self.value(operand, Position(kept, position.lanes, position.used))
+
+    def _one_hot(self, op: OneHot, labels: Value, value: Value, position: Position) -> Ssa:
+        f, item = self.f, ITEMS[value.type.dtype]
+        label = self.value(labels, Position(position.indices[:-1]))
+        wide = f.convert("sext", label, INDEX)
+        counting = f.counting(position.indices[-1], position.lanes)
+        hit = f.compare("eq", counting, f.splat(wide, position.lanes))
+        type = vector(item, position.lanes)
+        return f.select(hit, constant(type, 1), constant(type, 0))
+
+    def _read_scalars(self) -> None:
+        """Compute the scalars that the kernel reads once, before its loops."""
+        if self.kernel.shape == ():
+            return
+        seen: set[Value] = set()
+        pending = [value for value in self.kernel.values if not self._is_root(value)]
+        pending += [v for value in pending for v in self.graph.node(value.key).operands]
+        if self.kernel.root is not None:
+            pending += self.graph.node(self.kernel.root).operands
+        while pending:
+            value = pending.pop()
+            if value in seen:
+                continue
+            seen.add(value)
+            stored = self.program.base(value)
+            if value.type.is_scalar and value not in self.kernel.values:
+                self._scalars[value] = self._value(value, Position(()))
+            elif stored not in self.kernel.loads and not isinstance(
+                self.graph.node(value.key).op, Input | Count
+            ):
+                pending.extend(self.graph.node(value.key).operands)
+
+    def _is_root(self, value: Value) -> bool:
+        return value.key == self.kernel.root
+
+    # Storing
+
+    def store(self, position: Position, known: Mapping[Value, Ssa] | None = None) -> None:
+        """Store at a position what the kernel has to store, given what is `known` of it already."""
+        self.known = {(value, position): x for value, x in (known or {}).items()}
+        for value, buffer in self.kernel.stores:
+            self.put(buffer, position, self.value(value, position))
+
+    def put(self, buffer: Buffer, position: Position, x: Ssa) -> None:
+        """Store lanes in a buffer at a position."""
+        f, type = self.f, buffer.value.type
+        item = ITEMS[type.dtype]
+        if type.dtype == "bool":
+            x = f.convert("zext", x, "i8")
+        address = f.element(self.base(buffer), item, self.offset(type, position.indices))
+        store_lanes(f, x, address, position.used, self.target)
+
+    # Shape of the work
+
+    @property
+    def is_by_sample(self) -> bool:
+        return self.kernel.domain is Domain.SAMPLES
+
+    def is_flat(self, *values: Value) -> bool:
+        """Whether values can be computed element by element in memory order, whatever their axes."""
+        pending, seen = list(values), set[Value]()
+        while pending:
+            value = pending.pop()
+            if value in seen or value.type.is_scalar:
+                continue
+            seen.add(value)
+            stored = self.program.base(value)
+            node = self.graph.node(value.key)
+            if (
+                stored in self.kernel.loads
+                or value.key == self.kernel.root
+                or isinstance(node.op, Count | Input)
+            ):
+                continue
+            if self.kernel.sums is not None and stored == self.kernel.values[0]:
+                continue
+            if isinstance(node.op, OneHot) or (
+                isinstance(node.op, Broadcast) and not node.operands[0].type.is_scalar
+            ):
+                return False
+            pending += node.operands[:1] if isinstance(node.op, RandomUniform) else node.operands
+        return True
+
+
+def value_item(type: TensorType) -> str:
+    return "i1" if type.dtype == "bool" else ITEMS[type.dtype]
+
+
+__all__ = ["PARAMETERS", "SIZES", "Position", "Slot", "Writer", "item_of", "value_item"]

@@ -1,0 +1,42 @@
+"""From a graph to a program: which kernels there are, in which order they run, and where values live."""
+
+from __future__ import annotations
+
+from graphcnn.ir import Graph
+from graphcnn.ops import SoftmaxCrossEntropy
+from graphcnn_native.lowering.canonical import canonical
+from graphcnn_native.lowering.program import Kernel, Program
+from graphcnn_native.lowering.schedule import Schedule
+from graphcnn_native.lowering.storage import assign_buffers
+
+
+def lower(graph: Graph) -> Program:
+    """Return the program of a graph. Its kernels name the nodes of the graph that was given."""
+    normal, sources = canonical(graph)
+    schedule = Schedule(normal)
+    program = assign_buffers(schedule)
+    for number, kernel in enumerate(program.kernels):
+        kernel.title = _title(program, kernel)
+        kernel.name = f"k{number}_{kernel.title}"
+        kernel.work = tuple(sorted(schedule.nodes(kernel)))
+        kernel.nodes = tuple(sorted({sources[key] for key in kernel.work}))
+    for label, value in normal.inputs.items():
+        users = [normal.node(user) for user in normal.users(value)]
+        checked = [u for u in users if isinstance(u.op, SoftmaxCrossEntropy) and u.operands[1] == value]
+        if checked:
+            program.labels[label] = min(u.operands[0].type.static(1) for u in checked)
+    return program
+
+
+def _title(program: Program, kernel: Kernel) -> str:
+    if kernel.copies is not None:
+        return "copy"
+    root = [] if kernel.root is None else [kernel.root]
+    keys = list(dict.fromkeys([*root, *(value.key for value in kernel.values)]))
+    names = [program.graph.node(key).op.name for key in keys]
+    if kernel.sums is not None:
+        names[0] = "total"
+    return "_".join([*names[:2], *names[2:][-1:]])
+
+
+__all__ = ["Program", "lower"]

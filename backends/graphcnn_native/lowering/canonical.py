@@ -1,0 +1,132 @@
+"""Rewrites a graph into the forms that the kernels are made for; what it computes stays the same."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from graphcnn.ir import Emitter, Graph, Op, Value
+from graphcnn.ops import (
+    Constant,
+    Convolve2d,
+    Correlate2d,
+    MaxPool2d,
+    Multiply,
+    Pad,
+    Relu,
+    ReluMask,
+    Rot180,
+    RouteToWinner2d,
+    SquaredError,
+    Subtract,
+    Sum,
+)
+from graphcnn.ops.convolution import FILTER_AXES, IMAGE_AXES
+
+
+def canonical(graph: Graph) -> tuple[Graph, dict[int, int]]:
+    """Return the graph with fewer kinds of nodes, and for each of its keys the key in the graph given.
+
+    Dead nodes are left behind, and:
+
+    - no true convolutions: they become correlations with rotated kernels (Eq. 3);
+    - correlations are padded at top and bottom only: zeros at the sides are written once, by a `pad`;
+    - `relu_mask(x)` asks `relu(x)` where that exists, so that x need not be kept;
+    - an error is masked before a pool routes it back, where there are fewer of them;
+    - a squared error is a sum of squares.
+    """
+    canonicalizer = _Canonicalizer(graph)
+    for key, _ in graph.items():
+        canonicalizer.visit(key)
+    result, values = canonicalizer.result, canonicalizer.values
+    for label, value in graph.outputs.items():
+        result.output(label, values[value])
+    for label, value in graph.updates.items():
+        result.update(label, values[value])
+    return _without_dead_nodes(result, canonicalizer.sources)
+
+
+class _Canonicalizer:
+    """Copies a graph node by node into a new one, in the forms that kernels know."""
+
+    def __init__(self, source: Graph) -> None:
+        self.source = source
+        self.result = Graph(source.name)
+        self.values: dict[Value, Value] = {}
+        self.sources: dict[int, int] = {}
+        self._padded: dict[tuple[Pad, Value], Value] = {}
+        self._relus: dict[Value, Value] = {}
+
+    def visit(self, key: int) -> None:
+        node = self.source.node(key)
+        operands = tuple(self.values[operand] for operand in node.operands)
+        emit = Emitter(self.result, replace(node.origin, forward=None))
+        replacement = self._replacement(emit, node.op, operands)
+        results = (replacement,) if replacement is not None else emit.all(node.op, *operands)
+        self.values.update(zip(self.source.results(key), results, strict=True))
+        for new in range(len(self.sources), len(self.result)):
+            self.sources[new] = key
+        if isinstance(node.op, Relu):
+            self._relus.setdefault(operands[0], results[0])
+
+    def _replacement(self, emit: Emitter, op: Op, operands: tuple[Value, ...]) -> Value | None:
+        match op:
+            case Convolve2d():
+                axes = FILTER_AXES if op.sum_over == "channels" else IMAGE_AXES
+                rotated = emit(Rot180(axes), operands[1])
+                return self._correlation(emit, op.as_correlation(), operands[0], rotated)
+            case Correlate2d():
+                return self._correlation(emit, op, *operands)
+            case ReluMask() if operands[0] in self._relus:
+                return emit(op, self._relus[operands[0]])
+            case Multiply():
+                return self._masked_before_routing(emit, operands)
+            case SquaredError():
+                difference = emit(Subtract(), *operands)
+                square = emit(Multiply(), difference, difference)
+                rest = tuple(range(1, square.type.rank))
+                total = emit(Sum(rest), square) if rest else square
+                half = emit(Constant(0.5, total.type.with_shape(())))
+                return emit(Multiply(), total, half)
+        return None
+
+    def _correlation(self, emit: Emitter, op: Correlate2d, images: Value, window: Value) -> Value:
+        rows, (left, right) = op.padding
+        if not left and not right:
+            return emit(op, images, window)
+        pad = Pad(((0, 0), (0, 0), (left, right), (0, 0)))
+        if (pad, images) not in self._padded:
+            self._padded[pad, images] = emit(pad, images)
+        return emit(replace(op, padding=(rows, (0, 0))), self._padded[pad, images], window)
+
+    def _masked_before_routing(self, emit: Emitter, operands: tuple[Value, ...]) -> Value | None:
+        """route(d) · mask(relu(x)) = route(d · mask(pooled relu(x))): the winner is what was pooled."""
+        for routed, mask in (operands, operands[::-1]):
+            route, masking = (self.result.node(value.key) for value in (routed, mask))
+            if not isinstance(route.op, RouteToWinner2d) or not isinstance(masking.op, ReluMask):
+                continue
+            delta, index = route.operands
+            pool = self.result.node(index.key)
+            if isinstance(pool.op, MaxPool2d) and pool.operands[0] == masking.operands[0]:
+                pooled = self.result.results(index.key)[0]
+                if isinstance(self.result.node(pool.operands[0].key).op, Relu):
+                    masked = emit(Multiply(), delta, emit(ReluMask(), pooled))
+                    return emit(route.op, masked, index)
+        return None
+
+
+def _without_dead_nodes(graph: Graph, sources: dict[int, int]) -> tuple[Graph, dict[int, int]]:
+    live = {value.key for value in (*graph.roots(), *graph.inputs.values())}
+    for key, node in sorted(graph.items(), reverse=True):
+        if key in live:
+            live.update(operand.key for operand in node.operands)
+    result, values, kept = Graph(graph.name), dict[Value, Value](), dict[int, int]()
+    for key, node in graph.items():
+        if key in live:
+            new = result.add_all(node.op, *(values[operand] for operand in node.operands), origin=node.origin)
+            values.update(zip(graph.results(key), new, strict=True))
+            kept[new[0].key] = sources[key]
+    for label, value in graph.outputs.items():
+        result.output(label, values[value])
+    for label, value in graph.updates.items():
+        result.update(label, values[value])
+    return result, kept

@@ -1,0 +1,126 @@
+"""What a graph becomes: kernels in stages, and buffers.
+
+A *stage* ends with a barrier: all threads have finished it before the next begins. Within a stage the
+kernels of the domain "samples" run one after the other on a few samples at a time, so that what they hand
+to each other stays in the cache; kernels of the domain "whole" (parameters, sums over the batch) run beside
+them, each cut into chunks of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from graphcnn.ir import Dim, Graph, Op, Value
+
+ALIGNMENT = 64
+"""Buffers begin at multiples of so many bytes: a cache line, and the widest vector."""
+
+
+class Domain(Enum):
+    SAMPLES = "samples"
+    WHOLE = "whole"
+
+
+class Place(Enum):
+    """Where a buffer is: the caller's array, kept for the whole call, or for one block of samples."""
+
+    CALLER = "caller"
+    ARENA = "arena"
+    BLOCK = "block"
+
+
+@dataclass
+class Buffer:
+    """Memory for one value, row-major as in the IR.
+
+    slot: of the caller's array. offset: in bytes; per sample for a value with a batch in the arena.
+    """
+
+    value: Value
+    place: Place
+    slot: int = -1
+    offset: int = -1
+
+    @property
+    def per_sample(self) -> bool:
+        return self.value.type.has_batch
+
+    @property
+    def bytes(self) -> int:
+        """The bytes of one sample, or of the whole where there is no batch."""
+        return self.value.type.bytes(1)
+
+
+@dataclass
+class Kernel:
+    """One generated function: a root op, if there is one, and the pointwise ops that follow from it.
+
+    values: what it can compute; stores: what it writes, and where.
+    shape: of the values. partial: the offset in bytes of its sums in the memory of a shard, or -1.
+    sums: the kernel whose partial sums this one adds up. copies: a value that is copied as it is, from
+    `source` where that is not its buffer.
+    work, nodes: what it computes, by the keys of the program's graph and of the graph that was compiled.
+    """
+
+    number: int
+    domain: Domain
+    stage: int
+    shape: tuple[Dim, ...]
+    root: int | None = None
+    values: list[Value] = field(default_factory=list)
+    stores: list[tuple[Value, Buffer]] = field(default_factory=list)
+    partial: int = -1
+    sums: Kernel | None = None
+    copies: Value | None = None
+    source: Buffer | None = None
+    loads: frozenset[Value] = frozenset()
+    work: tuple[int, ...] = ()
+    nodes: tuple[int, ...] = ()
+    title: str = ""
+    name: str = ""
+    is_flat: bool = False
+
+    def op(self, graph: Graph) -> Op | None:
+        return None if self.root is None else graph.node(self.root).op
+
+
+@dataclass
+class Program:
+    """The kernels of a graph in the order of their stages, its buffers, and the memory that they take.
+
+    slots: what each of the caller's arrays is: ("input" | "output" | "update", label).
+    arena: bytes of the arena that do not depend on the batch; arena_per_sample: those that do.
+    block: samples that are carried through a stage together; scratch: bytes of one thread's block.
+    partial: bytes of the sums of one shard. labels: inputs that must be labels, and of how many classes.
+    """
+
+    graph: Graph
+    kernels: list[Kernel]
+    buffers: dict[Value, Buffer]
+    slots: list[tuple[str, str]]
+    block: int
+    arena: int = 0
+    arena_per_sample: int = 0
+    scratch: int = 0
+    partial: int = 0
+    labels: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def stages(self) -> int:
+        return 1 + max((kernel.stage for kernel in self.kernels), default=-1)
+
+    def base(self, value: Value) -> Value:
+        """Return the value whose buffer holds this one: a reshape holds the same elements."""
+        return base(self.graph, value)
+
+
+def base(graph: Graph, value: Value) -> Value:
+    """Return the value behind reshapes."""
+    from graphcnn.ops import Reshape
+
+    node = graph.node(value.key)
+    while isinstance(node.op, Reshape):
+        value = node.operands[0]
+        node = graph.node(value.key)
+    return value

@@ -1,0 +1,277 @@
+"""Decides which nodes become kernels, which are computed where they are read, and when each runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from graphcnn.ir import BATCH, Graph, Node, Value
+from graphcnn.ops import (
+    Add,
+    Broadcast,
+    Cast,
+    Constant,
+    Correlate2d,
+    Count,
+    Divide,
+    Equal,
+    Exp,
+    Greater,
+    Input,
+    Log,
+    Matmul,
+    Maximum,
+    Mean,
+    Multiply,
+    Negate,
+    OneHot,
+    Power,
+    RandomUniform,
+    Relu,
+    ReluMask,
+    Reshape,
+    Select,
+    Sigmoid,
+    Sqrt,
+    Subtract,
+    Sum,
+    Tanh,
+    Transpose,
+)
+from graphcnn_native.lowering.program import Domain, Kernel, base
+
+POINTWISE = (
+    *(Add, Subtract, Multiply, Divide, Maximum, Negate, Power, Exp, Log, Sqrt, Tanh, Sigmoid),
+    *(Relu, ReluMask, Greater, Equal, Select, Cast),
+)
+GENERATED = (Constant, Count, Broadcast, OneHot, RandomUniform)
+"""Ops that are never worth storing: cheap to repeat wherever they are read."""
+
+
+class Schedule:
+    """The kernels of a canonical graph.
+
+    A value is either *at home* in a kernel, which stores it where anybody else needs it, or it is computed
+    anew by every kernel that reads it.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.kernels: list[Kernel] = []
+        self.home: dict[Value, Kernel] = {}
+        self.roots = {base(graph, value) for value in graph.roots()}
+        self._uses = Counter(operand for _, node in graph.items() for operand in node.operands)
+        for key, node in graph.items():
+            self._place(key, node)
+        for value in self.roots:
+            self.materialize(value)
+        for kernel in self.kernels:
+            kernel.loads = frozenset(self._loads(kernel))
+        self._delay()
+
+    def _delay(self) -> None:
+        """Move every kernel to the last stage in which it can run.
+
+        What belongs to samples then meets in as few stages as possible, and lives within a block.
+        """
+        last = max((kernel.stage for kernel in self.kernels), default=0)
+        latest = {kernel.number: last for kernel in self.kernels}
+        for kernel in sorted(self.kernels, key=lambda k: (k.stage, k.number), reverse=True):
+            kernel.stage = latest[kernel.number]
+            before = [self.home[value] for value in kernel.loads if value in self.home]
+            if kernel.sums is not None:
+                before.append(kernel.sums)
+            for other in before:
+                together = other.domain is kernel.domain is Domain.SAMPLES
+                limit = kernel.stage if together else kernel.stage - 1
+                latest[other.number] = min(latest[other.number], limit)
+
+    # Which kernel
+
+    def _place(self, key: int, node: Node) -> None:
+        if isinstance(node.op, (Input, *GENERATED)):
+            return
+        if isinstance(node.op, Reshape):
+            self.materialize(node.operands[0])
+        elif isinstance(node.op, POINTWISE):
+            (value,) = self.graph.results(key)
+            if not self._is_computed_where_read(value):
+                self._join(value)
+        elif not self._is_read_transposed(key, node):
+            self._add_root(key, node)
+
+    def _is_computed_where_read(self, value: Value) -> bool:
+        if value in self.roots:
+            return False
+        if value.type.is_scalar and all(
+            base(self.graph, leaf) not in self.home for leaf in self.leaves(value)
+        ):
+            return True
+        if self._uses[value] != 1:
+            return False
+        (user,) = self.graph.users(value)
+        op = self.graph.node(user).op
+        same_shape = self.graph.results(user)[0].type.shape == value.type.shape
+        return (isinstance(op, POINTWISE) and same_shape) or isinstance(op, Sum | Mean)
+
+    def _is_read_transposed(self, key: int, node: Node) -> bool:
+        """A product reads its left operand element by element, so it can read it transposed as well."""
+        (value,) = self.graph.results(key)[:1]
+        if node.op != Transpose((1, 0)) or value in self.roots:
+            return False
+        users = [self.graph.node(user) for user in self.graph.users(value)]
+        if not all(isinstance(user.op, Matmul) and user.operands[1] != value for user in users):
+            return False
+        self.materialize(node.operands[0])
+        return True
+
+    def materialize(self, value: Value) -> None:
+        """Give a value a home, so that it is stored."""
+        value = base(self.graph, value)
+        if value not in self.home and not isinstance(self.graph.node(value.key).op, Input):
+            self._join(value)
+
+    def _join(self, value: Value) -> None:
+        """Compute a value in the latest kernel that computes one of its operands, or in a new one."""
+        homes = [self.home[leaf] for leaf in self.leaves(value) if leaf in self.home]
+        domain = self._domain(value)
+        shape = value.type.shape
+        for kernel in sorted(homes, key=lambda k: (k.stage, k.number), reverse=True):
+            fits = kernel.domain is domain and kernel.shape == shape and kernel.partial < 0
+            if fits and all(other is kernel or _runs_before(other, kernel) for other in homes):
+                kernel.values.append(value)
+                self.home[value] = kernel
+                return
+        self._add(Kernel(len(self.kernels), domain, _stage_after(homes, domain), shape, values=[value]))
+
+    def _add_root(self, key: int, node: Node) -> None:
+        """Make a kernel for an op that is more than pointwise."""
+        results = self.graph.results(key)
+        if isinstance(node.op, Sum | Mean):
+            operands = self.leaves(node.operands[0])
+        else:
+            for operand in node.operands:
+                if not self._reads_through(node, operand):
+                    self.materialize(operand)
+            operands = {self.stored(operand) for operand in node.operands}
+        homes = [self.home[operand] for operand in operands if operand in self.home]
+        if self._sums_over_samples(node):
+            stage = _stage_after(homes, Domain.SAMPLES)
+            parts = Kernel(
+                len(self.kernels), Domain.SAMPLES, stage, results[0].type.shape, root=key, partial=0
+            )
+            self.kernels.append(parts)
+            total = Kernel(
+                len(self.kernels),
+                Domain.WHOLE,
+                stage + 1,
+                results[0].type.shape,
+                values=[*results],
+                sums=parts,
+            )
+            self._add(total)
+            return
+        domain = self._domain(results[0], node)
+        kernel = Kernel(
+            len(self.kernels), domain, _stage_after(homes, domain), results[0].type.shape, key, [*results]
+        )
+        self._add(kernel)
+
+    def _add(self, kernel: Kernel) -> None:
+        self.kernels.append(kernel)
+        for value in kernel.values:
+            self.home[value] = kernel
+
+    # Facts
+
+    def _domain(self, value: Value, node: Node | None = None) -> Domain:
+        """Samples are independent where all that has a batch has it in front."""
+        values = [value, *self.leaves(value)] if node is None else [value, *node.operands]
+        types = [each.type for each in values if each.type.has_batch]
+        if value.type.has_batch and all(type.shape[0] == BATCH for type in types):
+            return Domain.SAMPLES
+        return Domain.WHOLE
+
+    def _sums_over_samples(self, node: Node) -> bool:
+        if isinstance(node.op, Sum | Mean):
+            shape = node.operands[0].type.shape
+            return bool(shape) and shape[0] == BATCH and 0 in node.op.axes
+        return isinstance(node.op, Correlate2d) and node.op.sum_over == "batch"
+
+    def _reads_through(self, node: Node, operand: Value) -> bool:
+        """Whether a product reads the operand's own operand in its place."""
+        return isinstance(node.op, Matmul) and operand not in self.home and (
+            self.graph.node(operand.key).op == Transpose((1, 0)))  # fmt: skip
+
+    def stored(self, operand: Value) -> Value:
+        """Return the value whose buffer a root op reads for this operand."""
+        operand = base(self.graph, operand)
+        node = self.graph.node(operand.key)
+        if operand not in self.home and node.op == Transpose((1, 0)):
+            return base(self.graph, node.operands[0])
+        return operand
+
+    def leaves(self, value: Value) -> set[Value]:
+        """Return the stored values and inputs from which a value is computed where it is read."""
+        value = base(self.graph, value)
+        node = self.graph.node(value.key)
+        if value in self.home:
+            return {value}
+        if isinstance(node.op, Input):
+            return {value}
+        if isinstance(node.op, Count):
+            return set()
+        if isinstance(node.op, RandomUniform):
+            return self.leaves(node.operands[0])
+        return {leaf for operand in node.operands for leaf in self.leaves(operand)}
+
+    def nodes(self, kernel: Kernel) -> set[int]:
+        """Return the keys of the nodes that a kernel computes."""
+        found: set[int] = set()
+        pending = [*kernel.values]
+        if kernel.root is not None:
+            found.add(kernel.root)
+            node = self.graph.node(kernel.root)
+            pending += (
+                [v for v in node.operands if v not in self.home] if isinstance(node.op, Sum | Mean) else []
+            )
+        while pending:
+            value = pending.pop()
+            node = self.graph.node(value.key)
+            if value in kernel.loads or value.key in found or isinstance(node.op, Input):
+                continue
+            if kernel.sums is not None and value == kernel.values[0]:
+                continue
+            found.add(value.key)
+            pending += [] if isinstance(node.op, Count) else node.operands
+        return found
+
+    def _loads(self, kernel: Kernel) -> set[Value]:
+        """Return the values that a kernel reads from memory."""
+        found: set[Value] = set()
+        if kernel.copies is not None:
+            found.add(kernel.copies)
+        if kernel.root is not None:
+            node = self.graph.node(kernel.root)
+            reads_expression = isinstance(node.op, Sum | Mean)
+            for operand in node.operands:
+                found |= self.leaves(operand) if reads_expression else {self.stored(operand)}
+        for value in kernel.values:
+            node = self.graph.node(value.key)
+            is_given = value.key == kernel.root or (kernel.sums is not None and value == kernel.values[0])
+            if not is_given and not isinstance(node.op, Count):
+                operands = node.operands[:1] if isinstance(node.op, RandomUniform) else node.operands
+                found.update(leaf for operand in operands for leaf in self.leaves(operand))
+        return {value for value in found if self.home.get(value) is not kernel}
+
+
+def _runs_before(other: Kernel, kernel: Kernel) -> bool:
+    if other.domain is kernel.domain is Domain.SAMPLES:
+        return other.stage <= kernel.stage and other.number < kernel.number
+    return other.stage < kernel.stage
+
+
+def _stage_after(homes: list[Kernel], domain: Domain) -> int:
+    """Return the first stage in which a kernel of this domain can read what these kernels store."""
+    together = [k.stage for k in homes if k.domain is domain is Domain.SAMPLES]
+    later = [k.stage + 1 for k in homes if not k.domain is domain is Domain.SAMPLES]
+    return max([*together, *later], default=0)

@@ -1,0 +1,185 @@
+"""Gives every stored value a buffer: a caller's array, or a place in the arena or in a block of samples."""
+
+from __future__ import annotations
+
+from graphcnn.ir import BATCH, Graph, Value
+from graphcnn.ops import Broadcast, RandomUniform
+from graphcnn_native.lowering.program import ALIGNMENT, Buffer, Domain, Kernel, Place, Program, base
+from graphcnn_native.lowering.schedule import Schedule
+
+SLACK = 64
+"""Kernels may read a vector beyond the end of what they own; those lanes are never used."""
+LARGEST_BLOCK = 8
+
+
+def assign_buffers(schedule: Schedule) -> Program:
+    """Return the program: the kernels of a schedule with a buffer for all that they load and store."""
+    graph = schedule.graph
+    slots = [("input", label) for label in graph.inputs]
+    buffers = {
+        value: Buffer(value, Place.CALLER, slot=slot) for slot, value in enumerate(graph.inputs.values())
+    }
+    _assign_roots(schedule, buffers, slots)
+    readers = _readers(schedule.kernels)
+    for kernel in schedule.kernels:
+        for value in kernel.values:
+            if value in readers and value not in buffers:
+                place = _place(kernel, readers[value])
+                buffers[value] = Buffer(value, place)
+                kernel.stores.insert(0, (value, buffers[value]))
+    program = Program(graph, schedule.kernels, buffers, slots, LARGEST_BLOCK)
+    _lay_out_arena(program)
+    _lay_out_blocks(program, readers)
+    _lay_out_partial_sums(program)
+    return program
+
+
+def _readers(kernels: list[Kernel]) -> dict[Value, list[Kernel]]:
+    readers: dict[Value, list[Kernel]] = {}
+    for kernel in kernels:
+        for value in kernel.loads:
+            readers.setdefault(value, []).append(kernel)
+    return readers
+
+
+def _place(writer: Kernel, readers: list[Kernel]) -> Place:
+    """What is read in the same stage, sample by sample, need not outlive a block of samples."""
+    if writer.domain is Domain.SAMPLES and all(
+        reader.domain is Domain.SAMPLES and reader.stage == writer.stage for reader in readers
+    ):
+        return Place.BLOCK
+    return Place.ARENA
+
+
+def _assign_roots(schedule: Schedule, buffers: dict[Value, Buffer], slots: list[tuple[str, str]]) -> None:
+    """Let kernels write the caller's arrays directly where that is sound; elsewhere add kernels that copy.
+
+    The array of an update may be that of the state which it replaces, so everybody else must have read it.
+    """
+    graph = schedule.graph
+    arrays: dict[tuple[str, str], Buffer] = {}
+    stored = {("output", label): base(graph, value) for label, value in graph.outputs.items()}
+    stored |= {("update", label): base(graph, value) for label, value in graph.updates.items()}
+    for name, value in stored.items():
+        arrays[name] = Buffer(value, Place.CALLER, slot=len(slots))
+        slots.append(name)
+    for (kind, _), buffer in arrays.items():
+        if buffer.value not in schedule.home:
+            first = buffer if kind == "output" else Buffer(buffer.value, Place.ARENA)
+            _copy(schedule, buffer.value, first, 0)
+    last = max((kernel.stage for kernel in schedule.kernels), default=0)
+    for (kind, label), buffer in arrays.items():
+        home = schedule.home.get(buffer.value)
+        if home is not None and (kind == "output" or _may_overwrite(schedule, home, graph.inputs[label])):
+            buffers.setdefault(buffer.value, buffer)
+            home.stores.append((buffer.value, buffer))
+        elif kind == "update":
+            kernel = _copy(schedule, buffer.value, buffer, last + 1)
+            if home is None:
+                kernel.loads, kernel.source = frozenset(), _first_copy(schedule, buffer.value)
+
+
+def _copy(schedule: Schedule, value: Value, target: Buffer, stage: int) -> Kernel:
+    shape = value.type.shape
+    domain = Domain.SAMPLES if shape and shape[0] == BATCH else Domain.WHOLE
+    kernel = Kernel(len(schedule.kernels), domain, stage, shape, stores=[(value, target)], copies=value)
+    kernel.loads = frozenset([value])
+    schedule.kernels.append(kernel)
+    return kernel
+
+
+def _first_copy(schedule: Schedule, value: Value) -> Buffer:
+    copies = [k for k in schedule.kernels if k.copies == value and k.stores[0][1].place is Place.ARENA]
+    return copies[0].stores[0][1]
+
+
+def _may_overwrite(schedule: Schedule, writer: Kernel, state: Value) -> bool:
+    """Whether all that read a state are done when `writer` replaces it, or read just what they replace."""
+    for kernel in schedule.kernels:
+        if state not in kernel.loads:
+            continue
+        if kernel is writer:
+            if kernel.root is not None and state in _operands(schedule.graph, kernel):
+                return False
+            if not _reads_in_place(schedule, kernel, state):
+                return False
+        elif kernel.stage >= writer.stage:
+            return False
+    return True
+
+
+def _operands(graph: Graph, kernel: Kernel) -> set[Value]:
+    assert kernel.root is not None
+    return {base(graph, operand) for operand in graph.node(kernel.root).operands}
+
+
+def _reads_in_place(schedule: Schedule, kernel: Kernel, state: Value) -> bool:
+    """Whether a kernel reads a state only at the element that it writes: of the same shape, not spread."""
+    graph = schedule.graph
+    if state.type.shape != kernel.shape:
+        return False
+    pending, seen = list(kernel.values), set[Value]()
+    while pending:
+        value = pending.pop()
+        node = graph.node(value.key)
+        if value in seen or (kernel.sums is not None and value == kernel.values[0]):
+            continue
+        seen.add(value)
+        if isinstance(node.op, Broadcast | RandomUniform) and state in schedule.leaves(value):
+            return False
+        if value.key != kernel.root and value not in kernel.loads:
+            pending += node.operands
+    return True
+
+
+def _lay_out_arena(program: Program) -> None:
+    for buffer in [buffer for kernel in program.kernels for _, buffer in kernel.stores]:
+        if buffer.place is not Place.ARENA:
+            continue
+        if buffer.per_sample:
+            buffer.offset = program.arena_per_sample
+            program.arena_per_sample += aligned(buffer.bytes)
+        else:
+            buffer.offset = program.arena
+            program.arena += aligned(buffer.bytes + SLACK)
+
+
+def _lay_out_blocks(program: Program, readers: dict[Value, list[Kernel]]) -> None:
+    """Place what lives within a stage: each at the lowest offset that is free throughout its life."""
+    program.scratch = 0
+    for stage in range(program.stages):
+        placed: list[tuple[int, int, int, int]] = []
+        for kernel in program.kernels:
+            if kernel.stage != stage:
+                continue
+            for value, buffer in kernel.stores:
+                if buffer.place is not Place.BLOCK:
+                    continue
+                end = max(reader.number for reader in readers[value])
+                size = aligned(buffer.bytes * program.block + SLACK)
+                buffer.offset = _lowest_gap(placed, kernel.number, end, size)
+                placed.append((buffer.offset, size, kernel.number, end))
+                program.scratch = max(program.scratch, buffer.offset + size)
+
+
+def _lowest_gap(placed: list[tuple[int, int, int, int]], begin: int, end: int, size: int) -> int:
+    alive = sorted((offset, length) for offset, length, b, e in placed if b <= end and begin <= e)
+    place = 0
+    for offset, length in alive:
+        if place + size <= offset:
+            break
+        place = max(place, offset + length)
+    return place
+
+
+def _lay_out_partial_sums(program: Program) -> None:
+    for kernel in program.kernels:
+        if kernel.partial >= 0:
+            assert kernel.root is not None
+            (result,) = program.graph.results(kernel.root)
+            kernel.partial = program.partial
+            program.partial += aligned(result.type.bytes(1) + SLACK)
+
+
+def aligned(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT

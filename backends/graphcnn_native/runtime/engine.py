@@ -1,0 +1,181 @@
+"""From LLVM IR text to machine code in memory."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import llvmlite.binding as llvm
+
+from graphcnn.errors import BackendError
+from graphcnn_native.runtime import cache as object_cache
+from graphcnn_native.target import Target, host_target, runs_here
+
+# The generator writes explicit vectors and unrolls loops itself, by the number of registers there are: what
+# these passes would add to that costs registers and compile time.
+_PASSES_OFF = ("loop_interleaving", "loop_vectorization", "slp_vectorization", "loop_unrolling")
+_SPEED_LEVEL = 2
+
+# The default code model of a JIT compiler is the large one, since memory is allocated wherever there is some:
+# code of the small model would have to lie within 2 GiB of its constants.
+_CODE_GENERATION = {"opt": 2, "reloc": "default", "codemodel": "jitdefault", "jit": True}
+
+# All that decides what machine code a text becomes, apart from text, target and versions.
+_OPTIONS = repr((_SPEED_LEVEL, _PASSES_OFF, _CODE_GENERATION))
+
+
+class Library:
+    """Machine code in memory; it stays there as long as the object lives."""
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+
+    def address(self, name: str) -> int:
+        """Return the address of the function. Raises BackendError if there is none of that name."""
+        address = int(self._engine.get_function_address(name))
+        if not address:
+            raise _fault(f"the compiled code has no function {name!r}")
+        return address
+
+    def keep_forever(self) -> None:
+        """Keep the machine code until the process ends, for threads that never return from it.
+
+        Addresses can be asked for before, not after.
+        """
+        self._engine.detach()
+
+
+def compile_module(text: str, target: Target, *, cache: bool = True) -> Library:
+    """Return the machine code of a module of LLVM IR, for a target that runs here.
+
+    With `cache`, machine code on disk that this very text became before is loaded rather than made again,
+    and what is made is kept. Raises BackendError if this machine cannot run the target's code, LLVM refuses
+    the text, or a function that it calls is not to be found.
+    """
+    if not runs_here(target):
+        raise BackendError(
+            f"this machine cannot run code for the target {target.name!r}",
+            facts=[f"the code is for {target.triple}, {target.cpu}; this is {host_target().cpu}"],
+            mend='Take the target "host" to run it; any target can be compiled for reading.',
+        )
+    key = object_cache.key(text, target, _OPTIONS)
+    code = object_cache.load(key) if cache else None
+    if code is None:
+        code = _object_code(text, target)
+        if cache:
+            object_cache.store(key, code)
+    return Library(_engine(code, target))
+
+
+def optimized_ir(text: str, target: Target) -> str:
+    """Return the module of LLVM IR after optimisation, for any target.
+
+    Raises BackendError if LLVM refuses the text.
+    """
+    with _optimized(text, target) as (module, _):
+        return str(module)
+
+
+def assembly(text: str, target: Target) -> str:
+    """Return the module's assembly, for any target. Raises BackendError if LLVM refuses the text."""
+    with _optimized(text, target) as (module, machine):
+        return str(machine.emit_assembly(module))
+
+
+def _object_code(text: str, target: Target) -> bytes:
+    with _optimized(text, target) as (module, machine):
+        missing = sorted(function.name for function in module.functions if _is_missing(function))
+        if missing:
+            raise _fault(f"the generated code calls {', '.join(missing)}, which this process does not have")
+        return bytes(machine.emit_object(module))
+
+
+def _is_missing(function: Any) -> bool:
+    """Return whether the function is found neither in its module nor in this process: linking would abort."""
+    if not function.is_declaration or function.name.startswith("llvm."):
+        return False
+    return not hasattr(ctypes.CDLL(None), function.name) and llvm.address_of_symbol(function.name) is None
+
+
+@contextmanager
+def _optimized(text: str, target: Target) -> Iterator[tuple[Any, Any]]:
+    """Give the optimised module, in a context of its own, which frees its memory, and the target machine."""
+    machine = _target_machine(target)
+    with llvm.create_context() as context, _parsed(text, context) as module:
+        module.triple = target.triple
+        module.data_layout = str(machine.target_data)
+        _optimize(module, machine)
+        yield module, machine
+
+
+def _optimize(module: Any, machine: Any) -> None:
+    options = llvm.create_pipeline_tuning_options(speed_level=_SPEED_LEVEL)
+    for option in _PASSES_OFF:
+        setattr(options, option, False)
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)
+
+
+def _parsed(text: str, context: Any) -> Any:
+    try:
+        module = llvm.parse_assembly(text, context)
+    except RuntimeError as error:
+        raise _fault("LLVM cannot read the generated code", _first_line(error)) from error
+    try:
+        module.verify()
+    except RuntimeError as error:
+        module.close()
+        raise _fault("LLVM refuses the generated code", _first_line(error)) from error
+    return module
+
+
+def _engine(code: bytes, target: Target) -> Any:
+    """Return an engine that holds the object code, linked.
+
+    It is loaded the same way whether it was just made or comes from the disk, and the module that the engine
+    must have is an empty one, so that what is on disk needs no LLVM IR.
+    """
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target_machine(target))
+    engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    return engine
+
+
+def _target_machine(target: Target) -> Any:
+    if target.triple != host_target().triple:
+        _initialize_all()
+    _initialize_host()
+    return llvm.Target.from_triple(target.triple).create_target_machine(
+        cpu=target.cpu, features=target.features, **_CODE_GENERATION
+    )
+
+
+@functools.cache
+def _initialize_host() -> None:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    if not hasattr(ctypes.CDLL(None), "expf"):  # a Python that is not linked with the mathematical library
+        llvm.load_library_permanently("libm.so.6")
+
+
+@functools.cache
+def _initialize_all() -> None:
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+
+
+def _first_line(error: Exception) -> str:
+    """Return the line in which LLVM says what is wrong; llvmlite sets a heading before it."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[1] if len(lines) > 1 and lines[0].endswith("parsing error") else "".join(lines[:1])
+
+
+def _fault(problem: str, message: str = "") -> BackendError:
+    return BackendError(
+        problem,
+        facts=[message] if message else [],
+        mend="This is a fault of the backend, not of your network; please report it with the network.",
+    )
