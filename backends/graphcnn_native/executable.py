@@ -17,8 +17,9 @@ from graphcnn_native.codegen.module import generate
 from graphcnn_native.kernels.writer import Slot
 from graphcnn_native.lowering import lower
 from graphcnn_native.lowering.program import ALIGNMENT
-from graphcnn_native.runtime.engine import compile_module
-from graphcnn_native.runtime.threads import pool, thread_count
+from graphcnn_native.runtime.engine import assembly, compile_modules
+from graphcnn_native.runtime.processors import thread_count
+from graphcnn_native.runtime.threads import pool
 from graphcnn_native.target import Target, host_target
 
 MOST_SHARDS = 16
@@ -32,8 +33,7 @@ class NativeExecutable:
         self.threads: Final = thread_count(threads)
         self.target: Final = target or host_target()
         self.program: Final = lower(graph)
-        self.llvm_ir: Final = generate(self.program, self.target)
-        self._library = compile_module(self.llvm_ir, self.target)
+        self._library = compile_modules(generate(self.program, self.target), self.target)
         self._step = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(self._library.address("step"))
         self._lock = threading.Lock()
         self._batch = 0
@@ -205,6 +205,14 @@ class NativeExecutable:
                 )
             )
         return Report("native", batch, tuple(kernels))
+
+    def llvm_ir(self) -> str:
+        """Return the generated code as LLVM IR."""
+        return "\n".join(generate(self.program, self.target))
+
+    def assembly(self) -> str:
+        """Return the machine code as assembly."""
+        return "\n".join(assembly(text, self.target) for text in generate(self.program, self.target))
 
     def profile(self, on: bool) -> None:
         """From now on measure how long each kernel takes, added up over all threads; or stop that."""

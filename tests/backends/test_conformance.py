@@ -11,7 +11,6 @@ from graphcnn.testing import backend_cases, check_backend, check_backend_case
 from graphcnn.testing.cases import build_case
 from graphcnn.testing.conformance import CONTRACT
 
-
 BACKENDS = ("numpy", "native")
 
 

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from graphcnn.errors import OptionError
-from graphcnn_native.runtime import threads
+from graphcnn_native.runtime import processors
 from graphcnn_native.runtime.engine import assembly, compile_module
-from graphcnn_native.runtime.threads import pool, thread_count
+from graphcnn_native.runtime.pool_code import pool_module
+from graphcnn_native.runtime.processors import thread_count
+from graphcnn_native.runtime.threads import pool
 from graphcnn_native.target import host_target, named_target
 
 # `drive` makes many jobs of all sizes for all numbers of threads and counts what goes wrong. An item counts
@@ -457,7 +459,7 @@ print(2 <= granted < 200)
 def test_the_pool_can_be_generated_for_every_processor():
     for name, words in {"neon": ("yield", "fpcr"), "baseline": ("pause", "ldmxcsr")}.items():
         target = named_target(name)
-        code = assembly(threads._module(target), target).lower()
+        code = assembly(pool_module(target), target).lower()
         for word in words:
             assert word in code
 
@@ -473,10 +475,10 @@ def test_the_number_of_threads_is_what_is_asked_for(monkeypatch):
 def test_without_a_number_there_is_a_thread_for_every_processor(monkeypatch):
     monkeypatch.setenv("GRAPHCNN_THREADS", "")
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3, 4, 9, 11}, raising=False)
-    monkeypatch.setattr(threads, "_quota", lambda *places: None)
+    monkeypatch.setattr(processors, "_quota", lambda *places: None)
     assert thread_count() == 4
     for quota, count in ((2.9, 2), (0.3, 1), (4.0, 4), (64.0, 4)):
-        monkeypatch.setattr(threads, "_quota", lambda *places, quota=quota: quota)
+        monkeypatch.setattr(processors, "_quota", lambda *places, quota=quota: quota)
         assert thread_count() == count
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
@@ -520,5 +522,5 @@ def test_the_quota_is_the_smallest_of_the_group_and_those_above(tmp_path, files,
         file = tmp_path / "tree" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content)
-    assert threads._quota(membership, tmp_path / "tree") == quota
-    assert threads._quota(tmp_path / "no such file", tmp_path / "tree") is None
+    assert processors._quota(membership, tmp_path / "tree") == quota
+    assert processors._quota(tmp_path / "no such file", tmp_path / "tree") is None

@@ -99,6 +99,15 @@ class Function:
         body = "\n".join(self._lines)
         return f"define {self.result} @{self.name}({parameters}) {self.attributes} {{\nentry:\n{body}\n}}\n"
 
+    @property
+    def parameter_types(self) -> list[str]:
+        return [parameter.type for parameter in self.parameters]
+
+    @property
+    def length(self) -> int:
+        """How many lines the function has: about what it costs to compile."""
+        return len(self._lines)
+
     # Instructions
 
     def emit(self, type: str, text: str) -> Ssa:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from graphcnn import ops
@@ -38,6 +38,7 @@ EMITTERS: dict[type[Op], Callable[[Writer], None]] = {
     ops.ZeroInsert: movement.zero_insert,
     ops.Concatenate: movement.concatenate,
 }
+MODULES = 4
 CHUNK = 8192
 """Elements that one thread takes at a time from a kernel of the whole."""
 
@@ -51,9 +52,12 @@ class Share:
     extent: Index | None
 
 
-def generate(program: Program, target: Target) -> str:
-    """Return the program as LLVM IR: kernels, stages, and `step(context)`, which runs them all."""
-    functions: list[Function] = []
+def generate(program: Program, target: Target) -> list[str]:
+    """Return the program as modules of LLVM IR: the first has `step(context)`, the others its kernels.
+
+    They are several so that they can be compiled at the same time.
+    """
+    kernels: list[Function] = []
     shares: dict[int, Share] = {}
     for kernel in program.kernels:
         writer = Writer(program, kernel, target)
@@ -63,16 +67,32 @@ def generate(program: Program, target: Target) -> str:
             nest.pointwise(writer)
         else:
             EMITTERS[type(root)](writer)
-        functions.append(writer.finish())
+        kernels.append(writer.finish())
         if kernel.domain is Domain.WHOLE:
             shares[kernel.number] = _share(kernel, writer)
     stages = [_stage(program, stage, shares) for stage in range(program.stages)]
-    functions += stages
-    functions.append(_step(program, shares))
-    declarations = sorted({line for function in functions for line in function.declarations})
     monotonic = 6 if "apple" in target.triple or "darwin" in target.triple else 1
     runner = RUNNER.format(clock=monotonic, profile=int(Slot.PROFILE))
-    return "\n".join([f'target triple = "{target.triple}"', *declarations, runner, *map(str, functions)])
+    main = [*stages, _step(program, shares)]
+    declared = [f"declare void @{kernel.name}({', '.join(kernel.parameter_types)})" for kernel in kernels]
+    texts = [_text(target, main, [runner, *declared])]
+    return texts + [_text(target, part) for part in _parts(kernels)]
+
+
+def _text(target: Target, functions: Sequence[Function], more: Sequence[str] = ()) -> str:
+    declarations = sorted({line for function in functions for line in function.declarations})
+    return "\n".join([f'target triple = "{target.triple}"', *declarations, *more, *map(str, functions)])
+
+
+def _parts(functions: list[Function]) -> list[list[Function]]:
+    """Deal functions out to a few modules of about the same length."""
+    parts: list[list[Function]] = [[] for _ in range(min(MODULES, len(functions)))]
+    lengths = [0] * len(parts)
+    for function in sorted(functions, key=lambda f: (-f.length, f.name)):
+        shortest = lengths.index(min(lengths))
+        parts[shortest].append(function)
+        lengths[shortest] += function.length
+    return parts
 
 
 def _share(kernel: Kernel, writer: Writer) -> Share:

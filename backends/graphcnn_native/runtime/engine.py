@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,19 +14,15 @@ import llvmlite.binding as llvm
 
 from graphcnn.errors import BackendError
 from graphcnn_native.runtime import cache as object_cache
+from graphcnn_native.runtime.processors import thread_count
 from graphcnn_native.target import Target, host_target, runs_here
 
-# The generator writes explicit vectors and unrolls loops itself, by the number of registers there are: what
-# these passes would add to that costs registers and compile time.
-_PASSES_OFF = ("loop_interleaving", "loop_vectorization", "slp_vectorization", "loop_unrolling")
-_SPEED_LEVEL = 2
-
-# The default code model of a JIT compiler is the large one, since memory is allocated wherever there is some:
-# code of the small model would have to lie within 2 GiB of its constants.
+_DEFINITION = re.compile(r"^define [^@]*@([\w.]+)\(", re.MULTILINE)
 _CODE_GENERATION = {"opt": 2, "reloc": "default", "codemodel": "jitdefault", "jit": True}
-
-# All that decides what machine code a text becomes, apart from text, target and versions.
-_OPTIONS = repr((_SPEED_LEVEL, _PASSES_OFF, _CODE_GENERATION))
+"""The code model of a JIT compiler is the large one: memory is allocated wherever there is some, while code
+of the small model would have to lie within 2 GiB of its constants."""
+_OPTIONS = f"no passes, {_CODE_GENERATION}"
+"""All that decides what machine code a text becomes, apart from text, target and versions."""
 
 
 class Library:
@@ -49,11 +47,16 @@ class Library:
 
 
 def compile_module(text: str, target: Target, *, cache: bool = True) -> Library:
-    """Return the machine code of a module of LLVM IR, for a target that runs here.
+    """Return the machine code of one module of LLVM IR, as `compile_modules` does."""
+    return compile_modules([text], target, cache=cache)
 
-    With `cache`, machine code on disk that this very text became before is loaded rather than made again,
-    and what is made is kept. Raises BackendError if this machine cannot run the target's code, LLVM refuses
-    the text, or a function that it calls is not to be found.
+
+def compile_modules(texts: Sequence[str], target: Target, *, cache: bool = True) -> Library:
+    """Return the machine code of modules of LLVM IR that call each other, for a target that runs here.
+
+    They are compiled at the same time, on several threads. With `cache`, machine code on disk that a text
+    became before is loaded rather than made again, and what is made is kept. Raises BackendError if this
+    machine cannot run the target's code, LLVM refuses a text, or a function that it calls is not to be found.
     """
     if not runs_here(target):
         raise BackendError(
@@ -61,62 +64,57 @@ def compile_module(text: str, target: Target, *, cache: bool = True) -> Library:
             facts=[f"the code is for {target.triple}, {target.cpu}; this is {host_target().cpu}"],
             mend='Take the target "host" to run it; any target can be compiled for reading.',
         )
-    key = object_cache.key(text, target, _OPTIONS)
-    code = object_cache.load(key) if cache else None
-    if code is None:
-        code = _object_code(text, target)
-        if cache:
-            object_cache.store(key, code)
-    return Library(_engine(code, target))
+    known = frozenset(name for text in texts for name in _DEFINITION.findall(text))
 
+    def made(text: str) -> bytes:
+        key = object_cache.key(text, target, _OPTIONS)
+        code = object_cache.load(key) if cache else None
+        if code is None:
+            code = _object_code(text, target, known)
+            if cache:
+                object_cache.store(key, code)
+        return code
 
-def optimized_ir(text: str, target: Target) -> str:
-    """Return the module of LLVM IR after optimisation, for any target.
-
-    Raises BackendError if LLVM refuses the text.
-    """
-    with _optimized(text, target) as (module, _):
-        return str(module)
+    _target_machine(target)  # sets LLVM up, which only one thread may do
+    if len(texts) == 1:
+        return Library(_engine([made(texts[0])], target))
+    with ThreadPoolExecutor(min(len(texts), thread_count())) as threads:
+        return Library(_engine(list(threads.map(made, texts)), target))
 
 
 def assembly(text: str, target: Target) -> str:
     """Return the module's assembly, for any target. Raises BackendError if LLVM refuses the text."""
-    with _optimized(text, target) as (module, machine):
+    with _loaded(text, target) as (module, machine):
         return str(machine.emit_assembly(module))
 
 
-def _object_code(text: str, target: Target) -> bytes:
-    with _optimized(text, target) as (module, machine):
-        missing = sorted(function.name for function in module.functions if _is_missing(function))
+def _object_code(text: str, target: Target, known: frozenset[str] = frozenset()) -> bytes:
+    with _loaded(text, target) as (module, machine):
+        missing = sorted(function.name for function in module.functions if _is_missing(function, known))
         if missing:
             raise _fault(f"the generated code calls {', '.join(missing)}, which this process does not have")
         return bytes(machine.emit_object(module))
 
 
-def _is_missing(function: Any) -> bool:
-    """Return whether the function is found neither in its module nor in this process: linking would abort."""
-    if not function.is_declaration or function.name.startswith("llvm."):
+def _is_missing(function: Any, known: frozenset[str]) -> bool:
+    """Return whether the function is in none of the modules nor in this process: linking would abort."""
+    if not function.is_declaration or function.name.startswith("llvm.") or function.name in known:
         return False
     return not hasattr(ctypes.CDLL(None), function.name) and llvm.address_of_symbol(function.name) is None
 
 
 @contextmanager
-def _optimized(text: str, target: Target) -> Iterator[tuple[Any, Any]]:
-    """Give the optimised module, in a context of its own, which frees its memory, and the target machine."""
+def _loaded(text: str, target: Target) -> Iterator[tuple[Any, Any]]:
+    """Give the module, in a context of its own, which frees its memory, and the target machine.
+
+    The generator writes explicit vectors, unrolls and shares by itself, so LLVM's passes would cost far more
+    time than they gain.
+    """
     machine = _target_machine(target)
     with llvm.create_context() as context, _parsed(text, context) as module:
         module.triple = target.triple
         module.data_layout = str(machine.target_data)
-        _optimize(module, machine)
         yield module, machine
-
-
-def _optimize(module: Any, machine: Any) -> None:
-    options = llvm.create_pipeline_tuning_options(speed_level=_SPEED_LEVEL)
-    for option in _PASSES_OFF:
-        setattr(options, option, False)
-    builder = llvm.create_pass_builder(machine, options)
-    builder.getModulePassManager().run(module, builder)
 
 
 def _parsed(text: str, context: Any) -> Any:
@@ -132,14 +130,15 @@ def _parsed(text: str, context: Any) -> Any:
     return module
 
 
-def _engine(code: bytes, target: Target) -> Any:
+def _engine(codes: Sequence[bytes], target: Target) -> Any:
     """Return an engine that holds the object code, linked.
 
     It is loaded the same way whether it was just made or comes from the disk, and the module that the engine
     must have is an empty one, so that what is on disk needs no LLVM IR.
     """
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target_machine(target))
-    engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(code))
+    for code in codes:
+        engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(code))
     engine.finalize_object()
     return engine
 
