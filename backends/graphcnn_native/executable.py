@@ -173,8 +173,9 @@ class NativeExecutable:
         return outputs
 
     def _make_room(self, batch: int) -> None:
-        size = shard_size(batch)
-        program, shards = self.program, -(-batch // size)
+        program = self.program
+        size = shard_size(batch, program.block)
+        shards = -(-batch // size)
         needed = {
             Slot.ARENA: program.arena + program.arena_per_sample * batch,
             Slot.SUMS: program.partial * shards,
@@ -231,8 +232,9 @@ def address(array: Array) -> int:
         return array.ctypes.data
 
 
-def shard_size(batch: int) -> int:
+def shard_size(batch: int, block: int) -> int:
     """Return how many samples a shard has: by the batch alone, so that sums are the same on any threads."""
-    block = 8 if batch >= 64 else 4
+    if batch < 4 * block:
+        block = max(4, block // 2)
     blocks = -(-batch // block)
     return -(-blocks // MOST_SHARDS) * block

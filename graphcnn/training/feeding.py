@@ -9,7 +9,8 @@ import numpy as np
 from graphcnn.arrays import Array
 from graphcnn.backend import as_input
 from graphcnn.errors import DataError, GraphcnnError, OptionError
-from graphcnn.ir import TensorType, format_shape
+from graphcnn.ir import BATCH, TensorType, format_shape
+from graphcnn.ir.types import DTYPES
 
 
 def check_batch_size(batch_size: object) -> int:
@@ -19,6 +20,22 @@ def check_batch_size(batch_size: object) -> int:
             f"batch_size={batch_size!r} is not an integer of at least 1", mend="batch_size=32, for example"
         )
     return int(batch_size)
+
+
+_NUMPY_TYPES = {name: np.dtype(name) for name in DTYPES}
+
+
+def fits(type: TensorType, given: object) -> bool:
+    """Return whether this is an array of the very type, with a row per sample, that needs no conversion."""
+    if not isinstance(given, np.ndarray) or given.dtype != _NUMPY_TYPES[type.dtype]:
+        return False
+    found, wanted = given.shape, type.shape
+    return len(found) == len(wanted) > 0 < found[0] and wanted[0] == BATCH and found[1:] == wanted[1:]
+
+
+def labels_fit(classes: int, labels: Array) -> bool:
+    """Return whether int64 labels are from 0 to classes - 1: seen as unsigned, negative ones are huge."""
+    return bool(np.maximum.reduce(labels.view(np.uint64)) < classes)
 
 
 def as_inputs(types: Mapping[str, TensorType], x: object) -> dict[str, Array]:

@@ -232,6 +232,11 @@ class Function:
     def store(self, value: Ssa, address: Ssa) -> None:
         self.do(f"store {value}, {address}, align {SIZES.get(item_of(value.type), 8)}")
 
+    def clear(self, address: Ssa, size: Index) -> None:
+        """Set `size` bytes to 0."""
+        self.declare("void", "llvm.memset.p0.i64", [POINTER, "i8", INDEX, "i1 immarg"])
+        self.do(f"call void @llvm.memset.p0.i64({address}, i8 0, {self.index(size)}, i1 false)")
+
     # Vectors
 
     def splat(self, x: Ssa, lanes: int) -> Ssa:

@@ -109,6 +109,8 @@ def _share(kernel: Kernel, writer: Writer) -> Share:
         return Share(1, 0, sizes[0])
     else:
         extent, chunk = sizes[0], max(1, CHUNK // max(1, math.prod(sizes[1:])))
+    if isinstance(root, ops.Transpose):
+        chunk = -(-chunk // 16) * 16
     if isinstance(root, ops.Matmul):
         tile = product.product_rows(writer)
         chunk = max(tile, chunk // 2 // tile * tile)
@@ -181,16 +183,11 @@ def _shard(
         if kernel.partial >= 0:
             assert kernel.root is not None
             (result,) = program.graph.results(kernel.root)
-            _clear(f, f.element(sums, "i8", kernel.partial), result.type.bytes(1))
+            f.clear(f.element(sums, "i8", kernel.partial), result.type.bytes(1))
     with f.loop(begin, end, program.block) as block:
         last = f.least(f.add(block.index, program.block), end)
         for kernel in kernels:
             _call(f, kernel, context, worker, scratch, sums, block.index, last, len(program.kernels))
-
-
-def _clear(f: Function, address: Ssa, size: int) -> None:
-    f.declare("void", "llvm.memset.p0.i64", [POINTER, "i8", INDEX, "i1 immarg"])
-    f.do(f"call void @llvm.memset.p0.i64({address}, i8 0, i64 {size}, i1 false)")
 
 
 def _call(

@@ -22,6 +22,9 @@ from graphcnn_native.kernels.tile import (
 from graphcnn_native.kernels.writer import Position, Writer
 from graphcnn_native.lowering.program import Place
 
+NEARBY = 256 * 1024
+"""Bytes that stay in the second cache while they are read again and again."""
+
 
 def correlation(w: Writer) -> None:
     assert w.kernel.root is not None
@@ -174,17 +177,24 @@ class _FilterGradient(_Correlation):
             run = 1
         at_once, self.wide = best_tile(w.target, run, wide)
         groups = column_groups(self.group_filters, self.wide, w.target, self.item)
-        with f.loop(0, self.result.type.static(0)) as m, f.each(0, 1 if contiguous else taps, 1) as tap:
-            self.m = m.index
-            first = f.add(f.multiply(m.index, op.stride[0]), -self.top)
-            self.bounds = self._rows(first)
-            self.first_row = first
-            with f.each(0, self.groups, 1) as g:
-                self.g, self.tap = g, tap
-                for start, size, count in evenly(run, at_once).parts():
-                    with f.each(start, count, size) as place:
-                        self.start, self.count = place, size
-                        self.column_loops(groups, self._tile)
+        with f.loop(w.begin, w.end, self._samples()) as chunk:
+            self.first = chunk.index
+            self.last = f.least(f.add(chunk.index, self._samples()), w.end)
+            with f.loop(0, self.result.type.static(0)) as m, f.each(0, 1 if contiguous else taps, 1) as tap:
+                self.m, self.tap = m.index, tap
+                self.first_row = f.add(f.multiply(m.index, op.stride[0]), -self.top)
+                self.bounds = self._rows(self.first_row)
+                with f.each(0, self.groups, 1) as g:
+                    self.g = g
+                    for start, size, count in evenly(run, at_once).parts():
+                        with f.each(start, count, size) as place:
+                            self.start, self.count = place, size
+                            self.column_loops(groups, self._tile)
+
+    def _samples(self) -> int:
+        """Return how many samples to sum up before the sums are put back: as many as stay in the cache."""
+        images, window = self.images.type, self.window.type
+        return max(1, NEARBY // (images.bytes(1) + window.bytes(1)))
 
     def _rows(self, first: Index) -> tuple[Index, Index]:
         """Return the rows of the window that fall on rows of the images."""
@@ -203,7 +213,7 @@ class _FilterGradient(_Correlation):
             channel = column
         across = f.multiply(self.tap, op.stride[1] * self.channels)
         totals = zeros(self.item, self.count, group.columns)
-        with f.loop(w.begin, w.end, carried=totals) as n:
+        with f.loop(self.first, self.last, carried=totals) as n:
             images = f.element(self.at(self.images, n.index, 0, 0, channel), self.item, across)
             window = self.at(self.window, n.index, 0, 0, filter_)
             with f.loop(*self.bounds, carried=n.values) as i:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from graphcnn import ops
-from graphcnn.ir import Value
+from graphcnn.ir import BATCH, Value
 from graphcnn_native.codegen.function import ITEMS, Index, Ssa, constant, vector
 from graphcnn_native.codegen.lanes import load_lanes
 from graphcnn_native.kernels.nest import over_axes, over_rest, over_run
 from graphcnn_native.kernels.writer import Position, Writer, value_item
 from graphcnn_native.lowering.program import Place
 
-Source = Callable[[tuple[Index, ...]], list[Index]]
+SQUARE = 4
+"""The side of the blocks in which matrices are transposed: what any processor's vectors hold."""
 
 
 def _parts(w: Writer) -> tuple[Value, Value]:
@@ -58,7 +59,65 @@ def transpose(w: Writer) -> None:
             indices[source] = position.indices[axis]
         w.store(position, {value: _fetch(w, operand, indices, position, op.permutation[-1])})
 
-    over_axes(w, w.sizes(value.type), body, ITEMS[value.type.dtype])
+    rank = len(op.permutation)
+    matrices = op.permutation == (*range(rank - 2), rank - 1, rank - 2)
+    if matrices and value.type.is_float and BATCH not in value.type.shape[-2:]:
+        _transpose_matrices(w, value, operand, body)
+    else:
+        over_axes(w, w.sizes(value.type), body, ITEMS[value.type.dtype])
+
+
+def _transpose_matrices(w: Writer, value: Value, operand: Value, body: Callable[[Position], None]) -> None:
+    """Transpose the last two axes, block by block of SQUARE elements; what is left over one by one."""
+    f, item, rank = w.f, ITEMS[value.type.dtype], value.type.rank
+    width = value.type.static(rank - 1)
+    whole_width = width // SQUARE * SQUARE
+
+    def matrix(outer: tuple[Index, ...], begin: Index, end: Index) -> None:
+        whole = f.add(begin, f.multiply(f.divide(f.subtract(end, begin), SQUARE), SQUARE))
+        with f.loop(begin, whole, SQUARE) as row:
+            with f.loop(0, whole_width, SQUARE) as column:
+                _square(w, value, operand, outer, row.index, column.index)
+            with f.loop(row.index, f.add(row.index, SQUARE)) as single:
+                over_run(w, whole_width, width, (*outer, single.index), body, item)
+        with f.loop(whole, end) as single:
+            over_run(w, 0, width, (*outer, single.index), body, item)
+
+    def along(outer: tuple[Index, ...]) -> None:
+        axis = len(outer)
+        begin, end = (w.begin, w.end) if axis == 0 else (0, w.sizes(value.type)[axis])
+        if axis == rank - 2:
+            matrix(outer, begin, end)
+            return
+        with f.loop(begin, end) as run:
+            along((*outer, run.index))
+
+    along(())
+
+
+def _square(
+    w: Writer, value: Value, operand: Value, outer: tuple[Index, ...], row: Index, column: Index
+) -> None:
+    f, item = w.f, ITEMS[value.type.dtype]
+    base = w.base(w.buffer(operand))
+    lanes = [
+        f.load(
+            vector(item, SQUARE),
+            f.element(base, item, w.offset(operand.type, (*outer, f.add(column, n), row))),
+        )
+        for n in range(SQUARE)
+    ]
+    low = ", ".join(f"i32 {n // 2 + n % 2 * SQUARE}" for n in range(SQUARE))
+    high = ", ".join(f"i32 {SQUARE // 2 + n // 2 + n % 2 * SQUARE}" for n in range(SQUARE))
+    for _ in range(SQUARE.bit_length() - 1):
+        pairs = zip(lanes[: SQUARE // 2], lanes[SQUARE // 2 :], strict=True)
+        lanes = [
+            f.emit(x.type, f"shufflevector {x}, {y}, <{SQUARE} x i32> <{mask}>")
+            for x, y in pairs
+            for mask in (low, high)
+        ]
+    for n, x in enumerate(lanes):
+        w.store(Position((*outer, f.add(row, n), column), SQUARE, SQUARE), {value: x})
 
 
 def view(w: Writer) -> None:

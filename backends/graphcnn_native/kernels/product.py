@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from graphcnn.ir import BATCH, Value
 from graphcnn.ops import Transpose
-from graphcnn_native.codegen.function import ITEMS, Index, Ssa, constant
-from graphcnn_native.codegen.lanes import columns
+from graphcnn_native.codegen.function import ITEMS, SIZES, Index, Ssa, constant
+from graphcnn_native.codegen.lanes import Column, columns, load_lanes
+from graphcnn_native.kernels.nest import over_run
 from graphcnn_native.kernels.tile import (
     ColumnGroup,
     Factors,
@@ -16,90 +19,168 @@ from graphcnn_native.kernels.tile import (
     zeros,
 )
 from graphcnn_native.kernels.writer import Position, Writer
-from graphcnn_native.lowering.program import Place
+from graphcnn_native.lowering.program import Buffer, Place
 
 COLUMNS = 3
 SINGLE_ROW_COLUMNS = 8
+DEEP = 1024
+"""From this depth on, a product is summed up in parts whose factors on the right stay in the second cache."""
+DEPTHS = range(640, 127, -1)
 
 
 def matmul(w: Writer) -> None:
     """[A, K] x [K, B]; the kernel's share is a range of the rows."""
-    f = w.f
-    assert w.kernel.root is not None
-    value = w.graph.results(w.kernel.root)[0]
-    x, y = w.graph.node(w.kernel.root).operands
-    item = ITEMS[value.type.dtype]
-    left, row_stride, step = _left(w, x)
-    buffer = w.buffer(y)
-    width = value.type.shape[1]
-    depth = w.sizes(y.type)[0]
-    if width == BATCH:
-        _plain(w, value, left, row_stride, step, y, depth)
-        return
-    size = int(width)
-    wide = min(COLUMNS, len(columns(size, w.target, item)))
-    rows = product_rows(w)
-    whole = f.add(w.begin, f.multiply(f.divide(f.subtract(w.end, w.begin), rows), rows))
-    exact = buffer.place is Place.CALLER and y.type.shape[-1] != BATCH
+    product = _Product(w)
+    if product.value.type.shape[1] == BATCH:
+        product.write_plain()
+    elif (sums := product.buffer_of_sums()) is not None:
+        product.write_in_depths(sums)
+    else:
+        product.write()
 
-    def tile(first: Index, count: int, group: ColumnGroup, column: Index) -> None:
-        start = f.element(left, item, f.multiply(first, row_stride))
+
+class _Product:
+    """One product: where its factors are, and the tiles of its result."""
+
+    def __init__(self, w: Writer) -> None:
+        assert w.kernel.root is not None
+        self.w, self.f = w, w.f
+        self.value = w.graph.results(w.kernel.root)[0]
+        self.item = ITEMS[self.value.type.dtype]
+        x, self.right = w.graph.node(w.kernel.root).operands
+        self.left, self.row_stride, self.step = self._left(x)
+        self.depth = w.sizes(self.right.type)[0]
+
+    def _left(self, x: Value) -> tuple[Ssa, Index, Index]:
+        """Return the left operand's address, and how far apart its rows and its columns are."""
+        w, node = self.w, self.w.graph.node(x.key)
+        if w.program.base(x) not in w.kernel.loads and node.op == Transpose((1, 0)):
+            source = node.operands[0]
+            strides = w.strides(source.type)
+            return w.base(w.buffer(source)), strides[1], strides[0]
+        strides = w.strides(x.type)
+        return w.base(w.buffer(x)), strides[0], strides[1]
+
+    @property
+    def width(self) -> int:
+        return self.value.type.static(1)
+
+    def write(self) -> None:
+        """Sum up each tile at once."""
+
+        def tile(first: Index, rows: int, group: ColumnGroup, column: Index) -> None:
+            start = zeros(self.item, rows, group.columns)
+            totals = self._sum(first, rows, group.columns, column, 0, self.depth, start)
+            for place, total in zip(self._places(first, rows, group.columns, column), totals, strict=True):
+                self.w.store(place, {self.value: total})
+
+        self._tiles(tile)
+
+    def buffer_of_sums(self) -> Buffer | None:
+        """Return the buffer that can hold unfinished sums of a deep product, if there is one."""
+        is_deep = self.w.is_by_sample and isinstance(self.depth, int) and self.depth >= DEEP
+        if not is_deep or not self.w.kernel.stores or self._depth_at_once() is None:
+            return None
+        buffer = self.w.kernel.stores[0][1]
+        return buffer if buffer.value.type == self.value.type else None
+
+    def _depth_at_once(self) -> int | None:
+        assert isinstance(self.depth, int)
+        return next((depth for depth in DEPTHS if self.depth % depth == 0), None)
+
+    def write_in_depths(self, sums: Buffer) -> None:
+        """Go through the depth in parts, for all tiles; then finish the sums."""
+        f, w, at_once = self.f, self.w, self._depth_at_once()
+        assert at_once is not None
+        base, size = w.base(sums), SIZES[self.item]
+
+        def address(place: Position) -> Ssa:
+            return f.element(base, self.item, w.offset(self.value.type, place.indices))
+
+        first_byte = f.element(base, self.item, f.multiply(w.begin, self.width))
+        f.clear(first_byte, f.multiply(f.subtract(w.end, w.begin), self.width * size))
+        with f.loop(0, self.depth, at_once) as depth:
+
+            def tile(first: Index, rows: int, group: ColumnGroup, column: Index) -> None:
+                places = self._places(first, rows, group.columns, column)
+                start = [
+                    load_lanes(f, self.item, address(place), place.lanes, place.used, exact=True)
+                    for place in places
+                ]
+                totals = self._sum(first, rows, group.columns, column, depth.index, at_once, start)
+                for place, total in zip(places, totals, strict=True):
+                    w.put(sums, place, total)
+
+            self._tiles(tile)
+
+        def finish(place: Position) -> None:
+            total = load_lanes(f, self.item, address(place), place.lanes, place.used, exact=True)
+            w.store(place, {self.value: total})
+
+        with f.loop(w.begin, w.end) as row:
+            over_run(w, 0, self.width, (row.index,), finish, self.item)
+
+    def _tiles(self, tile: Callable[[Index, int, ColumnGroup, Index], None]) -> None:
+        """Run `tile(first row, rows, columns, first column)` for all tiles, and the rows left one by one."""
+        f, w = self.f, self.w
+        wide = min(COLUMNS, len(columns(self.width, w.target, self.item)))
+        rows = product_rows(w)
+        whole = f.add(w.begin, f.multiply(f.divide(f.subtract(w.end, w.begin), rows), rows))
+        kinds: list[tuple[int, Index, Index, int]] = [(rows, w.begin, whole, wide)]
+        if self.value.type.shape[0] == BATCH or self.value.type.static(0) % rows:
+            kinds.append((1, whole, w.end, SINGLE_ROW_COLUMNS))
+        for at_once, begin, end, most in kinds:
+            for group in column_groups(self.width, most, w.target, self.item):
+                across = f.each(group.offset, group.count, group.width)
+                with across as column, f.loop(begin, end, at_once) as first:
+                    tile(first.index, at_once, group, column)
+
+    def _places(self, first: Index, rows: int, group: tuple[Column, ...], column: Index) -> list[Position]:
+        """Return the positions of a tile's sums, row by row."""
+        f = self.f
+        return [
+            Position((f.add(first, row), f.add(column, c.offset)), c.lanes, c.used)
+            for row in range(rows)
+            for c in group
+        ]
+
+    def _sum(
+        self,
+        first: Index,
+        rows: int,
+        group: tuple[Column, ...],
+        column: Index,
+        begin: Index,
+        depth: Index,
+        start: list[Ssa],
+    ) -> list[Ssa]:
+        """Sum up the products of a tile from `begin` on, on top of `start`."""
+        f, w = self.f, self.w
+        buffer = w.buffer(self.right)
+        row, step = f.multiply(first, self.row_stride), f.multiply(begin, self.step)
         factors = Factors(
-            start,
-            [f.multiply(row_stride, row) for row in range(count)],
-            step,
-            f.element(w.base(buffer), item, column),
-            size,
-            exact=exact,
+            f.element(self.left, self.item, row, step),
+            [f.multiply(self.row_stride, row) for row in range(rows)],
+            self.step,
+            f.element(w.base(buffer), self.item, column, f.multiply(begin, self.width)),
+            self.width,
+            exact=buffer.place is Place.CALLER,
         )
-        totals = accumulate(
-            f, w.target, item, factors, group.columns, depth, zeros(item, count, group.columns)
-        )
-        for row in range(count):
-            for number, c in enumerate(group.columns):
-                place = Position((f.add(first, row), f.add(column, c.offset)), c.lanes, c.used)
-                w.store(place, {value: totals[row * len(group.columns) + number]})
+        return accumulate(f, w.target, self.item, factors, group, depth, start)
 
-    tiles: list[tuple[int, Index, Index, int]] = [(rows, w.begin, whole, wide)]
-    if w.is_by_sample or value.type.shape[0] == BATCH or value.type.static(0) % rows:
-        tiles.append((1, whole, w.end, SINGLE_ROW_COLUMNS))
-    for at_once, begin, end, most in tiles:
-        for group in column_groups(size, most, w.target, item):
-            with (
-                f.each(group.offset, group.count, group.width) as column,
-                f.loop(begin, end, at_once) as first,
-            ):
-                tile(first.index, at_once, group, column)
+    def write_plain(self) -> None:
+        """A product whose columns are the batch: element by element."""
+        f, w, item = self.f, self.w, self.item
+        right, right_step = w.base(w.buffer(self.right)), w.strides(self.right.type)[0]
+        with f.loop(w.begin, w.end) as row, f.loop(0, w.batch) as column:
+            start = f.element(self.left, item, f.multiply(row.index, self.row_stride))
+            with f.loop(0, self.depth, carried=[constant(item, 0.0)]) as k:
+                a = f.load(item, f.element(start, item, f.multiply(k.index, self.step)))
+                b = f.load(item, f.element(right, item, f.multiply(k.index, right_step), column.index))
+                k.results = [multiply_add(f, w.target, a, b, k.values[0])]
+            w.store(Position((row.index, column.index)), {self.value: k.results[0]})
 
 
 def product_rows(w: Writer) -> int:
     """Return the rows of a tile: a power of two, since samples come in blocks of eight."""
-    most = largest_rows(w.target, COLUMNS)
-    return 8 if most >= 8 else 4
-
-
-def _left(w: Writer, x: Value) -> tuple[Ssa, Index, Index]:
-    """Return the left operand's address, and how far apart its rows and its columns are."""
-    node = w.graph.node(x.key)
-    stored = w.program.base(x)
-    if stored not in w.kernel.loads and node.op == Transpose((1, 0)):
-        source = node.operands[0]
-        strides = w.strides(source.type)
-        return w.base(w.buffer(source)), strides[1], strides[0]
-    strides = w.strides(x.type)
-    return w.base(w.buffer(x)), strides[0], strides[1]
-
-
-def _plain(
-    w: Writer, value: Value, left: Ssa, row_stride: Index, step: Index, y: Value, depth: Index
-) -> None:
-    """A product whose columns are the batch: element by element."""
-    f, item = w.f, ITEMS[value.type.dtype]
-    right, right_step = w.base(w.buffer(y)), w.strides(y.type)[0]
-    with f.loop(w.begin, w.end) as row, f.loop(0, w.batch) as column:
-        start = f.element(left, item, f.multiply(row.index, row_stride))
-        with f.loop(0, depth, carried=[constant(item, 0.0)]) as k:
-            a = f.load(item, f.element(start, item, f.multiply(k.index, step)))
-            b = f.load(item, f.element(right, item, f.multiply(k.index, right_step), column.index))
-            k.results = [multiply_add(f, w.target, a, b, k.values[0])]
-        w.store(Position((row.index, column.index)), {value: k.results[0]})
+    return 8 if largest_rows(w.target, COLUMNS) >= 8 else 4

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from graphcnn.ir import BATCH, Graph, Value
-from graphcnn.ops import Broadcast, RandomUniform
+from graphcnn.ops import Broadcast, Matmul, RandomUniform
 from graphcnn_native.lowering.program import ALIGNMENT, Buffer, Domain, Kernel, Place, Program, base
 from graphcnn_native.lowering.schedule import Schedule
 
 SLACK = 64
 """Kernels may read a vector beyond the end of what they own; those lanes are never used."""
-LARGEST_BLOCK = 8
+BLOCK = 8
+LARGE_BLOCK = 16
+LARGE_MATRIX = 512 * 1024
+"""Bytes of a dense layer's weights that no second cache keeps: more samples then share each reading."""
 
 
 def assign_buffers(schedule: Schedule) -> Program:
@@ -27,11 +30,24 @@ def assign_buffers(schedule: Schedule) -> Program:
                 place = _place(kernel, readers[value])
                 buffers[value] = Buffer(value, place)
                 kernel.stores.insert(0, (value, buffers[value]))
-    program = Program(graph, schedule.kernels, buffers, slots, LARGEST_BLOCK)
+    program = Program(graph, schedule.kernels, buffers, slots, _block(schedule))
     _lay_out_arena(program)
     _lay_out_blocks(program, readers)
     _lay_out_partial_sums(program)
     return program
+
+
+def _block(schedule: Schedule) -> int:
+    """Return how many samples to carry through a stage together."""
+    graph = schedule.graph
+    weights = [
+        graph.node(kernel.root).operands[1].type
+        for kernel in schedule.kernels
+        if kernel.root is not None
+        and kernel.domain is Domain.SAMPLES
+        and isinstance(graph.node(kernel.root).op, Matmul)
+    ]
+    return LARGE_BLOCK if any(type.bytes(1) >= LARGE_MATRIX for type in weights) else BLOCK
 
 
 def _readers(kernels: list[Kernel]) -> dict[Value, list[Kernel]]:
