@@ -32,7 +32,8 @@ REFERENCE = "numpy"
 class KernelReport:
     """One kernel of an executable: what it is called, which nodes it covers, and its work at one batch size.
 
-    seconds: the measured time of one call; None where it was not measured.
+    seconds: the measured time of one call; None where it was not measured. details: how it was built, in
+    words: where it runs, its tile, its buffers.
     """
 
     name: str
@@ -40,15 +41,22 @@ class KernelReport:
     flops: int
     bytes: int
     seconds: float | None = None
+    details: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a backend built for one graph, at the batch size of its latest call (1 before the first)."""
+    """What a backend built for one graph, at the batch size of its latest call (1 before the first).
+
+    A kernel's time is the sum over the threads. peak: FLOP/s that these threads can do at most on this
+    machine, as measured; None where that is unknown.
+    """
 
     backend: str
     batch: int
     kernels: tuple[KernelReport, ...]
+    threads: int = 1
+    peak: float | None = None
 
 
 class Executable(Protocol):

@@ -16,7 +16,7 @@ from graphcnn.dsl.layers import Layer
 from graphcnn.dsl.network import Network
 from graphcnn.errors import BackendError, GraphcnnError, OptionError
 from graphcnn.inspection.benchmark import Mode, benchmark, benchmark_table
-from graphcnn.inspection.tables import layer_table
+from graphcnn.inspection.tables import kernel_lines, layer_table
 from graphcnn.training.callbacks import CSVLog
 from graphcnn.training.losses import CrossEntropy
 from graphcnn.training.model import Model
@@ -24,6 +24,7 @@ from graphcnn.training.optimizers import SGD, Adam, AdamW, Optimizer
 from graphcnn.zoo import ZOO
 
 STAGES = ("forward", "gradient", "step")
+CODE = ("kernels", "llvm", "assembly")
 MODEL_SUFFIX = ".safetensors"
 
 
@@ -111,16 +112,31 @@ input_shape_option = click.option(
 
 @main.command()
 @click.argument("network")
-@click.option("--stage", default="gradient", show_default=True, type=click.Choice(STAGES))
+@click.option(
+    "--stage",
+    default="gradient",
+    show_default=True,
+    type=click.Choice([*STAGES, *CODE]),
+    help="A graph, or what the backend made of the step.",
+)
 @click.option("--as", "form", default="text", show_default=True, type=click.Choice(["text", "table"]))
 @click.option(
     "--batch-size", default=1, show_default=True, type=click.IntRange(1), help="For FLOPs and bytes."
 )
+@click.option("--backend", default=DEFAULT, show_default=True)
 @input_shape_option
 def show(
-    network: str, stage: str, form: str, batch_size: int, input_shape: tuple[int, int, int] | None
+    network: str,
+    stage: str,
+    form: str,
+    batch_size: int,
+    backend: str,
+    input_shape: tuple[int, int, int] | None,
 ) -> None:
     """Show a graph of NETWORK: a name from the zoo, SCRIPT.py:VARIABLE, or a saved MODEL.safetensors."""
+    if stage in CODE:
+        click.echo(_code(_model(network, input_shape, backend), stage))
+        return
     graph = getattr(_model(network, input_shape), f"{stage}_graph")
     if form == "text":
         click.echo(str(graph), nl=False)
@@ -161,6 +177,19 @@ def list_backends() -> None:
         except BackendError as error:
             state = error.problem
         click.echo(f"{name:12}  {entry.value:32}  {state}{'  (default)' if name == DEFAULT else ''}")
+
+
+def _code(model: Model, stage: str) -> str:
+    """Return what the backend made of the training step, as text."""
+    executable = model.executable("step")
+    if stage == "kernels":
+        return "\n".join(kernel_lines(executable.report()))
+    write = getattr(executable, "llvm_ir" if stage == "llvm" else "assembly", None)
+    if write is None:
+        raise OptionError(
+            f"backend {model.backend.name!r} generates no {stage}", mend="--backend native, which does"
+        )
+    return str(write())
 
 
 def _dataset(data: str) -> Dataset:

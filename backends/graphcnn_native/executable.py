@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import operator
 import threading
 from collections.abc import Mapping
 from typing import Final
@@ -17,6 +18,7 @@ from graphcnn_native.codegen.module import generate
 from graphcnn_native.kernels.writer import Slot
 from graphcnn_native.lowering import lower
 from graphcnn_native.lowering.program import ALIGNMENT
+from graphcnn_native.peak import measured_peak
 from graphcnn_native.runtime.engine import assembly, compile_modules
 from graphcnn_native.runtime.processors import thread_count
 from graphcnn_native.runtime.threads import pool
@@ -62,6 +64,8 @@ class NativeExecutable:
             for label, (_, shape, dtype) in self._inputs.items()
             if not shape and dtype.kind == "f" and label not in self._updated
         }
+        for label, number in self._numbers.items():
+            self._table[self._inputs[label][0]] = address(number)
         self._bound: dict[str, Array] = {}
 
     def __call__(self, /, **inputs: object) -> dict[str, Array]:
@@ -79,7 +83,7 @@ class NativeExecutable:
         arrays, batch = bind_inputs(self.graph, with_state(self.graph, state, inputs))
         updates = {label: state[label] for label in self.graph.updates}
         fresh = {
-            label: array if array.flags.c_contiguous else np.empty(array.shape, array.dtype)
+            label: array if _is_plain(array) else np.empty(array.shape, array.dtype)
             for label, array in updates.items()
         }
         outputs = self._run(arrays, fresh, batch)
@@ -102,11 +106,13 @@ class NativeExecutable:
             for label, given in inputs.items():
                 if label not in self._inputs:
                     return None
-                slot, shape, dtype = self._inputs[label]
-                if type(given) is float and label in self._numbers:
+                if label in self._numbers:
+                    if type(given) is not float:
+                        return None
                     self._numbers[label].fill(given)
-                    given = self._numbers[label]
-                elif type(given) is not np.ndarray or given.dtype != dtype or not given.flags.c_contiguous:
+                    continue
+                slot, shape, dtype = self._inputs[label]
+                if type(given) is not np.ndarray or given.dtype != dtype or not _is_plain(given):
                     return None
                 found = given.shape
                 if found != shape:
@@ -122,18 +128,18 @@ class NativeExecutable:
         """Enter the addresses of the state into the table, unless they are there from the last time."""
         bound = self._bound
         complete = bound and len(bound) + len(inputs) == len(self._inputs)
-        if complete and all(state.get(label) is array for label, array in bound.items()):
+        if complete and all(map(operator.is_, map(state.get, bound), bound.values())):
             return True
         self._bound, bound = {}, {}
         labels = self._inputs.keys() - inputs.keys()
-        if not self._updated <= labels:
+        if not self._updated <= labels or not labels.isdisjoint(self._numbers):
             return False
         for label in labels:
             _, shape, dtype = self._inputs[label]
             array = state.get(label)
             if type(array) is not np.ndarray or array.dtype != dtype or array.shape != shape:
                 return False
-            if not array.flags.c_contiguous or not array.flags.writeable:
+            if not _is_plain(array) or not array.flags.writeable:
                 return False
             bound[label] = array
         for label, array in bound.items():
@@ -145,12 +151,16 @@ class NativeExecutable:
 
     def _run(self, inputs: dict[str, Array], updates: dict[str, Array], batch: int) -> dict[str, Array]:
         """Run on arrays that are known to fit."""
-        held = {label: np.ascontiguousarray(array) for label, array in inputs.items()}
+        held = {label: np.require(array, requirements=("C", "A")) for label, array in inputs.items()}
         with self._lock:
             self._bound = {}
-            for kind, arrays in (("input", held), ("update", updates)):
-                for label, array in arrays.items():
-                    self._table[self._slots[kind, label]] = address(array)
+            for label, array in held.items():
+                if label in self._numbers:
+                    self._numbers[label][...] = array
+                else:
+                    self._table[self._inputs[label][0]] = address(array)
+            for label, array in updates.items():
+                self._table[self._slots["update", label]] = address(array)
             return self._launch(batch)
 
     def _launch(self, batch: int) -> dict[str, Array]:
@@ -203,9 +213,14 @@ class NativeExecutable:
                     sum(self.program.graph.node(key).cost(batch).flops for key in kernel.work),
                     sum(value.type.bytes(batch) for value in moved),
                     None if seconds is None else float(seconds[number]),
+                    kernel.describe(self.program.buffers),
                 )
             )
-        return Report("native", batch, tuple(kernels))
+        peak = None
+        if self._profile is not None:
+            is_double = any(node.types[0].dtype == "float64" for _, node in self.graph.items())
+            peak = measured_peak(self.threads, "double" if is_double else "float")
+        return Report("native", batch, tuple(kernels), self.threads, peak)
 
     def llvm_ir(self) -> str:
         """Return the generated code as LLVM IR."""
@@ -221,6 +236,12 @@ class NativeExecutable:
         with self._lock:
             self._profile = np.zeros(shape, np.int64) if on else None
             self._table[Slot.PROFILE] = 0 if self._profile is None else self._profile.ctypes.data
+
+
+def _is_plain(array: Array) -> bool:
+    """Whether the machine code can read an array as it is: row by row, each element where it may lie."""
+    flags = array.flags
+    return flags.c_contiguous and flags.aligned
 
 
 def address(array: Array) -> int:

@@ -36,7 +36,8 @@ class KernelTime:
 class Benchmark:
     """The median time of a call in seconds, its FLOPs, and the kernels, slowest first.
 
-    Kernels are there where the backend reports their times; their sum leaves out what lies between them.
+    Kernels are there where the backend reports their times: sums over its threads, without what lies between
+    kernels. peak: FLOP/s that these threads can do at most on this machine, where the backend knows.
     """
 
     title: str
@@ -44,6 +45,8 @@ class Benchmark:
     seconds: float
     flops: int
     kernels: tuple[KernelTime, ...]
+    threads: int = 1
+    peak: float | None = None
 
 
 def benchmark(model: Model, *, mode: Mode = "train", batch: int = 64, repeats: int = 30) -> Benchmark:
@@ -57,19 +60,24 @@ def benchmark(model: Model, *, mode: Mode = "train", batch: int = 64, repeats: i
     state = model.state()
     inputs = _random_inputs(graph, model, batch)
     times, kernels = [], []
-    executable.profile(True)
     for _ in range(3 + repeats):
         start = time.perf_counter()
         executable.step(state, **inputs)
         times.append(time.perf_counter() - start)
-        kernels.append(executable.report().kernels)
+    executable.profile(True)
+    for _ in range(repeats):
+        executable.step(state, **inputs)
+        report = executable.report()
+        kernels.append(report.kernels)
     executable.profile(False)
     return Benchmark(
         f"{model.forward_graph.name}, {mode}, batch {batch}, backend {model.backend.name}",
         batch,
         statistics.median(times[3:]),
         graph.cost(batch).flops,
-        _kernel_times(executable, kernels[3:]),
+        _kernel_times(executable, kernels),
+        report.threads,
+        report.peak,
     )
 
 
@@ -105,14 +113,14 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def benchmark_table(result: Benchmark, rows: int = 20) -> Table:
-    """Return a rich table of the slowest kernels: time, share of all kernels, GFLOP/s, bytes per second."""
+    """Return a rich table of the slowest kernels: time, share of it, FLOP/s of a thread, bytes per second."""
     from rich import box
     from rich.table import Table
 
     table = Table(title=f"{result.title}\n{_summary(result)}", box=box.SIMPLE_HEAD, collapse_padding=True)
-    for header, width in (("kernel", 21), ("layer", 8), ("rule", 14)):
+    for header, width in (("kernel", 19), ("layer", 8), ("rule", 9)):
         table.add_column(header, no_wrap=True, max_width=width)
-    for header, width in (("ms", 6), ("share", 5), ("GFLOP/s", 7), ("GB/s", 5)):
+    for header, width in (("ms", 6), ("share", 5), ("GFLOP/s", 7), ("peak", 5), ("GB/s", 5)):
         table.add_column(header, justify="right", no_wrap=True, min_width=width)
     total = sum(timed.seconds for timed in result.kernels)
     for timed in result.kernels[:rows]:
@@ -123,17 +131,26 @@ def benchmark_table(result: Benchmark, rows: int = 20) -> Table:
             f"{timed.seconds * 1e3:.3f}",
             f"{timed.seconds / total:.0%}",
             f"{timed.kernel.flops / timed.seconds / 1e9:.1f}",
+            _share_of_peak(timed, result),
             f"{timed.kernel.bytes / timed.seconds / 1e9:.1f}",
         )
     hidden = len(result.kernels) - rows
     if hidden > 0:
         rest = sum(timed.seconds for timed in result.kernels[rows:])
-        table.add_row(f"{hidden} more", "", "", f"{rest * 1e3:.3f}", f"{rest / total:.0%}", "", "")
+        table.add_row(f"{hidden} more", "", "", f"{rest * 1e3:.3f}", f"{rest / total:.0%}", "", "", "")
     return table
 
 
+def _share_of_peak(timed: KernelTime, result: Benchmark) -> str:
+    if result.peak is None:
+        return ""
+    return f"{timed.kernel.flops / timed.seconds / (result.peak / result.threads):.0%}"
+
+
 def _summary(result: Benchmark) -> str:
+    rate = result.flops / result.seconds
+    share = f", {rate / result.peak:.0%} of {result.peak / 1e9:.0f}" if result.peak else ""
     return (
         f"{result.seconds * 1e3:.3f} ms a call (median), {result.batch / result.seconds:,.0f} images/s, "
-        f"{scaled(result.flops)}FLOP, {result.flops / result.seconds / 1e9:.1f} GFLOP/s"
+        f"{scaled(result.flops)}FLOP, {rate / 1e9:.1f} GFLOP/s{share}"
     )

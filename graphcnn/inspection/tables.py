@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from graphcnn.backend import Report
 from graphcnn.ir import Cost, Graph, Input, format_shape
 
 if TYPE_CHECKING:
@@ -79,3 +80,14 @@ def scaled(number: int) -> str:
             return f"{value:.3g}{unit}"
         value /= 1000
     return f"{value:,.3g} T"
+
+
+def kernel_lines(report: Report) -> list[str]:
+    """Return a line per kernel: its work for one call, the nodes that it covers, and how it was built."""
+    title = f"{len(report.kernels)} kernels for batch {report.batch}, backend {report.backend}"
+    lines = [title]
+    for kernel in report.kernels:
+        nodes = " ".join(f"%{key}" for key in kernel.nodes)
+        work = f"{scaled(kernel.flops)}FLOP {scaled(kernel.bytes)}B"
+        lines.append(f"{kernel.name:32} {work:22} {kernel.details}  | {nodes}".rstrip())
+    return lines

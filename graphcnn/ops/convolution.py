@@ -109,12 +109,23 @@ class _SlidingProduct(Op):
         return height, _window_positions(self, images, window, 1)
 
     def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType], batch: int) -> int:
-        window = operands[1]
-        if self.sum_over == "channels":
-            per_output = window.static(0) * window.static(1) * window.static(2)
-        else:
-            per_output = window.elements(batch) // window.static(3)
-        return 2 * results[0].elements(batch) * per_output
+        """Count two for each product with a pixel of the images; products with padding do not count."""
+        images, window = operands
+        first = 0 if self.sum_over == "channels" else 1
+        pairs = 1
+        for axis in (0, 1):
+            taps, places = window.static(first + axis), results[0].static(1 - first + axis)
+            pairs *= self._pixels_hit(images.static(1 + axis), taps, places, axis)
+        return 2 * images.concrete(batch)[0] * pairs * (images.static(3) // self.groups) * window.static(3)
+
+    def _pixels_hit(self, size: int, taps: int, places: int, axis: int) -> int:
+        """Return how many pairs of a tap of the window and a place of it fall on pixels, along one axis."""
+        stride, dilation, before = self.stride[axis], self.dilation[axis], self.padding[axis][0]
+        return sum(
+            0 <= place * stride + tap * dilation - before < size
+            for place in range(places)
+            for tap in range(taps)
+        )
 
     @property
     def is_plain(self) -> bool:

@@ -77,6 +77,7 @@ class _Forward(_Correlation):
         _, self.rows, self.columns, _ = (0, *(self.result.type.static(axis) for axis in (1, 2, 3)))
         wide = len(columns(self.group_filters, w.target, self.item))
         self.pixels, self.wide = best_tile(w.target, self.columns, wide)
+        w.kernel.tile = f"{self.pixels} pixels x {self.wide} vectors"
         groups = column_groups(self.group_filters, self.wide, w.target, self.item)
         with f.loop(w.begin, w.end) as n, f.each(0, self.groups, 1) as g:
             self.n, self.g = n.index, g
@@ -176,6 +177,7 @@ class _FilterGradient(_Correlation):
         if self.depthwise:
             run = 1
         at_once, self.wide = best_tile(w.target, run, wide)
+        w.kernel.tile = f"{at_once} taps x {self.wide} vectors"
         groups = column_groups(self.group_filters, self.wide, w.target, self.item)
         with f.loop(w.begin, w.end, self._samples()) as chunk:
             self.first = chunk.index

@@ -125,6 +125,7 @@ class _Product:
         f, w = self.f, self.w
         wide = min(COLUMNS, len(columns(self.width, w.target, self.item)))
         rows = product_rows(w)
+        w.kernel.tile = f"{rows} rows x {wide} vectors"
         whole = f.add(w.begin, f.multiply(f.divide(f.subtract(w.end, w.begin), rows), rows))
         kinds: list[tuple[int, Index, Index, int]] = [(rows, w.begin, whole, wide)]
         if self.value.type.shape[0] == BATCH or self.value.type.static(0) % rows:

@@ -42,6 +42,10 @@ class Buffer:
     slot: int = -1
     offset: int = -1
 
+    def __str__(self) -> str:
+        place = f"#{self.slot}" if self.place is Place.CALLER else f"+{self.offset}"
+        return f"%{self.value.key} in {self.place.value}{place}"
+
     @property
     def per_sample(self) -> bool:
         return self.value.type.has_batch
@@ -80,9 +84,20 @@ class Kernel:
     title: str = ""
     name: str = ""
     is_flat: bool = False
+    tile: str = ""
 
     def op(self, graph: Graph) -> Op | None:
         return None if self.root is None else graph.node(self.root).op
+
+    def describe(self, buffers: dict[Value, Buffer]) -> str:
+        """Return in words when it runs, its tile, and where it reads and writes."""
+        read = sorted((self.source or buffers[value] for value in self.loads), key=lambda b: b.value.key)
+        sums = [f"sums+{self.partial}"] if self.partial >= 0 else []
+        sources = [*map(str, read), *([f"sums+{self.sums.partial}"] if self.sums is not None else [])]
+        written = [*dict.fromkeys(str(buffer) for _, buffer in self.stores), *sums]
+        tile = f", tile {self.tile}" if self.tile else ""
+        moved = f"{', '.join(sources) or 'nothing'} → {', '.join(written)}"
+        return f"stage {self.stage}, {self.domain.value}{tile}: {moved}"
 
 
 @dataclass
