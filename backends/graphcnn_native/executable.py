@@ -34,7 +34,7 @@ class NativeExecutable:
         self.graph: Final[Graph] = graph
         self.threads: Final = thread_count(threads)
         self.target: Final = target or host_target()
-        self.program: Final = lower(graph)
+        self.program: Final = lower(graph, self.target)
         self._library = compile_modules(generate(self.program, self.target), self.target)
         self._step = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(self._library.address("step"))
         self._lock = threading.Lock()
@@ -191,7 +191,7 @@ class NativeExecutable:
             Slot.SUMS: program.partial * shards,
             Slot.SCRATCH: program.scratch * self.threads,
         }
-        self._memory = []
+        self._memory, self._batch = [], 0
         for slot, length in needed.items():
             memory = np.empty(length + 2 * ALIGNMENT, np.uint8)
             self._memory.append(memory)

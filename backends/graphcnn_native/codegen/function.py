@@ -232,6 +232,10 @@ class Function:
     def store(self, value: Ssa, address: Ssa) -> None:
         self.do(f"store {value}, {address}, align {SIZES.get(item_of(value.type), 8)}")
 
+    def allocate(self, item: str, count: int) -> Ssa:
+        """Return the address of so many elements on the stack; at the function's begin only."""
+        return self.emit(POINTER, f"alloca [{count} x {item}], align 64")
+
     def clear(self, address: Ssa, size: Index) -> None:
         """Set `size` bytes to 0."""
         self.declare("void", "llvm.memset.p0.i64", [POINTER, "i8", INDEX, "i1 immarg"])
@@ -275,6 +279,20 @@ class Function:
         for number, lane in enumerate(lanes):
             result = self.emit(type, f"insertelement {result}, {lane}, i64 {number}")
         return result
+
+    def transposed(self, rows: Sequence[Ssa]) -> list[Ssa]:
+        """Return the columns of a square matrix that is given as rows; its size is a power of two."""
+        size, lanes = len(rows), list(rows)
+        halves = [
+            ", ".join(f"i32 {first + n // 2 + n % 2 * size}" for n in range(size)) for first in (0, size // 2)
+        ]
+        for _ in range(size.bit_length() - 1):
+            lanes = [
+                self.emit(x.type, f"shufflevector {x}, {y}, <{size} x i32> <{picked}>")
+                for x, y in zip(lanes[: size // 2], lanes[size // 2 :], strict=True)
+                for picked in halves
+            ]
+        return lanes
 
     def counting(self, start: Index, lanes: int) -> Ssa:
         """Return start, start + 1, ... as i64 lanes."""

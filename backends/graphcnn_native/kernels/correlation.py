@@ -10,6 +10,7 @@ from graphcnn.ir import Value
 from graphcnn.ops import Correlate2d
 from graphcnn_native.codegen.function import ITEMS, Index, Ssa
 from graphcnn_native.codegen.lanes import Column, columns, load_lanes, store_lanes
+from graphcnn_native.kernels.narrow import NarrowCorrelation, is_narrow
 from graphcnn_native.kernels.tile import (
     ColumnGroup,
     Factors,
@@ -32,8 +33,18 @@ def correlation(w: Writer) -> None:
     assert isinstance(op, Correlate2d)
     if op.sum_over == "batch":
         _FilterGradient(w, op).write()
-    else:
+        return
+    images, filters = w.graph.node(w.kernel.root).operands
+    if not w.is_by_sample or not is_narrow(op, images, filters, w.target):
         _Forward(w, op).write()
+        return
+    narrow = NarrowCorrelation(w, op)
+    narrow.allocate()
+    with w.f.when(narrow.enough_samples()):
+        narrow.write()
+        w.f.do("ret void")
+        w.f.begin_dead_block()
+    _Forward(w, op).write()
 
 
 class _Correlation:
@@ -77,7 +88,7 @@ class _Forward(_Correlation):
         _, self.rows, self.columns, _ = (0, *(self.result.type.static(axis) for axis in (1, 2, 3)))
         wide = len(columns(self.group_filters, w.target, self.item))
         self.pixels, self.wide = best_tile(w.target, self.columns, wide)
-        w.kernel.tile = f"{self.pixels} pixels x {self.wide} vectors"
+        w.kernel.tile = w.kernel.tile or f"{self.pixels} pixels x {self.wide} vectors"
         groups = column_groups(self.group_filters, self.wide, w.target, self.item)
         with f.loop(w.begin, w.end) as n, f.each(0, self.groups, 1) as g:
             self.n, self.g = n.index, g

@@ -107,16 +107,7 @@ def _square(
         )
         for n in range(SQUARE)
     ]
-    low = ", ".join(f"i32 {n // 2 + n % 2 * SQUARE}" for n in range(SQUARE))
-    high = ", ".join(f"i32 {SQUARE // 2 + n // 2 + n % 2 * SQUARE}" for n in range(SQUARE))
-    for _ in range(SQUARE.bit_length() - 1):
-        pairs = zip(lanes[: SQUARE // 2], lanes[SQUARE // 2 :], strict=True)
-        lanes = [
-            f.emit(x.type, f"shufflevector {x}, {y}, <{SQUARE} x i32> <{mask}>")
-            for x, y in pairs
-            for mask in (low, high)
-        ]
-    for n, x in enumerate(lanes):
+    for n, x in enumerate(f.transposed(lanes)):
         w.store(Position((*outer, f.add(row, n), column), SQUARE, SQUARE), {value: x})
 
 

@@ -8,13 +8,14 @@ from graphcnn_native.lowering.canonical import canonical
 from graphcnn_native.lowering.program import Kernel, Program
 from graphcnn_native.lowering.schedule import Schedule
 from graphcnn_native.lowering.storage import assign_buffers
+from graphcnn_native.target import Target
 
 
-def lower(graph: Graph) -> Program:
-    """Return the program of a graph. Its kernels name the nodes of the graph that was given."""
+def lower(graph: Graph, target: Target) -> Program:
+    """Return the program of a graph for a processor. Its kernels name the nodes of the graph that was given."""
     normal, sources = canonical(graph)
     schedule = Schedule(normal)
-    program = assign_buffers(schedule)
+    program = assign_buffers(schedule, target)
     for number, kernel in enumerate(program.kernels):
         kernel.title = _title(program, kernel)
         kernel.name = f"k{number}_{kernel.title}"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from graphcnn.ir import Emitter, Graph, Op, Value
+from graphcnn.ir import BATCH, Emitter, Graph, Op, Value
 from graphcnn.ops import (
+    Concatenate,
     Constant,
     Convolve2d,
     Correlate2d,
+    Crop,
     MaxPool2d,
     Multiply,
     Pad,
@@ -19,6 +21,7 @@ from graphcnn.ops import (
     SquaredError,
     Subtract,
     Sum,
+    Transpose,
 )
 from graphcnn.ops.convolution import FILTER_AXES, IMAGE_AXES
 
@@ -29,6 +32,7 @@ def canonical(graph: Graph) -> tuple[Graph, dict[int, int]]:
     Dead nodes are left behind, and:
 
     - no true convolutions: they become correlations with rotated kernels (Eq. 3);
+    - a correlation that sums over images of a fixed number sums over channels, which are these images;
     - correlations are padded at top and bottom only: zeros at the sides are written once, by a `pad`;
     - `relu_mask(x)` asks `relu(x)` where that exists, so that x need not be kept;
     - an error is masked before a pool routes it back, where there are fewer of them;
@@ -90,6 +94,8 @@ class _Canonicalizer:
         return None
 
     def _correlation(self, emit: Emitter, op: Correlate2d, images: Value, window: Value) -> Value:
+        if op.sum_over == "batch" and images.type.shape[0] != BATCH:
+            return self._correlation_over_images(emit, op, images, window)
         rows, (left, right) = op.padding
         if not left and not right:
             return emit(op, images, window)
@@ -97,6 +103,22 @@ class _Canonicalizer:
         if (pad, images) not in self._padded:
             self._padded[pad, images] = emit(pad, images)
         return emit(replace(op, padding=(rows, (0, 0))), self._padded[pad, images], window)
+
+    def _correlation_over_images(self, emit: Emitter, op: Correlate2d, images: Value, window: Value) -> Value:
+        """Exchange images and channels on either side, group by group."""
+        plain = replace(op, groups=1, sum_over="channels")
+        parts = []
+        for group in range(op.groups):
+            channels, filters = (self._group(emit, each, op.groups, group) for each in (images, window))
+            turned = emit(Transpose((3, 1, 2, 0)), channels), emit(Transpose((1, 2, 0, 3)), filters)
+            parts.append(emit(Transpose((1, 2, 0, 3)), self._correlation(emit, plain, *turned)))
+        return parts[0] if op.groups == 1 else emit(Concatenate(3), *parts)
+
+    def _group(self, emit: Emitter, value: Value, groups: int, group: int) -> Value:
+        """Emit the channels of one group."""
+        size = value.type.static(3) // groups
+        widths = ((0, 0), (0, 0), (0, 0), (group * size, (groups - 1 - group) * size))
+        return emit(Crop(widths), value) if groups > 1 else value
 
     def _masked_before_routing(self, emit: Emitter, operands: tuple[Value, ...]) -> Value | None:
         """route(d) · mask(relu(x)) = route(d · mask(pooled relu(x))): the winner is what was pooled."""

@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from graphcnn.ir import Dim, Graph, Op, Value
+from graphcnn.ir import Dim, Graph, Node, Op, Value
+from graphcnn.ops import Count, RandomUniform
 
 ALIGNMENT = 64
 """Buffers begin at multiples of so many bytes: a cache line, and the widest vector."""
@@ -128,6 +129,13 @@ class Program:
     def base(self, value: Value) -> Value:
         """Return the value whose buffer holds this one: a reshape holds the same elements."""
         return base(self.graph, value)
+
+
+def operands_read(node: Node) -> tuple[Value, ...]:
+    """Return the operands whose elements a node needs; of the others it takes nothing but the shape."""
+    if isinstance(node.op, Count):
+        return ()
+    return node.operands[:1] if isinstance(node.op, RandomUniform) else node.operands
 
 
 def base(graph: Graph, value: Value) -> Value:

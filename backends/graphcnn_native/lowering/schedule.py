@@ -29,6 +29,7 @@ from graphcnn.ops import (
     Relu,
     ReluMask,
     Reshape,
+    Rot180,
     Select,
     Sigmoid,
     Sqrt,
@@ -36,15 +37,18 @@ from graphcnn.ops import (
     Sum,
     Tanh,
     Transpose,
+    UserFunction,
 )
-from graphcnn_native.lowering.program import Domain, Kernel, base
+from graphcnn_native.lowering.program import Domain, Kernel, base, operands_read
 
 POINTWISE = (
     *(Add, Subtract, Multiply, Divide, Maximum, Negate, Power, Exp, Log, Sqrt, Tanh, Sigmoid),
-    *(Relu, ReluMask, Greater, Equal, Select, Cast),
+    *(Relu, ReluMask, Greater, Equal, Select, Cast, UserFunction),
 )
 GENERATED = (Constant, Count, Broadcast, OneHot, RandomUniform)
 """Ops that are never worth storing: cheap to repeat wherever they are read."""
+LONGEST_EXPRESSION = 20
+"""So many ops, one inside the other, are computed where they are read: the generator recurses into them."""
 
 
 class Schedule:
@@ -60,6 +64,8 @@ class Schedule:
         self.home: dict[Value, Kernel] = {}
         self.roots = {base(graph, value) for value in graph.roots()}
         self._uses = Counter(operand for _, node in graph.items() for operand in node.operands)
+        self._stored = self.roots | self._read_from_memory()
+        self._depths: dict[Value, int] = {}
         for key, node in graph.items():
             self._place(key, node)
         for value in self.roots:
@@ -87,20 +93,36 @@ class Schedule:
 
     # Which kernel
 
+    def _read_from_memory(self) -> set[Value]:
+        """Return what some node needs stored: it gets its home before anybody else reads it."""
+        nodes = [node for _, node in self.graph.items()]
+        expressions = (Sum, Mean, *GENERATED, *POINTWISE)
+        readers = [node for node in nodes if not isinstance(node.op, expressions)]
+        return {base(self.graph, operand) for node in readers for operand in node.operands}
+
     def _place(self, key: int, node: Node) -> None:
-        if isinstance(node.op, (Input, *GENERATED)):
+        if isinstance(node.op, Input):
             return
-        if isinstance(node.op, Reshape):
+        depth = 1 + max((self._depths.get(operand, 0) for operand in node.operands), default=0)
+        if isinstance(node.op, GENERATED):
+            for value in self.graph.results(key):
+                if value in self._stored:
+                    self._join(value)
+                else:
+                    self._depths[value] = depth
+        elif isinstance(node.op, Reshape):
             self.materialize(node.operands[0])
         elif isinstance(node.op, POINTWISE):
             (value,) = self.graph.results(key)
-            if not self._is_computed_where_read(value):
+            if depth <= LONGEST_EXPRESSION and self._is_computed_where_read(value):
+                self._depths[value] = depth
+            else:
                 self._join(value)
         elif not self._is_read_transposed(key, node):
             self._add_root(key, node)
 
     def _is_computed_where_read(self, value: Value) -> bool:
-        if value in self.roots:
+        if value in self._stored:
             return False
         if value.type.is_scalar and all(
             base(self.graph, leaf) not in self.home for leaf in self.leaves(value)
@@ -146,14 +168,11 @@ class Schedule:
     def _add_root(self, key: int, node: Node) -> None:
         """Make a kernel for an op that is more than pointwise."""
         results = self.graph.results(key)
-        if isinstance(node.op, Sum | Mean):
-            operands = self.leaves(node.operands[0])
-        else:
+        if not isinstance(node.op, Sum | Mean):
             for operand in node.operands:
                 if not self._reads_through(node, operand):
                     self.materialize(operand)
-            operands = {self.stored(operand) for operand in node.operands}
-        homes = [self.home[operand] for operand in operands if operand in self.home]
+        homes = [self.home[value] for value in self.read_by_root(node) if value in self.home]
         if self._sums_over_samples(node):
             stage = _stage_after(homes, Domain.SAMPLES)
             parts = Kernel(
@@ -184,7 +203,9 @@ class Schedule:
     # Facts
 
     def _domain(self, value: Value, node: Node | None = None) -> Domain:
-        """Samples are independent where all that has a batch has it in front."""
+        """Samples are independent where all that has a batch has it in front, and nothing turns it around."""
+        if node is not None and isinstance(node.op, Rot180) and 0 in node.op.axes:
+            return Domain.WHOLE
         values = [value, *self.leaves(value)] if node is None else [value, *node.operands]
         types = [each.type for each in values if each.type.has_batch]
         if value.type.has_batch and all(type.shape[0] == BATCH for type in types):
@@ -210,19 +231,26 @@ class Schedule:
             return base(self.graph, node.operands[0])
         return operand
 
+    def read_by_root(self, node: Node) -> set[Value]:
+        """Return the values that a root op reads from memory: sums read expressions, other ops what is stored."""
+        if isinstance(node.op, Sum | Mean):
+            return self.leaves(node.operands[0])
+        return {self.stored(operand) for operand in node.operands}
+
     def leaves(self, value: Value) -> set[Value]:
         """Return the stored values and inputs from which a value is computed where it is read."""
-        value = base(self.graph, value)
-        node = self.graph.node(value.key)
-        if value in self.home:
-            return {value}
-        if isinstance(node.op, Input):
-            return {value}
-        if isinstance(node.op, Count):
-            return set()
-        if isinstance(node.op, RandomUniform):
-            return self.leaves(node.operands[0])
-        return {leaf for operand in node.operands for leaf in self.leaves(operand)}
+        found, seen, pending = set[Value](), set[Value](), [value]
+        while pending:
+            value = base(self.graph, pending.pop())
+            if value in seen:
+                continue
+            seen.add(value)
+            node = self.graph.node(value.key)
+            if value in self.home or isinstance(node.op, Input):
+                found.add(value)
+            else:
+                pending += operands_read(node)
+        return found
 
     def nodes(self, kernel: Kernel) -> set[int]:
         """Return the keys of the nodes that a kernel computes."""
@@ -242,7 +270,7 @@ class Schedule:
             if kernel.sums is not None and value == kernel.values[0]:
                 continue
             found.add(value.key)
-            pending += [] if isinstance(node.op, Count) else node.operands
+            pending += operands_read(node)
         return found
 
     def _loads(self, kernel: Kernel) -> set[Value]:
@@ -251,16 +279,12 @@ class Schedule:
         if kernel.copies is not None:
             found.add(kernel.copies)
         if kernel.root is not None:
-            node = self.graph.node(kernel.root)
-            reads_expression = isinstance(node.op, Sum | Mean)
-            for operand in node.operands:
-                found |= self.leaves(operand) if reads_expression else {self.stored(operand)}
+            found |= self.read_by_root(self.graph.node(kernel.root))
         for value in kernel.values:
             node = self.graph.node(value.key)
             is_given = value.key == kernel.root or (kernel.sums is not None and value == kernel.values[0])
-            if not is_given and not isinstance(node.op, Count):
-                operands = node.operands[:1] if isinstance(node.op, RandomUniform) else node.operands
-                found.update(leaf for operand in operands for leaf in self.leaves(operand))
+            if not is_given:
+                found.update(leaf for operand in operands_read(node) for leaf in self.leaves(operand))
         return {value for value in found if self.home.get(value) is not kernel}
 
 

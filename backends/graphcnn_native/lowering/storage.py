@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from graphcnn.ir import BATCH, Graph, Value
+from graphcnn.ir import BATCH, Value
 from graphcnn.ops import Broadcast, Matmul, RandomUniform
+from graphcnn_native.codegen.function import SIZES
 from graphcnn_native.lowering.program import ALIGNMENT, Buffer, Domain, Kernel, Place, Program, base
 from graphcnn_native.lowering.schedule import Schedule
+from graphcnn_native.target import Target
 
 SLACK = 64
 """Kernels may read a vector beyond the end of what they own; those lanes are never used."""
 BLOCK = 8
+"""Samples that are carried through a stage together, at least: enough for a tile of a matrix product."""
 LARGE_BLOCK = 16
 LARGE_MATRIX = 512 * 1024
 """Bytes of a dense layer's weights that no second cache keeps: more samples then share each reading."""
 
 
-def assign_buffers(schedule: Schedule) -> Program:
+def assign_buffers(schedule: Schedule, target: Target) -> Program:
     """Return the program: the kernels of a schedule with a buffer for all that they load and store."""
     graph = schedule.graph
     slots = [("input", label) for label in graph.inputs]
@@ -23,6 +26,7 @@ def assign_buffers(schedule: Schedule) -> Program:
         value: Buffer(value, Place.CALLER, slot=slot) for slot, value in enumerate(graph.inputs.values())
     }
     _assign_roots(schedule, buffers, slots)
+    _remove_idle(schedule.kernels)
     readers = _readers(schedule.kernels)
     for kernel in schedule.kernels:
         for value in kernel.values:
@@ -30,15 +34,15 @@ def assign_buffers(schedule: Schedule) -> Program:
                 place = _place(kernel, readers[value])
                 buffers[value] = Buffer(value, place)
                 kernel.stores.insert(0, (value, buffers[value]))
-    program = Program(graph, schedule.kernels, buffers, slots, _block(schedule))
+    program = Program(graph, schedule.kernels, buffers, slots, _block(schedule, target))
     _lay_out_arena(program)
     _lay_out_blocks(program, readers)
     _lay_out_partial_sums(program)
     return program
 
 
-def _block(schedule: Schedule) -> int:
-    """Return how many samples to carry through a stage together."""
+def _block(schedule: Schedule, target: Target) -> int:
+    """Return how many samples to carry through a stage together: at least as many as a vector has lanes."""
     graph = schedule.graph
     weights = [
         graph.node(kernel.root).operands[1].type
@@ -47,7 +51,22 @@ def _block(schedule: Schedule) -> int:
         and kernel.domain is Domain.SAMPLES
         and isinstance(graph.node(kernel.root).op, Matmul)
     ]
-    return LARGE_BLOCK if any(type.bytes(1) >= LARGE_MATRIX for type in weights) else BLOCK
+    least = LARGE_BLOCK if any(type.bytes(1) >= LARGE_MATRIX for type in weights) else BLOCK
+    return max(least, target.lanes(SIZES["float"]))
+
+
+def _remove_idle(kernels: list[Kernel]) -> None:
+    """Remove kernels of which nobody reads anything: of their values, others need nothing but the shape."""
+    needed, busy = set[Value](), list[Kernel]()
+    sums: list[Kernel] = []
+    for kernel in reversed(kernels):
+        if kernel.stores or any(kernel is each for each in sums) or not needed.isdisjoint(kernel.values):
+            busy.append(kernel)
+            needed |= kernel.loads
+            sums += [kernel.sums] if kernel.sums is not None else []
+    kernels[:] = reversed(busy)
+    for number, kernel in enumerate(kernels):
+        kernel.number = number
 
 
 def _readers(kernels: list[Kernel]) -> dict[Value, list[Kernel]]:
@@ -115,18 +134,13 @@ def _may_overwrite(schedule: Schedule, writer: Kernel, state: Value) -> bool:
         if state not in kernel.loads:
             continue
         if kernel is writer:
-            if kernel.root is not None and state in _operands(schedule.graph, kernel):
+            if kernel.root is not None and state in schedule.read_by_root(schedule.graph.node(kernel.root)):
                 return False
             if not _reads_in_place(schedule, kernel, state):
                 return False
         elif kernel.stage >= writer.stage:
             return False
     return True
-
-
-def _operands(graph: Graph, kernel: Kernel) -> set[Value]:
-    assert kernel.root is not None
-    return {base(graph, operand) for operand in graph.node(kernel.root).operands}
 
 
 def _reads_in_place(schedule: Schedule, kernel: Kernel, state: Value) -> bool:
