@@ -63,6 +63,8 @@ if TYPE_CHECKING:
     from graphcnn.dsl.network import Network as Network
     from graphcnn.dsl.network import Parameter as Parameter
     from graphcnn.dsl.network import Sequential as Sequential
+    from graphcnn.dsl.pointwise import Activation as Activation
+    from graphcnn.dsl.pointwise import pointwise as pointwise
     from graphcnn.dsl.tensor import Tensor as Tensor
     from graphcnn.errors import GraphcnnError as GraphcnnError
     from graphcnn.ir import Graph as Graph
@@ -99,6 +101,7 @@ _HOMES = {
         *("Sigmoid", "Tanh"),
     ),
     "dsl.network": ("Input", "Network", "Parameter", "Sequential"),
+    "dsl.pointwise": ("Activation", "pointwise"),
     "dsl.tensor": ("Tensor",),
     "errors": ("GraphcnnError",),
     "ir": ("Graph", "verify"),

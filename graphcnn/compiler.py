@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from os import PathLike
 
 import numpy as np
@@ -13,6 +13,7 @@ from graphcnn.dsl.layers import Layer
 from graphcnn.dsl.network import Network, as_network
 from graphcnn.errors import GraphcnnError, OptionError
 from graphcnn.ir import DType, users_line
+from graphcnn.scalar import ScalarFunction
 from graphcnn.training.checkpoint import read_checkpoint
 from graphcnn.training.graphs import build_graphs, check_names
 from graphcnn.training.losses import CrossEntropy, Loss
@@ -79,14 +80,22 @@ def compile(
         raise error.located(file=place.file, line=place.line) from None
 
 
-def load(path: str | PathLike[str], *, backend: str = DEFAULT, threads: int | None = None) -> Model:
+def load(
+    path: str | PathLike[str],
+    *,
+    functions: Iterable[ScalarFunction] = (),
+    backend: str = DEFAULT,
+    threads: int | None = None,
+) -> Model:
     """Return the model that `Model.save` wrote, ready to predict and to train on. No code is executed.
 
-    Raises FileError for a file that is damaged or was not saved by graphcnn, and BackendError for an
-    unknown backend.
+    functions: what `gcn.pointwise` made and the model uses; the file knows them by name alone.
+
+    Raises FileError for a file that is damaged or was not saved by graphcnn, OptionError for a function that
+    is missing, and BackendError for an unknown backend.
     """
     chosen_backend, options = _backend(backend, threads)
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_checkpoint(path, functions)
     model = Model(
         checkpoint.graphs,
         dict(checkpoint.state),

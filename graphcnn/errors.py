@@ -76,6 +76,10 @@ class FileError(GraphcnnError, ValueError):
     """A file that is damaged, truncated or not of the format its name says."""
 
 
+class FunctionError(GraphcnnError, ValueError):
+    """A function of the user's own that cannot be compiled."""
+
+
 class BackendError(GraphcnnError, RuntimeError):
     """A backend that is unknown, cannot be loaded, or lacks an operation."""
 

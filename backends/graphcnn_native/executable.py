@@ -6,7 +6,7 @@ import ctypes
 import operator
 import threading
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -25,6 +25,8 @@ from graphcnn_native.runtime.threads import pool
 from graphcnn_native.target import Target, host_target
 
 MOST_SHARDS = 16
+LARGEST_PART = 256
+"""Samples for which there is memory at the same time, where a program can go through a batch in parts."""
 
 
 class NativeExecutable:
@@ -183,20 +185,22 @@ class NativeExecutable:
         return outputs
 
     def _make_room(self, batch: int) -> None:
+        """Make memory for a batch of this size; a large one goes through it in parts, where it can."""
         program = self.program
-        size = shard_size(batch, program.block)
-        shards = -(-batch // size)
+        capacity, shards, size = room(batch, program.block, is_divided=program.divided >= 0)
         needed = {
-            Slot.ARENA: program.arena + program.arena_per_sample * batch,
+            Slot.ARENA: program.arena + program.arena_per_sample * capacity,
             Slot.SUMS: program.partial * shards,
             Slot.SCRATCH: program.scratch * self.threads,
         }
-        self._memory, self._batch = [], 0
+        self._memory = []
         for slot, length in needed.items():
             memory = np.empty(length + 2 * ALIGNMENT, np.uint8)
             self._memory.append(memory)
             self._table[slot] = -(-memory.ctypes.data // ALIGNMENT) * ALIGNMENT
-        self._table[Slot.BATCH], self._table[Slot.SHARDS], self._table[Slot.SHARD_SIZE] = batch, shards, size
+        self._table[Slot.BATCH], self._table[Slot.CAPACITY] = batch, capacity
+        self._table[Slot.FIRST], self._table[Slot.COUNT] = 0, batch
+        self._table[Slot.SHARDS], self._table[Slot.SHARD_SIZE] = shards, size
         self._batch = batch
 
     def report(self) -> Report:
@@ -221,6 +225,15 @@ class NativeExecutable:
             is_double = any(node.types[0].dtype == "float64" for _, node in self.graph.items())
             peak = measured_peak(self.threads, "double" if is_double else "float")
         return Report("native", batch, tuple(kernels), self.threads, peak)
+
+    def numba_function(self, state: Mapping[str, Array]) -> Any:
+        """Return the graph as a function that code compiled by Numba can call: `outputs = f(inputs)`.
+
+        state: all inputs but one, which the function reads where they are, at every call.
+        """
+        from graphcnn_native.numba_function import numba_function
+
+        return numba_function(self, self._library.address("step"), bytes(self._table), state)
 
     def llvm_ir(self) -> str:
         """Return the generated code as LLVM IR."""
@@ -253,9 +266,14 @@ def address(array: Array) -> int:
         return array.ctypes.data
 
 
-def shard_size(batch: int, block: int) -> int:
-    """Return how many samples a shard has: by the batch alone, so that sums are the same on any threads."""
-    if batch < 4 * block:
+def room(batch: int, block: int, is_divided: bool) -> tuple[int, int, int]:
+    """Return for how many samples there is memory at a time, how many shards they make, and how large these are.
+
+    By the batch alone, so that sums are the same on any threads. Plain arithmetic, which Numba compiles too.
+    """
+    capacity = min(batch, LARGEST_PART) if is_divided else batch
+    if capacity < 4 * block:
         block = max(4, block // 2)
-    blocks = -(-batch // block)
-    return -(-blocks // MOST_SHARDS) * block
+    blocks = -(-capacity // block)
+    size = -(-blocks // MOST_SHARDS) * block
+    return capacity, -(-capacity // size), size

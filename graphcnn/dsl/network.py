@@ -15,6 +15,7 @@ from graphcnn.dsl.tensor import Tensor, at_users_line
 from graphcnn.errors import GraphcnnError, OptionError, ShapeError
 from graphcnn.ir import BATCH, DType, Graph, Origin, TensorType, Value, users_line, verify
 from graphcnn.ops.attributes import is_int
+from graphcnn.scalar import ScalarFunction
 
 OUTPUT = "output"
 """The name of a network's output in its graph."""
@@ -236,6 +237,8 @@ class Sequential(Layer):
 def _not_a_layer(item: object) -> tuple[str, str]:
     """Return what an item is that stands where a layer belongs, and what to write instead."""
     name = getattr(item, "__name__", "")
+    if isinstance(item, ScalarFunction):
+        return f"the function {item.name}", f"make a layer of it: gcn.Activation({item.name})"
     if isinstance(item, type):
         return f"the class {name}", f"make a layer of it: gcn.{name}(...)"
     if callable(item):

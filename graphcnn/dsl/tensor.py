@@ -204,27 +204,29 @@ def _arithmetic(op: Op, left: Tensor | float, right: Tensor | float) -> Tensor:
     )
 
 
-def broadcast_together(build: Builder, name: str, x: Value, y: Value) -> tuple[Value, Value]:
-    """Append broadcasts that bring two values to one shape, by NumPy's rule; scalars stay scalars."""
-    if x.type.is_scalar or y.type.is_scalar or x.type.shape == y.type.shape:
-        return x, y
-    rank = max(x.type.rank, y.type.rank)
-    padded = [(1,) * (rank - value.type.rank) + value.type.shape for value in (x, y)]
-    shape = tuple(a if b == 1 else b for a, b in zip(*padded, strict=True))
-    if any(a not in (1, size) or b not in (1, size) for a, b, size in zip(*padded, shape, strict=True)):
+def broadcast_together(build: Builder, name: str, *values: Value) -> tuple[Value, ...]:
+    """Append broadcasts that bring values to one shape, by NumPy's rule; scalars stay scalars."""
+    shapes = [value.type.shape for value in values if not value.type.is_scalar]
+    if len(set(shapes)) <= 1:
+        return values
+    rank = max(map(len, shapes))
+    padded = [(1,) * (rank - len(shape)) + shape for shape in shapes]
+    sizes = [list(dict.fromkeys(size for size in axis if size != 1)) for axis in zip(*padded, strict=True)]
+    if any(len(different) > 1 for different in sizes):
         raise ShapeError(
-            f"{name} cannot bring {format_shape(x.type.shape)} and {format_shape(y.type.shape)} to one shape",
+            f"{name} cannot bring {' and '.join(map(format_shape, shapes))} to one shape",
             facts=[
                 *(
-                    f"axis {axis}: {a} and {b}"
-                    for axis, (a, b) in enumerate(zip(*padded, strict=True))
-                    if a != b and 1 not in (a, b)
+                    f"axis {axis}: {' and '.join(map(str, different))}"
+                    for axis, different in enumerate(sizes)
+                    if len(different) > 1
                 ),
                 "aligned at the last axis, each pair of sizes must be equal or contain a 1",
             ],
             mend="change padding or stride so that the shapes agree, or project one side with a 1x1 Conv2d",
         )
-    left, right = (
-        value if value.type.shape == shape else build(ops.Broadcast(shape), value) for value in (x, y)
+    shape = tuple(different[0] if different else 1 for different in sizes)
+    return tuple(
+        value if value.type.is_scalar or value.type.shape == shape else build(ops.Broadcast(shape), value)
+        for value in values
     )
-    return left, right

@@ -12,6 +12,7 @@
 A node's line says its key, the types of its results, the op with operands and attributes, and behind
 bars its origin: layer | place | rule | forward node. Left out are attributes at their default, and
 `type`, `shape` and `dtype`, which the result's type already tells. `%7.1` is the second result of %7.
+The attribute `function`, a function of the user's own, is held by its name alone.
 An empty line stands before the first gradient node.
 """
 
@@ -29,6 +30,7 @@ from graphcnn.ir.graph import Graph, Input, Node, Value
 from graphcnn.ir.op import Op
 from graphcnn.ir.origin import Origin
 from graphcnn.ir.types import TensorType
+from graphcnn.scalar import ScalarFunction
 
 ORIGIN_COLUMN = 76
 MAX_NESTING = 8
@@ -90,6 +92,8 @@ def _format_attribute(value: object) -> str:
     if isinstance(value, tuple):
         comma = "," if len(value) == 1 else ""
         return f"({', '.join(map(_format_attribute, value))}{comma})"
+    if isinstance(value, ScalarFunction):
+        return _quoted(value.name)
     if isinstance(value, str):
         return _quoted(value)
     if isinstance(value, bool | int | float):
@@ -135,10 +139,12 @@ SOURCE_LINE = re.compile(r'source (?P<alias>"(?:[^"\\]|\\.)*"|[^"=]+?) = (?P<fil
 FIELD = re.compile(r'[ ]*("(?:[^"\\]|\\.)*"[ ]*|[^|"]*)(?:\||$)')
 
 
-def parse_graph(text: str, ops: Mapping[str, type[Op]]) -> Graph:
+def parse_graph(
+    text: str, ops: Mapping[str, type[Op]], functions: Mapping[str, ScalarFunction] | None = None
+) -> Graph:
     """Return the graph that `text` describes. Nothing in it is evaluated as Python.
 
-    ops: the operations that the text may use, by name.
+    ops, functions: the operations and the functions of the user's own that the text may use, by name.
     Raises ParseError, which names the line of the text, for anything that is not a valid graph.
     """
     graph: Graph | None = None
@@ -150,7 +156,7 @@ def parse_graph(text: str, ops: Mapping[str, type[Op]]) -> Graph:
             elif line.startswith("source "):
                 _parse_source(line, files)
             elif line.startswith("%"):
-                _parse_node(line, graph, ops, files)
+                _parse_node(line, graph, ops, functions or {}, files)
             elif line.startswith(("output ", "update ")):
                 _parse_root(line, graph)
             elif line.strip():
@@ -199,7 +205,13 @@ def _parse_root(line: str, graph: Graph) -> None:
         graph.update(label, value)
 
 
-def _parse_node(line: str, graph: Graph, ops: Mapping[str, type[Op]], files: Mapping[str, str]) -> None:
+def _parse_node(
+    line: str,
+    graph: Graph,
+    ops: Mapping[str, type[Op]],
+    functions: Mapping[str, ScalarFunction],
+    files: Mapping[str, str],
+) -> None:
     scanner = _Scanner(line)
     key = scanner.take("value")
     if key != f"%{len(graph)}":
@@ -209,7 +221,7 @@ def _parse_node(line: str, graph: Graph, ops: Mapping[str, type[Op]], files: Map
     while scanner.skip(","):
         types.append(scanner.type())
     scanner.expect("=")
-    op, operands = _parse_call(scanner, graph, ops, types[0])
+    op, operands = _parse_call(scanner, graph, ops, functions, types[0])
     origin = _parse_origin(scanner.rest(), files, len(graph))
     results = graph.add_all(op, *operands, origin=origin)
     if [result.type for result in results] != types:
@@ -218,7 +230,11 @@ def _parse_node(line: str, graph: Graph, ops: Mapping[str, type[Op]], files: Map
 
 
 def _parse_call(
-    scanner: _Scanner, graph: Graph, ops: Mapping[str, type[Op]], type: TensorType
+    scanner: _Scanner,
+    graph: Graph,
+    ops: Mapping[str, type[Op]],
+    functions: Mapping[str, ScalarFunction],
+    type: TensorType,
 ) -> tuple[Op, list[Value]]:
     name = scanner.take("word")
     op_class = Input if name == Input.name else ops.get(name)
@@ -236,7 +252,8 @@ def _parse_call(
             if attribute not in fields or attribute in attributes:
                 raise ParseError(f"{name} has no attribute {attribute!r}, or has it twice")
             scanner.expect("=")
-            attributes[attribute] = scanner.attribute()
+            value = scanner.attribute()
+            attributes[attribute] = _function(functions, value) if attribute == "function" else value
         if not scanner.skip(","):
             scanner.expect(")")
             break
@@ -244,6 +261,15 @@ def _parse_call(
         return op_class(**attributes), operands
     except TypeError as error:
         raise ParseError(f"the attributes of {name} are wrong: {error}") from None
+
+
+def _function(functions: Mapping[str, ScalarFunction], name: object) -> ScalarFunction:
+    if not isinstance(name, str) or name not in functions:
+        raise ParseError(
+            f"there is no function {name!r} among those that came with the text",
+            facts=[f"those that came: {', '.join(functions) or 'none'}"],
+        )
+    return functions[name]
 
 
 def _parse_origin(text: str, files: Mapping[str, str], key: int) -> Origin:

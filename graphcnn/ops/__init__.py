@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from graphcnn.ir import Graph, Input, Op, parse_graph
 from graphcnn.ops.convolution import Convolve2d, Correlate2d, Rot180
 from graphcnn.ops.linear import Matmul
@@ -42,6 +44,8 @@ from graphcnn.ops.pooling import (
 from graphcnn.ops.random import GENERATOR_STATE, RandomUniform
 from graphcnn.ops.reduction import ArgMax, Broadcast, Count, Mean, Sum
 from graphcnn.ops.shape import Cast, Concatenate, Crop, Pad, Reshape, Subsample, Transpose, ZeroInsert
+from graphcnn.ops.user import UserFunction
+from graphcnn.scalar import ScalarFunction, by_name
 
 OPS: dict[str, type[Op]] = {
     op.name: op
@@ -57,13 +61,17 @@ OPS: dict[str, type[Op]] = {
         *(Sum, Mean, Count, ArgMax),
         *(LogSoftmax, OneHot, SoftmaxCrossEntropy, SquaredError),
         *(RandomUniform,),
+        *(UserFunction,),
     )
 }
 
 
-def parse(text: str) -> Graph:
-    """Return the graph that `str(graph)` printed. Raises ParseError, which names the line of the text."""
-    return parse_graph(text, OPS)
+def parse(text: str, *, functions: Iterable[ScalarFunction] = ()) -> Graph:
+    """Return the graph that `str(graph)` printed. Raises ParseError, which names the line of the text.
+
+    functions: what `gcn.pointwise` made, where the graph uses it: a text holds only its name.
+    """
+    return parse_graph(text, OPS, by_name(functions))
 
 
 __all__ = [
@@ -116,6 +124,7 @@ __all__ = [
     "SumPool2d",
     "Tanh",
     "Transpose",
+    "UserFunction",
     "ZeroInsert",
     "constant",
     "parse",

@@ -55,24 +55,24 @@ def constant(emit: Emitter, value: float, like: TensorType) -> Value:
     return emit(Constant(float(value), like.with_shape(())))
 
 
-def _common_type(op: Op, operands: Sequence[TensorType]) -> TensorType:
+def common_type(name: str, operands: Sequence[TensorType]) -> TensorType:
     """Return the type that all operands have, scalars apart."""
     shaped = [type for type in operands if not type.is_scalar]
     if len({type.shape for type in shaped}) > 1:
         raise ShapeError(
-            f"{op.name} works element by element, so its operands need one shape",
+            f"{name} works element by element, so its operands need one shape",
             facts=[f"operand {position}: {type}" for position, type in enumerate(operands)],
             mend="make the shapes equal by padding, cropping, reshaping or broadcasting one of them",
         )
     if len({type.dtype for type in operands}) > 1:
         raise ShapeError(
-            f"{op.name} takes operands of one element type, not {', '.join(map(str, operands))}",
+            f"{name} takes operands of one element type, not {', '.join(map(str, operands))}",
             mend='give all inputs one element type, for example gcn.Input(shape, dtype="float32")',
         )
     return shaped[0] if shaped else operands[0]
 
 
-def _unspread(emit: Emitter, gradient: Value, operand: Value) -> Value:
+def unspread(emit: Emitter, gradient: Value, operand: Value) -> Value:
     """Emit the gradient of an operand, summed up where a scalar was used for every element."""
     if gradient.type.shape == operand.type.shape:
         return gradient
@@ -87,7 +87,7 @@ class _Pointwise(Op):
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
         require_float(self.name, *operands)
-        return (_common_type(self, operands),)
+        return (common_type(self.name, operands),)
 
     def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType], batch: int) -> int:
         return self.flops_per_element * results[0].elements(batch)
@@ -100,7 +100,7 @@ class Add(_Pointwise):
     arity: ClassVar[int] = 2
 
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
-        return tuple(_unspread(emit, delta, operand) for operand in operands)
+        return tuple(unspread(emit, delta, operand) for operand in operands)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class Subtract(_Pointwise):
 
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
         x, y = operands
-        return _unspread(emit, delta, x), _unspread(emit, emit(Negate(), delta), y)
+        return unspread(emit, delta, x), unspread(emit, emit(Negate(), delta), y)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +123,8 @@ class Multiply(_Pointwise):
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
         x, y = operands
         return (
-            _unspread(emit, emit(Multiply(), delta, y), x),
-            _unspread(emit, emit(Multiply(), delta, x), y),
+            unspread(emit, emit(Multiply(), delta, y), x),
+            unspread(emit, emit(Multiply(), delta, x), y),
         )
 
 
@@ -138,8 +138,8 @@ class Divide(_Pointwise):
         x, y = operands
         quotient = emit(Divide(), delta, y)
         return (
-            _unspread(emit, quotient, x),
-            _unspread(emit, emit(Negate(), emit(Multiply(), quotient, results[0])), y),
+            unspread(emit, quotient, x),
+            unspread(emit, emit(Negate(), emit(Multiply(), quotient, results[0])), y),
         )
 
 
@@ -157,8 +157,8 @@ class Maximum(_Pointwise):
         zero = constant(emit, 0.0, delta.type)
         shared = emit(Select(), emit(Equal(), x, y), half, zero)
         return (
-            _unspread(emit, emit(Select(), emit(Greater(), x, y), delta, shared), x),
-            _unspread(emit, emit(Select(), emit(Greater(), y, x), delta, shared), y),
+            unspread(emit, emit(Select(), emit(Greater(), x, y), delta, shared), x),
+            unspread(emit, emit(Select(), emit(Greater(), y, x), delta, shared), y),
         )
 
 
@@ -283,7 +283,7 @@ class _Comparison(Op):
     arity: ClassVar[int] = 2
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
-        return (_common_type(self, operands).with_dtype("bool"),)
+        return (common_type(self.name, operands).with_dtype("bool"),)
 
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
         return None, None
@@ -313,13 +313,13 @@ class Select(Op):
         condition, x, y = operands
         if condition.dtype != "bool":
             raise ShapeError(f"the condition of select is {condition}, not bool")
-        return (_common_type(self, (condition.with_dtype(x.dtype), x, y)),)
+        return (common_type(self.name, (condition.with_dtype(x.dtype), x, y)),)
 
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
         condition, x, y = operands
         zero = constant(emit, 0.0, delta.type)
         return (
             None,
-            _unspread(emit, emit(Select(), condition, delta, zero), x),
-            _unspread(emit, emit(Select(), condition, zero, delta), y),
+            unspread(emit, emit(Select(), condition, delta, zero), x),
+            unspread(emit, emit(Select(), condition, zero, delta), y),
         )

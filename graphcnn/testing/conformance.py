@@ -60,6 +60,14 @@ def check_backend(backend: str | Backend) -> Conformance:
 def check_backend_case(backend: str | Backend, name: str) -> bool:
     """Check one case of `backend_cases()`; return False where the backend lacks one of its ops.
 
+    Raises what `check_case` raises, and KeyError for an unknown name.
+    """
+    return check_case(load_backend(backend) if isinstance(backend, str) else backend, build_case(name))
+
+
+def check_case(runner: Backend, case: Case) -> bool:
+    """Check a backend on any graph and inputs; return False where the backend lacks one of the graph's ops.
+
     Outputs must have the types of the graph and equal the reference's, and the definition's where the case
     has values of its own. Whole numbers and truth values are equal exactly. Floating-point outputs may
     differ by 1e-12 (float64) or 1e-5 (float32) times max|expected| + n, where n is the greatest number of
@@ -67,12 +75,10 @@ def check_backend_case(backend: str | Backend, name: str) -> bool:
     Further: two runs give the same bits, inputs are unmodified, outputs share no memory with inputs or with
     each other, and `step` overwrites the state in place with what a call returns.
 
-    Raises AssertionError, which names the case and the output, and KeyError for an unknown name.
+    Raises AssertionError, which names the case and the output.
     """
-    runner = load_backend(backend) if isinstance(backend, str) else backend
-    case = build_case(name)
     if not {type(node.op) for _, node in case.graph.items()} <= runner.ops:
-        _expect_error(name, BackendError, lambda: runner.compile(case.graph))
+        _expect_error(case.name, BackendError, lambda: runner.compile(case.graph))
         return False
     executable = runner.compile(case.graph)
     given = {label: array.copy() for label, array in case.inputs.items()}

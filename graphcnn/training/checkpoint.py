@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import PurePath
@@ -17,7 +17,8 @@ from graphcnn.arrays import Array
 from graphcnn.errors import FileError, GraphcnnError, OptionError
 from graphcnn.interchange.weights import read_weights, require_tensors, write_weights
 from graphcnn.ir import Graph, TensorType, verify
-from graphcnn.ops import parse
+from graphcnn.ops import UserFunction, parse
+from graphcnn.scalar import ScalarFunction, by_name
 from graphcnn.training.graphs import Graphs, build_graphs, check_names
 from graphcnn.training.losses import LOSSES, Loss
 from graphcnn.training.metrics import METRICS, Metric, resolve_metrics
@@ -43,8 +44,8 @@ class Checkpoint:
 def write_checkpoint(path: str | PathLike[str], checkpoint: Checkpoint) -> None:
     """Write a checkpoint atomically: state as tensors, graphs and settings as metadata.
 
-    Raises OptionError for a loss, optimiser or metric of the user's own, and OSError where the place cannot
-    be written.
+    A function of the user's own is there by its name alone. Raises OptionError for a loss, optimiser or
+    metric of the user's own, for two functions of one name, and OSError where the place cannot be written.
     """
     metadata = {
         "format": FORMAT,
@@ -55,6 +56,9 @@ def write_checkpoint(path: str | PathLike[str], checkpoint: Checkpoint) -> None:
         "learning_rate": repr(checkpoint.learning_rate),
         "metrics": json.dumps([_known_metric(metric) for metric in checkpoint.metrics]),
     }
+    functions = _function_names(checkpoint.graphs)
+    if functions:
+        metadata["functions"] = " ".join(functions)
     if checkpoint.loss is not None:
         metadata["loss"] = _described(checkpoint.loss, LOSSES)
     if checkpoint.optimizer is not None:
@@ -62,11 +66,13 @@ def write_checkpoint(path: str | PathLike[str], checkpoint: Checkpoint) -> None:
     write_weights(path, checkpoint.state, metadata)
 
 
-def read_checkpoint(path: str | PathLike[str]) -> Checkpoint:
+def read_checkpoint(path: str | PathLike[str], functions: Iterable[ScalarFunction] = ()) -> Checkpoint:
     """Return the checkpoint that a file holds. No code is executed.
 
-    Raises FileError for a file that is damaged or was not saved by graphcnn.
+    functions: the user's own that the model uses. Raises OptionError where one is missing, and FileError for
+    a file that is damaged or was not saved by graphcnn.
     """
+    given = by_name(functions)
     tensors, metadata = read_weights(path)
     if metadata.get("format") != FORMAT:
         raise FileError(
@@ -74,8 +80,9 @@ def read_checkpoint(path: str | PathLike[str]) -> Checkpoint:
             facts=[f"metadata 'format' is {metadata.get('format')!r}, expected {FORMAT!r}"],
             mend="for weights alone, assign them: model.parameters[name] = array",
         )
+    _require_functions(path, metadata, given)
     try:
-        empty, wanted = _restored_checkpoint(metadata)
+        empty, wanted = _restored_checkpoint(metadata, given.values())
     except (GraphcnnError, ValueError, TypeError, KeyError, ArithmeticError, RecursionError) as error:
         raise FileError(
             f"the metadata of {path} is damaged",
@@ -86,9 +93,11 @@ def read_checkpoint(path: str | PathLike[str]) -> Checkpoint:
     return dataclasses.replace(empty, state={name: np.array(tensors[name]) for name in wanted})
 
 
-def _restored_checkpoint(metadata: Mapping[str, str]) -> tuple[Checkpoint, dict[str, TensorType]]:
+def _restored_checkpoint(
+    metadata: Mapping[str, str], functions: Iterable[ScalarFunction]
+) -> tuple[Checkpoint, dict[str, TensorType]]:
     """Return the checkpoint without its state, and the tensors that the state needs."""
-    (forward, training), wanted = _parse_graphs(metadata)
+    (forward, training), wanted = _parse_graphs(metadata, functions)
     loss = _restored(metadata.get("loss"), LOSSES)
     optimizer = _restored(metadata.get("optimizer"), OPTIMIZERS)
     metrics = _restored_metrics(metadata["metrics"])
@@ -100,8 +109,12 @@ def _restored_checkpoint(metadata: Mapping[str, str]) -> tuple[Checkpoint, dict[
     return Checkpoint(graphs, {}, loss, optimizer, metrics, seed, epochs_done, _rate(metadata)), wanted
 
 
-def _parse_graphs(metadata: Mapping[str, str]) -> tuple[tuple[Graph, Graph], dict[str, TensorType]]:
-    forward, training = verify(parse(metadata["forward_graph"])), verify(parse(metadata["training_graph"]))
+def _parse_graphs(
+    metadata: Mapping[str, str], functions: Iterable[ScalarFunction]
+) -> tuple[tuple[Graph, Graph], dict[str, TensorType]]:
+    forward, training = (
+        verify(parse(metadata[name], functions=functions)) for name in ("forward_graph", "training_graph")
+    )
     if list(forward.outputs) != ["output"] or list(training.outputs) != ["output"] or forward.updates:
         raise FileError("a graph has other outputs or updates than a network's")
     held = {label: value.type for label, value in training.inputs_with_role("parameter", "state").items()}
@@ -109,6 +122,28 @@ def _parse_graphs(metadata: Mapping[str, str]) -> tuple[tuple[Graph, Graph], dic
     if not own.items() <= held.items() or _fed(forward) != _fed(training):
         raise FileError("the two graphs are not of one network: their inputs differ")
     return (forward, training), held
+
+
+def _function_names(graphs: Graphs) -> list[str]:
+    """Return the names of the user's own functions in a model."""
+    nodes = [node for graph in (graphs.forward, graphs.training) for _, node in graph.items()]
+    used = dict.fromkeys(node.op.function for node in nodes if isinstance(node.op, UserFunction))
+    by_name(used)
+    return [function.name for function in used]
+
+
+def _require_functions(
+    path: str | PathLike[str], metadata: Mapping[str, str], given: Mapping[str, ScalarFunction]
+) -> None:
+    """Raise OptionError unless all functions are given that the model uses."""
+    names = metadata.get("functions", "").split()
+    missing = ", ".join(name for name in names if name.isidentifier() and name not in given)
+    if missing:
+        raise OptionError(
+            f"the model in {path} uses functions of its writer's own: {missing:.200}",
+            facts=["a file holds their names, and no code"],
+            mend=f"import them, and gcn.load(path, functions=[{missing:.200}])",
+        )
 
 
 def _fed(graph: Graph) -> dict[str, TensorType]:

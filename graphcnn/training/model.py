@@ -153,6 +153,29 @@ class Model:
             self._executables[name] = self.backend.compile(self._required(name, what), **self._options)
         return self._executables[name]
 
+    def numba_function(self) -> Any:
+        """Return the network as a function that your own `@numba.njit` code can call: `outputs = f(inputs)`.
+
+        It takes the network's input, [n, ...], and returns its output, in contiguous arrays of the model's
+        precision, for any n; several threads can call it at once. It computes with the parameters as they are
+        at the time of the call, so do not train meanwhile. Model and code stay in memory from now on, for they
+        may have become part of other code. Raises OptionError where the backend generates no code, or the
+        network has several inputs.
+        """
+        executable = self.executable("forward")
+        if not hasattr(executable, "numba_function"):
+            raise OptionError(
+                f"backend {self.backend.name!r} generates no code that Numba could call",
+                mend='gcn.compile(network, backend="native")',
+            )
+        if len(self._inputs) > 1:
+            raise OptionError(
+                "a function for Numba takes one array, but this network has several inputs",
+                facts=[f"its inputs: {', '.join(self._inputs)}"],
+                mend="join them before the network, and take them apart in it",
+            )
+        return executable.numba_function(self._state)
+
     # State
 
     @property

@@ -6,7 +6,7 @@ import pytest
 from graphcnn.backend import load_backend
 from graphcnn.errors import BackendError
 from graphcnn.ir import Input
-from graphcnn.ops import Add, Correlate2d, MaxPool2d, Relu
+from graphcnn.ops import Add, Correlate2d, MaxPool2d, Relu, UserFunction
 from graphcnn.testing import backend_cases, check_backend, check_backend_case
 from graphcnn.testing.cases import build_case
 from graphcnn.testing.conformance import CONTRACT
@@ -29,7 +29,8 @@ def test_the_contract_is_kept(backend, check):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_every_op_is_in_some_case(backend):
     covered = {type(node.op) for name in backend_cases() for _, node in build_case(name).graph.items()}
-    assert covered >= load_backend(backend).ops - {Input}
+    # tests/dsl/test_pointwise_functions.py tests functions of the user's own: no case could print and parse.
+    assert covered >= load_backend(backend).ops - {Input, UserFunction}
 
 
 class Altered:

@@ -9,6 +9,7 @@ from graphcnn import ops
 from graphcnn.backend import evaluate
 from graphcnn.ir import Graph, TensorType
 from graphcnn.ops import Convolve2d, Correlate2d
+from graphcnn.scalar import ScalarFunction
 from graphcnn.testing import check_gradients
 from graphcnn.transform import gradient
 
@@ -304,6 +305,13 @@ def test_one_hot_labels_are_constants_to_differentiation():
     problem = Problem()
     x, labels = problem.input(3, 4), problem.input(array=np.array([0, 3, 1]))
     problem.check(ops.Multiply(), x, problem.graph.add(ops.OneHot(4, "float64"), labels))
+
+
+def test_functions_of_the_user_s_own():
+    slope = ScalarFunction(lambda x, y: 2 * x * y, "slope")
+    function = ScalarFunction(lambda x, y: x * x * y, "f", (slope, ScalarFunction(lambda x, y: x * x, "g")))
+    problem = Problem()
+    problem.check(ops.UserFunction(function), problem.input(3, 4), problem.input(3, 4), order=1)
 
 
 def test_every_op_is_differentiated_somewhere_above():

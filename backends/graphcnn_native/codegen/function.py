@@ -7,6 +7,7 @@ arithmetic; what is known when the code is generated is folded.
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -51,10 +52,12 @@ def vector(item: str, lanes: int) -> str:
     return item if lanes == 1 else f"<{lanes} x {item}>"
 
 
+@functools.cache
 def lanes_of(type: str) -> int:
     return int(type[1:].split(" x ")[0]) if type.startswith("<") else 1
 
 
+@functools.cache
 def item_of(type: str) -> str:
     return type[1:-1].split(" x ")[1] if type.startswith("<") else type
 
@@ -304,7 +307,7 @@ class Function:
     # Control flow
 
     @contextmanager
-    def loop(self, begin: Index, end: Index, step: int = 1, carried: Sequence[Ssa] = ()) -> Iterator[Loop]:
+    def loop(self, begin: Index, end: Index, step: Index = 1, carried: Sequence[Ssa] = ()) -> Iterator[Loop]:
         """A loop over begin, begin + step, ... below end; `results` are carried on, and outlive it."""
         self._count += 1
         head, body, leave = (f"{part}{self._count}" for part in ("head", "body", "leave"))
@@ -322,7 +325,7 @@ class Function:
         outside = dict(self._known)
         yield state
         self._known = outside
-        following = self.emit(INDEX, f"add nsw i64 {index.name}, {step}")
+        following = self.emit(INDEX, f"add nsw i64 {index.name}, {self.index(step).name}")
         latch = self._block
         self.do(f"br label %{head}")
         lines = [f"  {index.name} = phi i64 [ {self.index(begin).name}, %{before} ], "

@@ -42,6 +42,13 @@ def _parts(used: int, lanes: int) -> list[tuple[int, int]]:
     return found
 
 
+def across(f: Function, x: Ssa, instruction: str) -> Ssa:
+    """Combine all lanes of a vector into one, by halves."""
+    while (lanes := lanes_of(x.type)) > 1:
+        x = f.binary(instruction, f.part(x, 0, lanes // 2), f.part(x, lanes // 2, lanes // 2))
+    return x
+
+
 def load_lanes(f: Function, item: str, address: Ssa, lanes: int, used: int, *, exact: bool) -> Ssa:
     """Load `used` elements as a vector of `lanes`; unless `exact`, what lies behind them may be read."""
     if used == lanes or not exact:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -68,7 +69,7 @@ def generate(program: Program, target: Target) -> list[str]:
         else:
             EMITTERS[type(root)](writer)
         kernels.append(writer.finish())
-        if kernel.domain is Domain.WHOLE:
+        if kernel.domain is Domain.WHOLE and kernel.after is None:
             shares[kernel.number] = _share(kernel, writer)
     stages = [_stage(program, stage, shares) for stage in range(program.stages)]
     monotonic = 6 if "apple" in target.triple or "darwin" in target.triple else 1
@@ -138,8 +139,9 @@ def _stage(program: Program, stage: int, shares: dict[int, Share]) -> Function:
         with f.when(f.compare("slt", item, shards)):
             _shard(f, program, by_sample, slot, item, scratch)
         first = shards
+    is_last = f.compare("sge", f.index(f.add(slot(Slot.FIRST), slot(Slot.COUNT))), slot(Slot.BATCH))
     for kernel in kernels:
-        if kernel.domain is not Domain.WHOLE:
+        if kernel.number not in shares:
             continue
         share = shares[kernel.number]
         number = f.index(f.subtract(item, first))
@@ -148,12 +150,28 @@ def _stage(program: Program, stage: int, shares: dict[int, Share]) -> Function:
             f.compare("sge", number, f.index(0)),
             f.compare("slt", number, f.index(share.items)),
         )
+        finishes = [other for other in kernels if other.after is kernel]
+        if not finishes:
+            inside = f.binary("and", inside, is_last)
         with f.when(inside):
             begin = f.multiply(number, share.chunk)
             end = _extent(f, kernel, share, slot)
             if share.chunk:
                 end = f.least(f.add(begin, share.chunk), end)
-            _call(f, kernel, context, worker, scratch, Ssa(POINTER, "null"), begin, end, len(program.kernels))
+            call = functools.partial(
+                _call,
+                f,
+                context=context,
+                worker=worker,
+                scratch=scratch,
+                sums=Ssa(POINTER, "null"),
+                kernels=len(program.kernels),
+            )
+            call(kernel, begin=begin, end=end)
+            for finish in finishes:
+                row = math.prod(map(int, finish.shape[1:])) if finish.is_flat else 1
+                with f.when(is_last):
+                    call(finish, begin=f.multiply(begin, row), end=f.multiply(end, row))
         first = f.add(first, share.items)
     f.end()
     return f
@@ -176,14 +194,16 @@ def _shard(
     """Carry a shard's samples through the kernels of a stage, block by block."""
     context, worker, _ = f.parameters
     size = slot(Slot.SHARD_SIZE)
-    begin = f.multiply(item, size)
-    end = f.least(f.add(begin, size), slot(Slot.BATCH))
+    start = slot(Slot.FIRST)
+    begin = f.add(start, f.multiply(item, size))
+    end = f.least(f.add(begin, size), f.add(start, slot(Slot.COUNT)))
     sums = f.element(slot(Slot.SUMS, POINTER), "i8", f.multiply(item, program.partial))
-    for kernel in kernels:
-        if kernel.partial >= 0:
-            assert kernel.root is not None
-            (result,) = program.graph.results(kernel.root)
-            f.clear(f.element(sums, "i8", kernel.partial), result.type.bytes(1))
+    with f.when(f.compare("eq", start, f.index(0))):
+        for kernel in kernels:
+            if kernel.partial >= 0:
+                assert kernel.root is not None
+                (result,) = program.graph.results(kernel.root)
+                f.clear(f.element(sums, "i8", kernel.partial), result.type.bytes(1))
     with f.loop(begin, end, program.block) as block:
         last = f.least(f.add(block.index, program.block), end)
         for kernel in kernels:
@@ -259,17 +279,52 @@ def _step(program: Program, shares: dict[int, Share]) -> Function:
         f.do(f"ret {unfit}")
         f.begin_dead_block()
     mode = f.emit(INDEX, f"call i64 {slot(Slot.FLUSH, POINTER).name}()")
-    for stage in range(program.stages):
-        kernels = [kernel for kernel in program.kernels if kernel.stage == stage]
-        items: Index = sum(shares[k.number].items for k in kernels if k.domain is Domain.WHOLE)
-        if any(kernel.domain is Domain.SAMPLES for kernel in kernels):
-            items = f.add(items, slot(Slot.SHARDS))
+
+    def run(stage: int, items: Index) -> None:
         pool, threads = slot(Slot.POOL, POINTER), slot(Slot.THREADS)
         arguments = f"{pool}, ptr @stage{stage}, {context}, {f.index(items)}, {threads}"
         f.do(f"call void {slot(Slot.PARALLEL_FOR, POINTER).name}({arguments})")
+
+    def items(stage: int) -> Index:
+        kernels = [kernel for kernel in program.kernels if kernel.stage == stage]
+        whole = sum(shares[k.number].items for k in kernels if k.number in shares)
+        by_sample = any(kernel.domain is Domain.SAMPLES for kernel in kernels)
+        return f.add(whole, slot(Slot.SHARDS)) if by_sample else whole
+
+    for stage in range(program.stages):
+        if stage == program.divided:
+            _part_by_part(f, program, run, items, slot)
+        else:
+            run(stage, items(stage))
     f.do(f"call void {slot(Slot.RESTORE, POINTER).name}({mode})")
     f.end(f.index(0))
     return f
+
+
+def _part_by_part(
+    f: Function,
+    program: Program,
+    run: Callable[[int, Index], None],
+    items: Callable[[int], Index],
+    slot: Callable[..., Ssa],
+) -> None:
+    """Go through the batch in parts that the arena has room for.
+
+    After each part but the last, which the next stage comes after anyway, the products over samples sum up.
+    """
+    (context,) = f.parameters
+    batch, capacity = slot(Slot.BATCH), slot(Slot.CAPACITY)
+    sums_up = any(kernel.after is not None for kernel in program.kernels)
+    with f.loop(0, batch, capacity) as part:
+        first = part.index
+        count = f.least(capacity, f.subtract(batch, first))
+        f.store(first, f.element(context, INDEX, Slot.FIRST))
+        f.store(f.index(count), f.element(context, INDEX, Slot.COUNT))
+        run(program.divided, items(program.divided))
+        more = f.compare("slt", f.index(f.add(first, count)), batch)
+        if sums_up:
+            with f.when(more):
+                run(program.divided + 1, items(program.divided + 1))
 
 
 def _unfit_labels(f: Function, program: Program, slot: Callable[..., Ssa]) -> Ssa:
@@ -279,7 +334,8 @@ def _unfit_labels(f: Function, program: Program, slot: Callable[..., Ssa]) -> Ss
         value = program.graph.inputs[label]
         item = ITEMS[value.type.dtype]
         base = slot(Slot.ARRAYS + program.slots.index(("input", label)), POINTER)
-        with f.loop(0, batch, carried=[unfit]) as sample:
+        (count,) = (batch if size == BATCH else int(size) for size in value.type.shape)
+        with f.loop(0, count, carried=[unfit]) as sample:
             number = f.convert("sext", f.load(item, f.element(base, item, sample.index)), INDEX)
             beyond = f.compare("uge", number, f.index(classes))
             sample.results = [f.binary("add", sample.values[0], f.convert("zext", beyond, INDEX))]

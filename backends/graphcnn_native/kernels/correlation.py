@@ -10,7 +10,7 @@ from graphcnn.ir import Value
 from graphcnn.ops import Correlate2d
 from graphcnn_native.codegen.function import ITEMS, Index, Ssa
 from graphcnn_native.codegen.lanes import Column, columns, load_lanes, store_lanes
-from graphcnn_native.kernels.narrow import NarrowCorrelation, is_narrow
+from graphcnn_native.kernels.narrow import NarrowFilterGradient, NarrowForward, is_narrow
 from graphcnn_native.kernels.tile import (
     ColumnGroup,
     Factors,
@@ -31,20 +31,17 @@ def correlation(w: Writer) -> None:
     assert w.kernel.root is not None
     op = w.graph.node(w.kernel.root).op
     assert isinstance(op, Correlate2d)
-    if op.sum_over == "batch":
-        _FilterGradient(w, op).write()
-        return
-    images, filters = w.graph.node(w.kernel.root).operands
-    if not w.is_by_sample or not is_narrow(op, images, filters, w.target):
-        _Forward(w, op).write()
-        return
-    narrow = NarrowCorrelation(w, op)
-    narrow.allocate()
-    with w.f.when(narrow.enough_samples()):
-        narrow.write()
-        w.f.do("ret void")
-        w.f.begin_dead_block()
-    _Forward(w, op).write()
+    images, window = w.graph.node(w.kernel.root).operands
+    over_batch = op.sum_over == "batch"
+    filters = w.graph.results(w.kernel.root)[0].type if over_batch else window.type
+    if w.is_by_sample and is_narrow(op, images, filters, w.target):
+        narrow = NarrowFilterGradient(w, op) if over_batch else NarrowForward(w, op)
+        narrow.allocate()
+        with w.f.when(narrow.enough_samples()):
+            narrow.write()
+            w.f.do("ret void")
+            w.f.begin_dead_block()
+    (_FilterGradient(w, op) if over_batch else _Forward(w, op)).write()
 
 
 class _Correlation:
@@ -188,7 +185,7 @@ class _FilterGradient(_Correlation):
         if self.depthwise:
             run = 1
         at_once, self.wide = best_tile(w.target, run, wide)
-        w.kernel.tile = f"{at_once} taps x {self.wide} vectors"
+        w.kernel.tile = w.kernel.tile or f"{at_once} taps x {self.wide} vectors"
         groups = column_groups(self.group_filters, self.wide, w.target, self.item)
         with f.loop(w.begin, w.end, self._samples()) as chunk:
             self.first = chunk.index

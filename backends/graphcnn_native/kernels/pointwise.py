@@ -7,7 +7,8 @@ from typing import Any
 
 from graphcnn import ops
 from graphcnn.ir import Op, TensorType
-from graphcnn_native.codegen.function import ITEMS, Function, Ssa, constant, item_of, lanes_of, vector
+from graphcnn_native.codegen.function import ITEMS, Function, Ssa, constant, item_of
+from graphcnn_native.kernels.elementary import exponential, hyperbolic_tangent, logarithm
 
 Emit = Callable[[Function, Any, list[Ssa], TensorType], Ssa]
 
@@ -22,7 +23,11 @@ def _intrinsic(name: str) -> Emit:
 
 def _compared(floating: str, integer: str) -> Emit:
     def emit(f: Function, op: Op, x: list[Ssa], type: TensorType) -> Ssa:
-        return f.compare(floating if item_of(x[0].type) in ("float", "double") else integer, *x)
+        item = item_of(x[0].type)
+        unsigned = item in ("i1", "i8") and integer.startswith("s")
+        return f.compare(
+            floating if item in ("float", "double") else f"u{integer[1:]}" if unsigned else integer, *x
+        )
 
     return emit
 
@@ -66,22 +71,6 @@ def _power_call(f: Function, op: ops.Power, x: Ssa) -> Ssa:
     return f.intrinsic("pow", x, constant(x.type, op.exponent))
 
 
-def exponential(f: Function, x: Ssa) -> Ssa:
-    return f.intrinsic("exp", x)
-
-
-def _by_lane(name: str) -> Emit:
-    """Call a function of the C library for each lane."""
-
-    def emit(f: Function, op: Op, x: list[Ssa], type: TensorType) -> Ssa:
-        item = item_of(x[0].type)
-        symbol = f"{name}f" if item == "float" else name
-        lanes = [f.call(item, symbol, f.lane(x[0], lane)) for lane in range(lanes_of(x[0].type))]
-        return f.assemble(lanes)
-
-    return emit
-
-
 def _cast(f: Function, op: ops.Cast, x: list[Ssa], type: TensorType) -> Ssa:
     (value,) = x
     source, target = item_of(value.type), "i1" if op.dtype == "bool" else ITEMS[op.dtype]
@@ -113,9 +102,9 @@ POINTWISE: dict[type[Op], Emit] = {
     ops.Negate: lambda f, op, x, type: f.emit(x[0].type, f"fneg {x[0]}"),
     ops.Power: _power,
     ops.Exp: lambda f, op, x, type: exponential(f, x[0]),
-    ops.Log: _intrinsic("log"),
+    ops.Log: lambda f, op, x, type: logarithm(f, x[0]),
     ops.Sqrt: _intrinsic("sqrt"),
-    ops.Tanh: _by_lane("tanh"),
+    ops.Tanh: lambda f, op, x, type: hyperbolic_tangent(f, x[0]),
     ops.Sigmoid: _sigmoid,
     ops.Relu: _relu,
     ops.ReluMask: _relu_mask,
@@ -124,5 +113,3 @@ POINTWISE: dict[type[Op], Emit] = {
     ops.Select: lambda f, op, x, type: f.select(*x),
     ops.Cast: _cast,
 }
-
-__all__ = ["POINTWISE", "exponential", "vector"]

@@ -94,7 +94,8 @@ def max_pool(w: Writer) -> None:
     pool, f = _Pool(w), w.f
     images, (value, index) = pool.operands[0], pool.results
     index_item = ITEMS[index.type.dtype]
-    wants_index = any(stored == index for stored, _ in w.kernel.stores)
+    is_stored = any(stored == index for stored, _ in w.kernel.stores)
+    wants_index = is_stored or any(each.key != w.kernel.root for each in w.kernel.values)
 
     def body(position: Position) -> None:
         lanes = position.lanes

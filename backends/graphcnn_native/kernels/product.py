@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from graphcnn.ir import BATCH, Value
 from graphcnn.ops import Transpose
-from graphcnn_native.codegen.function import ITEMS, SIZES, Index, Ssa, constant
+from graphcnn_native.codegen.function import INDEX, ITEMS, SIZES, Index, Ssa, constant
 from graphcnn_native.codegen.lanes import Column, columns, load_lanes
 from graphcnn_native.kernels.nest import over_run
 from graphcnn_native.kernels.tile import (
@@ -18,7 +18,7 @@ from graphcnn_native.kernels.tile import (
     multiply_add,
     zeros,
 )
-from graphcnn_native.kernels.writer import Position, Writer
+from graphcnn_native.kernels.writer import Position, Slot, Writer
 from graphcnn_native.lowering.program import Buffer, Place
 
 COLUMNS = 3
@@ -33,6 +33,8 @@ def matmul(w: Writer) -> None:
     product = _Product(w)
     if product.value.type.shape[1] == BATCH:
         product.write_plain()
+    elif product.is_over_samples:
+        product.write_over_samples()
     elif (sums := product.buffer_of_sums()) is not None:
         product.write_in_depths(sums)
     else:
@@ -76,13 +78,51 @@ class _Product:
 
         self._tiles(tile)
 
+    @property
+    def is_over_samples(self) -> bool:
+        """Whether this kernel only sums up: another one, which comes after it, finishes the sums."""
+        return not self.w.kernel.values
+
+    def write_over_samples(self) -> None:
+        """Add the products of this part of the batch to the sums of the parts before."""
+        f, w = self.f, self.w
+        sums = w.kernel.stores[0][1]
+        first, count = (w.slot(slot, INDEX) for slot in (Slot.FIRST, Slot.COUNT))
+        with f.when(f.compare("eq", first, f.index(0))):
+            self._clear(sums)
+        self._add_to(sums, first, count)
+
+    def _clear(self, sums: Buffer) -> None:
+        f, w = self.f, self.w
+        address = f.element(w.base(sums), self.item, f.multiply(w.begin, self.width))
+        f.clear(address, f.multiply(f.subtract(w.end, w.begin), self.width * SIZES[self.item]))
+
+    def _add_to(self, sums: Buffer, begin: Index, depth: Index) -> None:
+        """Add products from `begin` on to the sums in a buffer."""
+
+        def tile(first: Index, rows: int, group: ColumnGroup, column: Index) -> None:
+            places = self._places(first, rows, group.columns, column)
+            start = [self._unfinished(sums, place) for place in places]
+            totals = self._sum(first, rows, group.columns, column, begin, depth, start)
+            for place, total in zip(places, totals, strict=True):
+                self.w.put(sums, place, total)
+
+        self._tiles(tile)
+
+    def _unfinished(self, sums: Buffer, place: Position) -> Ssa:
+        f, w = self.f, self.w
+        address = f.element(w.base(sums), self.item, w.offset(self.value.type, place.indices))
+        exact = sums.place is Place.CALLER
+        return load_lanes(f, self.item, address, place.lanes, place.used, exact=exact)
+
     def buffer_of_sums(self) -> Buffer | None:
         """Return the buffer that can hold unfinished sums of a deep product, if there is one."""
         is_deep = self.w.is_by_sample and isinstance(self.depth, int) and self.depth >= DEEP
         if not is_deep or not self.w.kernel.stores or self._depth_at_once() is None:
             return None
         buffer = self.w.kernel.stores[0][1]
-        return buffer if buffer.value.type == self.value.type else None
+        is_state = buffer.place is Place.CALLER and self.w.program.slots[buffer.slot][0] == "update"
+        return buffer if buffer.value.type == self.value.type and not is_state else None
 
     def _depth_at_once(self) -> int | None:
         assert isinstance(self.depth, int)
@@ -92,30 +132,12 @@ class _Product:
         """Go through the depth in parts, for all tiles; then finish the sums."""
         f, w, at_once = self.f, self.w, self._depth_at_once()
         assert at_once is not None
-        base, size = w.base(sums), SIZES[self.item]
-
-        def address(place: Position) -> Ssa:
-            return f.element(base, self.item, w.offset(self.value.type, place.indices))
-
-        first_byte = f.element(base, self.item, f.multiply(w.begin, self.width))
-        f.clear(first_byte, f.multiply(f.subtract(w.end, w.begin), self.width * size))
+        self._clear(sums)
         with f.loop(0, self.depth, at_once) as depth:
-
-            def tile(first: Index, rows: int, group: ColumnGroup, column: Index) -> None:
-                places = self._places(first, rows, group.columns, column)
-                start = [
-                    load_lanes(f, self.item, address(place), place.lanes, place.used, exact=True)
-                    for place in places
-                ]
-                totals = self._sum(first, rows, group.columns, column, depth.index, at_once, start)
-                for place, total in zip(places, totals, strict=True):
-                    w.put(sums, place, total)
-
-            self._tiles(tile)
+            self._add_to(sums, depth.index, at_once)
 
         def finish(place: Position) -> None:
-            total = load_lanes(f, self.item, address(place), place.lanes, place.used, exact=True)
-            w.store(place, {self.value: total})
+            w.store(place, {self.value: self._unfinished(sums, place)})
 
         with f.loop(w.begin, w.end) as row:
             over_run(w, 0, self.width, (row.index,), finish, self.item)

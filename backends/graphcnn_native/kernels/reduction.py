@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 from graphcnn import ops
 from graphcnn.ir import BATCH, Value
-from graphcnn_native.codegen.function import ITEMS, SIZES, Index, Ssa, constant, item_of, lanes_of, vector
-from graphcnn_native.codegen.lanes import Column, columns, store_lanes
+from graphcnn_native.codegen.function import ITEMS, SIZES, Index, Ssa, constant, vector
+from graphcnn_native.codegen.lanes import Column, across, columns, store_lanes
 from graphcnn_native.kernels.writer import Position, Writer
 
 Finish = Callable[[Position, Ssa], None]
@@ -54,10 +54,10 @@ def _add_to_shard(w: Writer, result: Value, position: Position, total: Ssa) -> N
 def _sum_rows(w: Writer, operand: Value, axes: int, finish: Finish, item: str) -> None:
     """Sum over the leading axes: rows of memory are added up, column by column."""
     f, shape = w.f, operand.type.shape
-    width = math.prod(int(size) for size in shape[axes:])
     if BATCH in shape[1:]:
         _sum_over(w, operand, tuple(range(axes)), False, finish, item)
         return
+    width = math.prod(int(size) for size in shape[axes:])
     rows = math.prod(int(size) for size in shape[1:axes])
     cut = columns(width, w.target, item)
     at_once = min(4, len(cut))
@@ -166,18 +166,7 @@ def _across(w: Writer, operand: Value, indices: dict[int, Index], size: int, sta
         with f.loop(0, whole, lanes, carried=[constant(vector(item, lanes), 0.0)]) as run:
             x = w.expression(operand, Position((*outer, run.index), lanes, lanes))
             run.results = [f.binary("fadd", run.values[0], x)]
-        total = f.binary("fadd", total, horizontal(w, run.results[0], "fadd"))
+        total = f.binary("fadd", total, across(f, run.results[0], "fadd"))
     for element in range(whole, size):
         total = f.binary("fadd", total, w.expression(operand, Position((*outer, element))))
     return total
-
-
-def horizontal(w: Writer, x: Ssa, instruction: str) -> Ssa:
-    """Combine all lanes of a vector into one, by halves."""
-    f = w.f
-    while (lanes := lanes_of(x.type)) > 1:
-        x = f.binary(instruction, f.part(x, 0, lanes // 2), f.part(x, lanes // 2, lanes // 2))
-    return x
-
-
-__all__ = ["horizontal", "item_of", "reduction"]

@@ -8,9 +8,8 @@ from graphcnn import ops
 from graphcnn.ir import Value
 from graphcnn_native.codegen.function import INDEX, ITEMS, Index, Ssa, constant, vector
 from graphcnn_native.codegen.lanes import columns, load_lanes
-from graphcnn_native.kernels.nest import over_rest, over_run
-from graphcnn_native.kernels.pointwise import exponential
-from graphcnn_native.kernels.reduction import horizontal
+from graphcnn_native.kernels.elementary import exponential, logarithm
+from graphcnn_native.kernels.nest import over_run
 from graphcnn_native.kernels.writer import Position, Writer
 from graphcnn_native.lowering.program import Place
 
@@ -105,7 +104,7 @@ class _Row:
             return f.binary("fadd", total, exponential(f, shifted))
 
         total = self.fold(0.0, infinity, add, lambda x, y: f.binary("fadd", x, y))
-        return top, f.intrinsic("log", total)
+        return top, logarithm(f, total)
 
 
 def log_softmax(w: Writer) -> None:
@@ -187,6 +186,3 @@ def argmax(w: Writer) -> None:
         row(())
     else:
         _each_row(w, w.sizes(value.type), row)
-
-
-__all__ = ["argmax", "horizontal", "log_softmax", "over_rest", "softmax_cross_entropy"]

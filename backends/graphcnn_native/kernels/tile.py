@@ -124,7 +124,9 @@ def zeros(item: str, rows: int, group: Sequence[Column]) -> list[Ssa]:
 
 @dataclass(frozen=True, slots=True)
 class Factors:
-    """Where a tile finds its factors: a number per row, or (elementwise) a vector per row and column.
+    """Where a tile finds its factors: on the right a vector per column, on the left a number per row.
+
+    Or, on the left, a vector per row (vectors), or one per row and column (elementwise).
 
     left, right: addresses at the first step. offsets: of the rows, from `left`. left_step, right_step: how
     far they move from step to step. exact: whether nothing behind the right factors may be read.
@@ -137,6 +139,7 @@ class Factors:
     right_step: Index
     exact: bool = False
     elementwise: bool = False
+    vectors: bool = False
 
 
 def multiply_add(f: Function, target: Target, x: Ssa, y: Ssa, total: Ssa) -> Ssa:
@@ -198,7 +201,8 @@ def _turns(
                     x = load_lanes(f, item, address, column.lanes, column.used, exact=factors.exact)
                 elif number == 0 or column.lanes != group[number - 1].lanes:
                     if number == 0:
-                        scalar = f.load(item, f.element(left, item, offset, here))
-                    x = f.splat(scalar, column.lanes)
+                        address = f.element(left, item, offset, here)
+                        factor = f.load(vector(item, column.lanes if factors.vectors else 1), address)
+                    x = factor if factors.vectors else f.splat(factor, column.lanes)
                 sums[place] = multiply_add(f, target, x, rights[number], sums[place])
     return sums

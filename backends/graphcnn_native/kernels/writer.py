@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from graphcnn.ir import BATCH, TensorType, Value
-from graphcnn.ops import Broadcast, Constant, Count, Input, Mean, OneHot, RandomUniform, Reshape
+from graphcnn.ops import (
+    Broadcast,
+    Constant,
+    Count,
+    Mean,
+    OneHot,
+    RandomUniform,
+    Reshape,
+    UserFunction,
+)
 from graphcnn_native.codegen.function import (
     INDEX,
     ITEMS,
@@ -25,29 +34,38 @@ from graphcnn_native.codegen.function import (
 from graphcnn_native.codegen.lanes import load_lanes, store_lanes
 from graphcnn_native.kernels.philox import uniform
 from graphcnn_native.kernels.pointwise import POINTWISE
-from graphcnn_native.lowering.program import Buffer, Domain, Kernel, Place, Program
+from graphcnn_native.kernels.user import user_function
+from graphcnn_native.lowering.program import Buffer, Domain, Kernel, Place, Program, operands_read
 from graphcnn_native.target import Target
 
+MANY_VALUES = 8
+"""A kernel of more values computes them in order, since each would recurse into all of those before it."""
 PARAMETERS = [(POINTER, "context"), (POINTER, "block"), (POINTER, "sums"), (INDEX, "begin"), (INDEX, "end")]
 """Of every kernel: the table of addresses, this thread's block, this shard's sums, and what to work on."""
 
 
 class Slot(IntEnum):
-    """The table that a step is called with: numbers, addresses, and from ARRAYS on the caller's arrays."""
+    """The table that a step is called with: numbers, addresses, and from ARRAYS on the caller's arrays.
+
+    FIRST and COUNT name the part of the batch that is worked on; the arena has room for CAPACITY samples.
+    """
 
     BATCH = 0
-    SHARDS = 1
-    SHARD_SIZE = 2
-    ARENA = 3
-    SUMS = 4
-    SCRATCH = 5
-    PROFILE = 6
-    POOL = 7
-    THREADS = 8
-    PARALLEL_FOR = 9
-    FLUSH = 10
-    RESTORE = 11
-    ARRAYS = 12
+    FIRST = 1
+    COUNT = 2
+    CAPACITY = 3
+    SHARDS = 4
+    SHARD_SIZE = 5
+    ARENA = 6
+    SUMS = 7
+    SCRATCH = 8
+    PROFILE = 9
+    POOL = 10
+    THREADS = 11
+    PARALLEL_FOR = 12
+    FLUSH = 13
+    RESTORE = 14
+    ARRAYS = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +123,9 @@ class Writer:
             arena = self.slot(Slot.ARENA)
             if not buffer.per_sample:
                 return f.element(arena, "i8", buffer.offset)
-            return f.element(arena, "i8", self.program.arena, f.multiply(self.batch, buffer.offset))
+            behind = f.multiply(self.slot(Slot.CAPACITY, INDEX), buffer.offset)
+            before = f.multiply(self.slot(Slot.FIRST, INDEX), -buffer.bytes)
+            return f.element(arena, "i8", self.program.arena, behind, before)
         before = f.multiply(self.begin, -buffer.bytes)
         return f.element(self.block, "i8", buffer.offset, before)
 
@@ -113,8 +133,12 @@ class Writer:
         """Compute the addresses of all that the kernel loads and stores, outside of the loops to come."""
         for value in sorted(self.kernel.loads, key=lambda v: (v.key, v.index)):
             self.base(self.kernel.source or self.buffer(value))
+        if self.kernel.source is not None:
+            self.base(self.kernel.source)
         for _, buffer in self.kernel.stores:
             self.base(buffer)
+        if self.kernel.after is not None:
+            self.base(self.kernel.after.stores[0][1])
         if self.kernel.sums is not None:
             self._shards = self.slot(Slot.SHARDS, INDEX)
             self._shard_sums = self.f.element(self.slot(Slot.SUMS), "i8", self.kernel.sums.partial)
@@ -161,7 +185,9 @@ class Writer:
             return f.splat(self._scalars[value], position.lanes)
         if kernel.sums is not None and stored == kernel.values[0]:
             return self._sum_of_shards(stored, position)
-        if stored in kernel.loads and stored not in kernel.values:
+        if kernel.after is not None and stored == kernel.values[0]:
+            return self._load_from(kernel.after.stores[0][1], value, position)
+        if stored == kernel.copies or (stored in kernel.loads and stored not in kernel.values):
             return self._load(value, stored, position)
         node = self.graph.node(value.key)
         operands = node.operands
@@ -181,13 +207,17 @@ class Writer:
                 return self.value(operands[0], position)
         arguments = [self.value(operand, self._scalar_or(operand, value, position)) for operand in operands]
         arguments = [f.splat(x, position.lanes) if lanes_of(x.type) == 1 else x for x in arguments]
+        if isinstance(node.op, UserFunction):
+            return user_function(f, node.op, arguments, position.used)
         return POINTWISE[type(node.op)](f, node.op, arguments, value.type)
 
     def _scalar_or(self, operand: Value, value: Value, position: Position) -> Position:
         return Position(()) if operand.type.is_scalar and not value.type.is_scalar else position
 
     def _load(self, value: Value, stored: Value, position: Position) -> Ssa:
-        buffer = self.kernel.source or self.buffer(stored)
+        return self._load_from(self.kernel.source or self.buffer(stored), value, position)
+
+    def _load_from(self, buffer: Buffer, value: Value, position: Position) -> Ssa:
         item = ITEMS[value.type.dtype]
         address = self.f.element(self.base(buffer), item, self.offset(value.type, position.indices))
         exact = buffer.place is Place.CALLER
@@ -218,9 +248,14 @@ class Writer:
         product: Index = 1
         for size in sizes:
             product = self.f.multiply(product, size)
-        if isinstance(product, int):
-            return constant(ITEMS[type.dtype], product)
-        return self.f.convert("sitofp", product, ITEMS[type.dtype])
+        item = value_item(type)
+        if type.is_float:
+            if isinstance(product, int):
+                return constant(item, product)
+            return self.f.convert("sitofp", product, item)
+        if item == "i1":
+            return constant(item, 1)
+        return self.f.convert("trunc", self.f.index(product), item)
 
     def _broadcast(self, operand: Value, value: Value, position: Position) -> Ssa:
         if operand.type.is_scalar:
@@ -236,7 +271,7 @@ class Writer:
         return self.value(operand, Position(kept, position.lanes, position.used))
 
     def _one_hot(self, op: OneHot, labels: Value, value: Value, position: Position) -> Ssa:
-        f, item = self.f, ITEMS[value.type.dtype]
+        f, item = self.f, value_item(value.type)
         label = self.value(labels, Position(position.indices[:-1]))
         wide = f.convert("sext", label, INDEX)
         counting = f.counting(position.indices[-1], position.lanes)
@@ -250,7 +285,7 @@ class Writer:
             return
         seen: set[Value] = set()
         pending = [value for value in self.kernel.values if not self._is_root(value)]
-        pending += [v for value in pending for v in self.graph.node(value.key).operands]
+        pending += [v for value in pending for v in operands_read(self.graph.node(value.key))]
         if self.kernel.root is not None:
             pending += self.graph.node(self.kernel.root).operands
         while pending:
@@ -261,19 +296,23 @@ class Writer:
             stored = self.program.base(value)
             if value.type.is_scalar and value not in self.kernel.values:
                 self._scalars[value] = self._value(value, Position(()))
-            elif stored not in self.kernel.loads and not isinstance(
-                self.graph.node(value.key).op, Input | Count
-            ):
-                pending.extend(self.graph.node(value.key).operands)
+            elif stored not in self.kernel.loads:
+                pending += operands_read(self.graph.node(value.key))
 
     def _is_root(self, value: Value) -> bool:
-        return value.key == self.kernel.root
+        """Whether the kernel has the value from its root op, or from the sums of another kernel."""
+        is_total = self.kernel.sums is not None and value == self.kernel.values[0]
+        return is_total or value.key == self.kernel.root
 
     # Storing
 
     def store(self, position: Position, known: Mapping[Value, Ssa] | None = None) -> None:
         """Store at a position what the kernel has to store, given what is `known` of it already."""
         self.known = {(value, position): x for value, x in (known or {}).items()}
+        if len(self.kernel.values) > MANY_VALUES:
+            for value in self.kernel.values:
+                if not self._is_root(value):
+                    self.value(value, position)
         for value, buffer in self.kernel.stores:
             self.put(buffer, position, self.value(value, position))
 
@@ -302,19 +341,15 @@ class Writer:
             seen.add(value)
             stored = self.program.base(value)
             node = self.graph.node(value.key)
-            if (
-                stored in self.kernel.loads
-                or value.key == self.kernel.root
-                or isinstance(node.op, Count | Input)
-            ):
+            if stored in self.kernel.loads or value.key == self.kernel.root:
                 continue
-            if self.kernel.sums is not None and stored == self.kernel.values[0]:
+            if stored == self.kernel.given:
                 continue
             if isinstance(node.op, OneHot) or (
                 isinstance(node.op, Broadcast) and not node.operands[0].type.is_scalar
             ):
                 return False
-            pending += node.operands[:1] if isinstance(node.op, RandomUniform) else node.operands
+            pending += operands_read(node)
         return True
 
 

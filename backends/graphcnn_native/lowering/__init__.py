@@ -12,7 +12,7 @@ from graphcnn_native.target import Target
 
 
 def lower(graph: Graph, target: Target) -> Program:
-    """Return the program of a graph for a processor. Its kernels name the nodes of the graph that was given."""
+    """Return the program of a graph for a processor. Its kernels name the nodes of the graph given."""
     normal, sources = canonical(graph)
     schedule = Schedule(normal)
     program = assign_buffers(schedule, target)

@@ -63,7 +63,8 @@ class Kernel:
 
     values: what it can compute; stores: what it writes, and where.
     shape: of the values. partial: the offset in bytes of its sums in the memory of a shard, or -1.
-    sums: the kernel whose partial sums this one adds up. copies: a value that is copied as it is, from
+    sums: the kernel whose partial sums this one adds up. after: the product that this one finishes, piece by
+    piece: it starts where that ends, on the same piece. copies: a value that is copied as it is, from
     `source` where that is not its buffer.
     work, nodes: what it computes, by the keys of the program's graph and of the graph that was compiled.
     """
@@ -77,6 +78,7 @@ class Kernel:
     stores: list[tuple[Value, Buffer]] = field(default_factory=list)
     partial: int = -1
     sums: Kernel | None = None
+    after: Kernel | None = None
     copies: Value | None = None
     source: Buffer | None = None
     loads: frozenset[Value] = frozenset()
@@ -87,6 +89,11 @@ class Kernel:
     is_flat: bool = False
     tile: str = ""
 
+    @property
+    def given(self) -> Value | None:
+        """The value that other kernels have summed up for this one."""
+        return self.values[0] if self.sums is not None or self.after is not None else None
+
     def op(self, graph: Graph) -> Op | None:
         return None if self.root is None else graph.node(self.root).op
 
@@ -95,6 +102,7 @@ class Kernel:
         read = sorted((self.source or buffers[value] for value in self.loads), key=lambda b: b.value.key)
         sums = [f"sums+{self.partial}"] if self.partial >= 0 else []
         sources = [*map(str, read), *([f"sums+{self.sums.partial}"] if self.sums is not None else [])]
+        sources += [str(self.after.stores[0][1])] if self.after is not None else []
         written = [*dict.fromkeys(str(buffer) for _, buffer in self.stores), *sums]
         tile = f", tile {self.tile}" if self.tile else ""
         moved = f"{', '.join(sources) or 'nothing'} → {', '.join(written)}"
@@ -109,6 +117,7 @@ class Program:
     arena: bytes of the arena that do not depend on the batch; arena_per_sample: those that do.
     block: samples that are carried through a stage together; scratch: bytes of one thread's block.
     partial: bytes of the sums of one shard. labels: inputs that must be labels, and of how many classes.
+    divided: the stage that can go through a large batch in parts, or -1.
     """
 
     graph: Graph
@@ -121,6 +130,7 @@ class Program:
     scratch: int = 0
     partial: int = 0
     labels: dict[str, int] = field(default_factory=dict)
+    divided: int = -1
 
     @property
     def stages(self) -> int:

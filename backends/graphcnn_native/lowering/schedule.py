@@ -86,6 +86,8 @@ class Schedule:
             before = [self.home[value] for value in kernel.loads if value in self.home]
             if kernel.sums is not None:
                 before.append(kernel.sums)
+            if kernel.after is not None:
+                latest[kernel.after.number] = kernel.stage
             for other in before:
                 together = other.domain is kernel.domain is Domain.SAMPLES
                 limit = kernel.stage if together else kernel.stage - 1
@@ -173,21 +175,20 @@ class Schedule:
                 if not self._reads_through(node, operand):
                     self.materialize(operand)
         homes = [self.home[value] for value in self.read_by_root(node) if value in self.home]
+        shape = results[0].type.shape
         if self._sums_over_samples(node):
             stage = _stage_after(homes, Domain.SAMPLES)
-            parts = Kernel(
-                len(self.kernels), Domain.SAMPLES, stage, results[0].type.shape, root=key, partial=0
-            )
+            parts = Kernel(len(self.kernels), Domain.SAMPLES, stage, shape, root=key, partial=0)
             self.kernels.append(parts)
-            total = Kernel(
-                len(self.kernels),
-                Domain.WHOLE,
-                stage + 1,
-                results[0].type.shape,
-                values=[*results],
-                sums=parts,
-            )
-            self._add(total)
+            number = len(self.kernels)
+            self._add(Kernel(number, Domain.WHOLE, stage + 1, shape, values=[*results], sums=parts))
+            return
+        if _is_product_over_samples(node):
+            stage = _stage_after(homes, Domain.WHOLE)
+            product = Kernel(len(self.kernels), Domain.WHOLE, stage, shape, root=key)
+            self.kernels.append(product)
+            number = len(self.kernels)
+            self._add(Kernel(number, Domain.WHOLE, stage, shape, values=[*results], after=product))
             return
         domain = self._domain(results[0], node)
         kernel = Kernel(
@@ -232,7 +233,7 @@ class Schedule:
         return operand
 
     def read_by_root(self, node: Node) -> set[Value]:
-        """Return the values that a root op reads from memory: sums read expressions, other ops what is stored."""
+        """Return the values that a root op loads: sums read expressions, other ops what is stored."""
         if isinstance(node.op, Sum | Mean):
             return self.leaves(node.operands[0])
         return {self.stored(operand) for operand in node.operands}
@@ -267,7 +268,7 @@ class Schedule:
             node = self.graph.node(value.key)
             if value in kernel.loads or value.key in found or isinstance(node.op, Input):
                 continue
-            if kernel.sums is not None and value == kernel.values[0]:
+            if value == kernel.given:
                 continue
             found.add(value.key)
             pending += operands_read(node)
@@ -282,10 +283,18 @@ class Schedule:
             found |= self.read_by_root(self.graph.node(kernel.root))
         for value in kernel.values:
             node = self.graph.node(value.key)
-            is_given = value.key == kernel.root or (kernel.sums is not None and value == kernel.values[0])
+            is_given = value.key == kernel.root or value == kernel.given
             if not is_given:
                 found.update(leaf for operand in operands_read(node) for leaf in self.leaves(operand))
         return {value for value in found if self.home.get(value) is not kernel}
+
+
+def _is_product_over_samples(node: Node) -> bool:
+    """Whether a product sums over the batch, as the gradient of a dense layer's weights does."""
+    if not isinstance(node.op, Matmul):
+        return False
+    x, y = (operand.type.shape for operand in node.operands)
+    return x[1] == BATCH and x[0] != BATCH and y[1] != BATCH
 
 
 def _runs_before(other: Kernel, kernel: Kernel) -> bool:

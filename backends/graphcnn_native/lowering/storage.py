@@ -34,7 +34,11 @@ def assign_buffers(schedule: Schedule, target: Target) -> Program:
                 place = _place(kernel, readers[value])
                 buffers[value] = Buffer(value, place)
                 kernel.stores.insert(0, (value, buffers[value]))
+        if kernel.after is not None:
+            value = kernel.values[0]
+            kernel.after.stores.append((value, Buffer(value, Place.ARENA)))
     program = Program(graph, schedule.kernels, buffers, slots, _block(schedule, target))
+    program.divided = _divided_stage(program)
     _lay_out_arena(program)
     _lay_out_blocks(program, readers)
     _lay_out_partial_sums(program)
@@ -57,16 +61,37 @@ def _block(schedule: Schedule, target: Target) -> int:
 
 def _remove_idle(kernels: list[Kernel]) -> None:
     """Remove kernels of which nobody reads anything: of their values, others need nothing but the shape."""
-    needed, busy = set[Value](), list[Kernel]()
-    sums: list[Kernel] = []
-    for kernel in reversed(kernels):
-        if kernel.stores or any(kernel is each for each in sums) or not needed.isdisjoint(kernel.values):
-            busy.append(kernel)
+    needed, busy = set[Value](), set[int]()
+    for kernel in sorted(kernels, key=lambda k: (k.stage, k.number), reverse=True):
+        if kernel.stores or kernel.number in busy or not needed.isdisjoint(kernel.values):
+            busy.add(kernel.number)
             needed |= kernel.loads
-            sums += [kernel.sums] if kernel.sums is not None else []
-    kernels[:] = reversed(busy)
+            busy.update(other.number for other in (kernel.sums, kernel.after) if other is not None)
+    kernels[:] = [kernel for kernel in kernels if kernel.number in busy]
     for number, kernel in enumerate(kernels):
         kernel.number = number
+
+
+def _divided_stage(program: Program) -> int:
+    """Return the stage that can go through a batch in parts, so that memory does not grow with the batch.
+
+    There must be only one with kernels by sample, and nothing else may need all samples at once but products
+    that sum over them, which can be summed up part by part as well.
+    """
+    stages = {kernel.stage for kernel in program.kernels if kernel.domain is Domain.SAMPLES}
+    if len(stages) != 1:
+        return -1
+    (stage,) = stages
+    for kernel in program.kernels:
+        if kernel.domain is Domain.SAMPLES:
+            continue
+        is_product = any(other.after is kernel for other in program.kernels)
+        reads_samples = any(value.type.has_batch for value in kernel.loads)
+        if kernel.stage == stage or (is_product and kernel.stage != stage + 1):
+            return -1
+        if (reads_samples and not is_product) or BATCH in kernel.shape:
+            return -1
+    return stage
 
 
 def _readers(kernels: list[Kernel]) -> dict[Value, list[Kernel]]:
@@ -152,7 +177,7 @@ def _reads_in_place(schedule: Schedule, kernel: Kernel, state: Value) -> bool:
     while pending:
         value = pending.pop()
         node = graph.node(value.key)
-        if value in seen or (kernel.sums is not None and value == kernel.values[0]):
+        if value in seen or value == kernel.given:
             continue
         seen.add(value)
         if isinstance(node.op, Broadcast | RandomUniform) and state in schedule.leaves(value):

@@ -1,0 +1,83 @@
+"""The native backend as its tests need it: with a cache of their own, and with work begun in any order."""
+
+import ctypes
+import functools
+
+import pytest
+
+from graphcnn_native import NativeBackend, NativeExecutable
+from graphcnn_native.kernels.writer import Slot
+from graphcnn_native.runtime.engine import compile_module
+from graphcnn_native.target import host_target
+
+BACKWARDS = """
+define void @parallel_for(ptr %pool, ptr %function, ptr %context, i64 %items, i64 %threads) {
+entry:
+  br label %head
+head:
+  %left = phi i64 [ %items, %entry ], [ %item, %body ]
+  %more = icmp sgt i64 %left, 0
+  br i1 %more, label %body, label %leave
+body:
+  %item = sub i64 %left, 1
+  %worker = urem i64 %item, %threads
+  call void %function(ptr %context, i64 %worker, i64 %item)
+  br label %head
+leave:
+  ret void
+}
+"""
+"""What a pool of threads may do as well: it begins the last item first."""
+NOT_A_NUMBER = 0xFF
+"""Bytes of this value are NaN in any floating-point type."""
+
+
+@functools.cache
+def backwards():
+    return compile_module(BACKWARDS, host_target())
+
+
+class Backwards(NativeExecutable):
+    """An executable whose stages run from the last item to the first, in memory that holds NaN."""
+
+    def __init__(self, graph, **options):
+        super().__init__(graph, **options)
+        self._table[Slot.PARALLEL_FOR] = backwards().address("parallel_for")
+
+    def _make_room(self, batch):
+        super()._make_room(batch)
+        for memory in self._memory:
+            ctypes.memset(memory.ctypes.data, NOT_A_NUMBER, memory.nbytes)
+
+
+class Native:
+    """The native backend, with options for its executables."""
+
+    name = "native"
+    ops = NativeBackend().ops
+
+    def __init__(self, kind=NativeExecutable, **options):
+        self.kind, self.options = kind, options
+
+    def compile(self, graph):
+        return self.kind(graph, **self.options)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def code_folder(tmp_path_factory):
+    """Keep machine code in a folder of the tests, so that what one has compiled is ready for the next."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRAPHCNN_CACHE", str(tmp_path_factory.mktemp("code")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def native():
+    """Make a native backend: `native(threads=3)`, `native(target=named_target("avx2"))`."""
+    return Native
+
+
+@pytest.fixture(scope="session")
+def native_in_any_order():
+    """Native backends which must all give the same: on one thread, on several, and back to front."""
+    return [Native(threads=1), Native(threads=3), Native(Backwards, threads=3)]
