@@ -78,7 +78,8 @@ def _prepared(function: ScalarFunction, dtype: DType) -> FunctionType:
     def value(item: Any) -> Any:
         match item:
             case float():
-                return float_type(item)
+                with np.errstate(over="ignore"):
+                    return float_type(item)
             case tuple() if type(item) is tuple:
                 return tuple(map(value, item))
             case CodeType():

@@ -41,7 +41,7 @@ class NativeExecutable:
         self._step = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(self._library.address("step"))
         self._lock = threading.Lock()
         self._batch = 0
-        self._memory: list[Array] = []
+        self._memory: dict[Slot, Array] = {}
         self._profile: Array | None = None
         self._table = (ctypes.c_int64 * (Slot.ARRAYS + len(self.program.slots)))()
         self._address = ctypes.addressof(self._table)
@@ -185,7 +185,7 @@ class NativeExecutable:
         return outputs
 
     def _make_room(self, batch: int) -> None:
-        """Make memory for a batch of this size; a large one goes through it in parts, where it can."""
+        """See to memory for a batch of this size; a large one goes through it in parts, where it can."""
         program = self.program
         capacity, shards, size = room(batch, program.block, is_divided=program.divided >= 0)
         needed = {
@@ -193,11 +193,10 @@ class NativeExecutable:
             Slot.SUMS: program.partial * shards,
             Slot.SCRATCH: program.scratch * self.threads,
         }
-        self._memory = []
         for slot, length in needed.items():
-            memory = np.empty(length + 2 * ALIGNMENT, np.uint8)
-            self._memory.append(memory)
-            self._table[slot] = -(-memory.ctypes.data // ALIGNMENT) * ALIGNMENT
+            if slot not in self._memory or self._memory[slot].nbytes < length + 2 * ALIGNMENT:
+                self._memory[slot] = np.empty(length + 2 * ALIGNMENT, np.uint8)
+                self._table[slot] = -(-address(self._memory[slot]) // ALIGNMENT) * ALIGNMENT
         self._table[Slot.BATCH], self._table[Slot.CAPACITY] = batch, capacity
         self._table[Slot.FIRST], self._table[Slot.COUNT] = 0, batch
         self._table[Slot.SHARDS], self._table[Slot.SHARD_SIZE] = shards, size
@@ -267,7 +266,7 @@ def address(array: Array) -> int:
 
 
 def room(batch: int, block: int, is_divided: bool) -> tuple[int, int, int]:
-    """Return for how many samples there is memory at a time, how many shards they make, and how large these are.
+    """Return for how many samples there is memory at a time, how many shards they make, and of what size.
 
     By the batch alone, so that sums are the same on any threads. Plain arithmetic, which Numba compiles too.
     """

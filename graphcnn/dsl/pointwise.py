@@ -147,17 +147,15 @@ def _as_scalar(what: str, given: object) -> ScalarFunction:
                 mend="put it into one: lambda x: math.tanh(x)",
             )
         )
-    kinds = {each.kind for each in inspect.signature(python).parameters.values()}
-    has_defaults = any(
-        each.default is not each.empty for each in inspect.signature(python).parameters.values()
-    )
+    arguments = inspect.signature(python, follow_wrapped=False).parameters.values()
+    kinds = {argument.kind for argument in arguments}
     if not kinds or kinds - {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}:
         raise at_users_line(_unfit(python, "takes other arguments than a fixed number of values"))
-    if has_defaults:
+    if any(argument.default is not argument.empty for argument in arguments):
         raise at_users_line(_unfit(python, "has an argument with a default value"))
     if inspect.isgeneratorfunction(python) or inspect.iscoroutinefunction(python):
         raise at_users_line(_unfit(python, "is a generator or a coroutine"))
-    return ScalarFunction(python, "function" if python.__name__ == "<lambda>" else python.__name__)
+    return ScalarFunction(python, python.__name__ if python.__name__.isidentifier() else "function")
 
 
 def _unfit(python: FunctionType, problem: str) -> OptionError:

@@ -58,7 +58,7 @@ def write_checkpoint(path: str | PathLike[str], checkpoint: Checkpoint) -> None:
     }
     functions = _function_names(checkpoint.graphs)
     if functions:
-        metadata["functions"] = " ".join(functions)
+        metadata["functions"] = json.dumps(functions)
     if checkpoint.loss is not None:
         metadata["loss"] = _described(checkpoint.loss, LOSSES)
     if checkpoint.optimizer is not None:
@@ -136,8 +136,12 @@ def _require_functions(
     path: str | PathLike[str], metadata: Mapping[str, str], given: Mapping[str, ScalarFunction]
 ) -> None:
     """Raise OptionError unless all functions are given that the model uses."""
-    names = metadata.get("functions", "").split()
-    missing = ", ".join(name for name in names if name.isidentifier() and name not in given)
+    try:
+        names = json.loads(metadata.get("functions", "[]"))
+    except (ValueError, RecursionError):
+        names = []  # the graphs name them as well, and are read without
+    found = [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+    missing = ", ".join(name for name in found if name.isprintable() and name not in given)
     if missing:
         raise OptionError(
             f"the model in {path} uses functions of its writer's own: {missing:.200}",

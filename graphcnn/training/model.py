@@ -158,9 +158,10 @@ class Model:
 
         It takes the network's input, [n, ...], and returns its output, in contiguous arrays of the model's
         precision, for any n; several threads can call it at once. It computes with the parameters as they are
-        at the time of the call, so do not train meanwhile. Model and code stay in memory from now on, for they
-        may have become part of other code. Raises OptionError where the backend generates no code, or the
-        network has several inputs.
+        at the time of the call, so do not train meanwhile. Model and code stay in memory from now on, for
+        they may have become part of other code.
+
+        Raises OptionError where the backend generates no code, or the network has several inputs.
         """
         executable = self.executable("forward")
         if not hasattr(executable, "numba_function"):

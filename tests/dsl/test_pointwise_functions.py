@@ -9,11 +9,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 import graphcnn as gcn
 from graphcnn import ops
 from graphcnn.backend import load_backend
-from graphcnn.errors import DifferentiationError, FunctionError, OptionError, ParseError, ShapeError
+from graphcnn.errors import (
+    DifferentiationError,
+    FileError,
+    FunctionError,
+    OptionError,
+    ParseError,
+    ShapeError,
+)
 from graphcnn.ir import Graph, TensorType
 from graphcnn.testing import check_gradients
 
@@ -189,6 +198,12 @@ def test_what_overflows_or_divides_by_zero_becomes_infinity():
         result = computed(inverse, backend, x)[0]
         assert result[1] == np.inf
         assert np.isnan(result[2])
+
+
+def test_a_number_beyond_float32():
+    bounded = gcn.pointwise(lambda x: min(x, 1e300))
+    for backend in ("numpy", "native"):
+        assert computed(bounded, backend, np.full((1, 2), 7, np.float32)).tolist() == [[7.0, 7.0]]
 
 
 def test_a_function_with_what_it_closes_over():
@@ -608,6 +623,21 @@ def test_a_saved_model_without_its_functions(trained, tmp_path):
         message = refused(OptionError, lambda functions=functions: gcn.load(path, functions=functions))
         assert "uses functions of its writer's own: swish" in message
         assert "gcn.load(path, functions=[swish])" in message
+
+
+@pytest.mark.parametrize("text", ["", "[", "3", "[3]", "[" * 100_000, "{}", '["\\n"]'])
+def test_damaged_names_of_functions(trained, tmp_path, text):
+    path = tmp_path / "model.safetensors"
+    trained[0].save(path)
+    with safe_open(path, framework="numpy") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata = file.metadata()
+    assert json.loads(metadata["functions"]) == ["swish"]
+    save_file(tensors, path, metadata | {"functions": text})
+    with pytest.raises(FileError, match=r"the metadata of .* is damaged") as caught:
+        gcn.load(path)
+    assert "there is no function 'swish'" in str(caught.value)
+    gcn.load(path, functions=[swish])
 
 
 def test_functions_of_one_name_cannot_be_told_apart_in_a_file(tmp_path):

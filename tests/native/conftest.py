@@ -46,7 +46,7 @@ class Backwards(NativeExecutable):
 
     def _make_room(self, batch):
         super()._make_room(batch)
-        for memory in self._memory:
+        for memory in self._memory.values():
             ctypes.memset(memory.ctypes.data, NOT_A_NUMBER, memory.nbytes)
 
 

@@ -266,7 +266,7 @@ def test_training_steps_are_those_of_the_reference(native_in_any_order, case):
 
 @st.composite
 def graphs(draw):
-    """Ops on tensors of few shapes, with and without a batch, wherever it is; outputs and updates at random."""
+    """Ops on tensors of few shapes, with or without a batch on any axis; outputs and updates at random."""
     case = draw(empty_cases())
     emit = Emitter(case.graph)
     batch = draw(BATCHES)
@@ -371,7 +371,7 @@ def turned(draw, case, emit, x):
 
 
 def multiplied(draw, case, emit, x):
-    fitting = [y for y in case.values if y.type.rank == 2 and y.type.shape[0] == x.type.shape[-1:][0]]
+    fitting = [y for y in case.values if y.type.rank == 2 and y.type.shape[:1] == x.type.shape[-1:]]
     return [emit(ops.Tanh(), emit(ops.Matmul(), x, draw(st.sampled_from(fitting))))] if fitting else []
 
 

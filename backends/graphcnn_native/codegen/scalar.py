@@ -193,8 +193,8 @@ def _definition(module: Any) -> tuple[str, str]:
     text = re.sub(r" *; preds = .*", "", text)
     text = re.sub(rf"^define (?=.*@{SCALAR}\()", "define internal ", text, flags=re.MULTILINE)
     own = re.findall(r'^@([\w.$-]+|"[^"]*") =|^define [^@]*@([\w.$-]+|"[^"]*")\(', text, re.MULTILINE)
-    names = sorted({variable or defined for variable, defined in own} - {SCALAR})
-    for number, name in enumerate(names):
+    names = dict.fromkeys(variable or defined for variable, defined in own)
+    for number, name in enumerate(name for name in names if name != SCALAR):
         text = re.sub(rf"@{re.escape(name)}(?![\w.$-])", f"@{SCALAR}.{number}", text)
     unique = f"user_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
     return unique, text.replace(f"@{SCALAR}", f"@{unique}") + "\n"

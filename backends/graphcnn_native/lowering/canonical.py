@@ -36,7 +36,8 @@ def canonical(graph: Graph) -> tuple[Graph, dict[int, int]]:
     - correlations are padded at top and bottom only: zeros at the sides are written once, by a `pad`;
     - `relu_mask(x)` asks `relu(x)` where that exists, so that x need not be kept;
     - an error is masked before a pool routes it back, where there are fewer of them;
-    - a squared error is a sum of squares.
+    - a squared error is a sum of squares;
+    - a scalar stays where it is.
     """
     canonicalizer = _Canonicalizer(graph)
     for key, _ in graph.items():
@@ -82,6 +83,8 @@ class _Canonicalizer:
                 return self._correlation(emit, op, *operands)
             case ReluMask() if operands[0] in self._relus:
                 return emit(op, self._relus[operands[0]])
+            case Pad() | Crop() | Transpose() | Rot180() if operands[0].type.is_scalar:
+                return operands[0]
             case Multiply():
                 return self._masked_before_routing(emit, operands)
             case SquaredError():

@@ -23,7 +23,7 @@ def subsample(op: ops.Subsample, operands: list[Array], batch: int) -> Array:
 
 
 def pad(op: ops.Pad, operands: list[Array], batch: int) -> Array:
-    return np.pad(operands[0], op.widths)
+    return np.pad(operands[0], op.widths) if op.widths else operands[0]
 
 
 def crop(op: ops.Crop, operands: list[Array], batch: int) -> Array:
