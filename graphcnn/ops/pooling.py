@@ -79,7 +79,10 @@ class _Windows(Op):
 
 @dataclass(frozen=True, slots=True)
 class MaxPool2d(_Windows):
-    """The greatest element of each window, and its index in it, row by row; the first one of equals."""
+    """The greatest element of each window, and its index in it, row by row; the first one of equals.
+
+    Padding never wins, not even over minus infinity.
+    """
 
     name: ClassVar[str] = "max_pool2d"
     equation: ClassVar[str] = "y = max of the window; index = its winning unit"

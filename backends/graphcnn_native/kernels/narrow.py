@@ -31,7 +31,8 @@ def is_narrow(op: Correlate2d, images: Value, filters: TensorType, target: Targe
     return (
         (op.stride, op.dilation, op.groups) == ((1, 1), (1, 1), 1)
         and lanes % SQUARE == 0
-        and 4 * count <= 3 * lanes
+        and 4 * count <= 3 * (-(-count // lanes) * lanes)
+        and count <= target.registers - 3
         and k1 * k2 * channels >= LEAST_PRODUCTS
         and window <= LARGEST_WINDOW
     )

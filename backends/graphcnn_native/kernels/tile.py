@@ -47,8 +47,12 @@ def evenly(length: int, largest: int) -> Split:
 
 @functools.cache
 def largest_rows(target: Target, wide: int) -> int:
-    """Return how many rows fit into the registers beside `wide` columns and a factor."""
-    return max(1, (target.registers - 1 - wide) // wide)
+    """Return how many rows fit into the registers beside `wide` columns, and factors or products.
+
+    x86 with FMA needs one register for a factor; NEON has several on their way, to be taken lane by lane.
+    """
+    beside = 1 if target.fused and (target.masks or not target.broadcasts) else 3
+    return max(1, (target.registers - beside - wide) // wide)
 
 
 def tile_cost(rows: int, wide: int) -> float:

@@ -49,8 +49,19 @@ def max_pool2d(op: ops.MaxPool2d, operands: list[Array], batch: int) -> tuple[Ar
         better = view > winner
         np.copyto(winner, view, where=better)
         np.copyto(index, number, where=better)
+    if any(map(any, op.padding)):
+        first = _first_real_unit(op, images)
+        np.copyto(index, first, where=np.isneginf(winner), casting="unsafe")
     _let_nan_win(views, winner, index)
     return winner, index
+
+
+def _first_real_unit(op: ops.MaxPool2d, images: Array) -> Array:
+    """Return for each window its first unit that is no padding: the winner where all are minus infinity."""
+    real = np.ones((1, *images.shape[1:3], 1), bool)
+    units = taps(op, _padded(op, real, 0), _pooled_shape(op, real))
+    first: Array = np.stack(list(units)).argmax(0)
+    return first
 
 
 def _let_nan_win(views: list[Array], winner: Array, index: Array) -> None:

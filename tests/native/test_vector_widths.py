@@ -1,0 +1,67 @@
+"""Whole steps are right for vectors of any width, whether or not this processor has them.
+
+LLVM splits vectors that are wider than the processor's, so that the code for 16 lanes can be run anywhere.
+"""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import graphcnn as gcn
+from graphcnn.backend import load_backend
+from graphcnn_native import NativeExecutable
+from graphcnn_native.target import host_target
+
+WIDTHS = {
+    "16 bytes": {"vector_bytes": 16, "registers": 16, "masks": False, "broadcasts": False},
+    "32 bytes": {"vector_bytes": 32, "registers": 16, "masks": False, "broadcasts": False},
+    "64 bytes": {"vector_bytes": 64, "registers": 32, "masks": True, "broadcasts": True},
+}
+BATCHES = (1, 9, 40, 300)
+"""One sample, a few, several blocks, and more than there is memory for at a time."""
+
+
+def network(first, second):
+    """Convolutions with padding on unequal sides, a pool that leaves a rest, and two dense layers."""
+    return gcn.Sequential(
+        gcn.Conv2d(first, 3, padding=((1, 2), (2, 0))),
+        gcn.ReLU(),
+        gcn.MaxPool2d(2),
+        gcn.Conv2d(second, 2),
+        gcn.Tanh(),
+        gcn.Flatten(),
+        gcn.Dense(19),
+        gcn.ReLU(),
+        gcn.Dense(5),
+    )
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(("first", "second"), [(1, 17), (3, 6), (6, 13), (10, 20), (24, 9), (16, 33)])
+def test_a_step_agrees_with_numpy(width, first, second):
+    model = gcn.compile(
+        network(first, second),
+        input_shape=(8, 9, 2),
+        loss=gcn.CrossEntropy(),
+        optimizer=gcn.SGD(0.01, momentum=0.9),
+        backend="numpy",
+    )
+    target = dataclasses.replace(host_target(), name=width, **WIDTHS[width])
+    native = NativeExecutable(model.step_graph, target=target)
+    reference = load_backend("numpy").compile(model.step_graph)
+    random = np.random.default_rng(0)
+    for batch in BATCHES:
+        inputs = {
+            "image": random.standard_normal((batch, 8, 9, 2), dtype=np.float32),
+            "target": random.integers(0, 5, batch),
+            "learning_rate": np.float32(0.01),
+        }
+        found, expected = model.state(), model.state()
+        loss, wanted = native.step(found, **inputs)["loss"], reference.step(expected, **inputs)["loss"]
+        assert loss == pytest.approx(wanted, rel=1e-5)
+        for name, array in expected.items():
+            scale = 1 + np.abs(array).max()
+            np.testing.assert_allclose(
+                found[name], array, rtol=0, atol=2e-5 * scale, err_msg=f"{name}, {batch}"
+            )
