@@ -123,3 +123,18 @@ def test_errors_are_one_readable_message(script: Path, arguments: list[str], exp
 def test_debug_raises_the_error_itself(script: Path) -> None:
     result = invoke("--debug", "train", "lenet6")
     assert isinstance(result.exception, gcn.GraphcnnError)
+
+
+def test_show_prints_what_the_step_was_compiled_to():
+    result = CliRunner().invoke(main, ["show", "digits", "--stage", "kernels"])
+    assert result.exit_code == 0, result.output
+    assert "correlate2d_relu" in result.output
+    assert "new conv1.filters" in result.output
+    assert "@step(" in CliRunner().invoke(main, ["show", "digits", "--stage", "llvm"]).output
+    assert "step:" in CliRunner().invoke(main, ["show", "digits", "--stage", "assembly"]).output
+
+
+def test_a_backend_without_code_says_so():
+    result = CliRunner().invoke(main, ["show", "digits", "--stage", "llvm", "--backend", "numpy"])
+    assert result.exit_code == 1
+    assert "backend 'numpy' generates no llvm" in result.output

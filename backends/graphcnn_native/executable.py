@@ -131,7 +131,7 @@ class NativeExecutable:
         bound = self._bound
         complete = bound and len(bound) + len(inputs) == len(self._inputs)
         if complete and all(map(operator.is_, map(state.get, bound), bound.values())):
-            return True
+            return not self._updated or all(map(_is_writeable, bound.values()))
         self._bound, bound = {}, {}
         labels = self._inputs.keys() - inputs.keys()
         if not self._updated <= labels or not labels.isdisjoint(self._numbers):
@@ -216,7 +216,7 @@ class NativeExecutable:
                     sum(self.program.graph.node(key).cost(batch).flops for key in kernel.work),
                     sum(value.type.bytes(batch) for value in moved),
                     None if seconds is None else float(seconds[number]),
-                    kernel.describe(self.program.buffers),
+                    self.program.describe(kernel),
                 )
             )
         peak = None
@@ -254,6 +254,9 @@ def _is_plain(array: Array) -> bool:
     """Whether the machine code can read an array as it is: row by row, each element where it may lie."""
     flags = array.flags
     return flags.c_contiguous and flags.aligned
+
+
+_is_writeable = operator.attrgetter("flags.writeable")
 
 
 def address(array: Array) -> int:

@@ -43,10 +43,6 @@ class Buffer:
     slot: int = -1
     offset: int = -1
 
-    def __str__(self) -> str:
-        place = f"#{self.slot}" if self.place is Place.CALLER else f"+{self.offset}"
-        return f"%{self.value.key} in {self.place.value}{place}"
-
     @property
     def per_sample(self) -> bool:
         return self.value.type.has_batch
@@ -97,17 +93,6 @@ class Kernel:
     def op(self, graph: Graph) -> Op | None:
         return None if self.root is None else graph.node(self.root).op
 
-    def describe(self, buffers: dict[Value, Buffer]) -> str:
-        """Return in words when it runs, its tile, and where it reads and writes."""
-        read = sorted((self.source or buffers[value] for value in self.loads), key=lambda b: b.value.key)
-        sums = [f"sums+{self.partial}"] if self.partial >= 0 else []
-        sources = [*map(str, read), *([f"sums+{self.sums.partial}"] if self.sums is not None else [])]
-        sources += [str(self.after.stores[0][1])] if self.after is not None else []
-        written = [*dict.fromkeys(str(buffer) for _, buffer in self.stores), *sums]
-        tile = f", tile {self.tile}" if self.tile else ""
-        moved = f"{', '.join(sources) or 'nothing'} → {', '.join(written)}"
-        return f"stage {self.stage}, {self.domain.value}{tile}: {moved}"
-
 
 @dataclass
 class Program:
@@ -135,6 +120,28 @@ class Program:
     @property
     def stages(self) -> int:
         return 1 + max((kernel.stage for kernel in self.kernels), default=-1)
+
+    def describe(self, kernel: Kernel) -> str:
+        """Return in words when a kernel runs, its tile, and where it reads and writes."""
+        read = [kernel.source or self.buffers[value] for value in kernel.loads]
+        sources = [self._name(buffer) for buffer in sorted(read, key=lambda b: (b.value.key, b.value.index))]
+        if kernel.sums is not None:
+            sources.append(f"sums+{kernel.sums.partial}")
+        if kernel.after is not None:
+            sources.append(self._name(kernel.after.stores[0][1]))
+        targets = [self._name(buffer) for _, buffer in kernel.stores]
+        if kernel.partial >= 0:
+            targets.append(f"sums+{kernel.partial}")
+        tile = f", tile {kernel.tile}" if kernel.tile else ""
+        moved = f"{', '.join(sources) or 'nothing'} → {', '.join(targets)}"
+        return f"stage {kernel.stage}, {kernel.domain.value}{tile}: {moved}"
+
+    def _name(self, buffer: Buffer) -> str:
+        """Return what a buffer is called: the caller's name for it, or its place and offset."""
+        if buffer.place is Place.CALLER:
+            kind, label = self.slots[buffer.slot]
+            return f"new {label}" if kind == "update" else label
+        return f"{buffer.place.value}+{buffer.offset}"
 
     def base(self, value: Value) -> Value:
         """Return the value whose buffer holds this one: a reshape holds the same elements."""
