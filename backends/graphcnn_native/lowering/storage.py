@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphcnn.ir import BATCH, Value
-from graphcnn.ops import Broadcast, Matmul, RandomUniform
+from graphcnn.ops import Broadcast, RandomUniform
 from graphcnn_native.codegen.function import SIZES
 from graphcnn_native.lowering.program import ALIGNMENT, Buffer, Domain, Kernel, Place, Program, base
 from graphcnn_native.lowering.schedule import Schedule
@@ -13,9 +13,6 @@ SLACK = 64
 """Kernels may read a vector beyond the end of what they own; those lanes are never used."""
 BLOCK = 8
 """Samples that are carried through a stage together, at least: enough for a tile of a matrix product."""
-LARGE_BLOCK = 16
-LARGE_MATRIX = 512 * 1024
-"""Bytes of a dense layer's weights that no second cache keeps: more samples then share each reading."""
 
 
 def assign_buffers(schedule: Schedule, target: Target) -> Program:
@@ -37,26 +34,13 @@ def assign_buffers(schedule: Schedule, target: Target) -> Program:
         if kernel.after is not None:
             value = kernel.values[0]
             kernel.after.stores.append((value, Buffer(value, Place.ARENA)))
-    program = Program(graph, schedule.kernels, buffers, slots, _block(schedule, target))
+    block = max(BLOCK, target.lanes(SIZES["float"]))
+    program = Program(graph, schedule.kernels, buffers, slots, block)
     program.divided = _divided_stage(program)
     _lay_out_arena(program)
     _lay_out_blocks(program, readers)
     _lay_out_partial_sums(program)
     return program
-
-
-def _block(schedule: Schedule, target: Target) -> int:
-    """Return how many samples to carry through a stage together: at least as many as a vector has lanes."""
-    graph = schedule.graph
-    weights = [
-        graph.node(kernel.root).operands[1].type
-        for kernel in schedule.kernels
-        if kernel.root is not None
-        and kernel.domain is Domain.SAMPLES
-        and isinstance(graph.node(kernel.root).op, Matmul)
-    ]
-    least = LARGE_BLOCK if any(type.bytes(1) >= LARGE_MATRIX for type in weights) else BLOCK
-    return max(least, target.lanes(SIZES["float"]))
 
 
 def _remove_idle(kernels: list[Kernel]) -> None:
