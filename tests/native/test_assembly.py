@@ -1,0 +1,153 @@
+"""Machine code keeps its sums in registers; for every target it is right where it runs, or assembles."""
+
+import re
+
+import numpy as np
+import pytest
+
+import graphcnn as gcn
+from graphcnn.testing import backend_cases
+from graphcnn.testing.cases import build_case
+from graphcnn.testing.conformance import check_case
+from graphcnn.zoo import ZOO
+from graphcnn_native import NativeExecutable
+from graphcnn_native.codegen.module import generate
+from graphcnn_native.lowering import lower
+from graphcnn_native.runtime import engine
+from graphcnn_native.target import named_target, runs_here
+
+NAMES = ("avx512", "avx2", "baseline", "neon")
+FUSED = {"avx512": r"^vfn?m(add|sub)\d+p[sd]", "avx2": r"^vfn?m(add|sub)\d+p[sd]", "neon": r"^fmla\s+v"}
+SPILL = re.compile(r"(16|32|64)-byte (Folded )?(Spill|Reload)")
+JUMP = re.compile(r"^(?:j\w+|b|b\.\w+|cbn?z|tbn?z)\s.*?(\.L\w+)$")
+NETWORKS = [
+    "lenet5",
+    pytest.param("mnist_cnn", marks=pytest.mark.slow),
+    pytest.param("vgg_small", marks=pytest.mark.slow),
+]
+
+
+def step_of(name):
+    entry = ZOO[name]
+    options = {"loss": gcn.CrossEntropy(), "optimizer": gcn.SGD(0.05, momentum=0.9)}
+    return gcn.compile(entry.make(), input_shape=entry.input_shape, backend="numpy", **options).step_graph
+
+
+def made(graph, target, make):
+    """Return what `make(module, machine)` makes of each module of a graph's code."""
+    machine_code = []
+    for text in generate(lower(graph, target), target):
+        with engine._loaded(text, target) as (module, machine):
+            machine_code.append(make(module, machine))
+    return machine_code
+
+
+def commented_assembly(module, machine):
+    """Return assembly with LLVM's comments, which tell what is put on the stack and taken from there."""
+    machine.set_asm_verbosity(True)
+    return machine.emit_assembly(module)
+
+
+def object_code(module, machine):
+    return machine.emit_object(module)
+
+
+def kernels_in(assembly):
+    """Return the lines of every kernel by its name."""
+    found, lines = {}, []
+    for line in assembly.splitlines():
+        if name := re.match(r"(k\d+_\w+):", line):
+            lines = found[name[1]] = []
+        elif line.startswith(".Lfunc_end"):
+            lines = []
+        lines.append(line)
+    return found
+
+
+def innermost_loops(lines):
+    """Return the instructions of each loop that has no loop within: from a label to a jump back to it."""
+    places, code = {}, []
+    for line in lines:
+        if label := re.match(r"(\.L\w+):", line):
+            places[label[1]] = len(code)
+        elif re.match(r"\t\w", line):
+            code.append(line.strip())
+    loops = []
+    for place, instruction in enumerate(code):
+        jump = JUMP.match(instruction.partition("#")[0].partition("//")[0].strip())
+        if jump and places.get(jump[1], len(code)) <= place:
+            loops.append((places[jump[1]], place + 1))
+    return [
+        code[begin:end]
+        for begin, end in loops
+        if not any((begin, end) != (b, e) and begin <= b and e <= end for b, e in loops)
+    ]
+
+
+@pytest.mark.parametrize("name", FUSED)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_sums_of_products_stay_in_registers(network, name):
+    kernels = kernels_in("\n".join(made(step_of(network), named_target(name), commented_assembly)))
+    looked_at = 0
+    for kernel, lines in kernels.items():
+        if "correlate2d" not in kernel and "matmul" not in kernel:
+            continue
+        for loop in innermost_loops(lines):
+            if any(re.match(FUSED[name], instruction) for instruction in loop):
+                spills = [instruction for instruction in loop if SPILL.search(instruction)]
+                assert spills == [], kernel
+                looked_at += 1
+    assert looked_at > 10
+
+
+def test_a_spill_in_a_loop_would_be_found():
+    """As many vectors as there are registers, and one more, which therefore cannot all stay in registers."""
+    sums = range(named_target("avx2").registers + 1)
+    vector = "<8 x float>"
+    text = "\n".join(
+        [
+            "define void @k0_matmul(ptr %x, ptr %to) {",
+            "entry:",
+            "  br label %loop",
+            "loop:",
+            "  %i = phi i64 [ 0, %entry ], [ %more, %loop ]",
+            *(f"  %s{n} = phi {vector} [ zeroinitializer, %entry ], [ %t{n}, %loop ]" for n in sums),
+            f"  %at = getelementptr {vector}, ptr %x, i64 %i",
+            f"  %v = load {vector}, ptr %at",
+            *(
+                f"  %t{n} = call {vector} @llvm.fma.v8f32({vector} %v, {vector} %v, {vector} %s{n})"
+                for n in sums
+            ),
+            "  %more = add i64 %i, 1",
+            "  %last = icmp eq i64 %more, 99",
+            "  br i1 %last, label %leave, label %loop",
+            "leave:",
+            *(f"  store volatile {vector} %t{n}, ptr %to" for n in sums),
+            "  ret void",
+            "}",
+            f"declare {vector} @llvm.fma.v8f32({vector}, {vector}, {vector})",
+        ]
+    )
+    with engine._loaded(text, named_target("avx2")) as (module, machine):
+        (lines,) = kernels_in(commented_assembly(module, machine)).values()
+    (loop,) = innermost_loops(lines)
+    assert any(SPILL.search(instruction) for instruction in loop)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_code_for_a_target_is_right_where_it_runs_and_assembles_elsewhere(native, name):
+    target = named_target(name)
+    for case in map(build_case, backend_cases()[::31]):
+        if runs_here(target):
+            assert check_case(native(target=target), case)
+        else:
+            assert all(made(case.graph, target, object_code))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if runs_here(named_target(name))])
+def test_targets_agree_on_a_network(name):
+    model = gcn.compile(ZOO["lecun1989"].make(), input_shape=(16, 16, 1), dtype="float64", backend="numpy")
+    images = np.random.default_rng(0).random((33, 16, 16, 1))
+    executable = NativeExecutable(model.forward_graph, target=named_target(name))
+    (found,) = executable(**model.state(), image=images).values()
+    assert np.allclose(found, model.predict(images), rtol=1e-12, atol=1e-12)
