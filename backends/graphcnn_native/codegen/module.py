@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -40,6 +39,8 @@ EMITTERS: dict[type[Op], Callable[[Writer], None]] = {
     ops.Concatenate: movement.concatenate,
 }
 MODULES = 4
+"""So many modules share the kernels, to be compiled at the same time."""
+NOWHERE = Ssa(POINTER, "null")
 CHUNK = 8192
 """Elements that one thread takes at a time from a kernel of the whole."""
 
@@ -131,13 +132,19 @@ def _stage(program: Program, stage: int, shares: dict[int, Share]) -> Function:
         return f.load(type, f.element(context, INDEX, number))
 
     scratch = f.element(slot(Slot.SCRATCH, POINTER), "i8", f.multiply(worker, program.scratch))
+
+    def call(kernel: Kernel, begin: Index, end: Index, sums: Ssa = NOWHERE) -> None:
+        arguments = f"{context}, {scratch}, {sums}, {f.index(begin)}, {f.index(end)}"
+        counted = f"i64 {kernel.number}, i64 {len(program.kernels)}"
+        f.do(f"call void @run(ptr @{kernel.name}, {counted}, {worker}, {arguments})")
+
     kernels = [kernel for kernel in program.kernels if kernel.stage == stage]
     by_sample = [kernel for kernel in kernels if kernel.domain is Domain.SAMPLES]
     first: Index = 0
     if by_sample:
         shards = slot(Slot.SHARDS)
         with f.when(f.compare("slt", item, shards)):
-            _shard(f, program, by_sample, slot, item, scratch)
+            _shard(f, program, by_sample, slot, call)
         first = shards
     is_last = f.compare("sge", f.index(f.add(slot(Slot.FIRST), slot(Slot.COUNT))), slot(Slot.BATCH))
     for kernel in kernels:
@@ -158,20 +165,11 @@ def _stage(program: Program, stage: int, shares: dict[int, Share]) -> Function:
             end = _extent(f, kernel, share, slot)
             if share.chunk:
                 end = f.least(f.add(begin, share.chunk), end)
-            call = functools.partial(
-                _call,
-                f,
-                context=context,
-                worker=worker,
-                scratch=scratch,
-                sums=Ssa(POINTER, "null"),
-                kernels=len(program.kernels),
-            )
-            call(kernel, begin=begin, end=end)
+            call(kernel, begin, end)
             for finish in finishes:
                 row = math.prod(map(int, finish.shape[1:])) if finish.is_flat else 1
                 with f.when(is_last):
-                    call(finish, begin=f.multiply(begin, row), end=f.multiply(end, row))
+                    call(finish, f.multiply(begin, row), f.multiply(end, row))
         first = f.add(first, share.items)
     f.end()
     return f
@@ -181,18 +179,20 @@ def _extent(f: Function, kernel: Kernel, share: Share, slot: Callable[..., Ssa])
     if share.extent is not None:
         return share.extent
     batch = slot(Slot.BATCH)
-    if kernel.root is None:
-        known = math.prod(int(size) for size in kernel.shape if size != BATCH)
-        return f.multiply(batch, known) if kernel.is_flat else (
-            batch if kernel.shape[0] == BATCH else int(kernel.shape[0]))  # fmt: skip
+    if kernel.is_flat:
+        return f.multiply(batch, math.prod(int(size) for size in kernel.shape if size != BATCH))
     return batch if kernel.shape[0] == BATCH else int(kernel.shape[0])
 
 
 def _shard(
-    f: Function, program: Program, kernels: list[Kernel], slot: Callable[..., Ssa], item: Ssa, scratch: Ssa
+    f: Function,
+    program: Program,
+    kernels: list[Kernel],
+    slot: Callable[..., Ssa],
+    call: Callable[[Kernel, Index, Index, Ssa], None],
 ) -> None:
     """Carry a shard's samples through the kernels of a stage, block by block."""
-    context, worker, _ = f.parameters
+    _, _, item = f.parameters
     size = slot(Slot.SHARD_SIZE)
     start = slot(Slot.FIRST)
     begin = f.add(start, f.multiply(item, size))
@@ -207,23 +207,7 @@ def _shard(
     with f.loop(begin, end, program.block) as block:
         last = f.least(f.add(block.index, program.block), end)
         for kernel in kernels:
-            _call(f, kernel, context, worker, scratch, sums, block.index, last, len(program.kernels))
-
-
-def _call(
-    f: Function,
-    kernel: Kernel,
-    context: Ssa,
-    worker: Ssa,
-    scratch: Ssa,
-    sums: Ssa,
-    begin: Index,
-    end: Index,
-    kernels: int,
-) -> None:
-    """Call a kernel through `run`."""
-    arguments = f"{context}, {scratch}, {sums}, {f.index(begin)}, {f.index(end)}"
-    f.do(f"call void @run(ptr @{kernel.name}, i64 {kernel.number}, i64 {kernels}, {worker}, {arguments})")
+            call(kernel, block.index, last, sums)
 
 
 RUNNER = """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from graphcnn.ir import Value
-from graphcnn_native.codegen.function import INDEX, ITEMS, Function, Index, Ssa, constant, vector
+from graphcnn_native.codegen.function import INDEX, ITEMS, Function, Ssa, constant, vector
 
 if TYPE_CHECKING:
     from graphcnn_native.kernels.writer import Position, Writer
@@ -63,6 +63,3 @@ def _first_word(f: Function, element: Ssa, counter: Ssa, seed: Ssa, lanes: int) 
             for key, step in zip(keys, KEY_STEPS, strict=True)
         ]
     return words[0]
-
-
-__all__ = ["Index", "uniform"]

@@ -22,12 +22,10 @@ from graphcnn_native.codegen.function import (
     INDEX,
     ITEMS,
     POINTER,
-    SIZES,
     Function,
     Index,
     Ssa,
     constant,
-    item_of,
     lanes_of,
     vector,
 )
@@ -355,6 +353,3 @@ class Writer:
 
 def value_item(type: TensorType) -> str:
     return "i1" if type.dtype == "bool" else ITEMS[type.dtype]
-
-
-__all__ = ["PARAMETERS", "SIZES", "Position", "Slot", "Writer", "item_of", "value_item"]
