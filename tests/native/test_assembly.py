@@ -137,11 +137,18 @@ def test_a_spill_in_a_loop_would_be_found():
 @pytest.mark.parametrize("name", NAMES)
 def test_code_for_a_target_is_right_where_it_runs_and_assembles_elsewhere(native, name):
     target = named_target(name)
-    for case in map(build_case, backend_cases()[::31]):
+    for case in map(build_case, backend_cases()[::61]):
         if runs_here(target):
             assert check_case(native(target=target), case)
         else:
             assert all(made(case.graph, target, object_code))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in NAMES if runs_here(named_target(name))])
+@pytest.mark.parametrize("case", backend_cases())
+def test_every_case_passes_on_every_target(native, name, case):
+    assert check_case(native(target=named_target(name)), build_case(case))
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if runs_here(named_target(name))])

@@ -12,8 +12,8 @@ from graphcnn.testing.cases import Case
 from graphcnn.testing.conformance import check_case
 from graphcnn.transform import differentiate, simplify
 
-FEW = settings(derandomize=True, database=None, deadline=None, max_examples=20)
-MANY = settings(FEW, max_examples=400)
+FEW = settings(derandomize=True, database=None, deadline=None, max_examples=12)
+MANY = settings(FEW, max_examples=300)
 
 BATCHES = st.sampled_from([1, 2, 15, 16, 17, 33])
 CHANNELS = st.one_of(st.integers(1, 17), st.integers(1, 70))
@@ -28,10 +28,9 @@ def paddings(most):
     return st.tuples(*(st.tuples(st.integers(0, most), st.integers(0, most)) for _ in range(2)))
 
 
-def check(backends, case):
+def check(backend, case):
     note(f"{case.graph}\n{ {label: array.shape for label, array in case.inputs.items()} }")
-    for backend in backends:
-        assert check_case(backend, case)
+    assert check_case(backend, case)
 
 
 def numbers(case, *shape, batch=True):
@@ -143,20 +142,20 @@ def with_gradient(draw, case, result):
 
 @FEW
 @given(convolutions())
-def test_convolutions_are_those_of_the_reference(native_in_any_order, case):
-    check(native_in_any_order[1:], case)
+def test_convolutions_are_those_of_the_reference(native_backwards, case):
+    check(native_backwards, case)
 
 
 @FEW
 @given(pools())
-def test_pools_are_those_of_the_reference(native_in_any_order, case):
-    check(native_in_any_order[1:], case)
+def test_pools_are_those_of_the_reference(native_backwards, case):
+    check(native_backwards, case)
 
 
 @FEW
 @given(products())
-def test_products_are_those_of_the_reference(native_in_any_order, case):
-    check(native_in_any_order[1:], case)
+def test_products_are_those_of_the_reference(native_backwards, case):
+    check(native_backwards, case)
 
 
 # Networks: layers with branches, a loss, and an optimiser's updates
@@ -257,8 +256,8 @@ LAYERS = (convolved, convolved, activated, pooled, branched, normalized, dropped
 
 @FEW
 @given(training_steps())
-def test_training_steps_are_those_of_the_reference(native_in_any_order, case):
-    check(native_in_any_order[1:], case)
+def test_training_steps_are_those_of_the_reference(native_backwards, case):
+    check(native_backwards, case)
 
 
 # Graphs of any ops
@@ -432,16 +431,16 @@ OPS = (
 
 @FEW
 @given(graphs())
-def test_graphs_are_those_of_the_reference(native_in_any_order, case):
-    check(native_in_any_order[1:], case)
+def test_graphs_are_those_of_the_reference(native_backwards, case):
+    check(native_backwards, case)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("cases", [convolutions, pools, products, training_steps, graphs])
-def test_many_are_those_of_the_reference(native_in_any_order, cases):
+def test_many_are_those_of_the_reference(native_backwards, cases):
     @MANY
     @given(cases())
     def run(case):
-        check(native_in_any_order[1:], case)
+        check(native_backwards, case)
 
     run()
