@@ -6,6 +6,7 @@ import functools
 import pytest
 
 from graphcnn_native import NativeBackend, NativeExecutable
+from graphcnn_native.executable import room
 from graphcnn_native.kernels.writer import Slot
 from graphcnn_native.runtime.engine import compile_module
 from graphcnn_native.target import host_target
@@ -38,7 +39,10 @@ def backwards():
 
 
 class Backwards(NativeExecutable):
-    """An executable whose stages run from the last item to the first, in memory that holds NaN."""
+    """An executable whose stages run from the last item to the first, in memory that holds NaN.
+
+    Where it can, it goes through a batch in parts of 16.
+    """
 
     def __init__(self, graph, **options):
         super().__init__(graph, **options)
@@ -46,6 +50,10 @@ class Backwards(NativeExecutable):
 
     def _make_room(self, batch):
         super()._make_room(batch)
+        if self.program.divided >= 0:
+            capacity, shards, size = room(min(batch, 16), self.program.block, is_divided=True)
+            self._table[Slot.CAPACITY] = capacity
+            self._table[Slot.SHARDS], self._table[Slot.SHARD_SIZE] = shards, size
         for memory in self._memory.values():
             ctypes.memset(memory.ctypes.data, NOT_A_NUMBER, memory.nbytes)
 
@@ -79,11 +87,11 @@ def native():
 
 @pytest.fixture(scope="session")
 def native_in_any_order():
-    """Native backends that must give the same: on several threads, and back to front on one."""
+    """Native backends that must give the same: on several threads, and back to front in parts of a batch."""
     return [Native(threads=3), Native(Backwards, threads=3)]
 
 
 @pytest.fixture(scope="session")
 def native_backwards():
-    """The native backend, back to front: what is not in order is wrong in every run."""
+    """The native backend, back to front and in parts: what is not in order is wrong in every run."""
     return Native(Backwards, threads=3)
