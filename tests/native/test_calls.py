@@ -168,6 +168,19 @@ def test_labels_of_32_bits_are_checked_too():
             executable(x=np.zeros((9, 3), np.float32), t=np.array([0] * 8 + [wrong], np.int32))
 
 
+def test_labels_in_a_column_are_checked_too():
+    graph = Graph("loss")
+    logits, labels = (
+        graph.input("x", TensorType((BATCH, 3))),
+        graph.input("t", TensorType((BATCH, 1), "int64")),
+    )
+    column = graph.add(ops.Reshape((BATCH,)), labels)
+    graph.output("loss", graph.add(ops.SoftmaxCrossEntropy(), logits, column))
+    executable = NativeExecutable(graph)
+    with pytest.raises(DataError, match="t: 0 to 2"):
+        executable(x=np.zeros((9, 3), np.float32), t=np.array([[0]] * 8 + [[3]]))
+
+
 def test_an_error_in_between_does_not_disturb_the_next_step():
     model, other = classifier(), classifier()
     for fault in ({"x": IMAGES[:, :5]}, {"x": IMAGES.astype(np.int64)}, {"y": LABELS[:3]}, {"y": LABELS + 7}):

@@ -318,7 +318,8 @@ def _unfit_labels(f: Function, program: Program, slot: Callable[..., Ssa]) -> Ss
         value = program.graph.inputs[label]
         item = ITEMS[value.type.dtype]
         base = slot(Slot.ARRAYS + program.slots.index(("input", label)), POINTER)
-        (count,) = (batch if size == BATCH else int(size) for size in value.type.shape)
+        known = math.prod(int(size) for size in value.type.shape if size != BATCH)
+        count = f.multiply(batch, known) if value.type.has_batch else known
         with f.loop(0, count, carried=[unfit]) as sample:
             number = f.convert("sext", f.load(item, f.element(base, item, sample.index)), INDEX)
             beyond = f.compare("uge", number, f.index(classes))

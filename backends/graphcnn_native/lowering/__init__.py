@@ -5,7 +5,7 @@ from __future__ import annotations
 from graphcnn.ir import Graph
 from graphcnn.ops import SoftmaxCrossEntropy
 from graphcnn_native.lowering.canonical import canonical
-from graphcnn_native.lowering.program import Kernel, Program
+from graphcnn_native.lowering.program import Kernel, Program, base
 from graphcnn_native.lowering.schedule import Schedule
 from graphcnn_native.lowering.storage import assign_buffers
 from graphcnn_native.target import Target
@@ -21,12 +21,20 @@ def lower(graph: Graph, target: Target) -> Program:
         kernel.name = f"k{number}_{kernel.title}"
         kernel.work = tuple(sorted(schedule.nodes(kernel)))
         kernel.nodes = tuple(sorted({sources[key] for key in kernel.work}))
-    for label, value in normal.inputs.items():
-        users = [normal.node(user) for user in normal.users(value)]
-        checked = [u for u in users if isinstance(u.op, SoftmaxCrossEntropy) and u.operands[1] == value]
-        if checked:
-            program.labels[label] = min(u.operands[0].type.static(1) for u in checked)
+    program.labels = _labels(normal)
     return program
+
+
+def _labels(graph: Graph) -> dict[str, int]:
+    """Return the inputs that are labels, and of how many classes."""
+    names = {value: label for label, value in graph.inputs.items()}
+    found: dict[str, int] = {}
+    for _, node in graph.items():
+        if isinstance(node.op, SoftmaxCrossEntropy):
+            label, classes = names.get(base(graph, node.operands[1])), node.operands[0].type.static(1)
+            if label is not None:
+                found[label] = min(classes, found.get(label, classes))
+    return found
 
 
 def _title(program: Program, kernel: Kernel) -> str:
