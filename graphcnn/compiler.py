@@ -31,6 +31,7 @@ def compile(
     metrics: Sequence[str | Metric] | None = None,
     backend: str = DEFAULT,
     threads: int | None = None,
+    winograd: bool | None = None,
     seed: int = 0,
     dtype: DType | None = None,
 ) -> Model:
@@ -40,8 +41,10 @@ def compile(
     loss: without one the model can only predict. optimizer: without one it can also be evaluated.
     metrics: names or metrics; by default accuracy with `CrossEntropy`, none with other losses.
     backend: the name of an installed backend. threads: how many it may use, by default $GRAPHCNN_THREADS or
-    else all processors; results do not depend on it. seed: of first values, shuffling and dropout; the same
-    seed gives the same bits. dtype: "float32" (default) or "float64" for the whole network.
+    else all processors; results do not depend on it. winograd: False has the native backend compute 3x3
+    convolutions product by product as well, which takes about twice as long and rounds differently.
+    seed: of first values, shuffling and dropout; the same seed gives the same bits. dtype: "float32"
+    (default) or "float64" for the whole network.
 
     Raises ShapeError or OptionError, with the layer and its line, for a network that does not fit
     together, and BackendError for an unknown backend.
@@ -52,7 +55,7 @@ def compile(
         dtype = _precision(dtype)
         _check_seed(seed)
         _check_parts(loss, optimizer)
-        chosen_backend, options = _backend(backend, threads)
+        chosen_backend, options = _backend(backend, threads=threads, winograd=winograd)
         inference = traced_network.trace(training=False, dtype=dtype)
         training = traced_network.trace(training=True, dtype=dtype)
         chosen = _metrics(metrics, loss)
@@ -86,15 +89,18 @@ def load(
     functions: Iterable[ScalarFunction] = (),
     backend: str = DEFAULT,
     threads: int | None = None,
+    winograd: bool | None = None,
 ) -> Model:
     """Return the model that `Model.save` wrote, ready to predict and to train on. No code is executed.
+
+    backend, threads, winograd: as `compile` takes them.
 
     functions: what `gcn.pointwise` made and the model uses; the file knows them by name alone.
 
     Raises FileError for a file that is damaged or was not saved by graphcnn, OptionError for a function that
     is missing, and BackendError for an unknown backend.
     """
-    chosen_backend, options = _backend(backend, threads)
+    chosen_backend, options = _backend(backend, threads=threads, winograd=winograd)
     checkpoint = read_checkpoint(path, functions)
     model = Model(
         checkpoint.graphs,
@@ -111,10 +117,10 @@ def load(
     return model
 
 
-def _backend(name: str, threads: int | None) -> tuple[Backend, dict[str, object]]:
-    """Return a backend and the options for it. Raises OptionError for one that it does not take."""
+def _backend(name: str, **given: object) -> tuple[Backend, dict[str, object]]:
+    """Return a backend and the options that were given. Raises OptionError for one that it does not take."""
     backend = load_backend(name)
-    options: dict[str, object] = {} if threads is None else {"threads": threads}
+    options = {option: value for option, value in given.items() if value is not None}
     check_options(backend, options)
     return backend, options
 

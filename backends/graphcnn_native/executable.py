@@ -32,11 +32,18 @@ LARGEST_PART = 256
 class NativeExecutable:
     """A graph as machine code, with the memory that it works in. Calls from several threads take turns."""
 
-    def __init__(self, graph: Graph, *, target: Target | None = None, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        *,
+        target: Target | None = None,
+        threads: int | None = None,
+        winograd: bool = True,
+    ) -> None:
         self.graph: Final[Graph] = graph
         self.threads: Final = thread_count(threads)
         self.target: Final = target or host_target()
-        self.program: Final = lower(graph, self.target)
+        self.program: Final = lower(graph, self.target, winograd=winograd)
         self._library = compile_modules(generate(self.program, self.target), self.target)
         self._step = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(self._library.address("step"))
         self._lock = threading.Lock()

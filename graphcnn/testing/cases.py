@@ -123,6 +123,8 @@ SLIDING: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
         )
     },
     **{f"1x1, {c} to {d} channels": ((3, 4, 3, c), (1, 1, c, d), {}) for c, d in ((1, 1), (5, 33), (64, 7))},
+    "3x3, many channels": ((5, 6, 9, 32), (3, 3, 32, 40), {}),
+    "3x3, many channels, padded": ((3, 5, 6, 17), (3, 3, 17, 33), {"padding": ((1, 1), (2, 0))}),
     "width 1": ((2, 6, 1, 3), (3, 1, 3, 4), {}),
     "height 1": ((2, 1, 9, 2), (1, 4, 2, 3), {}),
     "one pixel": ((3, 1, 1, 5), (1, 1, 5, 3), {}),

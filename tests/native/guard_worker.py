@@ -128,6 +128,8 @@ class Guarded(NativeExecutable):
                 for buffer in stored:
                     if buffer.place is Place.BLOCK:
                         yield worker * program.scratch + buffer.offset, buffer.bytes * program.block
+                for kernel in program.kernels:
+                    yield worker * program.scratch + max(kernel.workspace_offset, 0), kernel.workspace
         else:
             for buffer in stored:
                 if buffer.place is Place.ARENA and buffer.per_sample:

@@ -31,7 +31,7 @@ def test_programs_stay_within_their_memory():
     run_guarded(*PROGRAMS[::3])
 
 
-@pytest.mark.parametrize("name", ["digits@300", "lenet5"])
+@pytest.mark.parametrize("name", ["digits@300", "lenet5", "vgg_small@3"])
 def test_networks_stay_within_their_memory(name):
     run_guarded(name)
 

@@ -9,14 +9,18 @@ from dataclasses import dataclass
 from graphcnn import ops
 from graphcnn.ir import BATCH, Op
 from graphcnn_native.codegen.function import INDEX, ITEMS, POINTER, Function, Index, Ssa
-from graphcnn_native.kernels import movement, nest, pooling, product, reduction, rows
+from graphcnn_native.kernels import movement, nest, pooling, product, reduction, rows, winograd
 from graphcnn_native.kernels.correlation import correlation
 from graphcnn_native.kernels.writer import Slot, Writer
 from graphcnn_native.lowering.program import Domain, Kernel, Program
+from graphcnn_native.lowering.winograd import WinogradCorrelation, WinogradFilterGradient, WinogradFilters
 from graphcnn_native.target import Target
 
 EMITTERS: dict[type[Op], Callable[[Writer], None]] = {
     ops.Correlate2d: correlation,
+    WinogradFilters: winograd.winograd_filters,
+    WinogradCorrelation: winograd.winograd,
+    WinogradFilterGradient: winograd.winograd_gradient,
     ops.Matmul: product.matmul,
     ops.MaxPool2d: pooling.max_pool,
     ops.GatherWinner2d: pooling.gather,
@@ -107,6 +111,9 @@ def _share(kernel: Kernel, writer: Writer) -> Share:
     sizes = [int(size) for size in shape]
     if kernel.is_flat:
         extent, chunk = math.prod(sizes), CHUNK
+    elif isinstance(root, WinogradFilters):
+        extent = math.prod(sizes[1:])
+        chunk = CHUNK // sizes[0]
     elif isinstance(root, ops.Sum | ops.Mean):
         return Share(1, 0, sizes[0])
     else:

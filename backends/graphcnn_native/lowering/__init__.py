@@ -11,9 +11,9 @@ from graphcnn_native.lowering.storage import assign_buffers
 from graphcnn_native.target import Target
 
 
-def lower(graph: Graph, target: Target) -> Program:
+def lower(graph: Graph, target: Target, *, winograd: bool = True) -> Program:
     """Return the program of a graph for a processor. Its kernels name the nodes of the graph given."""
-    normal, sources = canonical(graph)
+    normal, sources = canonical(graph, target, winograd=winograd)
     schedule = Schedule(normal)
     program = assign_buffers(schedule, target)
     for number, kernel in enumerate(program.kernels):

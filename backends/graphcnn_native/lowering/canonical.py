@@ -24,9 +24,16 @@ from graphcnn.ops import (
     Transpose,
 )
 from graphcnn.ops.convolution import FILTER_AXES, IMAGE_AXES
+from graphcnn_native.lowering.winograd import (
+    WinogradCorrelation,
+    WinogradFilterGradient,
+    WinogradFilters,
+    suits,
+)
+from graphcnn_native.target import Target
 
 
-def canonical(graph: Graph) -> tuple[Graph, dict[int, int]]:
+def canonical(graph: Graph, target: Target, *, winograd: bool) -> tuple[Graph, dict[int, int]]:
     """Return the graph with fewer kinds of nodes, and for each of its keys the key in the graph given.
 
     Dead nodes are left behind, and:
@@ -37,9 +44,10 @@ def canonical(graph: Graph) -> tuple[Graph, dict[int, int]]:
     - `relu_mask(x)` asks `relu(x)` where that exists, so that x need not be kept;
     - an error is masked before a pool routes it back, where there are fewer of them;
     - a squared error is a sum of squares;
-    - a scalar stays where it is.
+    - a scalar stays where it is;
+    - with `winograd`, 3x3 correlations of many channels become Winograd's.
     """
-    canonicalizer = _Canonicalizer(graph)
+    canonicalizer = _Canonicalizer(graph, target if winograd else None)
     for key, _ in graph.items():
         canonicalizer.visit(key)
     result, values = canonicalizer.result, canonicalizer.values
@@ -53,13 +61,15 @@ def canonical(graph: Graph) -> tuple[Graph, dict[int, int]]:
 class _Canonicalizer:
     """Copies a graph node by node into a new one, in the forms that kernels know."""
 
-    def __init__(self, source: Graph) -> None:
+    def __init__(self, source: Graph, winograd: Target | None) -> None:
         self.source = source
+        self.winograd = winograd
         self.result = Graph(source.name)
         self.values: dict[Value, Value] = {}
         self.sources: dict[int, int] = {}
         self._padded: dict[tuple[Pad, Value], Value] = {}
         self._relus: dict[Value, Value] = {}
+        self._mapped: dict[Value, Value] = {}
 
     def visit(self, key: int) -> None:
         node = self.source.node(key)
@@ -99,6 +109,9 @@ class _Canonicalizer:
     def _correlation(self, emit: Emitter, op: Correlate2d, images: Value, window: Value) -> Value:
         if op.sum_over == "batch" and images.type.shape[0] != BATCH:
             return self._correlation_over_images(emit, op, images, window)
+        tiled = self._on_tiles(emit, op, images, window)
+        if tiled is not None:
+            return tiled
         rows, (left, right) = op.padding
         if not left and not right:
             return emit(op, images, window)
@@ -106,6 +119,22 @@ class _Canonicalizer:
         if (pad, images) not in self._padded:
             self._padded[pad, images] = emit(pad, images)
         return emit(replace(op, padding=(rows, (0, 0))), self._padded[pad, images], window)
+
+    def _on_tiles(self, emit: Emitter, op: Correlate2d, images: Value, window: Value) -> Value | None:
+        """Emit a correlation as Winograd's, if it is faster that way."""
+        (result,) = op.result_types(images.type, window.type)
+        over_batch = op.sum_over == "batch"
+        filters, maps = (result, window.type) if over_batch else (window.type, result)
+        if images.type.shape[0] != BATCH or self.winograd is None:
+            return None
+        if not suits(op, images.type, filters, maps, self.winograd):
+            return None
+        attributes = op.stride, op.padding, op.dilation, op.groups, op.sum_over
+        if over_batch:
+            return emit(WinogradFilterGradient(*attributes), images, window)
+        if window not in self._mapped:
+            self._mapped[window] = emit(WinogradFilters(), window)
+        return emit(WinogradCorrelation(*attributes), images, self._mapped[window])
 
     def _correlation_over_images(self, emit: Emitter, op: Correlate2d, images: Value, window: Value) -> Value:
         """Exchange images and channels on either side, group by group."""

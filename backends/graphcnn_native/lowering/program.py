@@ -62,6 +62,7 @@ class Kernel:
     sums: the kernel whose partial sums this one adds up. after: the product that this one finishes, piece by
     piece: it starts where that ends, on the same piece. copies: a value that is copied as it is, from
     `source` where that is not its buffer.
+    workspace: bytes that it needs to itself while it works, at `workspace_offset` in the memory of a block.
     work, nodes: what it computes, by the keys of the program's graph and of the graph that was compiled.
     """
 
@@ -77,6 +78,8 @@ class Kernel:
     after: Kernel | None = None
     copies: Value | None = None
     source: Buffer | None = None
+    workspace: int = 0
+    workspace_offset: int = -1
     loads: frozenset[Value] = frozenset()
     work: tuple[int, ...] = ()
     nodes: tuple[int, ...] = ()

@@ -7,6 +7,7 @@ from graphcnn.ops import Broadcast, RandomUniform
 from graphcnn_native.codegen.function import SIZES
 from graphcnn_native.lowering.program import ALIGNMENT, Buffer, Domain, Kernel, Place, Program, base
 from graphcnn_native.lowering.schedule import Schedule
+from graphcnn_native.lowering.winograd import WinogradCorrelation, WinogradFilterGradient, workspace
 from graphcnn_native.target import Target
 
 SLACK = 64
@@ -38,7 +39,7 @@ def assign_buffers(schedule: Schedule, target: Target) -> Program:
     program = Program(graph, schedule.kernels, buffers, slots, block)
     program.divided = _divided_stage(program)
     _lay_out_arena(program)
-    _lay_out_blocks(program, readers)
+    _lay_out_blocks(program, readers, target)
     _lay_out_partial_sums(program)
     return program
 
@@ -183,7 +184,7 @@ def _lay_out_arena(program: Program) -> None:
             program.arena += aligned(buffer.bytes + SLACK)
 
 
-def _lay_out_blocks(program: Program, readers: dict[Value, list[Kernel]]) -> None:
+def _lay_out_blocks(program: Program, readers: dict[Value, list[Kernel]], target: Target) -> None:
     """Place what lives within a stage: each at the lowest offset that is free throughout its life."""
     program.scratch = 0
     for stage in range(program.stages):
@@ -191,6 +192,12 @@ def _lay_out_blocks(program: Program, readers: dict[Value, list[Kernel]]) -> Non
         for kernel in program.kernels:
             if kernel.stage != stage:
                 continue
+            kernel.workspace = _workspace(program, kernel, target)
+            if kernel.workspace:
+                size = aligned(kernel.workspace + SLACK)
+                kernel.workspace_offset = _lowest_gap(placed, kernel.number, kernel.number, size)
+                placed.append((kernel.workspace_offset, size, kernel.number, kernel.number))
+                program.scratch = max(program.scratch, kernel.workspace_offset + size)
             for value, buffer in kernel.stores:
                 if buffer.place is not Place.BLOCK:
                     continue
@@ -199,6 +206,17 @@ def _lay_out_blocks(program: Program, readers: dict[Value, list[Kernel]]) -> Non
                 buffer.offset = _lowest_gap(placed, kernel.number, end, size)
                 placed.append((buffer.offset, size, kernel.number, end))
                 program.scratch = max(program.scratch, buffer.offset + size)
+
+
+def _workspace(program: Program, kernel: Kernel, target: Target) -> int:
+    """Return the bytes that a kernel needs to itself while it works."""
+    op = kernel.op(program.graph)
+    if not isinstance(op, WinogradCorrelation | WinogradFilterGradient):
+        return 0
+    assert kernel.root is not None
+    images, window = program.graph.node(kernel.root).operands
+    maps = window if op.sum_over == "batch" else program.graph.results(kernel.root)[0]
+    return workspace(op, images.type, maps.type, target).bytes
 
 
 def _lowest_gap(placed: list[tuple[int, int, int, int]], begin: int, end: int, size: int) -> int:
