@@ -284,18 +284,40 @@ class Function:
         return result
 
     def transposed(self, rows: Sequence[Ssa]) -> list[Ssa]:
-        """Return the columns of a square matrix that is given as rows; its size is a power of two."""
+        """Return the columns of a square matrix that is given as rows; its size is a power of two.
+
+        Rows that hold several squares side by side have each of them transposed where it is.
+        """
         size, lanes = len(rows), list(rows)
+        width = lanes_of(rows[0].type)
         halves = [
-            ", ".join(f"i32 {first + n // 2 + n % 2 * size}" for n in range(size)) for first in (0, size // 2)
+            ", ".join(
+                f"i32 {square + first + n // 2 + n % 2 * width}"
+                for square in range(0, width, size)
+                for n in range(size)
+            )
+            for first in (0, size // 2)
         ]
         for _ in range(size.bit_length() - 1):
             lanes = [
-                self.emit(x.type, f"shufflevector {x}, {y}, <{size} x i32> <{picked}>")
+                self.emit(x.type, f"shufflevector {x}, {y}, <{width} x i32> <{picked}>")
                 for x, y in zip(lanes[: size // 2], lanes[size // 2 :], strict=True)
                 for picked in halves
             ]
         return lanes
+
+    def joined(self, parts: Sequence[Ssa]) -> Ssa:
+        """Return vectors of one size side by side in a wider one; their number is a power of two."""
+        found = list(parts)
+        while len(found) > 1:
+            lanes = 2 * lanes_of(found[0].type)
+            picked = ", ".join(f"i32 {lane}" for lane in range(lanes))
+            type = vector(item_of(found[0].type), lanes)
+            found = [
+                self.emit(type, f"shufflevector {x}, {y}, <{lanes} x i32> <{picked}>")
+                for x, y in zip(found[::2], found[1::2], strict=True)
+            ]
+        return found[0]
 
     def counting(self, start: Index, lanes: int) -> Ssa:
         """Return start, start + 1, ... as i64 lanes."""

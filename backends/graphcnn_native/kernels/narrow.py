@@ -8,11 +8,14 @@ are turned back.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
+
 from graphcnn.ir import TensorType, Value
 from graphcnn.ops import Correlate2d, Pad
-from graphcnn_native.codegen.function import ITEMS, SIZES, Index, Ssa, constant, lanes_of, vector
+from graphcnn_native.codegen.function import ITEMS, SIZES, Index, Ssa, constant, vector
 from graphcnn_native.codegen.lanes import Column, across
-from graphcnn_native.kernels.tile import LATENCY, Factors, accumulate, evenly, zeros
+from graphcnn_native.kernels.tile import LATENCY, Factors, accumulate, evenly, tile_cost, zeros
 from graphcnn_native.kernels.writer import Position, Writer
 from graphcnn_native.target import Target
 
@@ -20,6 +23,8 @@ LARGEST_WINDOW = 256 * 1024
 """Bytes of turned rows that a thread's stack and second cache hold."""
 LEAST_PRODUCTS = 16
 """A sum of fewer products is not worth turning its factors."""
+OVERHEAD = 60
+"""Cycles that a tile takes beside its products."""
 SQUARE = 4
 
 
@@ -82,7 +87,10 @@ class _Narrow:
         raise NotImplementedError
 
     def _sample(self, lane: Index) -> Index:
-        """Return the sample of a lane; beyond the last one, the last one again."""
+        """Return the sample of a lane; beyond the last one, the last one again.
+
+        What is computed of it twice is stored twice.
+        """
         f = self.f
         return f.least(f.add(self.first, lane), f.subtract(self.w.end, 1))
 
@@ -105,30 +113,28 @@ class _Narrow:
             f.element(base, self.item, f.multiply(self._sample(lane), height * run), start)
             for lane in range(lanes)
         ]
-        there = f.subtract(w.end, self.first)
+        there = f.splat(f.index(f.subtract(w.end, self.first)), lanes)
+        present = f.compare("slt", f.counting(0, lanes), there)
 
-        def present(x: Ssa, first: int) -> Ssa:
-            if not absent_as_zero:
-                return x
-            known = f.compare(
-                "slt", f.counting(first, lanes_of(x.type)), f.splat(f.index(there), lanes_of(x.type))
-            )
-            return f.select(known, x, constant(x.type, 0.0))
+        def keep(x: Ssa, place: Index) -> None:
+            x = f.select(present, x, constant(x.type, 0.0)) if absent_as_zero else x
+            f.store(x, f.element(target, self.item, f.multiply(place, lanes)))
 
         whole = run // SQUARE * SQUARE
         with f.loop(0, whole, SQUARE) as place:
-            for first in range(0, lanes, SQUARE):
-                square = [
-                    f.load(vector(self.item, SQUARE), f.element(r, self.item, place.index))
-                    for r in rows[first : first + SQUARE]
-                ]
-                for number, x in enumerate(f.transposed(square)):
-                    offset = f.multiply(f.add(place.index, number), lanes)
-                    f.store(present(x, first), f.element(target, self.item, offset, first))
-        for place_ in range(whole, run):
-            for lane in range(lanes):
-                x = f.load(self.item, f.element(rows[lane], self.item, place_))
-                f.store(present(x, lane), f.element(target, self.item, place_ * lanes + lane))
+            squares = [
+                f.joined(
+                    [
+                        f.load(vector(self.item, SQUARE), f.element(r, self.item, place.index))
+                        for r in rows[first::SQUARE]
+                    ]
+                )
+                for first in range(SQUARE)
+            ]
+            for number, x in enumerate(f.transposed(squares)):
+                keep(x, f.add(place.index, number))
+        for single in range(whole, run):
+            keep(f.assemble([f.load(self.item, f.element(r, self.item, single)) for r in rows]), single)
 
     def _taps(self, row: Index) -> tuple[Index, Index]:
         """Return the rows of the filters that fall on rows of the images, for a row of the maps."""
@@ -146,8 +152,10 @@ class NarrowForward(_Narrow):
         filters = w.graph.node(w.kernel.root).operands[1]
         super().__init__(w, op, filters.type, w.graph.results(w.kernel.root)[0].type)
         self.left, self.right = self._zeros_beside()
+        self.skips_zeros = self.channels >= LATENCY and self.left + self.right > 0
         sums = w.target.registers - 1 - (0 if w.target.broadcasts else 1)
         self.pixels = max(1, min(self.columns, sums // (self.count + 1)))
+        self.finished = self._finished()
         w.kernel.tile = f"{self.count} filters x {self.pixels} pixels of {self.lanes} samples"
 
     def _zeros_beside(self) -> tuple[int, int]:
@@ -156,10 +164,39 @@ class NarrowForward(_Narrow):
         return node.op.widths[2] if isinstance(node.op, Pad) else (0, 0)
 
     def row(self, row: Index) -> None:
-        for start, size, count in evenly(self.columns, self.pixels).parts():
+        for start, size, count in self._cut():
             with self.f.each(start, count, size) as pixel:
                 self._tile(row, pixel, size)
         self._turn_back(row)
+
+    def _cut(self) -> list[tuple[int, int, int]]:
+        """Cut a row into tiles, as (first pixel, pixels, how many): the fewest products with zeros beside."""
+        best: list[tuple[float, tuple[int, ...]]] = [(0.0, ())]
+        for end in range(1, self.columns + 1):
+            best.append(
+                min(
+                    (best[end - size][0] + self._cost(end - size, size), (*best[end - size][1], size))
+                    for size in range(1, min(self.pixels, end) + 1)
+                )
+            )
+        runs: list[tuple[int, int, int]] = []
+        first = 0
+        for size, group in itertools.groupby(best[-1][1]):
+            count = len(list(group))
+            runs.append((first, size, count))
+            first += size * count
+        return runs
+
+    def _cost(self, pixel: int, pixels: int) -> float:
+        """Return about how many cycles a tile takes."""
+        low, high = self._taps_of_tile(pixel, pixels)
+        return (high - low) * self.channels * tile_cost(self.count, pixels) * self.k1 + OVERHEAD
+
+    def _taps_of_tile(self, pixel: int, pixels: int) -> tuple[int, int]:
+        """Return the columns of the filters that fall on pixels, not on zeros beside the images."""
+        if not self.skips_zeros:
+            return 0, self.k2
+        return max(0, self.left - pixels + 1 - pixel), min(self.k2, self.width - self.right - pixel)
 
     def _tile(self, row: Index, pixel: Index, pixels: int) -> None:
         """Sum up a few pixels of a row, all filters of each."""
@@ -184,7 +221,7 @@ class NarrowForward(_Narrow):
                 )
                 return accumulate(f, self.w.target, self.item, factors, group, steps, totals)
 
-            if channels < LATENCY or self.left + self.right == 0:
+            if not self.skips_zeros:
                 m.results = run(0, self.k2 * channels, m.values)
             else:
                 low = f.greatest(0, f.subtract(self.left - pixels + 1, pixel))
@@ -194,11 +231,61 @@ class NarrowForward(_Narrow):
                 m.results = tap.results
         for filter_ in range(self.count):
             for p in range(pixels):
-                place = f.multiply(f.add(f.multiply(f.add(pixel, p), self.count), filter_), lanes)
-                f.store(m.results[filter_ * pixels + p], f.element(self.map, self.item, place))
+                column = f.add(pixel, p)
+                x = m.results[filter_ * pixels + p]
+                if self.finished is not None:
+                    position = Position((self.first, row, column, filter_), lanes, lanes, of_samples=True)
+                    x = self.w.expression(self.finished, position, {self.result: x})
+                place = f.multiply(f.add(f.multiply(column, self.count), filter_), lanes)
+                f.store(x, f.element(self.map, self.item, place))
+
+    def _finished(self) -> Value | None:
+        """Return the one value that the kernel stores, if it can be computed before rows are turned back."""
+        stored = {value for value, _ in self.w.kernel.stores}
+        if len(stored) != 1 or not self.w.is_same_for_samples:
+            return None
+        (value,) = stored
+        return value if value.type == self.result.type else None
 
     def _turn_back(self, row: Index) -> None:
         """Store the sums of a row sample by sample."""
+        w, stores = self.w, self.w.kernel.stores
+        if self.finished is not None:
+
+            def put(place: Position, x: Ssa) -> None:
+                for _, buffer in stores:
+                    w.put(buffer, place, x)
+
+            self._turn_back_run(row, put)
+        elif w.is_flat(*(value for value, _ in stores)):
+            self._turn_back_run(row, lambda place, x: w.store(place, {self.result: x}))
+        else:
+            self._turn_back_pixels(row)
+
+    def _turn_back_run(self, row: Index, store: Callable[[Position, Ssa], None]) -> None:
+        """Store a row as one run of numbers in each sample, wherever pixels begin."""
+        f, lanes, run = self.f, self.lanes, self.columns * self.count
+        samples = [self._sample(lane) for lane in range(lanes)]
+        for sample in samples:
+            f.multiply(sample, self.rows * run)  # known before the loop, it is not repeated in it
+        start, whole = f.multiply(row, run), run // SQUARE * SQUARE
+        type = vector(self.item, lanes)
+
+        def element(place: Index) -> Ssa:
+            return f.load(type, f.element(self.map, self.item, f.multiply(place, lanes)))
+
+        with f.loop(0, whole, SQUARE) as place:
+            squares = f.transposed([element(f.add(place.index, number)) for number in range(SQUARE)])
+            for lane, sample in enumerate(samples):
+                part = f.part(squares[lane % SQUARE], lane - lane % SQUARE, SQUARE)
+                store(Position((sample, f.add(start, place.index)), SQUARE, SQUARE), part)
+        for single in range(whole, run):
+            x = element(single)
+            for lane, sample in enumerate(samples):
+                store(Position((sample, f.add(start, single))), f.lane(x, lane))
+
+    def _turn_back_pixels(self, row: Index) -> None:
+        """Store a row pixel by pixel, a few filters at a time."""
         f, w, lanes = self.f, self.w, self.lanes
         with f.loop(0, self.columns) as pixel, f.loop(0, lanes, SQUARE) as first:
             start = f.add(f.multiply(pixel.index, self.count * lanes), first.index)
@@ -213,10 +300,8 @@ class NarrowForward(_Narrow):
                 ]
                 square += [constant(vector(self.item, SQUARE), 0.0)] * (SQUARE - used)
                 for lane, x in enumerate(f.transposed(square)):
-                    sample = f.add(self.first, first.index, lane)
-                    with f.when(f.compare("slt", f.index(sample), w.end)):
-                        place = Position((sample, row, pixel.index, channel), SQUARE, used)
-                        w.store(place, {self.result: x})
+                    sample = self._sample(f.add(first.index, lane))
+                    w.store(Position((sample, row, pixel.index, channel), SQUARE, used), {self.result: x})
 
 
 class NarrowFilterGradient(_Narrow):

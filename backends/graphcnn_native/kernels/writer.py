@@ -68,11 +68,15 @@ class Slot(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place in a tensor: an index per axis; along the last one `lanes` elements, of which `used` exist."""
+    """A place in a tensor: an index per axis; along the last one `lanes` elements, of which `used` exist.
+
+    of_samples: the lanes are the same place in so many samples, whichever these are.
+    """
 
     indices: tuple[Index, ...]
     lanes: int = 1
     used: int = 1
+    of_samples: bool = False
 
 
 class Writer:
@@ -164,9 +168,9 @@ class Writer:
 
     # Values
 
-    def expression(self, value: Value, position: Position) -> Ssa:
-        """Return a value at a position, computed from nothing but memory."""
-        self.known = {}
+    def expression(self, value: Value, position: Position, known: Mapping[Value, Ssa] | None = None) -> Ssa:
+        """Return a value at a position, computed from memory and what is `known` there."""
+        self.known = {(given, position): x for given, x in (known or {}).items()}
         return self.value(value, position)
 
     def value(self, value: Value, position: Position) -> Ssa:
@@ -264,7 +268,8 @@ class Writer:
             0 if size == 1 and wide != 1 else index
             for index, size, wide in zip(indices, operand.type.shape, sizes, strict=True)
         )
-        if operand.type.shape[-1] == 1 and value.type.shape[-1] != 1:
+        is_alike = operand.type.shape[-1] == 1 and value.type.shape[-1] != 1
+        if is_alike or position.of_samples:
             return self.f.splat(self.value(operand, Position(kept)), position.lanes)
         return self.value(operand, Position(kept, position.lanes, position.used))
 
@@ -346,6 +351,23 @@ class Writer:
             if isinstance(node.op, OneHot) or (
                 isinstance(node.op, Broadcast) and not node.operands[0].type.is_scalar
             ):
+                return False
+            pending += operands_read(node)
+        return True
+
+    @property
+    def is_same_for_samples(self) -> bool:
+        """Whether what follows from the root reads nothing that differs from sample to sample."""
+        pending = [value for value in self.kernel.values if not self._is_root(value)]
+        seen = {*self.kernel.values}
+        pending = [operand for value in pending for operand in operands_read(self.graph.node(value.key))]
+        while pending:
+            value = pending.pop()
+            if value in seen or not value.type.has_batch:
+                continue
+            seen.add(value)
+            node = self.graph.node(value.key)
+            if self.program.base(value) in self.kernel.loads or not isinstance(node.op, Broadcast):
                 return False
             pending += operands_read(node)
         return True
