@@ -11,6 +11,7 @@ from graphcnn.ir import BATCH, Op
 from graphcnn_native.codegen.function import INDEX, ITEMS, POINTER, Function, Index, Ssa
 from graphcnn_native.kernels import movement, nest, pooling, product, reduction, rows, winograd
 from graphcnn_native.kernels.correlation import correlation
+from graphcnn_native.kernels.narrow import leave_to_neighbours
 from graphcnn_native.kernels.writer import Slot, Writer
 from graphcnn_native.lowering.program import Domain, Kernel, Program
 from graphcnn_native.lowering.winograd import WinogradCorrelation, WinogradFilterGradient, WinogradFilters
@@ -69,6 +70,8 @@ def generate(program: Program, target: Target) -> list[str]:
         writer = Writer(program, kernel, target)
         kernel.is_flat = kernel.root is None and writer.is_flat(*(value for value, _ in kernel.stores))
         root = kernel.op(program.graph)
+        if kernel.is_optional:
+            leave_to_neighbours(writer)
         if root is None:
             nest.pointwise(writer)
         else:

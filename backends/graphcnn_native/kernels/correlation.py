@@ -10,7 +10,7 @@ from graphcnn.ir import Value
 from graphcnn.ops import Correlate2d
 from graphcnn_native.codegen.function import ITEMS, Index, Ssa
 from graphcnn_native.codegen.lanes import Column, columns, load_lanes, store_lanes
-from graphcnn_native.kernels.narrow import NarrowFilterGradient, NarrowForward, is_narrow
+from graphcnn_native.kernels.narrow import NarrowFilterGradient, NarrowForward, samples_fill_lanes
 from graphcnn_native.kernels.tile import (
     ColumnGroup,
     Factors,
@@ -21,6 +21,7 @@ from graphcnn_native.kernels.tile import (
     zeros,
 )
 from graphcnn_native.kernels.writer import Position, Writer
+from graphcnn_native.lowering.narrow import is_narrow
 from graphcnn_native.lowering.program import Place
 
 NEARBY = 256 * 1024
@@ -34,10 +35,10 @@ def correlation(w: Writer) -> None:
     images, window = w.graph.node(w.kernel.root).operands
     over_batch = op.sum_over == "batch"
     filters = w.graph.results(w.kernel.root)[0].type if over_batch else window.type
-    if w.is_by_sample and is_narrow(op, images, filters, w.target):
+    if w.is_by_sample and is_narrow(op, images.type, filters, w.target):
         narrow = NarrowFilterGradient(w, op) if over_batch else NarrowForward(w, op)
         narrow.allocate()
-        with w.f.when(narrow.enough_samples()):
+        with w.f.when(samples_fill_lanes(w)):
             narrow.write()
             w.f.do("ret void")
             w.f.begin_dead_block()

@@ -12,35 +12,32 @@ import itertools
 from collections.abc import Callable
 
 from graphcnn.ir import TensorType, Value
-from graphcnn.ops import Correlate2d, Pad
+from graphcnn.ops import Correlate2d, MaxPool2d, Pad
 from graphcnn_native.codegen.function import ITEMS, SIZES, Index, Ssa, constant, vector
 from graphcnn_native.codegen.lanes import Column, across
+from graphcnn_native.kernels.pooling import winner_of
 from graphcnn_native.kernels.tile import LATENCY, Factors, accumulate, evenly, tile_cost, zeros
 from graphcnn_native.kernels.writer import Position, Writer
-from graphcnn_native.target import Target
+from graphcnn_native.lowering.narrow import SQUARE, is_same_for_samples
+from graphcnn_native.lowering.program import Buffer, Kernel
 
-LARGEST_WINDOW = 256 * 1024
-"""Bytes of turned rows that a thread's stack and second cache hold."""
-LEAST_PRODUCTS = 16
-"""A sum of fewer products is not worth turning its factors."""
 OVERHEAD = 60
 """Cycles that a tile takes beside its products."""
-SQUARE = 4
 
 
-def is_narrow(op: Correlate2d, images: Value, filters: TensorType, target: Target) -> bool:
-    """Whether so few filters, or their gradient, are better off with samples in the lanes."""
-    lanes = target.lanes(SIZES[ITEMS[images.type.dtype]])
-    k1, k2, channels, count = (filters.static(axis) for axis in range(4))
-    window = k1 * images.type.static(2) * channels * lanes * SIZES[ITEMS[images.type.dtype]]
-    return (
-        (op.stride, op.dilation, op.groups) == ((1, 1), (1, 1), 1)
-        and lanes % SQUARE == 0
-        and 4 * count <= 3 * (-(-count // lanes) * lanes)
-        and count <= target.registers - 3
-        and k1 * k2 * channels >= LEAST_PRODUCTS
-        and window <= LARGEST_WINDOW
-    )
+def samples_fill_lanes(w: Writer) -> Ssa:
+    """Return whether more than half of the lanes have a sample: then it pays to put samples into them."""
+    assert w.kernel.root is not None
+    item = ITEMS[w.graph.results(w.kernel.root)[0].type.dtype]
+    lanes = w.target.lanes(SIZES[item])
+    return w.f.compare("sgt", w.f.index(w.f.subtract(w.end, w.begin)), w.f.index(lanes // 2))
+
+
+def leave_to_neighbours(w: Writer) -> None:
+    """Write the begin of a kernel whose work narrow kernels do where samples fill the lanes."""
+    with w.f.when(samples_fill_lanes(w)):
+        w.f.do("ret void")
+        w.f.begin_dead_block()
 
 
 class _Narrow:
@@ -57,20 +54,19 @@ class _Narrow:
         self.k1, self.k2, _, self.count = (filters.static(axis) for axis in range(4))
         self.rows, self.columns = maps.static(1), maps.static(2)
         self.top = op.padding[0][0]
-
-    def enough_samples(self) -> Ssa:
-        """Return whether more than half of the lanes have a sample."""
-        f, w = self.f, self.w
-        return f.compare("sgt", f.index(f.subtract(w.end, w.begin)), f.index(self.lanes // 2))
+        self.map_rows = 1
 
     def allocate(self) -> None:
-        """Make room for turned rows: of the images as many as filters have, and one of the maps."""
+        """Make room for turned rows: of the images as many as filters have, and those of the maps."""
         f, window = self.f, self.k1 * self.width * self.channels
         self.turned = f.allocate(self.item, window * self.lanes)
-        self.map = f.allocate(self.item, self.columns * self.count * self.lanes)
+        self.map = f.allocate(self.item, self.map_rows * self.columns * self.count * self.lanes)
 
     def write(self) -> None:
         f, w = self.f, self.w
+        if w.kernel.pad is not None:
+            size = self.k1 * self.width * self.channels * self.lanes
+            f.clear(self.turned, size * SIZES[self.item])
         first_rows = self.k1 - 1 - self.top
         with f.loop(w.begin, w.end, self.lanes) as group:
             self.first = group.index
@@ -101,7 +97,14 @@ class _Narrow:
         return f.element(self.turned, self.item, f.multiply(slot, self.width * self.channels * self.lanes))
 
     def _turn_images(self, row: Index) -> None:
-        self._turn(self.images, row, self._slot(row))
+        """Turn a row of the images. Zeros beside it that a pad would have written are there already."""
+        node, slot = self.w.graph.node(self.images.key), self._slot(row)
+        if self.w.kernel.pad is None:
+            self._turn(self.images, row, slot)
+            return
+        assert isinstance(node.op, Pad)
+        beside = node.op.widths[2][0] * self.channels * self.lanes
+        self._turn(node.operands[0], row, self.f.element(slot, self.item, beside))
 
     def _turn(self, value: Value, row: Index, target: Ssa, *, absent_as_zero: bool = False) -> None:
         """Turn a row of feature maps, so that samples are innermost."""
@@ -156,6 +159,12 @@ class NarrowForward(_Narrow):
         sums = w.target.registers - 1 - (0 if w.target.broadcasts else 1)
         self.pixels = max(1, min(self.columns, sums // (self.count + 1)))
         self.finished = self._finished()
+        self.pool = w.kernel.pool
+        if self.pool is not None:
+            assert self.pool.root is not None
+            pool_op = w.graph.node(self.pool.root).op
+            assert isinstance(pool_op, MaxPool2d)
+            self.map_rows, self.map_columns = pool_op.size
         w.kernel.tile = f"{self.count} filters x {self.pixels} pixels of {self.lanes} samples"
 
     def _zeros_beside(self) -> tuple[int, int]:
@@ -164,10 +173,54 @@ class NarrowForward(_Narrow):
         return node.op.widths[2] if isinstance(node.op, Pad) else (0, 0)
 
     def row(self, row: Index) -> None:
+        f = self.f
         for start, size, count in self._cut():
-            with self.f.each(start, count, size) as pixel:
+            with f.each(start, count, size) as pixel:
                 self._tile(row, pixel, size)
-        self._turn_back(row)
+        if self.pool is None:
+            self._turn_back(row)
+            return
+        last = f.compare("eq", self._map_row(row), f.index(self.map_rows - 1))
+        with f.when(last):
+            self._pool_row(self.pool, f.divide(row, self.map_rows))
+
+    def _map_row(self, row: Index) -> Ssa:
+        """Return which of the rows of the maps that are kept this one is."""
+        return self.f.binary("urem", self.f.index(row), self.f.index(self.map_rows))
+
+    def allocate(self) -> None:
+        super().allocate()
+        if self.pool is None:
+            return
+        size = self.columns // self.map_columns * self.count * self.lanes
+        self.pooled, self.winners = self.f.allocate(self.item, size), self.f.allocate("i32", size)
+
+    def _pool_row(self, pool: Kernel, row: Index) -> None:
+        """Pool the rows of the maps that are kept, and store what the pooling kernel would."""
+        f, w, lanes = self.f, self.w, self.lanes
+        assert pool.root is not None
+        value, index = w.graph.results(pool.root)
+        wants_index = any(stored == index for stored, _ in pool.stores)
+        type, width = vector(self.item, lanes), self.columns // self.map_columns
+        with f.loop(0, width) as pixel, f.loop(0, self.count) as filter_:
+            units = []
+            for down in range(self.map_rows):
+                for along in range(self.map_columns):
+                    column = f.add(f.multiply(pixel.index, self.map_columns), along + down * self.columns)
+                    place = f.add(f.multiply(column, self.count), filter_.index)
+                    units.append(f.load(type, f.element(self.map, self.item, f.multiply(place, lanes))))
+            best, winner = winner_of(f, units, wants_index=wants_index)
+            place = f.multiply(f.add(f.multiply(pixel.index, self.count), filter_.index), lanes)
+            f.store(best, f.element(self.pooled, self.item, place))
+            if winner is not None:
+                f.store(winner, f.element(self.winners, "i32", place))
+        for stored, buffer in pool.stores:
+            source, item = (self.pooled, self.item) if stored == value else (self.winners, "i32")
+
+            def put(place: Position, x: Ssa, buffer: Buffer = buffer, stored: Value = stored) -> None:
+                w.put(buffer, place, x if stored == value else f.convert("trunc", x, ITEMS[index.type.dtype]))
+
+            self._turn_back_run(source, item, row, value.type.static(1), width * self.count, put)
 
     def _cut(self) -> list[tuple[int, int, int]]:
         """Cut a row into tiles, as (first pixel, pixels, how many): the fewest products with zeros beside."""
@@ -229,6 +282,9 @@ class NarrowForward(_Narrow):
                 with f.loop(low, high, carried=m.values) as tap:
                     tap.results = run(tap.index, channels, tap.values)
                 m.results = tap.results
+        rows_before: Index = 0
+        if self.pool is not None:
+            rows_before = f.multiply(self._map_row(row), self.columns)
         for filter_ in range(self.count):
             for p in range(pixels):
                 column = f.add(pixel, p)
@@ -236,13 +292,14 @@ class NarrowForward(_Narrow):
                 if self.finished is not None:
                     position = Position((self.first, row, column, filter_), lanes, lanes, of_samples=True)
                     x = self.w.expression(self.finished, position, {self.result: x})
-                place = f.multiply(f.add(f.multiply(column, self.count), filter_), lanes)
+                kept = f.add(rows_before, column)
+                place = f.multiply(f.add(f.multiply(kept, self.count), filter_), lanes)
                 f.store(x, f.element(self.map, self.item, place))
 
     def _finished(self) -> Value | None:
         """Return the one value that the kernel stores, if it can be computed before rows are turned back."""
         stored = {value for value, _ in self.w.kernel.stores}
-        if len(stored) != 1 or not self.w.is_same_for_samples:
+        if len(stored) != 1 or not is_same_for_samples(self.w.graph, self.w.kernel):
             return None
         (value,) = stored
         return value if value.type == self.result.type else None
@@ -250,29 +307,32 @@ class NarrowForward(_Narrow):
     def _turn_back(self, row: Index) -> None:
         """Store the sums of a row sample by sample."""
         w, stores = self.w, self.w.kernel.stores
+        map_, run = (self.map, self.item, row, self.rows), self.columns * self.count
         if self.finished is not None:
 
             def put(place: Position, x: Ssa) -> None:
                 for _, buffer in stores:
                     w.put(buffer, place, x)
 
-            self._turn_back_run(row, put)
+            self._turn_back_run(*map_, run, put)
         elif w.is_flat(*(value for value, _ in stores)):
-            self._turn_back_run(row, lambda place, x: w.store(place, {self.result: x}))
+            self._turn_back_run(*map_, run, lambda place, x: w.store(place, {self.result: x}))
         else:
             self._turn_back_pixels(row)
 
-    def _turn_back_run(self, row: Index, store: Callable[[Position, Ssa], None]) -> None:
-        """Store a row as one run of numbers in each sample, wherever pixels begin."""
-        f, lanes, run = self.f, self.lanes, self.columns * self.count
+    def _turn_back_run(
+        self, source: Ssa, item: str, row: Index, rows: int, run: int, store: Callable[[Position, Ssa], None]
+    ) -> None:
+        """Store a row, one of `rows`, as a run of numbers in each sample, wherever pixels begin."""
+        f, lanes = self.f, self.lanes
         samples = [self._sample(lane) for lane in range(lanes)]
         for sample in samples:
-            f.multiply(sample, self.rows * run)  # known before the loop, it is not repeated in it
+            f.multiply(sample, rows * run)  # known before the loop, it is not repeated in it
         start, whole = f.multiply(row, run), run // SQUARE * SQUARE
-        type = vector(self.item, lanes)
+        type = vector(item, lanes)
 
         def element(place: Index) -> Ssa:
-            return f.load(type, f.element(self.map, self.item, f.multiply(place, lanes)))
+            return f.load(type, f.element(source, item, f.multiply(place, lanes)))
 
         with f.loop(0, whole, SQUARE) as place:
             squares = f.transposed([element(f.add(place.index, number)) for number in range(SQUARE)])

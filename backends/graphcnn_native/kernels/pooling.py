@@ -10,6 +10,7 @@ from graphcnn.ir import Value
 from graphcnn_native.codegen.function import ITEMS, SIZES, Function, Index, Ssa, constant, lanes_of, vector
 from graphcnn_native.codegen.lanes import columns, load_lanes
 from graphcnn_native.kernels.writer import Position, Writer
+from graphcnn_native.lowering.narrow import LARGEST_POOL
 from graphcnn_native.lowering.program import Place
 
 Body: TypeAlias = Callable[[Position], None]
@@ -108,28 +109,36 @@ def max_pool(w: Writer) -> None:
             place = f.select(better, _number(f, number, lanes), place)
             return [f.select(better, unit, best), place, Ssa("i1", "false")]
 
-        type = vector(pool.item, lanes)
-        place = constant(vector("i32", lanes), 0)
-        if not pool.is_padded and pool.op.size[0] * pool.op.size[1] <= 9:
+        if not pool.is_padded and pool.op.size[0] * pool.op.size[1] <= LARGEST_POOL:
             rows, columns_ = pool.origin(position.indices[1], 0), pool.origin(position.indices[2], 1)
-            first = pool.load(images, position, rows, columns_)
-            best, winner = first, place
-            for number in range(1, pool.op.size[0] * pool.op.size[1]):
-                row, column = divmod(number, pool.op.size[1])
-                unit = pool.load(images, position, f.add(rows, row), f.add(columns_, column))
-                better = f.binary("and", f.compare("ugt", unit, best), f.compare("ord", best, best))
-                best = f.select(better, unit, best)
-                if wants_index:
-                    winner = f.select(better, constant(place.type, number), winner)
+            units = [
+                pool.load(images, position, f.add(rows, row), f.add(columns_, column))
+                for row in range(pool.op.size[0])
+                for column in range(pool.op.size[1])
+            ]
+            best, winner = winner_of(f, units, wants_index=wants_index)
         else:
+            type, place = vector(pool.item, lanes), constant(vector("i32", lanes), 0)
             start = [constant(type, float("-inf")), place, Ssa("i1", "true")]
             best, winner, _ = _taps(pool, images, position, start, step)
         known = {value: best}
-        if wants_index:
+        if winner is not None:
             known[index] = f.convert("trunc", winner, index_item)
         w.store(position, known)
 
     pool.pixels(body)
+
+
+def winner_of(f: Function, units: Sequence[Ssa], *, wants_index: bool) -> tuple[Ssa, Ssa | None]:
+    """Return the greatest of units, or the first NaN, and its number as i32 lanes if that is wanted."""
+    best = units[0]
+    winner = constant(vector("i32", lanes_of(best.type)), 0)
+    for number, unit in enumerate(units[1:], 1):
+        better = f.binary("and", f.compare("ugt", unit, best), f.compare("ord", best, best))
+        best = f.select(better, unit, best)
+        if wants_index:
+            winner = f.select(better, constant(winner.type, number), winner)
+    return best, winner if wants_index else None
 
 
 def sum_pool(w: Writer) -> None:

@@ -137,7 +137,8 @@ class Writer:
             self.base(self.kernel.source or self.buffer(value))
         if self.kernel.source is not None:
             self.base(self.kernel.source)
-        for _, buffer in self.kernel.stores:
+        stores = [*self.kernel.stores, *(self.kernel.pool.stores if self.kernel.pool is not None else ())]
+        for _, buffer in stores:
             self.base(buffer)
         if self.kernel.after is not None:
             self.base(self.kernel.after.stores[0][1])
@@ -351,23 +352,6 @@ class Writer:
             if isinstance(node.op, OneHot) or (
                 isinstance(node.op, Broadcast) and not node.operands[0].type.is_scalar
             ):
-                return False
-            pending += operands_read(node)
-        return True
-
-    @property
-    def is_same_for_samples(self) -> bool:
-        """Whether what follows from the root reads nothing that differs from sample to sample."""
-        pending = [value for value in self.kernel.values if not self._is_root(value)]
-        seen = {*self.kernel.values}
-        pending = [operand for value in pending for operand in operands_read(self.graph.node(value.key))]
-        while pending:
-            value = pending.pop()
-            if value in seen or not value.type.has_batch:
-                continue
-            seen.add(value)
-            node = self.graph.node(value.key)
-            if self.program.base(value) in self.kernel.loads or not isinstance(node.op, Broadcast):
                 return False
             pending += operands_read(node)
         return True

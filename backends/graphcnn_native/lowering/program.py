@@ -63,6 +63,8 @@ class Kernel:
     piece: it starts where that ends, on the same piece. copies: a value that is copied as it is, from
     `source` where that is not its buffer.
     workspace: bytes that it needs to itself while it works, at `workspace_offset` in the memory of a block.
+    pad, pool: the kernels that pad its images and pool its result, whose work it does where samples fill the
+    lanes of a vector (see `narrow.py`). is_optional: such a kernel. pooled_by: of one that pools.
     work, nodes: what it computes, by the keys of the program's graph and of the graph that was compiled.
     """
 
@@ -78,6 +80,10 @@ class Kernel:
     after: Kernel | None = None
     copies: Value | None = None
     source: Buffer | None = None
+    pad: Kernel | None = None
+    pool: Kernel | None = None
+    pooled_by: Kernel | None = None
+    is_optional: bool = False
     workspace: int = 0
     workspace_offset: int = -1
     loads: frozenset[Value] = frozenset()

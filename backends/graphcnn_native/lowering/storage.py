@@ -5,6 +5,7 @@ from __future__ import annotations
 from graphcnn.ir import BATCH, Value
 from graphcnn.ops import Broadcast, RandomUniform
 from graphcnn_native.codegen.function import SIZES
+from graphcnn_native.lowering.narrow import join_neighbours
 from graphcnn_native.lowering.program import ALIGNMENT, Buffer, Domain, Kernel, Place, Program, base
 from graphcnn_native.lowering.schedule import Schedule
 from graphcnn_native.lowering.winograd import WinogradCorrelation, WinogradFilterGradient, workspace
@@ -25,6 +26,7 @@ def assign_buffers(schedule: Schedule, target: Target) -> Program:
     }
     _assign_roots(schedule, buffers, slots)
     _remove_idle(schedule.kernels)
+    join_neighbours(schedule, target)
     readers = _readers(schedule.kernels)
     for kernel in schedule.kernels:
         for value in kernel.values:
@@ -201,10 +203,11 @@ def _lay_out_blocks(program: Program, readers: dict[Value, list[Kernel]], target
             for value, buffer in kernel.stores:
                 if buffer.place is not Place.BLOCK:
                     continue
+                begin = (kernel.pooled_by or kernel).number
                 end = max(reader.number for reader in readers[value])
                 size = aligned(buffer.bytes * program.block + SLACK)
-                buffer.offset = _lowest_gap(placed, kernel.number, end, size)
-                placed.append((buffer.offset, size, kernel.number, end))
+                buffer.offset = _lowest_gap(placed, begin, end, size)
+                placed.append((buffer.offset, size, begin, end))
                 program.scratch = max(program.scratch, buffer.offset + size)
 
 
