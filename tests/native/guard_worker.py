@@ -117,6 +117,7 @@ class Guarded(NativeExecutable):
         """Yield the place and the size of all buffers in a part of the backend's memory."""
         program, capacity = self.program, self._table[Slot.CAPACITY]
         stored = [buffer for kernel in program.kernels for _, buffer in kernel.stores]
+        stored += [kernel.unfinished for kernel in program.kernels if kernel.unfinished is not None]
         if slot is Slot.SUMS:
             partial = [kernel for kernel in program.kernels if kernel.partial >= 0]
             for shard in range(self._table[Slot.SHARDS]):

@@ -77,7 +77,7 @@ def generate(program: Program, target: Target) -> list[str]:
         else:
             EMITTERS[type(root)](writer)
         kernels.append(writer.finish())
-        if kernel.domain is Domain.WHOLE and kernel.after is None:
+        if kernel.domain is Domain.WHOLE:
             shares[kernel.number] = _share(kernel, writer)
     stages = [_stage(program, stage, shares) for stage in range(program.stages)]
     monotonic = 6 if "apple" in target.triple or "darwin" in target.triple else 1
@@ -167,8 +167,7 @@ def _stage(program: Program, stage: int, shares: dict[int, Share]) -> Function:
             f.compare("sge", number, f.index(0)),
             f.compare("slt", number, f.index(share.items)),
         )
-        finishes = [other for other in kernels if other.after is kernel]
-        if not finishes:
+        if kernel.unfinished is None:
             inside = f.binary("and", inside, is_last)
         with f.when(inside):
             begin = f.multiply(number, share.chunk)
@@ -176,10 +175,6 @@ def _stage(program: Program, stage: int, shares: dict[int, Share]) -> Function:
             if share.chunk:
                 end = f.least(f.add(begin, share.chunk), end)
             call(kernel, begin, end)
-            for finish in finishes:
-                row = math.prod(map(int, finish.shape[1:])) if finish.is_flat else 1
-                with f.when(is_last):
-                    call(finish, f.multiply(begin, row), f.multiply(end, row))
         first = f.add(first, share.items)
     f.end()
     return f
@@ -308,7 +303,7 @@ def _part_by_part(
     """
     (context,) = f.parameters
     batch, capacity = slot(Slot.BATCH), slot(Slot.CAPACITY)
-    sums_up = any(kernel.after is not None for kernel in program.kernels)
+    sums_up = any(kernel.unfinished is not None for kernel in program.kernels)
     with f.loop(0, batch, capacity) as part:
         first = part.index
         count = f.least(capacity, f.subtract(batch, first))

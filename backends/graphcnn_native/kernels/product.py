@@ -33,8 +33,8 @@ def matmul(w: Writer) -> None:
     product = _Product(w)
     if product.value.type.shape[1] == BATCH:
         product.write_plain()
-    elif product.is_over_samples:
-        product.write_over_samples()
+    elif w.kernel.unfinished is not None:
+        product.write_over_samples(w.kernel.unfinished)
     elif (sums := product.buffer_of_sums()) is not None:
         product.write_in_depths(sums)
     else:
@@ -78,19 +78,27 @@ class _Product:
 
         self._tiles(tile)
 
-    @property
-    def is_over_samples(self) -> bool:
-        """Whether this kernel only sums up: another one, which comes after it, finishes the sums."""
-        return not self.w.kernel.values
-
-    def write_over_samples(self) -> None:
-        """Add the products of this part of the batch to the sums of the parts before."""
+    def write_over_samples(self, sums: Buffer) -> None:
+        """Sum up over the batch and finish; between the parts of a batch, sums are put back."""
         f, w = self.f, self.w
-        sums = w.kernel.stores[0][1]
         first, count = (w.slot(slot, INDEX) for slot in (Slot.FIRST, Slot.COUNT))
-        with f.when(f.compare("eq", first, f.index(0))):
-            self._clear(sums)
-        self._add_to(sums, first, count)
+        is_later = f.convert("zext", f.compare("ne", first, f.index(0)), INDEX)
+        is_last = f.compare("sge", f.index(f.add(first, count)), w.batch)
+        is_early = f.compare("slt", f.index(f.add(first, count)), w.batch)
+
+        def tile(row: Index, rows: int, group: ColumnGroup, column: Index) -> None:
+            places = self._places(row, rows, group.columns, column)
+            with f.loop(0, is_later, carried=zeros(self.item, rows, group.columns)) as before:
+                before.results = [self._unfinished(sums, place) for place in places]
+            totals = self._sum(row, rows, group.columns, column, first, count, before.results)
+            with f.when(is_last):
+                for place, total in zip(places, totals, strict=True):
+                    w.store(place, {self.value: total})
+            with f.when(is_early):
+                for place, total in zip(places, totals, strict=True):
+                    w.put(sums, place, total)
+
+        self._tiles(tile)
 
     def _clear(self, sums: Buffer) -> None:
         f, w = self.f, self.w

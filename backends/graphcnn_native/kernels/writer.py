@@ -140,8 +140,8 @@ class Writer:
         stores = [*self.kernel.stores, *(self.kernel.pool.stores if self.kernel.pool is not None else ())]
         for _, buffer in stores:
             self.base(buffer)
-        if self.kernel.after is not None:
-            self.base(self.kernel.after.stores[0][1])
+        if self.kernel.unfinished is not None:
+            self.base(self.kernel.unfinished)
         if self.kernel.sums is not None:
             self._shards = self.slot(Slot.SHARDS, INDEX)
             self._shard_sums = self.f.element(self.slot(Slot.SUMS), "i8", self.kernel.sums.partial)
@@ -188,8 +188,6 @@ class Writer:
             return f.splat(self._scalars[value], position.lanes)
         if kernel.sums is not None and stored == kernel.values[0]:
             return self._sum_of_shards(stored, position)
-        if kernel.after is not None and stored == kernel.values[0]:
-            return self._load_from(kernel.after.stores[0][1], value, position)
         if stored == kernel.copies or (stored in kernel.loads and stored not in kernel.values):
             return self._load(value, stored, position)
         node = self.graph.node(value.key)

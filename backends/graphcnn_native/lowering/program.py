@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from graphcnn.ir import Dim, Graph, Node, Op, Value
-from graphcnn.ops import Count, RandomUniform
+from graphcnn.ir import BATCH, Dim, Graph, Node, Op, Value
+from graphcnn.ops import Count, Matmul, RandomUniform
 
 ALIGNMENT = 64
 """Buffers begin at multiples of so many bytes: a cache line, and the widest vector."""
@@ -59,9 +59,9 @@ class Kernel:
 
     values: what it can compute; stores: what it writes, and where.
     shape: of the values. partial: the offset in bytes of its sums in the memory of a shard, or -1.
-    sums: the kernel whose partial sums this one adds up. after: the product that this one finishes, piece by
-    piece: it starts where that ends, on the same piece. copies: a value that is copied as it is, from
-    `source` where that is not its buffer.
+    sums: the kernel whose partial sums this one adds up. unfinished: where a product that sums over samples
+    keeps its sums between the parts of a batch. copies: a value that is copied as it is, from `source` where
+    that is not its buffer.
     workspace: bytes that it needs to itself while it works, at `workspace_offset` in the memory of a block.
     pad, pool: the kernels that pad its images and pool its result, whose work it does where samples fill the
     lanes of a vector (see `narrow.py`). is_optional: such a kernel. pooled_by: of one that pools.
@@ -77,7 +77,7 @@ class Kernel:
     stores: list[tuple[Value, Buffer]] = field(default_factory=list)
     partial: int = -1
     sums: Kernel | None = None
-    after: Kernel | None = None
+    unfinished: Buffer | None = None
     copies: Value | None = None
     source: Buffer | None = None
     pad: Kernel | None = None
@@ -97,7 +97,7 @@ class Kernel:
     @property
     def given(self) -> Value | None:
         """The value that other kernels have summed up for this one."""
-        return self.values[0] if self.sums is not None or self.after is not None else None
+        return self.values[0] if self.sums is not None else None
 
     def op(self, graph: Graph) -> Op | None:
         return None if self.root is None else graph.node(self.root).op
@@ -136,9 +136,9 @@ class Program:
         sources = [self._name(buffer) for buffer in sorted(read, key=lambda b: (b.value.key, b.value.index))]
         if kernel.sums is not None:
             sources.append(f"sums+{kernel.sums.partial}")
-        if kernel.after is not None:
-            sources.append(self._name(kernel.after.stores[0][1]))
         targets = [self._name(buffer) for _, buffer in kernel.stores]
+        if kernel.unfinished is not None:
+            targets.append(f"unfinished {self._name(kernel.unfinished)}")
         if kernel.partial >= 0:
             targets.append(f"sums+{kernel.partial}")
         tile = f", tile {kernel.tile}" if kernel.tile else ""
@@ -162,6 +162,14 @@ def operands_read(node: Node) -> tuple[Value, ...]:
     if isinstance(node.op, Count):
         return ()
     return node.operands[:1] if isinstance(node.op, RandomUniform) else node.operands
+
+
+def is_product_over_samples(graph: Graph, kernel: Kernel) -> bool:
+    """Whether a kernel is a product that sums over the batch, as the gradient of dense weights does."""
+    if kernel.root is None or not isinstance(kernel.op(graph), Matmul):
+        return False
+    x, y = (operand.type.shape for operand in graph.node(kernel.root).operands)
+    return x[1] == BATCH and x[0] != BATCH and y[1] != BATCH
 
 
 def base(graph: Graph, value: Value) -> Value:

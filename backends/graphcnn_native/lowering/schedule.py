@@ -86,8 +86,6 @@ class Schedule:
             before = [self.home[value] for value in kernel.loads if value in self.home]
             if kernel.sums is not None:
                 before.append(kernel.sums)
-            if kernel.after is not None:
-                latest[kernel.after.number] = kernel.stage
             for other in before:
                 together = other.domain is kernel.domain is Domain.SAMPLES
                 limit = kernel.stage if together else kernel.stage - 1
@@ -182,13 +180,6 @@ class Schedule:
             self.kernels.append(parts)
             number = len(self.kernels)
             self._add(Kernel(number, Domain.WHOLE, stage + 1, shape, values=[*results], sums=parts))
-            return
-        if _is_product_over_samples(node):
-            stage = _stage_after(homes, Domain.WHOLE)
-            product = Kernel(len(self.kernels), Domain.WHOLE, stage, shape, root=key)
-            self.kernels.append(product)
-            number = len(self.kernels)
-            self._add(Kernel(number, Domain.WHOLE, stage, shape, values=[*results], after=product))
             return
         domain = self._domain(results[0], node)
         kernel = Kernel(
@@ -287,14 +278,6 @@ class Schedule:
             if not is_given:
                 found.update(leaf for operand in operands_read(node) for leaf in self.leaves(operand))
         return {value for value in found if self.home.get(value) is not kernel}
-
-
-def _is_product_over_samples(node: Node) -> bool:
-    """Whether a product sums over the batch, as the gradient of a dense layer's weights does."""
-    if not isinstance(node.op, Matmul):
-        return False
-    x, y = (operand.type.shape for operand in node.operands)
-    return x[1] == BATCH and x[0] != BATCH and y[1] != BATCH
 
 
 def _runs_before(other: Kernel, kernel: Kernel) -> bool:

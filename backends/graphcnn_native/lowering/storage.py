@@ -6,7 +6,16 @@ from graphcnn.ir import BATCH, Value
 from graphcnn.ops import Broadcast, RandomUniform
 from graphcnn_native.codegen.function import SIZES
 from graphcnn_native.lowering.narrow import join_neighbours
-from graphcnn_native.lowering.program import ALIGNMENT, Buffer, Domain, Kernel, Place, Program, base
+from graphcnn_native.lowering.program import (
+    ALIGNMENT,
+    Buffer,
+    Domain,
+    Kernel,
+    Place,
+    Program,
+    base,
+    is_product_over_samples,
+)
 from graphcnn_native.lowering.schedule import Schedule
 from graphcnn_native.lowering.winograd import WinogradCorrelation, WinogradFilterGradient, workspace
 from graphcnn_native.target import Target
@@ -34,9 +43,8 @@ def assign_buffers(schedule: Schedule, target: Target) -> Program:
                 place = _place(kernel, readers[value])
                 buffers[value] = Buffer(value, place)
                 kernel.stores.insert(0, (value, buffers[value]))
-        if kernel.after is not None:
-            value = kernel.values[0]
-            kernel.after.stores.append((value, Buffer(value, Place.ARENA)))
+        if is_product_over_samples(graph, kernel):
+            kernel.unfinished = Buffer(kernel.values[0], Place.ARENA)
     block = max(BLOCK, target.lanes(SIZES["float"]))
     program = Program(graph, schedule.kernels, buffers, slots, block)
     program.divided = _divided_stage(program)
@@ -53,7 +61,8 @@ def _remove_idle(kernels: list[Kernel]) -> None:
         if kernel.stores or kernel.number in busy or not needed.isdisjoint(kernel.values):
             busy.add(kernel.number)
             needed |= kernel.loads
-            busy.update(other.number for other in (kernel.sums, kernel.after) if other is not None)
+            if kernel.sums is not None:
+                busy.add(kernel.sums.number)
     kernels[:] = [kernel for kernel in kernels if kernel.number in busy]
     for number, kernel in enumerate(kernels):
         kernel.number = number
@@ -72,7 +81,7 @@ def _divided_stage(program: Program) -> int:
     for kernel in program.kernels:
         if kernel.domain is Domain.SAMPLES:
             continue
-        is_product = any(other.after is kernel for other in program.kernels)
+        is_product = kernel.unfinished is not None
         reads_samples = any(value.type.has_batch for value in kernel.loads)
         if kernel.stage == stage or (is_product and kernel.stage != stage + 1):
             return -1
@@ -175,7 +184,8 @@ def _reads_in_place(schedule: Schedule, kernel: Kernel, state: Value) -> bool:
 
 
 def _lay_out_arena(program: Program) -> None:
-    for buffer in [buffer for kernel in program.kernels for _, buffer in kernel.stores]:
+    stored = [buffer for kernel in program.kernels for _, buffer in kernel.stores]
+    for buffer in [*stored, *(kernel.unfinished for kernel in program.kernels if kernel.unfinished)]:
         if buffer.place is not Place.ARENA:
             continue
         if buffer.per_sample:
