@@ -28,6 +28,9 @@ MOST_SHARDS = 16
 LARGEST_PART = 256
 """Samples for which there is memory at the same time, where a program can go through a batch in parts."""
 
+LIGHT = 2 * 1024 * 1024
+"""Bytes of parameters and the like that are not worth passing around more threads than have samples."""
+
 
 class NativeExecutable:
     """A graph as machine code, with the memory that it works in. Calls from several threads take turns."""
@@ -57,7 +60,9 @@ class NativeExecutable:
         self._table[Slot.PARALLEL_FOR] = threads_pool.parallel_for
         self._table[Slot.FLUSH] = threads_pool.flush_denormals
         self._table[Slot.RESTORE] = threads_pool.restore_mode
-        self._table[Slot.THREADS] = self.threads
+        self._shared_bytes = self.program.arena + sum(
+            value.type.bytes(1) for value in graph.inputs.values() if not value.type.has_batch
+        )
         self._slots = {name: Slot.ARRAYS + number for number, name in enumerate(self.program.slots)}
         self._inputs = {
             label: (int(self._slots["input", label]), value.type.shape, np.dtype(value.type.dtype))
@@ -207,6 +212,8 @@ class NativeExecutable:
         self._table[Slot.BATCH], self._table[Slot.CAPACITY] = batch, capacity
         self._table[Slot.FIRST], self._table[Slot.COUNT] = 0, batch
         self._table[Slot.SHARDS], self._table[Slot.SHARD_SIZE] = shards, size
+        is_light = self._shared_bytes < LIGHT
+        self._table[Slot.THREADS] = min(self.threads, shards) if is_light else self.threads
         self._batch = batch
 
     def report(self) -> Report:
@@ -281,7 +288,9 @@ def room(batch: int, block: int, is_divided: bool) -> tuple[int, int, int]:
     By the batch alone, so that sums are the same on any threads. Plain arithmetic, which Numba compiles too.
     """
     capacity = min(batch, LARGEST_PART) if is_divided else batch
-    if capacity < 4 * block:
+    if capacity <= 8:
+        block = max(1, capacity // 4)
+    elif capacity < 4 * block:
         block = max(4, block // 2)
     blocks = -(-capacity // block)
     size = -(-blocks // MOST_SHARDS) * block
