@@ -8,6 +8,7 @@ from graphcnn.ir import BATCH, Value
 from graphcnn.ops import Transpose
 from graphcnn_native.codegen.function import INDEX, ITEMS, SIZES, Index, Ssa, constant
 from graphcnn_native.codegen.lanes import Column, columns, load_lanes
+from graphcnn_native.kernels.dot import DotProduct
 from graphcnn_native.kernels.nest import over_run
 from graphcnn_native.kernels.tile import (
     ColumnGroup,
@@ -30,6 +31,13 @@ DEPTHS = range(640, 127, -1)
 
 def matmul(w: Writer) -> None:
     """[A, K] x [K, B]; the kernel's share is a range of the rows."""
+    assert w.kernel.root is not None
+    (result,) = w.graph.results(w.kernel.root)
+    left, right = w.graph.node(w.kernel.root).operands
+    transpose = w.graph.node(right.key)
+    if transpose.op == Transpose((1, 0)) and w.program.base(right) not in w.kernel.loads:
+        DotProduct(w, left, transpose.operands[0], result).write()
+        return
     product = _Product(w)
     if product.value.type.shape[1] == BATCH:
         product.write_plain()

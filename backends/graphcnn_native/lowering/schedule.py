@@ -50,6 +50,9 @@ GENERATED = (Constant, Count, Broadcast, OneHot, RandomUniform)
 LONGEST_EXPRESSION = 20
 """So many ops, one inside the other, are computed where they are read: the generator recurses into them."""
 
+SHALLOW = 32
+"""A product less deep than this has its right operand in memory as it is read."""
+
 
 class Schedule:
     """The kernels of a canonical graph.
@@ -136,12 +139,17 @@ class Schedule:
         return (isinstance(op, POINTWISE) and same_shape) or isinstance(op, Sum | Mean)
 
     def _is_read_transposed(self, key: int, node: Node) -> bool:
-        """A product reads its left operand element by element, so it can read it transposed as well."""
+        """A product reads its left operand element by element, so it can read it transposed as well.
+
+        A right operand, such as a dense layer's weights on an error's way back, has dot products for that.
+        """
         (value,) = self.graph.results(key)[:1]
         if node.op != Transpose((1, 0)) or value in self.roots:
             return False
         users = [self.graph.node(user) for user in self.graph.users(value)]
-        if not all(isinstance(user.op, Matmul) and user.operands[1] != value for user in users):
+        if not all(isinstance(user.op, Matmul) for user in users):
+            return False
+        if not all(_takes_dot_products(user) for user in users if user.operands[1] == value):
             return False
         self.materialize(node.operands[0])
         return True
@@ -278,6 +286,12 @@ class Schedule:
             if not is_given:
                 found.update(leaf for operand in operands_read(node) for leaf in self.leaves(operand))
         return {value for value in found if self.home.get(value) is not kernel}
+
+
+def _takes_dot_products(product: Node) -> bool:
+    """Whether a product of samples with a transposed matrix is deep enough to add up lanes for each sum."""
+    left, right = (operand.type for operand in product.operands)
+    return left.shape[0] == BATCH and BATCH not in right.shape and right.static(0) >= SHALLOW
 
 
 def _runs_before(other: Kernel, kernel: Kernel) -> bool:
