@@ -8,7 +8,6 @@ are turned back.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 
 from graphcnn.ir import TensorType, Value
@@ -223,22 +222,28 @@ class NarrowForward(_Narrow):
             self._turn_back_run(source, item, row, value.type.static(1), width * self.count, put)
 
     def _cut(self) -> list[tuple[int, int, int]]:
-        """Cut a row into tiles, as (first pixel, pixels, how many): the fewest products with zeros beside."""
-        best: list[tuple[float, tuple[int, ...]]] = [(0.0, ())]
-        for end in range(1, self.columns + 1):
-            best.append(
-                min(
-                    (best[end - size][0] + self._cost(end - size, size), (*best[end - size][1], size))
-                    for size in range(1, min(self.pixels, end) + 1)
-                )
-            )
-        runs: list[tuple[int, int, int]] = []
-        first = 0
-        for size, group in itertools.groupby(best[-1][1]):
-            count = len(list(group))
-            runs.append((first, size, count))
-            first += size * count
-        return runs
+        """Cut a row into tiles, as (first pixel, pixels, how many).
+
+        Beside zeros, small tiles have fewer products with them; but every size of tiles is code to compile.
+        """
+        choices = [
+            self._cut_with_edges(size, count)
+            for size in range(1, self.pixels + 1)
+            for count in range(max(self.left, self.right) // size + 1)
+            if 2 * size * count < self.columns
+        ]
+
+        def cost(runs: list[tuple[int, int, int]]) -> float:
+            tiles = [(first + n * size, size) for first, size, count in runs for n in range(count)]
+            return sum(self._cost(*tile) for tile in tiles) * (1 + 0.02 * len(runs))
+
+        return min(choices, key=cost)
+
+    def _cut_with_edges(self, size: int, count: int) -> list[tuple[int, int, int]]:
+        edge = size * count
+        inside = evenly(self.columns - 2 * edge, self.pixels).parts()
+        runs = [(0, size, count), *((edge + first, wide, n) for first, wide, n in inside)]
+        return [run for run in (*runs, (self.columns - edge, size, count)) if run[2]]
 
     def _cost(self, pixel: int, pixels: int) -> float:
         """Return about how many cycles a tile takes."""
