@@ -15,7 +15,8 @@ from graphcnn.data import Dataset, load_digits, load_idx_folder
 from graphcnn.dsl.layers import Layer
 from graphcnn.dsl.network import Network
 from graphcnn.errors import BackendError, GraphcnnError, OptionError
-from graphcnn.inspection.benchmark import Mode, benchmark, benchmark_table
+from graphcnn.inspection.benchmark import benchmark
+from graphcnn.inspection.profile import Mode
 from graphcnn.inspection.tables import kernel_lines, layer_table
 from graphcnn.training.callbacks import CSVLog
 from graphcnn.training.losses import CrossEntropy
@@ -152,6 +153,9 @@ def show(
 @click.option("--batch-size", default=64, show_default=True, type=click.IntRange(1))
 @click.option("--repeats", default=30, show_default=True, type=click.IntRange(1))
 @click.option("--backend", default=DEFAULT, show_default=True)
+@click.option(
+    "--trace", type=click.Path(dir_okay=False, path_type=Path), help="Write one step as a Chrome trace."
+)
 @input_shape_option
 def bench(
     network: str,
@@ -159,13 +163,18 @@ def bench(
     batch_size: int,
     repeats: int,
     backend: str,
+    trace: Path | None,
     input_shape: tuple[int, int, int] | None,
 ) -> None:
     """Time a training step or the inference of NETWORK on random data, kernel by kernel."""
     from rich.console import Console
 
     model = _model(network, input_shape, backend)
-    Console().print(benchmark_table(benchmark(model, mode=mode, batch=batch_size, repeats=repeats)))
+    profile = benchmark(model, mode=mode, batch=batch_size, repeats=repeats)
+    Console().print(profile)
+    if trace is not None:
+        profile.write_chrome_trace(trace)
+        click.echo(f"trace written to {trace}: open it in https://ui.perfetto.dev or chrome://tracing")
 
 
 @main.command("backends")

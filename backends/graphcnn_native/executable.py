@@ -6,6 +6,7 @@ import ctypes
 import operator
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -17,8 +18,9 @@ from graphcnn.ir import BATCH, Graph
 from graphcnn_native.codegen.module import generate
 from graphcnn_native.kernels.writer import Slot
 from graphcnn_native.lowering import lower
-from graphcnn_native.lowering.program import ALIGNMENT
+from graphcnn_native.lowering.program import ALIGNMENT, Domain
 from graphcnn_native.peak import measured_peak
+from graphcnn_native.runtime.call_log import CallLog
 from graphcnn_native.runtime.engine import assembly, compile_modules
 from graphcnn_native.runtime.processors import thread_count
 from graphcnn_native.runtime.threads import pool
@@ -42,7 +44,9 @@ class NativeExecutable:
         self._lock = threading.Lock()
         self._batch = 0
         self._memory: dict[Slot, Array] = {}
-        self._profile: Array | None = None
+        self._is_profiled = False
+        self._log: CallLog | None = None
+        self._described: tuple[int, tuple[KernelReport, ...]] = (0, ())
         self._table = (ctypes.c_int64 * (Slot.ARRAYS + len(self.program.slots)))()
         self._address = ctypes.addressof(self._table)
         threads_pool = pool(self.threads)
@@ -169,14 +173,20 @@ class NativeExecutable:
         """Run the machine code on what the table names, and return the outputs."""
         if batch != self._batch:
             self._make_room(batch)
+            if self._is_profiled:
+                self._make_log()
         outputs = {}
         for label, shape, dtype, slot in self._outputs:
             concrete = tuple([batch if size == BATCH else size for size in shape])
             array = outputs[label] = np.empty(concrete, dtype)
             self._table[slot] = address(array)
-        if self._profile is not None:
-            self._profile.fill(0)
-        if self._step(self._address):
+        if self._log is None:
+            has_failed = self._step(self._address)
+        else:
+            self._log.begin()
+            has_failed = self._step(self._address)
+            self._log.end()
+        if has_failed:
             raise DataError(
                 "the labels do not fit the classes",
                 facts=[f"{label}: 0 to {classes - 1}" for label, classes in self.program.labels.items()],
@@ -202,12 +212,41 @@ class NativeExecutable:
         self._table[Slot.SHARDS], self._table[Slot.SHARD_SIZE] = shards, size
         self._batch = batch
 
+    def _make_log(self) -> None:
+        """See to a log with room for all calls of kernels that one step makes, even on a single thread."""
+        parts = -(-self._table[Slot.BATCH] // self._table[Slot.CAPACITY])
+        blocks = self._table[Slot.SHARDS] * -(-self._table[Slot.SHARD_SIZE] // self.program.block)
+        needed = parts * sum(
+            blocks if kernel.domain is Domain.SAMPLES else (kernel.after or kernel).pieces
+            for kernel in self.program.kernels
+        )
+        if self._log is None or self._log.room < needed:
+            self._log = CallLog(self.threads, needed)
+            self._table[Slot.PROFILE] = self._log.address
+
     def report(self) -> Report:
         """Return the kernels, with their times in the latest call if it was made under `profile`."""
         batch = max(self._batch, 1)
-        seconds = None if self._profile is None else self._profile.sum(0) / 1e9
+        timeline = None if self._log is None else self._log.timeline()
+        if timeline is None:
+            return Report("native", batch, self._kernels(batch), self.threads)
+        calls = timeline.calls
+        seconds = np.bincount(calls["kernel"], calls["end"] - calls["begin"], len(self.program.kernels))
+        kernels = [
+            replace(kernel, seconds=float(spent))
+            for kernel, spent in zip(self._kernels(batch), seconds, strict=True)
+        ]
+        is_double = any(node.types[0].dtype == "float64" for _, node in self.graph.items())
+        peak = measured_peak(self.threads, "double" if is_double else "float")
+        return Report("native", batch, tuple(kernels), self.threads, peak, timeline)
+
+    def _kernels(self, batch: int) -> tuple[KernelReport, ...]:
+        """Return the kernels without times; the last answer is kept, since many calls may be measured."""
+        known, reports = self._described
+        if known == batch:
+            return reports
         kernels = []
-        for number, kernel in enumerate(self.program.kernels):
+        for kernel in self.program.kernels:
             moved = [*kernel.loads, *(value for value, _ in kernel.stores)]
             kernels.append(
                 KernelReport(
@@ -215,15 +254,11 @@ class NativeExecutable:
                     kernel.nodes,
                     sum(self.program.graph.node(key).cost(batch).flops for key in kernel.work),
                     sum(value.type.bytes(batch) for value in moved),
-                    None if seconds is None else float(seconds[number]),
-                    self.program.describe(kernel),
+                    details=self.program.describe(kernel),
                 )
             )
-        peak = None
-        if self._profile is not None:
-            is_double = any(node.types[0].dtype == "float64" for _, node in self.graph.items())
-            peak = measured_peak(self.threads, "double" if is_double else "float")
-        return Report("native", batch, tuple(kernels), self.threads, peak)
+        self._described = batch, tuple(kernels)
+        return self._described[1]
 
     def numba_function(self, state: Mapping[str, Array]) -> Any:
         """Return the graph as a function that code compiled by Numba can call: `outputs = f(inputs)`.
@@ -243,11 +278,12 @@ class NativeExecutable:
         return "\n".join(assembly(text, self.target) for text in generate(self.program, self.target))
 
     def profile(self, on: bool) -> None:
-        """From now on measure how long each kernel takes, added up over all threads; or stop that."""
-        shape = (self.threads, len(self.program.kernels))
+        """From now on note when each kernel runs and on which thread; or stop that."""
         with self._lock:
-            self._profile = np.zeros(shape, np.int64) if on else None
-            self._table[Slot.PROFILE] = 0 if self._profile is None else self._profile.ctypes.data
+            self._is_profiled = on
+            self._log, self._table[Slot.PROFILE] = None, 0
+            if on and self._batch:
+                self._make_log()
 
 
 def _is_plain(array: Array) -> bool:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,6 +33,9 @@ from graphcnn.training.losses import Loss
 from graphcnn.training.metrics import Metric
 from graphcnn.training.optimizers import LEARNING_RATE, Optimizer
 from graphcnn.training.progress import Progress
+
+if TYPE_CHECKING:
+    from graphcnn.inspection.profile import Profile
 
 BatchesOf = Iterable[tuple[Any, Any]]
 
@@ -177,6 +180,18 @@ class Model:
             )
         return executable.numba_function(self._state)
 
+    def profile(self, x: object, y: object = None, *, repeats: int = 30, warmup: int = 3) -> Profile:
+        """Return where the time of a training step on this batch goes, or without `y` that of an inference.
+
+        x, y: one batch, as in `train_step`. repeats: how often it is measured; medians are given. warmup:
+        calls before. The step is made on a copy of the state: the model stays as it is.
+
+        Raises DataError for arrays that do not fit, and OptionError where the model has no training step.
+        """
+        from graphcnn.inspection.profile import profile
+
+        return profile(self, x, y, repeats=repeats, warmup=warmup)
+
     # State
 
     @property
@@ -247,10 +262,9 @@ class Model:
         """
         step = self.executable("step")
         if self._are_ready(x, y):
-            inputs = {self._only_input: x, TARGET: y}
+            inputs: dict[str, Any] = {self._only_input: x, TARGET: y}
         else:
-            checked = as_inputs(self._inputs, x)
-            inputs = {**checked, TARGET: self._checked_targets(checked, y)}
+            inputs = self.as_batch(x, y)
         results = step.step(self._state, **inputs, **self._settings())
         return {name: float(value) for name, value in results.items()}
 
@@ -262,6 +276,18 @@ class Model:
         if not fits(self._target, y) or len(x) != len(y):  # type: ignore[arg-type]
             return False
         return self._target.dtype != "int64" or labels_fit(self._output.static(1), y)  # type: ignore[arg-type]
+
+    def as_batch(self, x: object, y: object = None) -> dict[str, Array]:
+        """Return a batch as inputs of the model's graphs by name, with the targets where there are any.
+
+        x, y: as in `train_step`. Raises DataError for arrays that do not fit, and OptionError for targets
+        of a model that was compiled without a loss.
+        """
+        inputs = as_inputs(self._inputs, x)
+        if y is None:
+            return inputs
+        self._required("evaluation", "a loss")
+        return {**inputs, TARGET: self._checked_targets(inputs, y)}
 
     def _settings(self) -> dict[str, float]:
         return {LEARNING_RATE: self.learning_rate}

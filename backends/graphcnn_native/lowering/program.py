@@ -63,6 +63,7 @@ class Kernel:
     piece: it starts where that ends, on the same piece. copies: a value that is copied as it is, from
     `source` where that is not its buffer.
     work, nodes: what it computes, by the keys of the program's graph and of the graph that was compiled.
+    pieces: into how many a kernel of the whole is cut; the code generator decides that.
     """
 
     number: int
@@ -84,6 +85,7 @@ class Kernel:
     name: str = ""
     is_flat: bool = False
     tile: str = ""
+    pieces: int = 1
 
     @property
     def given(self) -> Value | None:

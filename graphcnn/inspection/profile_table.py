@@ -1,0 +1,141 @@
+"""A profile as a table: on a terminal, as text, and in a notebook."""
+
+from __future__ import annotations
+
+import html
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from graphcnn.inspection.tables import scaled
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+    from graphcnn.inspection.profile import KernelTime, Profile
+
+WIDTH = 110
+"""Columns of a table as text."""
+NAMES = ("kernel", "layer", "rule")
+NUMBERS = ("ms of step", "share", "GFLOP/s", "peak", "GB/s")
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What a row shows, its share of the step, and whether it is a kernel's."""
+
+    cells: tuple[str, ...]
+    share: float = 0.0
+    is_kernel: bool = False
+
+
+def profile_table(profile: Profile, rows: int = 20) -> Group:
+    """Return for rich: the slowest kernels, the time that belongs to none, and the sum."""
+    from rich import box
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for header, least, most in zip(NAMES, (12, 8, 8), (28, 16, 24), strict=True):
+        table.add_column(header, min_width=least, max_width=most)
+    for header in NUMBERS:
+        table.add_column(header, justify="right", no_wrap=True, min_width=len(header))
+    for row in _rows(profile, rows):
+        cells = [Text(cell, no_wrap=True, overflow="ellipsis") for cell in row.cells]
+        table.add_row(*cells, style="" if row.is_kernel else "bold")
+    return Group(*map(Text, _headlines(profile)), table, Text(_explanation(profile)))
+
+
+def profile_text(profile: Profile, rows: int = 20) -> str:
+    """Return the table as text."""
+    from rich.console import Console
+
+    console = Console(file=io.StringIO(), width=WIDTH)
+    console.print(profile_table(profile, rows))
+    text: str = console.file.getvalue()  # type: ignore[attr-defined]
+    return "\n".join(line.rstrip() for line in text.splitlines()).strip("\n")
+
+
+def profile_html(profile: Profile, rows: int = 20) -> str:
+    """Return the table as HTML without styles or scripts of anybody else; a bar shows each share."""
+    head, *rest = map(html.escape, _headlines(profile))
+    lines = [
+        '<div style="font-variant-numeric: tabular-nums">',
+        f"<p><b>{head}</b><br>{'<br>'.join(rest)}</p>",
+        "<table><thead><tr>",
+        *(f'<th style="text-align: left">{name}</th>' for name in NAMES),
+        *(f'<th style="text-align: right">{name}</th>' for name in NUMBERS),
+        "</tr></thead><tbody>",
+    ]
+    for row in _rows(profile, rows):
+        lines.append("<tr>" if row.is_kernel else '<tr style="font-weight: bold">')
+        for number, cell in enumerate(map(html.escape, row.cells)):
+            side = "left" if number < len(NAMES) else "right"
+            bar = ""
+            if number == len(NAMES) + 1 and row.share:
+                width = f"{min(row.share, 1.0):.1%}"
+                bar = f"; background: linear-gradient(to left, #8ab4f866 {width}, transparent {width})"
+            lines.append(f'<td style="text-align: {side}{bar}">{cell}</td>')
+        lines.append("</tr>")
+    lines += ["</tbody></table>", f"<p><small>{html.escape(_explanation(profile))}</small></p>", "</div>"]
+    return "\n".join(lines)
+
+
+def _headlines(profile: Profile) -> list[str]:
+    rate = profile.flops / profile.seconds
+    share = f", {rate / profile.peak:.0%} of {profile.peak / 1e9:.0f}" if profile.peak else ""
+    threads = f", {profile.threads} threads" if profile.threads > 1 else ""
+    return [
+        f"{profile.title}{threads}",
+        f"{profile.seconds * 1e3:.3f} ms a call (median of {profile.repeats}), "
+        f"{profile.batch / profile.seconds:,.0f} images/s, {scaled(profile.flops)}FLOP, "
+        f"{rate / 1e9:.1f} GFLOP/s{share}",
+    ]
+
+
+def _explanation(profile: Profile) -> str:
+    if profile.threads == 1:
+        return "ms of step: the parts add up to one call."
+    return (
+        f"ms of step: time summed over the {profile.threads} threads, divided by {profile.threads}; "
+        "so the parts add up to one call."
+    )
+
+
+def _rows(profile: Profile, limit: int) -> Iterator[_Row]:
+    kernels = sorted(profile.kernels, key=lambda kernel: -kernel.seconds)
+    for kernel in kernels[:limit]:
+        yield _kernel_row(profile, kernel)
+    hidden = kernels[limit:]
+    if hidden:
+        yield _part(profile, f"{len(hidden)} more", sum(kernel.seconds for kernel in hidden), is_kernel=True)
+    if profile.timeline is not None:
+        yield _part(profile, "threads wait", profile.waiting)
+        yield _part(profile, "Python", profile.python)
+    else:
+        yield _part(profile, "no kernel", profile.other)
+    yield _part(profile, "sum", profile.parts)
+
+
+def _kernel_row(profile: Profile, kernel: KernelTime) -> _Row:
+    share = kernel.seconds / profile.seconds
+    rate = kernel.flops / kernel.seconds if kernel.seconds else 0.0
+    moved = kernel.bytes / kernel.seconds if kernel.seconds else 0.0
+    cells = (
+        kernel.name,
+        kernel.layers,
+        kernel.rules,
+        f"{kernel.seconds * 1e3:.3f}",
+        f"{share:.0%}",
+        f"{rate / 1e9:.1f}" if kernel.flops else "",
+        f"{rate / profile.peak:.0%}" if profile.peak and kernel.flops else "",
+        f"{moved / 1e9:.1f}",
+    )
+    return _Row(cells, share, is_kernel=True)
+
+
+def _part(profile: Profile, name: str, seconds: float, is_kernel: bool = False) -> _Row:
+    share = seconds / profile.seconds
+    return _Row((name, "", "", f"{seconds * 1e3:.3f}", f"{share:.0%}", "", "", ""), share, is_kernel)
