@@ -33,7 +33,8 @@ class KernelReport:
     """One kernel of an executable: what it is called, which nodes it covers, and its work at one batch size.
 
     seconds: its time in the measured call, summed over the threads; None where it was not measured. details:
-    how it was built, in words: where it runs, its tile, its buffers.
+    how it was built, in words: where it runs, its tile, its buffers. live: bytes that must be in memory while
+    it runs, beside the caller's arrays, for the whole batch on all threads; None where that is unknown.
     """
 
     name: str
@@ -42,6 +43,7 @@ class KernelReport:
     bytes: int
     seconds: float | None = None
     details: str = ""
+    live: int | None = None
 
 
 KERNEL_CALLS: Final = np.dtype([("kernel", "i4"), ("thread", "i4"), ("begin", "f8"), ("end", "f8")])
@@ -63,11 +65,29 @@ class Timeline:
 
 
 @dataclass(frozen=True, slots=True)
+class Memory:
+    """The memory that an executable needs for one call, beside the caller's arrays, in bytes.
+
+    peak: predicted: the most that must be alive at the same time. parts: what was allocated, by name; empty
+    where the backend leaves that to others.
+    """
+
+    peak: int
+    parts: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def allocated(self) -> int:
+        """The bytes of all parts."""
+        return sum(self.parts.values())
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """What a backend built for one graph, at the batch size of its latest call (1 before the first).
 
     peak: FLOP/s that these threads can do at most on this machine, as measured; None where that is unknown.
-    timeline: of the latest call, if that was measured and the backend can tell.
+    timeline: of the latest call, if that was measured and the backend can tell. memory: None where the
+    backend cannot tell.
     """
 
     backend: str
@@ -76,6 +96,7 @@ class Report:
     threads: int = 1
     peak: float | None = None
     timeline: Timeline | None = field(default=None, compare=False)
+    memory: Memory | None = None
 
 
 class Executable(Protocol):

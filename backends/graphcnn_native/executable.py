@@ -12,12 +12,13 @@ from typing import Any, Final
 import numpy as np
 
 from graphcnn.arrays import Array
-from graphcnn.backend import KernelReport, Report, bind_inputs, with_state
+from graphcnn.backend import KernelReport, Memory, Report, bind_inputs, with_state
 from graphcnn.errors import DataError
 from graphcnn.ir import BATCH, Graph
 from graphcnn_native.codegen.module import generate
 from graphcnn_native.kernels.writer import Slot
 from graphcnn_native.lowering import lower
+from graphcnn_native.lowering.liveness import live_bytes
 from graphcnn_native.lowering.program import ALIGNMENT, Domain
 from graphcnn_native.peak import measured_peak
 from graphcnn_native.runtime.call_log import CallLog
@@ -198,12 +199,7 @@ class NativeExecutable:
         """See to memory for a batch of this size; a large one goes through it in parts, where it can."""
         program = self.program
         capacity, shards, size = room(batch, program.block, is_divided=program.divided >= 0)
-        needed = {
-            Slot.ARENA: program.arena + program.arena_per_sample * capacity,
-            Slot.SUMS: program.partial * shards,
-            Slot.SCRATCH: program.scratch * self.threads,
-        }
-        for slot, length in needed.items():
+        for slot, length in self._parts(batch).items():
             if slot not in self._memory or self._memory[slot].nbytes < length + 2 * ALIGNMENT:
                 self._memory[slot] = np.empty(length + 2 * ALIGNMENT, np.uint8)
                 self._table[slot] = -(-address(self._memory[slot]) // ALIGNMENT) * ALIGNMENT
@@ -224,21 +220,33 @@ class NativeExecutable:
             self._log = CallLog(self.threads, needed)
             self._table[Slot.PROFILE] = self._log.address
 
+    def _parts(self, batch: int) -> dict[Slot, int]:
+        """Return the bytes of each part of the memory for a batch of this size."""
+        program = self.program
+        capacity, shards, _ = room(batch, program.block, is_divided=program.divided >= 0)
+        return {
+            Slot.ARENA: program.arena + program.arena_per_sample * capacity,
+            Slot.SUMS: program.partial * shards,
+            Slot.SCRATCH: program.scratch * self.threads,
+        }
+
     def report(self) -> Report:
         """Return the kernels, with their times in the latest call if it was made under `profile`."""
         batch = max(self._batch, 1)
+        kernels = self._kernels(batch)
+        parts = {slot.name.lower(): size for slot, size in self._parts(batch).items()}
+        memory = Memory(max((kernel.live or 0 for kernel in kernels), default=0), parts)
         timeline = None if self._log is None else self._log.timeline()
         if timeline is None:
-            return Report("native", batch, self._kernels(batch), self.threads)
+            return Report("native", batch, kernels, self.threads, memory=memory)
         calls = timeline.calls
         seconds = np.bincount(calls["kernel"], calls["end"] - calls["begin"], len(self.program.kernels))
-        kernels = [
-            replace(kernel, seconds=float(spent))
-            for kernel, spent in zip(self._kernels(batch), seconds, strict=True)
+        timed = [
+            replace(kernel, seconds=float(spent)) for kernel, spent in zip(kernels, seconds, strict=True)
         ]
         is_double = any(node.types[0].dtype == "float64" for _, node in self.graph.items())
         peak = measured_peak(self.threads, "double" if is_double else "float")
-        return Report("native", batch, tuple(kernels), self.threads, peak, timeline)
+        return Report("native", batch, tuple(timed), self.threads, peak, timeline, memory)
 
     def _kernels(self, batch: int) -> tuple[KernelReport, ...]:
         """Return the kernels without times; the last answer is kept, since many calls may be measured."""
@@ -246,6 +254,8 @@ class NativeExecutable:
         if known == batch:
             return reports
         kernels = []
+        capacity, shards, _ = room(batch, self.program.block, is_divided=self.program.divided >= 0)
+        live = live_bytes(self.program, capacity, shards, self.threads)
         for kernel in self.program.kernels:
             moved = [*kernel.loads, *(value for value, _ in kernel.stores)]
             kernels.append(
@@ -255,6 +265,7 @@ class NativeExecutable:
                     sum(self.program.graph.node(key).cost(batch).flops for key in kernel.work),
                     sum(value.type.bytes(batch) for value in moved),
                     details=self.program.describe(kernel),
+                    live=live[kernel.number],
                 )
             )
         self._described = batch, tuple(kernels)

@@ -12,13 +12,14 @@ from graphcnn.arrays import Array
 from graphcnn.backend import (
     KERNEL_CALLS,
     KernelReport,
+    Memory,
     Report,
     Timeline,
     bind_inputs,
     require_ops,
     step_by_calling,
 )
-from graphcnn.ir import Graph, Input, Op
+from graphcnn.ir import Graph, Input, Op, live_bytes
 from graphcnn_numpy.kernels import KERNELS
 
 
@@ -76,13 +77,14 @@ class NumpyExecutable:
 
     def report(self) -> Report:
         """Return a kernel per node, with the times of the latest call if it was made under `profile`."""
-        kernels = []
+        kernels, live = [], live_bytes(self.graph, self._batch)
         for key, node in self.graph.items():
             if not isinstance(node.op, Input):
                 cost = node.cost(self._batch)
-                kernels.append(KernelReport(node.op.name, (key,), cost.flops, cost.bytes))
+                kernels.append(KernelReport(node.op.name, (key,), cost.flops, cost.bytes, live=live[key]))
+        memory = Memory(max(live.values(), default=0))
         if not self._moments:
-            return Report(NumpyBackend.name, self._batch, tuple(kernels))
+            return Report(NumpyBackend.name, self._batch, tuple(kernels), memory=memory)
         calls = np.zeros(len(self._moments), KERNEL_CALLS)
         moments = np.array(self._moments) - self._began
         calls["kernel"], calls["begin"], calls["end"] = np.arange(len(calls)), moments[:, 0], moments[:, 1]
@@ -91,7 +93,7 @@ class NumpyExecutable:
             for kernel, (begin, end) in zip(kernels, self._moments, strict=True)
         ]
         timeline = Timeline(self._began, self._ended - self._began, calls)
-        return Report(NumpyBackend.name, self._batch, tuple(timed), timeline=timeline)
+        return Report(NumpyBackend.name, self._batch, tuple(timed), timeline=timeline, memory=memory)
 
 
 class NumpyBackend:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from graphcnn.arrays import Array
-from graphcnn.backend import KernelReport, Report, Timeline
+from graphcnn.backend import KernelReport, Memory, Report, Timeline
 from graphcnn.errors import OptionError
 from graphcnn.ir import Graph
 from graphcnn.ops.attributes import is_int
@@ -33,6 +33,7 @@ class KernelTime:
     seconds: what it adds to the step: its time summed over the threads, divided by their number (a median).
     thread_seconds: its time on each thread, medians as well; () where the backend cannot tell.
     flops, bytes: its work for the whole batch. details: how the backend built it, in words.
+    live: bytes that must be in memory while it runs, beside the caller's arrays, where the backend knows.
     """
 
     name: str
@@ -44,6 +45,7 @@ class KernelTime:
     flops: int
     bytes: int
     details: str = ""
+    live: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,8 +60,10 @@ class Profile:
         several kernels compute gets the sum; one that no kernel computes (a reshape) is not in it.
     waiting: in which a thread has nothing to do, averaged over the threads: the others still work, or
         work is being handed out. python: before and after the backend computes: arrays are looked at.
-    peak: FLOP/s that these threads can do at most, where the backend knows. timeline: of one typical step,
-        for the trace; span: when this step was called and returned, in seconds on that timeline.
+    peak: FLOP/s that these threads can do at most, where the backend knows.
+    memory: what the step needs beside the caller's arrays, where the backend knows.
+    timeline: of one typical step, for the trace; span: when this step was called and returned, in seconds on
+        that timeline.
     """
 
     title: str
@@ -75,6 +79,7 @@ class Profile:
     waiting: float
     python: float
     peak: float | None = None
+    memory: Memory | None = None
     timeline: Timeline | None = None
     span: tuple[float, float] = (0.0, 0.0)
 
@@ -228,6 +233,7 @@ def _summed_up(model: Model, graph: Graph, mode: Mode, seconds: float, calls: Se
         waiting=statistics.median(call.waiting for call in calls),
         python=statistics.median(call.python for call in calls),
         peak=report.peak,
+        memory=report.memory,
         timeline=timeline,
         span=(typical.begin - began, typical.end - began),
     )
@@ -255,6 +261,7 @@ def _kernel_time(
         kernel.flops,
         kernel.bytes,
         kernel.details,
+        kernel.live,
     )
 
 

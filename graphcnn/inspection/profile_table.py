@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from graphcnn.backend import Memory
 from graphcnn.inspection.tables import scaled
 
 if TYPE_CHECKING:
@@ -87,12 +88,21 @@ def _headlines(profile: Profile) -> list[str]:
     rate = profile.flops / profile.seconds
     share = f", {rate / profile.peak:.0%} of {profile.peak / 1e9:.0f}" if profile.peak else ""
     threads = f", {profile.threads} threads" if profile.threads > 1 else ""
-    return [
+    lines = [
         f"{profile.title}{threads}",
         f"{profile.seconds * 1e3:.3f} ms a call (median of {profile.repeats}), "
         f"{profile.batch / profile.seconds:,.0f} images/s, {scaled(profile.flops)}FLOP, "
         f"{rate / 1e9:.1f} GFLOP/s{share}",
     ]
+    return lines if profile.memory is None else [*lines, _memory_line(profile.memory)]
+
+
+def _memory_line(memory: Memory) -> str:
+    needed = f"{scaled(memory.peak)}B must be alive at a time"
+    if not memory.parts:
+        return f"memory: {needed}"
+    parts = ", ".join(f"{name} {scaled(size)}B" for name, size in memory.parts.items())
+    return f"memory: {scaled(memory.allocated)}B ({parts}), of which {needed}"
 
 
 def _explanation(profile: Profile) -> str:
