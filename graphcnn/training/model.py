@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from graphcnn.arrays import Array
-from graphcnn.backend import Backend, Executable, as_input
+from graphcnn.backend import Backend, Executable
 from graphcnn.data.batches import Batches
 from graphcnn.errors import DataError, OptionError, TrainingError
-from graphcnn.ir import Graph, TensorType
+from graphcnn.ir import Graph
 from graphcnn.ops.attributes import is_int
 from graphcnn.training.callbacks import Callback, StopTraining, check_callbacks
 from graphcnn.training.checkpoint import Checkpoint, write_checkpoint
@@ -32,54 +31,14 @@ from graphcnn.training.history import History
 from graphcnn.training.losses import Loss
 from graphcnn.training.metrics import Metric
 from graphcnn.training.optimizers import LEARNING_RATE, Optimizer
+from graphcnn.training.parameters import Parameters
 from graphcnn.training.progress import Progress
 
 if TYPE_CHECKING:
     from graphcnn.inspection.profile import Profile
+    from graphcnn.inspection.recording import Recording
 
 BatchesOf = Iterable[tuple[Any, Any]]
-
-
-@dataclass
-class Parameters(MutableMapping[str, Array]):
-    """The trained parameters by name. What is read is a read-only copy; assign to change a parameter."""
-
-    _state: dict[str, Array]
-    _types: Mapping[str, TensorType] = field(repr=False)
-
-    def __getitem__(self, name: str) -> Array:
-        self._require(name)
-        copy = self._state[name].copy()
-        copy.flags.writeable = False
-        return copy
-
-    def __setitem__(self, name: str, value: object) -> None:
-        self._require(name)
-        np.copyto(self._state[name], as_input(f"parameter {name!r}", self._types[name], value))
-
-    def __delitem__(self, name: str) -> None:
-        raise OptionError("a model's parameters cannot be deleted")
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._types)
-
-    def __len__(self) -> int:
-        return len(self._types)
-
-    def __repr__(self) -> str:
-        lines = [f"  {name}: {type}" for name, type in self._types.items()]
-        return "\n".join([f"{self.count:,} parameters", *lines])
-
-    @property
-    def count(self) -> int:
-        """How many numbers are trained."""
-        return sum(type.elements(1) for type in self._types.values())
-
-    def _require(self, name: str) -> None:
-        if name not in self._types:
-            raise OptionError(
-                f"there is no parameter {name!r}", facts=[f"parameters: {', '.join(self._types)}"]
-            )
 
 
 class Model:
@@ -191,6 +150,17 @@ class Model:
         from graphcnn.inspection.profile import profile
 
         return profile(self, x, y, repeats=repeats, warmup=warmup)
+
+    def inspect(self, x: object, y: object = None) -> Recording:
+        """Return every value and gradient that the model computes for this batch, and what is wrong in it.
+
+        x, y: one batch, as in `train_step`; without `y` there is no loss and no gradient, and the network is
+        as in inference. The reference backend computes it, and keeps all values in memory; the model stays
+        as it is. Raises DataError for arrays that do not fit.
+        """
+        from graphcnn.inspection.recording import record
+
+        return record(self, x, y)
 
     # State
 
