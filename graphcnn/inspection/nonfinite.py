@@ -122,8 +122,8 @@ def _mend(node: Node, operands: list[Array]) -> str:
         return "the exponent is too large: scale what goes in, or use gcn.softmax or gcn.log_softmax"
     if any(np.abs(each).max(initial=0) > _HUGE for each in operands if each.dtype.kind == "f"):
         return (
-            "numbers have grown beyond the precision: lower the learning rate, scale the images to 0..1, "
-            "draw smaller first parameters, or normalise with gcn.BatchNorm2d"
+            "compile with a lower learning rate; scale the images to 0..1, draw smaller first parameters, or "
+            "normalise with gcn.BatchNorm2d: numbers have grown beyond the precision"
         )
     return "look at the operands' values: model.inspect(x, y)"
 

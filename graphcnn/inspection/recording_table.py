@@ -6,6 +6,8 @@ import io
 import math
 from typing import TYPE_CHECKING
 
+from graphcnn.training.bars import log_bar
+
 if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
@@ -13,10 +15,6 @@ if TYPE_CHECKING:
     from graphcnn.inspection.recording import LayerRecord, Recording
 
 WIDTH = 110
-BAR = 12
-"""Characters of the longest bar."""
-DECADES = 6.0
-"""Powers of ten that a bar spans: what is smaller than the largest norm by that much has none."""
 
 
 def recording_table(recording: Recording) -> Table:
@@ -53,16 +51,6 @@ def _cells(record: LayerRecord, largest: float) -> tuple[str, ...]:
         "" if record.dead is None else f"{record.dead:.0%}",
         f"{record.nonfinite:,}" if record.nonfinite else "",
     )
-
-
-def log_bar(number: float, largest: float) -> str:
-    """Return a bar whose length shows the power of ten, full for the largest number."""
-    if not math.isfinite(number):
-        return "!" * BAR
-    if number <= 0 or largest <= 0:
-        return ""
-    share = 1 + math.log10(number / largest) / DECADES
-    return "█" * max(0, round(share * BAR))
 
 
 def recording_display(recording: Recording) -> Group:

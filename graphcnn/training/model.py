@@ -33,6 +33,8 @@ from graphcnn.training.metrics import Metric
 from graphcnn.training.optimizers import LEARNING_RATE, Optimizer
 from graphcnn.training.parameters import Parameters
 from graphcnn.training.progress import Progress
+from graphcnn.training.totals import Totals
+from graphcnn.training.trail import Trail
 
 if TYPE_CHECKING:
     from graphcnn.inspection.profile import Profile
@@ -331,14 +333,18 @@ class Model:
             callback.on_epoch_begin(self, epoch)
         bar.begin(epoch)
         start = time.perf_counter()
-        totals = _Totals(self._summed_names())
+        totals = Totals(self._summed_names())
+        trail, is_repeatable = Trail(self._state), isinstance(source, Batches)
         for step, (inputs, targets) in enumerate(self._batches(source, self.epochs_done), 1):
             arguments = {**inputs, TARGET: targets}
+            for callback in callbacks:
+                callback.on_step_begin(self, epoch, step, arguments)
+            trail.add(self.learning_rate, None if is_repeatable else arguments)
             results = self.executable("step").step(self._state, **arguments, **self._settings())
             totals.add(results, self._samples(inputs))
             loss = float(results["loss"])
             if not math.isfinite(loss):
-                raise self._diverged(epoch, step, loss)
+                raise self._diverged(epoch, step, loss, trail, source)
             bar.advance(step, totals.samples, totals.result)
         if not totals.samples:
             raise DataError(
@@ -356,12 +362,30 @@ class Model:
             "images_per_second": totals.samples / seconds,
         }
 
-    def _diverged(self, epoch: int, step: int, loss: float) -> TrainingError:
-        return TrainingError(
-            f"the loss became {loss} in step {step} of epoch {epoch}",
-            facts=[f"learning rate {self.learning_rate:g}"],
-            mend="compile with a lower learning rate; look for NaN or huge values in the data",
+    def _diverged(
+        self, epoch: int, step: int, loss: float, trail: Trail, source: Batches | BatchesOf
+    ) -> TrainingError:
+        """Return the error for a loss that is no number; it names the node, the layer and the line."""
+        from graphcnn.inspection.divergence import first_nonfinite_of_steps
+
+        batches = None
+        if isinstance(source, Batches):
+            batches = ({**x, TARGET: y} for x, y in self._batches(source, self.epochs_done))
+        found = first_nonfinite_of_steps(self, trail.state, trail.steps(batches))
+        problem, rate = f"the loss became {loss} in step {step} of epoch {epoch}", self.learning_rate
+        if found is None:
+            return TrainingError(
+                problem,
+                facts=[f"learning rate {rate:g}", "it does not happen again with the same batches"],
+                mend="compile with a lower learning rate; look for NaN or huge values in the data",
+            )
+        before, node = found
+        begun = "" if trail.first + before == step else f"in step {trail.first + before} "
+        error = TrainingError(
+            problem, facts=[begun + node.problem, *node.facts, f"learning rate {rate:g}"], mend=node.mend
         )
+        error.located(layer=node.layer, file=node.file, line=node.line)
+        return error
 
     def _source(self, x: object, y: object, batch_size: int, seed: int | None) -> Batches | BatchesOf:
         """Return arrays as checked batches, or the iterable of batches that was given."""
@@ -419,7 +443,7 @@ class Model:
 
     def _evaluate(self, source: Batches | BatchesOf) -> dict[str, float]:
         executable = self.executable("evaluation")
-        totals = _Totals(self._summed_names())
+        totals = Totals(self._summed_names())
         for inputs, targets in self._batches(source, 0):
             results = executable.step(self._state, **inputs, **{TARGET: targets})
             totals.add(results, self._samples(inputs))
@@ -453,24 +477,3 @@ class Model:
             f"<Model {self.forward_graph.name}: {inputs} -> {self._output}, "
             f"{self.parameters.count:,} parameters, backend {self.backend.name}>"
         )
-
-
-class _Totals:
-    """Sums results over batches: a sum-type loss adds up, everything else is a mean over samples."""
-
-    def __init__(self, summed: set[str]) -> None:
-        self.samples = 0
-        self._summed = summed
-        self._totals: dict[str, float] = {}
-
-    def add(self, results: Mapping[str, Array], samples: int) -> None:
-        self.samples += samples
-        for name, value in results.items():
-            weight = 1 if name in self._summed else samples
-            self._totals[name] = self._totals.get(name, 0.0) + float(value) * weight
-
-    def result(self) -> dict[str, float]:
-        return {
-            name: total if name in self._summed else total / max(self.samples, 1)
-            for name, total in self._totals.items()
-        }
