@@ -6,6 +6,7 @@ import numpy as np
 
 from graphcnn.arrays import Array
 from graphcnn.inspection.profile import Mode, Profile, measure
+from graphcnn.ir import Graph
 from graphcnn.training.model import Model
 
 
@@ -16,6 +17,11 @@ def benchmark(model: Model, *, mode: Mode = "train", batch: int = 64, repeats: i
     Raises OptionError where the model was compiled without a loss or optimizer and `mode` is "train".
     """
     graph = model.executable("step" if mode == "train" else "forward").graph
+    return measure(model, random_batch(model, graph, batch), mode=mode, repeats=repeats)
+
+
+def random_batch(model: Model, graph: Graph, batch: int) -> dict[str, Array]:
+    """Return random data for the inputs of one of the model's graphs; labels are within the classes."""
     classes = model.forward_graph.outputs["output"].type.shape[-1]
     random = np.random.default_rng(0)
     inputs: dict[str, Array] = {}
@@ -25,4 +31,4 @@ def benchmark(model: Model, *, mode: Mode = "train", batch: int = 64, repeats: i
             inputs[label] = random.standard_normal(shape).astype(value.type.dtype)
         else:
             inputs[label] = random.integers(int(classes), size=shape).astype(value.type.dtype)
-    return measure(model, inputs, mode=mode, repeats=repeats)
+    return inputs

@@ -71,11 +71,12 @@ def first_nonfinite(graph: Graph, values: Mapping[Value, Array]) -> NonFinite | 
         for value in graph.results(key):
             array = values[value]
             if value.type.is_float and not np.isfinite(array).all():
-                return _described(key, node, array, [values[operand] for operand in node.operands])
+                operands = [values[operand] for operand in node.operands]
+                return _described(key, node, array, operands, _mend(graph, node, operands))
     return None
 
 
-def _described(key: int, node: Node, array: Array, operands: list[Array]) -> NonFinite:
+def _described(key: int, node: Node, array: Array, operands: list[Array], mend: str) -> NonFinite:
     broken = ~np.isfinite(array)
     kinds = (("NaN", np.isnan(array).any()), ("infinity", np.isinf(array).any()))
     phase: Phase = "forward" if node.origin.forward is None else "gradient"
@@ -97,7 +98,7 @@ def _described(key: int, node: Node, array: Array, operands: list[Array]) -> Non
             for value, given in zip(node.operands, operands, strict=True)
             if given.size
         ),
-        mend=_mend(node, operands),
+        mend=mend,
     )
 
 
@@ -105,7 +106,7 @@ def _number(value: object) -> str:
     return f"{float(value):.4g}" if isinstance(value, np.floating) else str(value)
 
 
-def _mend(node: Node, operands: list[Array]) -> str:
+def _mend(graph: Graph, node: Node, operands: list[Array]) -> str:
     """Return what is most likely to help, by the kind of node and by what it was given."""
     if isinstance(node.op, Input):
         return _GIVEN[node.op.role]
@@ -120,7 +121,14 @@ def _mend(node: Node, operands: list[Array]) -> str:
         return "the power is taken of 0 or less: keep the base above 0, for example with gcn.maximum(x, 1e-6)"
     if name == "exp":
         return "the exponent is too large: scale what goes in, or use gcn.softmax or gcn.log_softmax"
-    if any(np.abs(each).max(initial=0) > _HUGE for each in operands if each.dtype.kind == "f"):
+    huge = [
+        graph.node(operand.key).op
+        for operand, array in zip(node.operands, operands, strict=True)
+        if array.dtype.kind == "f" and np.abs(array).max(initial=0) > _HUGE
+    ]
+    if any(isinstance(op, Input) and op.role == "data" for op in huge):
+        return "scale the data first, for example images to 0..1: it is too large to compute with"
+    if huge:
         return (
             "compile with a lower learning rate; scale the images to 0..1, draw smaller first parameters, or "
             "normalise with gcn.BatchNorm2d: numbers have grown beyond the precision"

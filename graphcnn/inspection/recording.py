@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -242,6 +245,21 @@ class Recording:
         images = [self.graph.node(user.operands[0].key).op for user in users]
         return any(isinstance(op, Input) and op.role == "data" for op in images)
 
+    def write_images(self, folder: str | PathLike[str]) -> list[Path]:
+        """Write the filters of all layers and the feature maps of the first sample as PNG; return the files.
+
+        Raises OptionError where matplotlib is not installed, and OSError where a file cannot be written.
+        """
+        written = []
+        names = [label for label in self.graph.inputs if label.endswith(".filters")]
+        grids = [self.filters(name.removesuffix(".filters")) for name in names]
+        grids += [self.feature_maps(layer) for layer in self._layers_with_maps()]
+        for number, grid in enumerate(grids):
+            path = Path(folder) / f"{number:03} {_file_name(grid.title)}.png"
+            grid.save(path)
+            written.append(path)
+        return written
+
     # Display
 
     def table(self) -> Table:
@@ -281,6 +299,11 @@ def record_graph(graph: Graph, state: Mapping[str, Array], inputs: Mapping[str, 
         results = executable(**with_state(every, state, inputs))
     arrays = {value: results[_name(value)] for value in values}
     return Recording(graph, arrays, executable.report().batch)
+
+
+def _file_name(title: str) -> str:
+    """Return the title with nothing in it that a file system or a shell could take for more than a letter."""
+    return re.sub(r"[^\w .-]", "_", title)[:80]
 
 
 def _name(value: Value) -> str:

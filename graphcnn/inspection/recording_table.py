@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from graphcnn.training.bars import log_bar
@@ -15,42 +16,47 @@ if TYPE_CHECKING:
     from graphcnn.inspection.recording import LayerRecord, Recording
 
 WIDTH = 110
+BAR = 8
+MANY = 0.5
+"""The share of dead units from which a ReLU is shown in another colour."""
 
 
 def recording_table(recording: Recording) -> Table:
-    """Return a rich table with a row per layer."""
+    """Return a rich table with a row per layer; columns that would be empty are left out."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("layer", min_width=8, max_width=24)
-    for header in ("mean", "std", "least", "greatest"):
-        table.add_column(header, justify="right", no_wrap=True)
-    table.add_column("gradient norm", justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
-    for header in ("dead", "not finite"):
-        table.add_column(header, justify="right", no_wrap=True)
-    norms = [record.gradient_norm for record in recording.layers if record.gradient_norm is not None]
+    layers = recording.layers
+    norms = [record.gradient_norm for record in layers if record.gradient_norm is not None]
     largest = max((norm for norm in norms if math.isfinite(norm)), default=0.0)
-    for record in recording.layers:
-        cells = _cells(record, largest)
-        style = "red" if record.nonfinite else "yellow" if (record.dead or 0) > 0.5 else ""
-        table.add_row(*(Text(cell, no_wrap=True, overflow="ellipsis") for cell in cells), style=style)
+    columns: dict[str, Callable[[LayerRecord], str]] = {
+        "mean": lambda record: f"{record.mean:.3g}",
+        "std": lambda record: f"{record.std:.3g}",
+        "min": lambda record: f"{record.least:.3g}",
+        "max": lambda record: f"{record.greatest:.3g}",
+        "gradient": lambda record: _present(record.gradient_norm, ".3g"),
+        "": lambda record: (
+            "" if record.gradient_norm is None else log_bar(record.gradient_norm, largest, BAR)
+        ),
+        "dead": lambda record: _present(record.dead, ".0%"),
+        "NaN/Inf": lambda record: f"{record.nonfinite:,}" if record.nonfinite else "",
+    }
+    cells = {header: [show(record) for record in layers] for header, show in columns.items()}
+    shown = {header: column for header, column in cells.items() if any(column)}
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("layer", min_width=10, max_width=24)
+    for header in shown:
+        table.add_column(header, justify="right" if header else "left", no_wrap=True)
+    for number, record in enumerate(layers):
+        name = Text(record.layer, no_wrap=True, overflow="ellipsis")
+        style = "red" if record.nonfinite else "yellow" if (record.dead or 0) > MANY else ""
+        table.add_row(name, *(column[number] for column in shown.values()), style=style)
     return table
 
 
-def _cells(record: LayerRecord, largest: float) -> tuple[str, ...]:
-    numbers = (record.mean, record.std, record.least, record.greatest)
-    norm = record.gradient_norm
-    return (
-        record.layer,
-        *(f"{number:.3g}" for number in numbers),
-        "" if norm is None else f"{norm:.3g}",
-        "" if norm is None else log_bar(norm, largest),
-        "" if record.dead is None else f"{record.dead:.0%}",
-        f"{record.nonfinite:,}" if record.nonfinite else "",
-    )
+def _present(number: float | None, form: str) -> str:
+    return "" if number is None else format(number, form)
 
 
 def recording_display(recording: Recording) -> Group:
@@ -58,8 +64,9 @@ def recording_display(recording: Recording) -> Group:
     from rich.console import Group
     from rich.text import Text
 
-    what = "outputs of the layers, gradients of their parameters"
-    title = f"{recording.graph.name}, batch {recording.batch}: {what}"
+    title = f"{recording.graph.name}, batch {recording.batch}: outputs by layer"
+    if any(record.gradient_norm is not None for record in recording.layers):
+        title += "; gradient: the norm over a layer's parameters"
     first = recording.first_nonfinite
     end = [] if first is None else [Text(str(first), style="red")]
     return Group(Text(title), recording_table(recording), *end)

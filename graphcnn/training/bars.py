@@ -12,14 +12,14 @@ DECADES = 6.0
 LEVELS = "▁▂▃▄▅▆▇█"
 
 
-def log_bar(number: float, largest: float) -> str:
+def log_bar(number: float, largest: float, width: int = BAR) -> str:
     """Return a bar whose length shows the power of ten: full for the largest, `!` for NaN or infinity."""
     if not math.isfinite(number):
-        return "!" * BAR
+        return "!" * width
     if number <= 0 or largest <= 0:
         return ""
     share = 1 + math.log10(number / largest) / DECADES
-    return "█" * max(0, round(share * BAR))
+    return "█" * max(0, round(share * width))
 
 
 def log_trend(numbers: Sequence[float], width: int = BAR) -> str:
