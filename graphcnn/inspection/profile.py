@@ -19,6 +19,7 @@ from graphcnn.ops.attributes import is_int
 
 if TYPE_CHECKING:
     from rich.console import Group
+    from rich.table import Table
 
     from graphcnn.training.model import Model
 
@@ -98,8 +99,8 @@ class Profile:
         """Floating-point operations of one step."""
         return self.graph.cost(self.batch).flops
 
-    def table(self, rows: int = 20) -> Group:
-        """Return for rich a table of the slowest kernels and of what belongs to none."""
+    def table(self, rows: int = 20) -> Table:
+        """Return a rich table of the slowest kernels and of what belongs to none."""
         from graphcnn.inspection.profile_table import profile_table
 
         return profile_table(self, rows)
@@ -120,7 +121,9 @@ class Profile:
         return profile_text(self)
 
     def __rich__(self) -> Group:
-        return self.table()
+        from graphcnn.inspection.profile_table import profile_display
+
+        return profile_display(self)
 
     def _repr_html_(self) -> str:
         from graphcnn.inspection.profile_table import profile_html

@@ -13,6 +13,7 @@ from graphcnn.inspection.tables import scaled
 
 if TYPE_CHECKING:
     from rich.console import Group
+    from rich.table import Table
 
     from graphcnn.inspection.profile import KernelTime, Profile
 
@@ -31,10 +32,9 @@ class _Row:
     is_kernel: bool = False
 
 
-def profile_table(profile: Profile, rows: int = 20) -> Group:
-    """Return for rich: the slowest kernels, the time that belongs to none, and the sum."""
+def profile_table(profile: Profile, rows: int = 20) -> Table:
+    """Return a rich table of the slowest kernels, of the time that belongs to none, and of the sum."""
     from rich import box
-    from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
@@ -46,15 +46,23 @@ def profile_table(profile: Profile, rows: int = 20) -> Group:
     for row in _rows(profile, rows):
         cells = [Text(cell, no_wrap=True, overflow="ellipsis") for cell in row.cells]
         table.add_row(*cells, style="" if row.is_kernel else "bold")
-    return Group(*map(Text, _headlines(profile)), table, Text(_explanation(profile)))
+    return table
 
 
-def profile_text(profile: Profile, rows: int = 20) -> str:
-    """Return the table as text."""
+def profile_display(profile: Profile) -> Group:
+    """Return for rich what was measured, the table, and what its times mean."""
+    from rich.console import Group
+    from rich.text import Text
+
+    return Group(*map(Text, _headlines(profile)), profile_table(profile), Text(_explanation(profile)))
+
+
+def profile_text(profile: Profile) -> str:
+    """Return the same as text."""
     from rich.console import Console
 
     console = Console(file=io.StringIO(), width=WIDTH)
-    console.print(profile_table(profile, rows))
+    console.print(profile_display(profile))
     text: str = console.file.getvalue()  # type: ignore[attr-defined]
     return "\n".join(line.rstrip() for line in text.splitlines()).strip("\n")
 

@@ -19,6 +19,7 @@ from graphcnn.training.callbacks import Callback
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from rich.console import Group
     from rich.table import Table
 
     from graphcnn.training.model import Model
@@ -144,10 +145,10 @@ class GradientLog(Callback):
                 table.add_row(*(Text(c, no_wrap=True, overflow="ellipsis") for c in cells), style=style)
         return table
 
-    def __rich__(self) -> Table:
-        table = self.table()
-        table.title, table.title_justify, table.title_style = self._title(), "left", ""
-        return table
+    def __rich__(self) -> Group:
+        from rich.console import Group
+
+        return Group(self._title(), self.table()) if self.steps else Group(self._title())
 
     def _title(self) -> str:
         if not self.steps:
