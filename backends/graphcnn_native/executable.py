@@ -181,18 +181,16 @@ class NativeExecutable:
             concrete = tuple([batch if size == BATCH else size for size in shape])
             array = outputs[label] = np.empty(concrete, dtype)
             self._table[slot] = address(array)
-        if self._log is None:
-            has_failed = self._step(self._address)
-        else:
+        if self._log is not None:
             self._log.begin()
-            has_failed = self._step(self._address)
-            self._log.end()
-        if has_failed:
+        if self._step(self._address):
             raise DataError(
                 "the labels do not fit the classes",
                 facts=[f"{label}: 0 to {classes - 1}" for label, classes in self.program.labels.items()],
                 mend="number the classes from 0",
             )
+        if self._log is not None:
+            self._log.end()
         return outputs
 
     def _make_room(self, batch: int) -> None:
