@@ -95,6 +95,19 @@ class Profile:
         return sum(kernel.seconds for kernel in self.kernels) + self.other
 
     @property
+    def layers(self) -> dict[str, tuple[float, float]]:
+        """For each layer the seconds of its forward pass, and those of its gradient and its update."""
+        found: dict[str, tuple[float, float]] = {}
+        for key, seconds in self.nodes.items():
+            origin = self.graph.node(key).origin
+            forward, backward = found.get(origin.layer, (0.0, 0.0))
+            if origin.forward is None:
+                found[origin.layer] = forward + seconds, backward
+            else:
+                found[origin.layer] = forward, backward + seconds
+        return found
+
+    @property
     def flops(self) -> int:
         """Floating-point operations of one step."""
         return self.graph.cost(self.batch).flops

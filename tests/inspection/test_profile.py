@@ -72,6 +72,15 @@ def test_a_kernel_names_its_layers_and_rules(profile: Profile) -> None:
     assert all(kernel.nodes for kernel in profile.kernels)
 
 
+def test_the_time_of_the_layers_is_the_time_of_the_nodes(profile: Profile) -> None:
+    layers = profile.layers
+    assert sum(map(sum, layers.values())) == pytest.approx(sum(profile.nodes.values()))
+    assert {"conv1", "pool1", "dense3", "loss"} <= layers.keys()
+    forward, backward = layers["conv2"]
+    assert forward > 0
+    assert backward > 0
+
+
 def test_time_by_thread_adds_up_to_the_time_of_the_kernel() -> None:
     profile = lenet5(threads=3).profile(X, Y, repeats=1)
     assert profile.threads == 3
