@@ -47,6 +47,7 @@ class NativeExecutable:
         self._memory: dict[Slot, Array] = {}
         self._is_profiled = False
         self._log: CallLog | None = None
+        self._last_log: CallLog | None = None
         self._described: tuple[int, tuple[KernelReport, ...]] = (0, ())
         self._table = (ctypes.c_int64 * (Slot.ARRAYS + len(self.program.slots)))()
         self._address = ctypes.addressof(self._table)
@@ -214,9 +215,11 @@ class NativeExecutable:
             blocks if kernel.domain is Domain.SAMPLES else (kernel.after or kernel).pieces
             for kernel in self.program.kernels
         )
-        if self._log is None or self._log.room < needed:
-            self._log = CallLog(self.threads, needed)
-            self._table[Slot.PROFILE] = self._log.address
+        if self._last_log is None or self._last_log.room < needed:
+            self._last_log = CallLog(self.threads, needed)
+        self._log = self._last_log
+        self._log.clear()
+        self._table[Slot.PROFILE] = self._log.address
 
     def _parts(self, batch: int) -> dict[Slot, int]:
         """Return the bytes of each part of the memory for a batch of this size."""

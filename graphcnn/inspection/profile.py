@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from graphcnn.training.model import Model
 
+SHORT = 2e-3
+"""Before a call of fewer seconds there is one that nobody times, so that the threads are awake and the
+caches as they are between two steps of a training."""
 Mode: TypeAlias = Literal["train", "infer"]
 
 
@@ -170,19 +173,27 @@ def measure(
         executable.step(state, **arguments)
         return start, time.perf_counter()
 
-    for _ in range(warmup):
-        timed()
-    plain, calls = [], []
-    for _ in range(repeats):
-        timed()  # so that the threads are awake and the caches as they are between two steps of a training
-        start, end = timed()
-        plain.append(end - start)
+    def measured() -> _Call:
         executable.profile(True)
         try:
-            start, end = timed()
-            calls.append(_Call(start, end, executable.report()))
+            return _Call(*timed(), executable.report())
         finally:
             executable.profile(False)
+
+    begin, end = timed()
+    for _ in range(warmup):
+        begin, end = timed()
+    is_short = end - begin < SHORT
+    plain, calls = [], []
+    for number in range(repeats):
+        for is_measured in (False, True) if number % 2 else (True, False):
+            if is_short:
+                timed()
+            if is_measured:
+                calls.append(measured())
+            else:
+                begin, end = timed()
+                plain.append(end - begin)
     return _summed_up(model, graph, mode, statistics.median(plain), calls)
 
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 WIDTH = 110
 """Columns of a table as text."""
 NAMES = ("kernel", "layer", "rule")
+EXACT = 0.1
+"""How far the sum of the parts may be from the step before the table says so."""
+CELL = "padding: 1px 8px"
 NUMBERS = ("ms of step", "share", "GFLOP/s", "peak", "GB/s")
 
 
@@ -74,8 +77,8 @@ def profile_html(profile: Profile, rows: int = 20) -> str:
         '<div style="font-variant-numeric: tabular-nums">',
         f"<p><b>{head}</b><br>{'<br>'.join(rest)}</p>",
         "<table><thead><tr>",
-        *(f'<th style="text-align: left">{name}</th>' for name in NAMES),
-        *(f'<th style="text-align: right">{name}</th>' for name in NUMBERS),
+        *(f'<th style="text-align: left; {CELL}">{name}</th>' for name in NAMES),
+        *(f'<th style="text-align: right; {CELL}">{name}</th>' for name in NUMBERS),
         "</tr></thead><tbody>",
     ]
     for row in _rows(profile, rows):
@@ -85,8 +88,9 @@ def profile_html(profile: Profile, rows: int = 20) -> str:
             bar = ""
             if number == len(NAMES) + 1 and row.share:
                 width = f"{min(row.share, 1.0):.1%}"
-                bar = f"; background: linear-gradient(to left, #8ab4f866 {width}, transparent {width})"
-            lines.append(f'<td style="text-align: {side}{bar}">{cell}</td>')
+                bar = f"; background: linear-gradient(to right, #8ab4f866 {width}, transparent {width})"
+            wide = "; min-width: 7em" if number == len(NAMES) + 1 else ""
+            lines.append(f'<td style="text-align: {side}; {CELL}{wide}{bar}">{cell}</td>')
         lines.append("</tr>")
     lines += ["</tbody></table>", f"<p><small>{html.escape(_explanation(profile))}</small></p>", "</div>"]
     return "\n".join(lines)
@@ -114,11 +118,17 @@ def _memory_line(memory: Memory) -> str:
 
 
 def _explanation(profile: Profile) -> str:
-    if profile.threads == 1:
-        return "ms of step: the parts add up to one call."
+    text = "ms of step: the parts add up to one call."
+    if profile.threads > 1:
+        text = (
+            f"ms of step: time summed over the {profile.threads} threads, divided by {profile.threads}; "
+            "so the parts add up to one call."
+        )
+    if abs(profile.parts / profile.seconds - 1) <= EXACT:
+        return text
     return (
-        f"ms of step: time summed over the {profile.threads} threads, divided by {profile.threads}; "
-        "so the parts add up to one call."
+        f"{text}\nHere they do not: other programs used the processors meanwhile, or the step is so short "
+        "that measuring its parts is felt. Measure again on a quiet machine, or with more repeats."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import html
 import math
 import re
 from collections.abc import Mapping
@@ -277,6 +278,9 @@ class Recording:
         from graphcnn.inspection.recording_table import recording_text
 
         return recording_text(self)
+
+    def _repr_html_(self) -> str:
+        return f'<pre style="line-height: 1.2">{html.escape(str(self))}</pre>'
 
     def __repr__(self) -> str:
         return f"<Recording of {self.graph.name}: {len(self.graph)} nodes, batch {self.batch}>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import math
 from collections.abc import Mapping
@@ -163,6 +164,9 @@ class GradientLog(Callback):
         console.print(self)
         text: str = console.file.getvalue()  # type: ignore[attr-defined]
         return "\n".join(line.rstrip() for line in text.splitlines()).strip("\n")
+
+    def _repr_html_(self) -> str:
+        return f'<pre style="line-height: 1.2">{html.escape(str(self))}</pre>'
 
     def plot(self) -> Figure:
         """Return a matplotlib figure: the norms of all layers over the steps, and histograms of each.

@@ -38,10 +38,14 @@ class CallLog:
     def address(self) -> int:
         return self._memory.ctypes.data
 
-    def begin(self) -> None:
-        """Forget the calls before; the machine code is called next."""
+    def clear(self) -> None:
+        """Forget the calls before."""
         self._counts.fill(0)
         self._has_ended = False
+
+    def begin(self) -> None:
+        """Forget the calls before; the machine code is called next."""
+        self.clear()
         self._began = time.perf_counter()
 
     def end(self) -> None:
