@@ -71,7 +71,7 @@ def test_a_larger_batch_finds_room(native, network):
     graph, state = network
     executable = native(threads=2).compile(graph)
     counts = [len(measured(executable, state, batch).timeline.calls) for batch in (8, 4096, 8)]
-    assert counts[1] > 100 * counts[0]
+    assert counts[1] > 20 * counts[0]
     assert counts[2] == counts[0]
 
 
