@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
-from typing import Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 import numpy as np
 
@@ -231,6 +231,28 @@ def evaluate(graph: Graph, /, **inputs: object) -> dict[str, Array]:
     Raises DataError for inputs that do not fit.
     """
     return load_backend(REFERENCE).compile(graph)(**inputs)
+
+
+Observer: TypeAlias = Callable[[int, Sequence[Array], Sequence[Array]], bool]
+"""`observer(key, operands, results)` is called for each node; with True it has seen enough."""
+
+
+class Observable(Protocol):
+    """What the executables of the reference backend can do beside."""
+
+    def observe(self, observer: Observer, /, **inputs: object) -> None:
+        """Compute every node in order and show it to the observer, as long as it wants to see more."""
+
+
+def observe(graph: Graph, observer: Observer, /, **inputs: object) -> None:
+    """Let the reference backend compute a graph node by node, and the observer look at each.
+
+    The arrays are those that are computed with: the observer must not change them, and may keep them.
+    Raises DataError for inputs that do not fit.
+    """
+    executable: Any = load_backend(REFERENCE).compile(graph)
+    observable: Observable = executable
+    observable.observe(observer, **inputs)
 
 
 def step_by_calling(executable: Executable, state: dict[str, Array], /, **inputs: object) -> dict[str, Array]:

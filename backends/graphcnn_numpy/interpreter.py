@@ -13,6 +13,7 @@ from graphcnn.backend import (
     KERNEL_CALLS,
     KernelReport,
     Memory,
+    Observer,
     Report,
     Timeline,
     bind_inputs,
@@ -51,12 +52,19 @@ class NumpyExecutable:
 
     step = step_by_calling
 
-    def _compute(self, inputs: dict[str, Array], batch: int) -> dict[int, tuple[Array, ...]]:
+    def observe(self, observer: Observer, /, **inputs: object) -> None:
+        """Compute every node in order and show it to the observer, as long as it wants to see more."""
+        self._compute(*bind_inputs(self.graph, inputs), observer)
+
+    def _compute(
+        self, inputs: dict[str, Array], batch: int, observer: Observer | None = None
+    ) -> dict[int, tuple[Array, ...]]:
         """Return the results of every node that an output or update names."""
         self._batch, self._moments = batch, []
         self._began = time.perf_counter()
         environment: dict[int, tuple[Array, ...]] = {}
         for key, node in self.graph.items():
+            operands: list[Array] = []
             if isinstance(node.op, Input):
                 environment[key] = (inputs[node.op.label],)
             else:
@@ -66,6 +74,8 @@ class NumpyExecutable:
                 if self._is_profiled:
                     self._moments.append((start, time.perf_counter()))
                 environment[key] = result if isinstance(result, tuple) else (result,)
+            if observer is not None and observer(key, operands, environment[key]):
+                break
             for dead in self._dropped.get(key, ()):
                 del environment[dead]
         self._ended = time.perf_counter()

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from graphcnn.arrays import Array
-from graphcnn.inspection.nonfinite import NonFinite
-from graphcnn.inspection.recording import record_graph
+from graphcnn.backend import with_state
+from graphcnn.inspection.nonfinite import NonFinite, first_nonfinite_computed
 from graphcnn.training.optimizers import LEARNING_RATE
 from graphcnn.training.trail import is_finite
 
@@ -31,8 +31,12 @@ def first_nonfinite_of_steps(
         results = executable.step(present, **batch, **{LEARNING_RATE: rate})
         if math.isfinite(float(results["loss"])) and is_finite(present):
             continue
-        found = record_graph(model.gradient_graph, before, batch).first_nonfinite
-        if found is None:
-            found = record_graph(model.step_graph, before, {**batch, LEARNING_RATE: rate}).first_nonfinite
-        return None if found is None else (number, found)
+        for graph, inputs in (
+            (model.gradient_graph, batch),
+            (model.step_graph, {**batch, LEARNING_RATE: rate}),
+        ):
+            found = first_nonfinite_computed(graph, with_state(graph, before, inputs))
+            if found is not None:
+                return number, found
+        return None
     return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Literal, TypeAlias
@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from graphcnn.arrays import Array
+from graphcnn.backend import observe
 from graphcnn.ir import Graph, Input, Node, Value
 
 Phase: TypeAlias = Literal["input", "forward", "gradient"]
@@ -68,15 +69,40 @@ def first_nonfinite(graph: Graph, values: Mapping[Value, Array]) -> NonFinite | 
     Whatever comes before it is finite, its operands too; so it is there that NaN or infinity began.
     """
     for key, node in graph.items():
-        for value in graph.results(key):
-            array = values[value]
-            if value.type.is_float and not np.isfinite(array).all():
-                operands = [values[operand] for operand in node.operands]
-                return _described(key, node, array, operands, _mend(graph, node, operands))
+        operands = [values[operand] for operand in node.operands]
+        found = nonfinite_at(graph, key, operands, [values[value] for value in graph.results(key)])
+        if found is not None:
+            return found
     return None
 
 
-def _described(key: int, node: Node, array: Array, operands: list[Array], mend: str) -> NonFinite:
+def first_nonfinite_computed(graph: Graph, inputs: Mapping[str, object]) -> NonFinite | None:
+    """Return the same for a graph that the reference backend computes up to there, and keeps no values of."""
+    found: list[NonFinite] = []
+
+    def look(key: int, operands: Sequence[Array], results: Sequence[Array]) -> bool:
+        node = nonfinite_at(graph, key, operands, results)
+        if node is not None:
+            found.append(node)
+        return node is not None
+
+    with np.errstate(all="ignore"):
+        observe(graph, look, **inputs)
+    return found[0] if found else None
+
+
+def nonfinite_at(
+    graph: Graph, key: int, operands: Sequence[Array], results: Sequence[Array]
+) -> NonFinite | None:
+    """Return what there is to say about a node with results that are not finite; None where they are."""
+    for array in results:
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            node = graph.node(key)
+            return _described(key, node, array, operands, _mend(graph, node, operands))
+    return None
+
+
+def _described(key: int, node: Node, array: Array, operands: Sequence[Array], mend: str) -> NonFinite:
     broken = ~np.isfinite(array)
     kinds = (("NaN", np.isnan(array).any()), ("infinity", np.isinf(array).any()))
     phase: Phase = "forward" if node.origin.forward is None else "gradient"
@@ -106,7 +132,7 @@ def _number(value: object) -> str:
     return f"{float(value):.4g}" if isinstance(value, np.floating) else str(value)
 
 
-def _mend(graph: Graph, node: Node, operands: list[Array]) -> str:
+def _mend(graph: Graph, node: Node, operands: Sequence[Array]) -> str:
     """Return what is most likely to help, by the kind of node and by what it was given."""
     if isinstance(node.op, Input):
         return _GIVEN[node.op.role]

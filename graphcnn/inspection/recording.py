@@ -6,7 +6,7 @@ import functools
 import html
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphcnn.arrays import Array
-from graphcnn.backend import REFERENCE, load_backend, with_state
+from graphcnn.backend import observe, with_state
 from graphcnn.errors import OptionError
 from graphcnn.inspection.images import ImageGrid, feature_map_grid, filter_grid
 from graphcnn.inspection.nonfinite import NonFinite, first_nonfinite
-from graphcnn.ir import Graph, Input, Value
+from graphcnn.ir import BATCH, Graph, Input, Value
 from graphcnn.ops import Relu
 
 if TYPE_CHECKING:
@@ -294,21 +294,24 @@ def record(model: Model, x: object, y: object = None) -> Recording:
 
 def record_graph(graph: Graph, state: Mapping[str, Array], inputs: Mapping[str, object]) -> Recording:
     """Return every value of a graph, computed by the reference backend."""
-    every = graph.copy(outputs=False, updates=False)
-    values = [value for key, _ in graph.items() for value in graph.results(key)]
-    for value in values:
-        every.output(_name(value), value)
-    executable = load_backend(REFERENCE).compile(every)
+    found: dict[Value, Array] = {}
+
+    def keep(key: int, operands: Sequence[Array], results: Sequence[Array]) -> bool:
+        found.update(zip(graph.results(key), map(np.asarray, results), strict=True))
+        return False
+
+    # Results may be views of the inputs, which their owner may change later.
+    given = {name: np.array(array) for name, array in with_state(graph, state, inputs).items()}
     with np.errstate(all="ignore"):
-        results = executable(**with_state(every, state, inputs))
-    arrays = {value: results[_name(value)] for value in values}
-    return Recording(graph, arrays, executable.report().batch)
+        observe(graph, keep, **given)
+    sizes = [
+        found[value].shape[value.type.shape.index(BATCH)]
+        for value in graph.inputs.values()
+        if value.type.has_batch
+    ]
+    return Recording(graph, found, next(iter(sizes), 1))
 
 
 def _file_name(title: str) -> str:
     """Return the title with nothing in it that a file system or a shell could take for more than a letter."""
     return re.sub(r"[^\w .-]", "_", title)[:80]
-
-
-def _name(value: Value) -> str:
-    return f"%{value.key}.{value.index}"

@@ -102,6 +102,15 @@ def test_the_model_stays_as_it_is(backend: str) -> None:
     assert X.flags.writeable
 
 
+def test_what_was_recorded_stays_when_the_data_changes() -> None:
+    images = X.copy()
+    recording = gcn.compile(gcn.Sequential(gcn.Flatten(), gcn.Dense(2)), input_shape=(8, 8, 1)).inspect(
+        images
+    )
+    images[...] = 7
+    np.testing.assert_array_equal(recording["flatten1"], X.reshape(6, 64))
+
+
 def test_a_record_of_each_layer(model: gcn.Model, recording: Recording) -> None:
     records = {record.layer: record for record in recording.layers}
     assert [*records] == ["conv1", "relu1", "pool1", "conv2", "relu2", "flatten1", "dense1", "loss"]
