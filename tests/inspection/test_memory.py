@@ -65,6 +65,29 @@ def memory_after_a_call(model: gcn.Model, executable: object, stage: str, shape:
     return memory
 
 
+@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("stage", ["forward", "evaluation", "step"])
+@pytest.mark.parametrize("threads", [1, 4])
+def test_what_is_allocated_is_within_5_percent_of_what_must_be_alive(
+    name: str, stage: str, threads: int
+) -> None:
+    entry = ZOO[name]
+    model = gcn.compile(
+        entry.make(),
+        input_shape=entry.input_shape,
+        loss=gcn.CrossEntropy(),
+        optimizer=gcn.SGD(0.1, momentum=0.9),
+        threads=threads,
+    )
+    executable = model.executable(stage)
+    for batch in (1, 16, 64, 256):
+        executable._make_room(batch)  # type: ignore[attr-defined]
+        really = sum(array.nbytes - 2 * 64 for array in executable._memory.values())  # type: ignore[attr-defined]
+        memory = executable.report().memory
+        assert memory is not None
+        assert memory.peak <= really <= 1.05 * memory.peak
+
+
 def test_memory_does_not_grow_where_a_batch_goes_through_in_parts() -> None:
     model = gcn.compile(gcn.zoo.digits(), input_shape=(8, 8, 1), loss=gcn.CrossEntropy())
     executable = model.executable("evaluation")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from graphcnn.ir import Value
 from graphcnn_native.lowering.program import Domain, Kernel, Place, Program
-from graphcnn_native.lowering.storage import SLACK, aligned
+from graphcnn_native.lowering.storage import SLACK, aligned, stages_alive
 
 
 def live_bytes(program: Program, capacity: int, shards: int, threads: int) -> list[int]:
@@ -27,20 +27,19 @@ def live_bytes(program: Program, capacity: int, shards: int, threads: int) -> li
             by_kernel[kernel.number] += threads * aligned(kernel.workspace + SLACK)
         if kernel.unfinished is not None:
             size = aligned(kernel.unfinished.bytes + SLACK)
-            _add(by_stage, _begin(program, kernel), _end(program, kernel), size)
+            _add(by_stage, *stages_alive(program, kernel, kernel.unfinished, []), size)
         for value, buffer in kernel.stores:
-            others = [other for other in program.kernels if other.source is buffer]
-            last = max([kernel, *others, *readers.get(value, ())], key=lambda k: (k.stage, k.number))
+            reading = readers.get(value, [])
             if buffer.place is Place.BLOCK:
                 size = threads * aligned(buffer.bytes * program.block + SLACK)
                 first = (kernel.pooled_by or kernel).number
-                for other in program.kernels[first : last.number + 1]:
+                for other in program.kernels[first : max(reader.number for reader in reading) + 1]:
                     if other.stage == kernel.stage and other.domain is Domain.SAMPLES:
                         by_kernel[other.number] += size
             elif buffer.place is Place.ARENA:
                 sample, whole = capacity * aligned(buffer.bytes), aligned(buffer.bytes + SLACK)
                 size = sample if buffer.per_sample else whole
-                _add(by_stage, _begin(program, kernel), _end(program, last), size)
+                _add(by_stage, *stages_alive(program, kernel, buffer, reading), size)
     for kernel in program.kernels:
         if kernel.sums is not None:
             assert kernel.sums.root is not None
@@ -60,19 +59,3 @@ def _readers(program: Program) -> dict[Value, list[Kernel]]:
 def _add(by_stage: list[int], first: int, last: int, size: int) -> None:
     for stage in range(first, last + 1):
         by_stage[stage] += size
-
-
-def _begin(program: Program, kernel: Kernel) -> int:
-    """Return the first stage in which what a kernel stores is alive."""
-    return program.divided if _is_repeated(program, kernel.stage) else kernel.stage
-
-
-def _end(program: Program, kernel: Kernel) -> int:
-    """Return the last stage in which what a kernel reads is alive."""
-    return kernel.stage + 1 if _is_repeated(program, kernel.stage + 1) else kernel.stage
-
-
-def _is_repeated(program: Program, stage: int) -> bool:
-    """Whether a stage runs after each part of the batch, since products over samples are summed up in it."""
-    follows = program.divided >= 0 and stage == program.divided + 1
-    return follows and any(kernel.unfinished is not None for kernel in program.kernels)

@@ -132,6 +132,11 @@ class Program:
     def stages(self) -> int:
         return 1 + max((kernel.stage for kernel in self.kernels), default=-1)
 
+    def is_repeated(self, stage: int) -> bool:
+        """Whether a stage runs after each part of the batch, since it sums up products over samples."""
+        follows = self.divided >= 0 and stage == self.divided + 1
+        return follows and any(kernel.unfinished is not None for kernel in self.kernels)
+
     def describe(self, kernel: Kernel) -> str:
         """Return in words when a kernel runs, its tile, and where it reads and writes."""
         read = [kernel.source or self.buffers[value] for value in kernel.loads]
