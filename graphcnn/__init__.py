@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from graphcnn.training.callbacks import LearningRateSchedule as LearningRateSchedule
     from graphcnn.training.callbacks import cosine_decay as cosine_decay
     from graphcnn.training.callbacks import step_decay as step_decay
+    from graphcnn.training.gradient_log import GradientLog as GradientLog
     from graphcnn.training.history import History as History
     from graphcnn.training.losses import CrossEntropy as CrossEntropy
     from graphcnn.training.losses import SquaredError as SquaredError
@@ -109,6 +110,7 @@ _HOMES = {
     "training.callbacks": (
         *("CSVLog", "Callback", "EarlyStopping", "LearningRateSchedule", "cosine_decay", "step_decay"),
     ),
+    "training.gradient_log": ("GradientLog",),
     "training.history": ("History",),
     "training.losses": ("CrossEntropy", "SquaredError"),
     "training.model": ("Model",),

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
-from typing import Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 import numpy as np
 
@@ -32,8 +32,9 @@ REFERENCE = "numpy"
 class KernelReport:
     """One kernel of an executable: what it is called, which nodes it covers, and its work at one batch size.
 
-    seconds: the measured time of one call; None where it was not measured. details: how it was built, in
-    words: where it runs, its tile, its buffers.
+    seconds: its time in the measured call, summed over the threads; None where it was not measured. details:
+    how it was built, in words: where it runs, its tile, its buffers. live: bytes that must be in memory while
+    it runs, beside the caller's arrays, for the whole batch on all threads; None where that is unknown.
     """
 
     name: str
@@ -42,14 +43,51 @@ class KernelReport:
     bytes: int
     seconds: float | None = None
     details: str = ""
+    live: int | None = None
+
+
+KERNEL_CALLS: Final = np.dtype([("kernel", "i4"), ("thread", "i4"), ("begin", "f8"), ("end", "f8")])
+"""How a `Timeline` notes each call of a kernel: its number in the report, the thread, begin and end."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Timeline:
+    """What happened when in one measured call of an executable.
+
+    began: when the backend began to compute, by `time.perf_counter`. seconds: how long it computed: what is
+    before and after is Python, which looks at arrays and makes room for outputs. calls: all calls of kernels
+    in the order of each thread, of the type KERNEL_CALLS; begin and end are in seconds since `began`.
+    """
+
+    began: float
+    seconds: float
+    calls: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The memory that an executable needs for one call, beside the caller's arrays, in bytes.
+
+    peak: predicted: the most that must be alive at the same time. parts: what was allocated, by name; empty
+    where the backend leaves that to others.
+    """
+
+    peak: int
+    parts: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def allocated(self) -> int:
+        """The bytes of all parts."""
+        return sum(self.parts.values())
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
     """What a backend built for one graph, at the batch size of its latest call (1 before the first).
 
-    A kernel's time is the sum over the threads. peak: FLOP/s that these threads can do at most on this
-    machine, as measured; None where that is unknown.
+    peak: FLOP/s that these threads can do at most on this machine, as measured; None where that is unknown.
+    timeline: of the latest call, if that was measured and the backend can tell. memory: None where the
+    backend cannot tell.
     """
 
     backend: str
@@ -57,6 +95,8 @@ class Report:
     kernels: tuple[KernelReport, ...]
     threads: int = 1
     peak: float | None = None
+    timeline: Timeline | None = field(default=None, compare=False)
+    memory: Memory | None = None
 
 
 class Executable(Protocol):
@@ -191,6 +231,28 @@ def evaluate(graph: Graph, /, **inputs: object) -> dict[str, Array]:
     Raises DataError for inputs that do not fit.
     """
     return load_backend(REFERENCE).compile(graph)(**inputs)
+
+
+Observer: TypeAlias = Callable[[int, Sequence[Array], Sequence[Array]], bool]
+"""`observer(key, operands, results)` is called for each node; with True it has seen enough."""
+
+
+class Observable(Protocol):
+    """What the executables of the reference backend can do beside."""
+
+    def observe(self, observer: Observer, /, **inputs: object) -> None:
+        """Compute every node in order and show it to the observer, as long as it wants to see more."""
+
+
+def observe(graph: Graph, observer: Observer, /, **inputs: object) -> None:
+    """Let the reference backend compute a graph node by node, and the observer look at each.
+
+    The arrays are those that are computed with: the observer must not change them, and may keep them.
+    Raises DataError for inputs that do not fit.
+    """
+    executable: Any = load_backend(REFERENCE).compile(graph)
+    observable: Observable = executable
+    observable.observe(observer, **inputs)
 
 
 def step_by_calling(executable: Executable, state: dict[str, Array], /, **inputs: object) -> dict[str, Array]:

@@ -1,4 +1,4 @@
-"""The command line: `graphcnn train`, `show`, `bench` and `backends`."""
+"""The command line: `graphcnn train`, `show`, `bench`, `inspect` and `backends`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from graphcnn.data import Dataset, load_digits, load_idx_folder
 from graphcnn.dsl.layers import Layer
 from graphcnn.dsl.network import Network
 from graphcnn.errors import BackendError, GraphcnnError, OptionError
-from graphcnn.inspection.benchmark import Mode, benchmark, benchmark_table
+from graphcnn.inspection.benchmark import benchmark, random_batch
+from graphcnn.inspection.profile import Mode
+from graphcnn.inspection.recording import record_graph
 from graphcnn.inspection.tables import kernel_lines, layer_table
 from graphcnn.training.callbacks import CSVLog
 from graphcnn.training.losses import CrossEntropy
@@ -152,6 +154,9 @@ def show(
 @click.option("--batch-size", default=64, show_default=True, type=click.IntRange(1))
 @click.option("--repeats", default=30, show_default=True, type=click.IntRange(1))
 @click.option("--backend", default=DEFAULT, show_default=True)
+@click.option(
+    "--trace", type=click.Path(dir_okay=False, path_type=Path), help="Write one step as a Chrome trace."
+)
 @input_shape_option
 def bench(
     network: str,
@@ -159,13 +164,62 @@ def bench(
     batch_size: int,
     repeats: int,
     backend: str,
+    trace: Path | None,
     input_shape: tuple[int, int, int] | None,
 ) -> None:
     """Time a training step or the inference of NETWORK on random data, kernel by kernel."""
     from rich.console import Console
 
     model = _model(network, input_shape, backend)
-    Console().print(benchmark_table(benchmark(model, mode=mode, batch=batch_size, repeats=repeats)))
+    profile = benchmark(model, mode=mode, batch=batch_size, repeats=repeats)
+    Console().print(profile)
+    if trace is not None:
+        profile.write_chrome_trace(trace)
+        click.echo(f"trace written to {trace}: open it in https://ui.perfetto.dev or chrome://tracing")
+
+
+@main.command()
+@click.argument("network")
+@click.option(
+    "--data",
+    default="digits",
+    show_default=True,
+    help="'digits', a folder of IDX files like MNIST's, or 'random'.",
+)
+@click.option("--batch-size", default=64, show_default=True, type=click.IntRange(1))
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write filters and feature maps as images to this folder.",
+)
+@input_shape_option
+def inspect(
+    network: str,
+    data: str,
+    batch_size: int,
+    output: Path | None,
+    input_shape: tuple[int, int, int] | None,
+) -> None:
+    """Show what NETWORK computes for one batch: a name from the zoo, SCRIPT.py:VARIABLE, or a saved model.
+
+    Prints for each layer its outputs, the norm of its gradient, dead ReLUs, and where NaN or infinity began.
+    """
+    from rich.console import Console
+
+    if data == "random":
+        model = _model(network, input_shape)
+        batch = random_batch(model, model.gradient_graph, batch_size)
+        recording = record_graph(model.gradient_graph, model.state(), batch)
+    else:
+        dataset = _dataset(data)
+        height, width, channels = dataset.images.shape[1:]
+        model = _model(network, input_shape, data_shape=(height, width, channels))
+        recording = model.inspect(dataset.images[:batch_size], dataset.labels[:batch_size])
+    Console().print(recording)
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        for path in recording.write_images(output):
+            click.echo(path)
 
 
 @main.command("backends")
@@ -202,14 +256,22 @@ def _optimizer(name: str, learning_rate: float | None, momentum: float) -> Optim
     return (Adam if name == "adam" else AdamW)(0.001 if learning_rate is None else learning_rate)
 
 
-def _model(name: str, input_shape: tuple[int, int, int] | None, backend: str = DEFAULT) -> Model:
-    """Return the model that a name stands for: a saved one, or a network with an ordinary loss."""
+def _model(
+    name: str,
+    input_shape: tuple[int, int, int] | None,
+    backend: str = DEFAULT,
+    data_shape: tuple[int, int, int] | None = None,
+) -> Model:
+    """Return the model that a name stands for: a saved one, or a network with an ordinary loss.
+
+    input_shape: what the user has asked for. data_shape: for a network of which nothing else tells the shape.
+    """
     if name.endswith(MODEL_SUFFIX):
         return load(name, backend=backend)
     definition, shape = _definition(name)
     return compile(
         definition,
-        input_shape=None if isinstance(definition, Network) else input_shape or shape,
+        input_shape=None if isinstance(definition, Network) else input_shape or shape or data_shape,
         loss=CrossEntropy(),
         optimizer=SGD(0.01, momentum=0.9),
         backend=backend,

@@ -138,3 +138,37 @@ def test_a_backend_without_code_says_so():
     result = CliRunner().invoke(main, ["show", "digits", "--stage", "llvm", "--backend", "numpy"])
     assert result.exit_code == 1
     assert "backend 'numpy' generates no llvm" in result.output
+
+
+def test_inspect_prints_layers_of_a_network_and_of_a_saved_model(script: Path) -> None:
+    assert invoke("train", "digits", "--epochs", "1", "--output", "run").exit_code == 0
+    for name in ("digits", "run/model.safetensors", "nets.py:network", "nets.py:with_branches"):
+        result = invoke("inspect", name, "--batch-size", "16")
+        assert result.exit_code == 0, result.output
+        assert max(map(len, result.output.splitlines())) <= 80
+        for part in ("batch 16", "gradient", "dead", "dense1", "loss"):
+            assert part in result.output
+
+
+def test_inspect_names_the_first_nan_of_a_saved_model(script: Path) -> None:
+    model = gcn.compile(gcn.zoo.digits(), input_shape=(8, 8, 1), loss=gcn.CrossEntropy())
+    model.parameters["dense1.bias"] = [float("nan")] * 10
+    model.save("broken.safetensors")
+    result = invoke("inspect", "broken.safetensors")
+    assert result.exit_code == 0, result.output
+    assert "'dense1.bias' holds NaN" in result.output
+    assert "Mend: " in result.output
+
+
+def test_inspect_writes_images(script: Path) -> None:
+    result = invoke("inspect", "lenet5", "--data", "random", "--batch-size", "2", "--output", "images")
+    assert result.exit_code == 0, result.output
+    names = sorted(path.name for path in Path("images").iterdir())
+    assert names[:3] == ["000 conv1.filters.png", "001 conv2.filters.png", "002 conv1_ sample 0.png"]
+    assert len(names) == 2 + 6
+
+
+def test_inspect_of_a_network_for_other_images_says_which() -> None:
+    result = invoke("inspect", "lenet5")
+    assert result.exit_code == 1
+    assert "[N, 28, 28, 1] is needed" in result.output

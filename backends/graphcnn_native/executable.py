@@ -6,19 +6,22 @@ import ctypes
 import operator
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 
 from graphcnn.arrays import Array
-from graphcnn.backend import KernelReport, Report, bind_inputs, with_state
+from graphcnn.backend import KernelReport, Memory, Report, bind_inputs, with_state
 from graphcnn.errors import DataError
 from graphcnn.ir import BATCH, Graph
 from graphcnn_native.codegen.module import generate
 from graphcnn_native.kernels.writer import Slot
 from graphcnn_native.lowering import lower
-from graphcnn_native.lowering.program import ALIGNMENT
+from graphcnn_native.lowering.liveness import live_bytes
+from graphcnn_native.lowering.program import ALIGNMENT, Domain
 from graphcnn_native.peak import measured_peak
+from graphcnn_native.runtime.call_log import CallLog
 from graphcnn_native.runtime.engine import assembly, compile_modules
 from graphcnn_native.runtime.processors import thread_count
 from graphcnn_native.runtime.threads import pool
@@ -52,7 +55,10 @@ class NativeExecutable:
         self._lock = threading.Lock()
         self._batch = 0
         self._memory: dict[Slot, Array] = {}
-        self._profile: Array | None = None
+        self._is_profiled = False
+        self._log: CallLog | None = None
+        self._last_log: CallLog | None = None
+        self._described: tuple[int, tuple[KernelReport, ...]] = (0, ())
         self._table = (ctypes.c_int64 * (Slot.ARRAYS + len(self.program.slots)))()
         self._address = ctypes.addressof(self._table)
         threads_pool = pool(self.threads)
@@ -181,31 +187,30 @@ class NativeExecutable:
         """Run the machine code on what the table names, and return the outputs."""
         if batch != self._batch:
             self._make_room(batch)
+            if self._is_profiled:
+                self._make_log()
         outputs = {}
         for label, shape, dtype, slot in self._outputs:
             concrete = tuple([batch if size == BATCH else size for size in shape])
             array = outputs[label] = np.empty(concrete, dtype)
             self._table[slot] = address(array)
-        if self._profile is not None:
-            self._profile.fill(0)
+        if self._log is not None:
+            self._log.begin()
         if self._step(self._address):
             raise DataError(
                 "the labels do not fit the classes",
                 facts=[f"{label}: 0 to {classes - 1}" for label, classes in self.program.labels.items()],
                 mend="number the classes from 0",
             )
+        if self._log is not None:
+            self._log.end()
         return outputs
 
     def _make_room(self, batch: int) -> None:
         """See to memory for a batch of this size; a large one goes through it in parts, where it can."""
         program = self.program
         capacity, shards, size = room(batch, program.block, is_divided=program.divided >= 0)
-        needed = {
-            Slot.ARENA: program.arena + program.arena_per_sample * capacity,
-            Slot.SUMS: program.partial * shards,
-            Slot.SCRATCH: program.scratch * self.threads,
-        }
-        for slot, length in needed.items():
+        for slot, length in self._parts(batch).items():
             if slot not in self._memory or self._memory[slot].nbytes < length + 2 * ALIGNMENT:
                 self._memory[slot] = np.empty(length + 2 * ALIGNMENT, np.uint8)
                 self._table[slot] = -(-address(self._memory[slot]) // ALIGNMENT) * ALIGNMENT
@@ -216,12 +221,56 @@ class NativeExecutable:
         self._table[Slot.THREADS] = min(self.threads, shards) if is_light else self.threads
         self._batch = batch
 
+    def _make_log(self) -> None:
+        """See to a log with room for all calls of kernels that one step makes, even on a single thread."""
+        parts = -(-self._table[Slot.BATCH] // self._table[Slot.CAPACITY])
+        blocks = self._table[Slot.SHARDS] * -(-self._table[Slot.SHARD_SIZE] // self.program.block)
+        needed = parts * sum(
+            blocks if kernel.domain is Domain.SAMPLES else kernel.pieces for kernel in self.program.kernels
+        )
+        if self._last_log is None or self._last_log.room < needed:
+            self._last_log = CallLog(self.threads, needed)
+        self._log = self._last_log
+        self._log.clear()
+        self._table[Slot.PROFILE] = self._log.address
+
+    def _parts(self, batch: int) -> dict[Slot, int]:
+        """Return the bytes of each part of the memory for a batch of this size."""
+        program = self.program
+        capacity, shards, _ = room(batch, program.block, is_divided=program.divided >= 0)
+        return {
+            Slot.ARENA: program.arena + program.arena_per_sample * capacity,
+            Slot.SUMS: program.partial * shards,
+            Slot.SCRATCH: program.scratch * self.threads,
+        }
+
     def report(self) -> Report:
         """Return the kernels, with their times in the latest call if it was made under `profile`."""
         batch = max(self._batch, 1)
-        seconds = None if self._profile is None else self._profile.sum(0) / 1e9
+        kernels = self._kernels(batch)
+        parts = {slot.name.lower(): size for slot, size in self._parts(batch).items()}
+        memory = Memory(max((kernel.live or 0 for kernel in kernels), default=0), parts)
+        timeline = None if self._log is None else self._log.timeline()
+        if timeline is None:
+            return Report("native", batch, kernels, self.threads, memory=memory)
+        calls = timeline.calls
+        seconds = np.bincount(calls["kernel"], calls["end"] - calls["begin"], len(self.program.kernels))
+        timed = [
+            replace(kernel, seconds=float(spent)) for kernel, spent in zip(kernels, seconds, strict=True)
+        ]
+        is_double = any(node.types[0].dtype == "float64" for _, node in self.graph.items())
+        peak = measured_peak(self.threads, "double" if is_double else "float")
+        return Report("native", batch, tuple(timed), self.threads, peak, timeline, memory)
+
+    def _kernels(self, batch: int) -> tuple[KernelReport, ...]:
+        """Return the kernels without times; the last answer is kept, since many calls may be measured."""
+        known, reports = self._described
+        if known == batch:
+            return reports
         kernels = []
-        for number, kernel in enumerate(self.program.kernels):
+        capacity, shards, _ = room(batch, self.program.block, is_divided=self.program.divided >= 0)
+        live = live_bytes(self.program, capacity, shards, self.threads)
+        for kernel in self.program.kernels:
             moved = [*kernel.loads, *(value for value, _ in kernel.stores)]
             kernels.append(
                 KernelReport(
@@ -229,15 +278,12 @@ class NativeExecutable:
                     kernel.nodes,
                     sum(self.program.graph.node(key).cost(batch).flops for key in kernel.work),
                     sum(value.type.bytes(batch) for value in moved),
-                    None if seconds is None else float(seconds[number]),
-                    self.program.describe(kernel),
+                    details=self.program.describe(kernel),
+                    live=live[kernel.number],
                 )
             )
-        peak = None
-        if self._profile is not None:
-            is_double = any(node.types[0].dtype == "float64" for _, node in self.graph.items())
-            peak = measured_peak(self.threads, "double" if is_double else "float")
-        return Report("native", batch, tuple(kernels), self.threads, peak)
+        self._described = batch, tuple(kernels)
+        return self._described[1]
 
     def numba_function(self, state: Mapping[str, Array]) -> Any:
         """Return the graph as a function that code compiled by Numba can call: `outputs = f(inputs)`.
@@ -257,11 +303,12 @@ class NativeExecutable:
         return "\n".join(assembly(text, self.target) for text in generate(self.program, self.target))
 
     def profile(self, on: bool) -> None:
-        """From now on measure how long each kernel takes, added up over all threads; or stop that."""
-        shape = (self.threads, len(self.program.kernels))
+        """From now on note when each kernel runs and on which thread; or stop that."""
         with self._lock:
-            self._profile = np.zeros(shape, np.int64) if on else None
-            self._table[Slot.PROFILE] = 0 if self._profile is None else self._profile.ctypes.data
+            self._is_profiled = on
+            self._log, self._table[Slot.PROFILE] = None, 0
+            if on and self._batch:
+                self._make_log()
 
 
 def _is_plain(array: Array) -> bool:

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
 from graphcnn.arrays import Array
-from graphcnn.backend import KernelReport, Report, bind_inputs, require_ops, step_by_calling
-from graphcnn.ir import Graph, Input, Op
+from graphcnn.backend import (
+    KERNEL_CALLS,
+    KernelReport,
+    Memory,
+    Observer,
+    Report,
+    Timeline,
+    bind_inputs,
+    require_ops,
+    step_by_calling,
+)
+from graphcnn.ir import Graph, Input, Op, live_bytes
 from graphcnn_numpy.kernels import KERNELS
 
 
@@ -20,7 +31,8 @@ class NumpyExecutable:
         self.graph: Final[Graph] = graph
         self._batch = 1
         self._is_profiled = False
-        self._seconds: dict[int, float] = {}
+        self._began = self._ended = 0.0
+        self._moments: list[tuple[float, float]] = []
         kept = {value.key for value in graph.roots()}
         last_use = {key: key for key, _ in graph.items()}
         for key, node in graph.items():
@@ -40,11 +52,19 @@ class NumpyExecutable:
 
     step = step_by_calling
 
-    def _compute(self, inputs: dict[str, Array], batch: int) -> dict[int, tuple[Array, ...]]:
+    def observe(self, observer: Observer, /, **inputs: object) -> None:
+        """Compute every node in order and show it to the observer, as long as it wants to see more."""
+        self._compute(*bind_inputs(self.graph, inputs), observer)
+
+    def _compute(
+        self, inputs: dict[str, Array], batch: int, observer: Observer | None = None
+    ) -> dict[int, tuple[Array, ...]]:
         """Return the results of every node that an output or update names."""
-        self._batch, self._seconds = batch, {}
+        self._batch, self._moments = batch, []
+        self._began = time.perf_counter()
         environment: dict[int, tuple[Array, ...]] = {}
         for key, node in self.graph.items():
+            operands: list[Array] = []
             if isinstance(node.op, Input):
                 environment[key] = (inputs[node.op.label],)
             else:
@@ -52,24 +72,38 @@ class NumpyExecutable:
                 start = time.perf_counter()
                 result = KERNELS[type(node.op)](node.op, operands, batch)
                 if self._is_profiled:
-                    self._seconds[key] = time.perf_counter() - start
+                    self._moments.append((start, time.perf_counter()))
                 environment[key] = result if isinstance(result, tuple) else (result,)
+            if observer is not None and observer(key, operands, environment[key]):
+                break
             for dead in self._dropped.get(key, ()):
                 del environment[dead]
+        self._ended = time.perf_counter()
         return environment
 
     def profile(self, on: bool) -> None:
         self._is_profiled = on
+        self._moments = []
 
     def report(self) -> Report:
         """Return a kernel per node, with the times of the latest call if it was made under `profile`."""
-        kernels = []
+        kernels, live = [], live_bytes(self.graph, self._batch)
         for key, node in self.graph.items():
             if not isinstance(node.op, Input):
                 cost = node.cost(self._batch)
-                seconds = self._seconds.get(key)
-                kernels.append(KernelReport(node.op.name, (key,), cost.flops, cost.bytes, seconds))
-        return Report(NumpyBackend.name, self._batch, tuple(kernels))
+                kernels.append(KernelReport(node.op.name, (key,), cost.flops, cost.bytes, live=live[key]))
+        memory = Memory(max(live.values(), default=0))
+        if not self._moments:
+            return Report(NumpyBackend.name, self._batch, tuple(kernels), memory=memory)
+        calls = np.zeros(len(self._moments), KERNEL_CALLS)
+        moments = np.array(self._moments) - self._began
+        calls["kernel"], calls["begin"], calls["end"] = np.arange(len(calls)), moments[:, 0], moments[:, 1]
+        timed = [
+            replace(kernel, seconds=end - begin)
+            for kernel, (begin, end) in zip(kernels, self._moments, strict=True)
+        ]
+        timeline = Timeline(self._began, self._ended - self._began, calls)
+        return Report(NumpyBackend.name, self._batch, tuple(timed), timeline=timeline, memory=memory)
 
 
 class NumpyBackend:

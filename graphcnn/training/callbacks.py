@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphcnn.arrays import Array
 from graphcnn.errors import OptionError
 from graphcnn.ops.attributes import is_int
 
@@ -30,6 +31,9 @@ class Callback:
 
     def on_epoch_begin(self, model: Model, epoch: int) -> None:
         """Called before each epoch; they count from 1."""
+
+    def on_step_begin(self, model: Model, epoch: int, step: int, batch: Mapping[str, Array]) -> None:
+        """Called before each step of an epoch; they count from 1. batch: inputs and "target" by name."""
 
     def on_epoch_end(self, model: Model, epoch: int, logs: dict[str, float]) -> None:
         """Called after each epoch. May raise StopTraining."""

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from graphcnn.arrays import Array
-from graphcnn.backend import Backend, Executable, as_input
+from graphcnn.backend import Backend, Executable
 from graphcnn.data.batches import Batches
 from graphcnn.errors import DataError, OptionError, TrainingError
-from graphcnn.ir import Graph, TensorType
+from graphcnn.ir import Graph
 from graphcnn.ops.attributes import is_int
 from graphcnn.training.callbacks import Callback, StopTraining, check_callbacks
 from graphcnn.training.checkpoint import Checkpoint, write_checkpoint
@@ -32,51 +31,16 @@ from graphcnn.training.history import History
 from graphcnn.training.losses import Loss
 from graphcnn.training.metrics import Metric
 from graphcnn.training.optimizers import LEARNING_RATE, Optimizer
+from graphcnn.training.parameters import Parameters
 from graphcnn.training.progress import Progress
+from graphcnn.training.totals import Totals
+from graphcnn.training.trail import Trail
+
+if TYPE_CHECKING:
+    from graphcnn.inspection.profile import Profile
+    from graphcnn.inspection.recording import Recording
 
 BatchesOf = Iterable[tuple[Any, Any]]
-
-
-@dataclass
-class Parameters(MutableMapping[str, Array]):
-    """The trained parameters by name. What is read is a read-only copy; assign to change a parameter."""
-
-    _state: dict[str, Array]
-    _types: Mapping[str, TensorType] = field(repr=False)
-
-    def __getitem__(self, name: str) -> Array:
-        self._require(name)
-        copy = self._state[name].copy()
-        copy.flags.writeable = False
-        return copy
-
-    def __setitem__(self, name: str, value: object) -> None:
-        self._require(name)
-        np.copyto(self._state[name], as_input(f"parameter {name!r}", self._types[name], value))
-
-    def __delitem__(self, name: str) -> None:
-        raise OptionError("a model's parameters cannot be deleted")
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._types)
-
-    def __len__(self) -> int:
-        return len(self._types)
-
-    def __repr__(self) -> str:
-        lines = [f"  {name}: {type}" for name, type in self._types.items()]
-        return "\n".join([f"{self.count:,} parameters", *lines])
-
-    @property
-    def count(self) -> int:
-        """How many numbers are trained."""
-        return sum(type.elements(1) for type in self._types.values())
-
-    def _require(self, name: str) -> None:
-        if name not in self._types:
-            raise OptionError(
-                f"there is no parameter {name!r}", facts=[f"parameters: {', '.join(self._types)}"]
-            )
 
 
 class Model:
@@ -177,6 +141,29 @@ class Model:
             )
         return executable.numba_function(self._state)
 
+    def profile(self, x: object, y: object = None, *, repeats: int = 30, warmup: int = 3) -> Profile:
+        """Return where the time of a training step on this batch goes, or without `y` that of an inference.
+
+        x, y: one batch, as in `train_step`. repeats: how often it is measured; medians are given. warmup:
+        calls before. The step is made on a copy of the state: the model stays as it is.
+
+        Raises DataError for arrays that do not fit, and OptionError where the model has no training step.
+        """
+        from graphcnn.inspection.profile import profile
+
+        return profile(self, x, y, repeats=repeats, warmup=warmup)
+
+    def inspect(self, x: object, y: object = None) -> Recording:
+        """Return every value and gradient that the model computes for this batch, and what is wrong in it.
+
+        x, y: one batch, as in `train_step`; without `y` there is no loss and no gradient, and the network is
+        as in inference. The reference backend computes it, and keeps all values in memory; the model stays
+        as it is. Raises DataError for arrays that do not fit.
+        """
+        from graphcnn.inspection.recording import record
+
+        return record(self, x, y)
+
     # State
 
     @property
@@ -247,10 +234,9 @@ class Model:
         """
         step = self.executable("step")
         if self._are_ready(x, y):
-            inputs = {self._only_input: x, TARGET: y}
+            inputs: dict[str, Any] = {self._only_input: x, TARGET: y}
         else:
-            checked = as_inputs(self._inputs, x)
-            inputs = {**checked, TARGET: self._checked_targets(checked, y)}
+            inputs = self.as_batch(x, y)
         results = step.step(self._state, **inputs, **self._settings())
         return {name: float(value) for name, value in results.items()}
 
@@ -262,6 +248,18 @@ class Model:
         if not fits(self._target, y) or len(x) != len(y):  # type: ignore[arg-type]
             return False
         return self._target.dtype != "int64" or labels_fit(self._output.static(1), y)  # type: ignore[arg-type]
+
+    def as_batch(self, x: object, y: object = None) -> dict[str, Array]:
+        """Return a batch as inputs of the model's graphs by name, with the targets where there are any.
+
+        x, y: as in `train_step`. Raises DataError for arrays that do not fit, and OptionError for targets
+        of a model that was compiled without a loss.
+        """
+        inputs = as_inputs(self._inputs, x)
+        if y is None:
+            return inputs
+        self._required("evaluation", "a loss")
+        return {**inputs, TARGET: self._checked_targets(inputs, y)}
 
     def _settings(self) -> dict[str, float]:
         return {LEARNING_RATE: self.learning_rate}
@@ -335,14 +333,18 @@ class Model:
             callback.on_epoch_begin(self, epoch)
         bar.begin(epoch)
         start = time.perf_counter()
-        totals = _Totals(self._summed_names())
+        totals = Totals(self._summed_names())
+        trail, is_repeatable = Trail(self._state), isinstance(source, Batches)
         for step, (inputs, targets) in enumerate(self._batches(source, self.epochs_done), 1):
             arguments = {**inputs, TARGET: targets}
+            for callback in callbacks:
+                callback.on_step_begin(self, epoch, step, arguments)
+            trail.add(self.learning_rate, None if is_repeatable else arguments)
             results = self.executable("step").step(self._state, **arguments, **self._settings())
             totals.add(results, self._samples(inputs))
             loss = float(results["loss"])
             if not math.isfinite(loss):
-                raise self._diverged(epoch, step, loss)
+                raise self._diverged(epoch, step, loss, trail, source)
             bar.advance(step, totals.samples, totals.result)
         if not totals.samples:
             raise DataError(
@@ -360,12 +362,30 @@ class Model:
             "images_per_second": totals.samples / seconds,
         }
 
-    def _diverged(self, epoch: int, step: int, loss: float) -> TrainingError:
-        return TrainingError(
-            f"the loss became {loss} in step {step} of epoch {epoch}",
-            facts=[f"learning rate {self.learning_rate:g}"],
-            mend="compile with a lower learning rate; look for NaN or huge values in the data",
+    def _diverged(
+        self, epoch: int, step: int, loss: float, trail: Trail, source: Batches | BatchesOf
+    ) -> TrainingError:
+        """Return the error for a loss that is no number; it names the node, the layer and the line."""
+        from graphcnn.inspection.divergence import first_nonfinite_of_steps
+
+        batches = None
+        if isinstance(source, Batches):
+            batches = ({**x, TARGET: y} for x, y in self._batches(source, self.epochs_done))
+        found = first_nonfinite_of_steps(self, trail.state, trail.steps(batches))
+        problem, rate = f"the loss became {loss} in step {step} of epoch {epoch}", self.learning_rate
+        if found is None:
+            return TrainingError(
+                problem,
+                facts=[f"learning rate {rate:g}", "it does not happen again with the same batches"],
+                mend="compile with a lower learning rate; look for NaN or huge values in the data",
+            )
+        before, node = found
+        begun = "" if trail.first + before == step else f"in step {trail.first + before} "
+        error = TrainingError(
+            problem, facts=[begun + node.problem, *node.facts, f"learning rate {rate:g}"], mend=node.mend
         )
+        error.located(layer=node.layer, file=node.file, line=node.line)
+        return error
 
     def _source(self, x: object, y: object, batch_size: int, seed: int | None) -> Batches | BatchesOf:
         """Return arrays as checked batches, or the iterable of batches that was given."""
@@ -423,7 +443,7 @@ class Model:
 
     def _evaluate(self, source: Batches | BatchesOf) -> dict[str, float]:
         executable = self.executable("evaluation")
-        totals = _Totals(self._summed_names())
+        totals = Totals(self._summed_names())
         for inputs, targets in self._batches(source, 0):
             results = executable.step(self._state, **inputs, **{TARGET: targets})
             totals.add(results, self._samples(inputs))
@@ -457,24 +477,3 @@ class Model:
             f"<Model {self.forward_graph.name}: {inputs} -> {self._output}, "
             f"{self.parameters.count:,} parameters, backend {self.backend.name}>"
         )
-
-
-class _Totals:
-    """Sums results over batches: a sum-type loss adds up, everything else is a mean over samples."""
-
-    def __init__(self, summed: set[str]) -> None:
-        self.samples = 0
-        self._summed = summed
-        self._totals: dict[str, float] = {}
-
-    def add(self, results: Mapping[str, Array], samples: int) -> None:
-        self.samples += samples
-        for name, value in results.items():
-            weight = 1 if name in self._summed else samples
-            self._totals[name] = self._totals.get(name, 0.0) + float(value) * weight
-
-    def result(self) -> dict[str, float]:
-        return {
-            name: total if name in self._summed else total / max(self.samples, 1)
-            for name, total in self._totals.items()
-        }

@@ -109,10 +109,10 @@ def show(name: str, network: gcn.Network, arguments: argparse.Namespace, shape: 
     )
     result = benchmark(model, mode=arguments.mode, batch=arguments.batch, repeats=15)
     rate = result.flops / result.seconds
-    slowest, total = result.kernels[0], sum(kernel.seconds for kernel in result.kernels)
+    slowest = max(result.kernels, key=lambda kernel: kernel.seconds)
     print(
         f"{name:28} {result.seconds * 1e3:9.3f} {rate / 1e9:8.1f} {rate / (result.peak or rate):8.0%}  "
-        f"{slowest.seconds / total:.0%} {slowest.kernel.name} of {slowest.layers}",
+        f"{slowest.seconds / result.seconds:.0%} {slowest.name} of {slowest.layers}",
         flush=True,
     )
 

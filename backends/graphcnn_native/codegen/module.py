@@ -15,6 +15,7 @@ from graphcnn_native.kernels.narrow import leave_to_neighbours
 from graphcnn_native.kernels.writer import Slot, Writer
 from graphcnn_native.lowering.program import Domain, Kernel, Program
 from graphcnn_native.lowering.winograd import WinogradCorrelation, WinogradFilterGradient, WinogradFilters
+from graphcnn_native.runtime.call_log import BEGAN, ENDED, HEADER
 from graphcnn_native.target import Target
 
 EMITTERS: dict[type[Op], Callable[[Writer], None]] = {
@@ -79,9 +80,11 @@ def generate(program: Program, target: Target) -> list[str]:
         kernels.append(writer.finish())
         if kernel.domain is Domain.WHOLE:
             shares[kernel.number] = _share(kernel, writer)
+            kernel.pieces = shares[kernel.number].items
     stages = [_stage(program, stage, shares) for stage in range(program.stages)]
     monotonic = 6 if "apple" in target.triple or "darwin" in target.triple else 1
-    runner = RUNNER.format(clock=monotonic, profile=int(Slot.PROFILE))
+    ticks = TICKS if target.triple.startswith("x86_64") else OTHER_TICKS
+    runner = RUNNER.format(clock=monotonic, profile=int(Slot.PROFILE), header=HEADER) + ticks
     main = [*stages, _step(program, shares)]
     declared = [f"declare void @{kernel.name}({', '.join(kernel.parameter_types)})" for kernel in kernels]
     texts = [_text(target, main, [runner, *declared])]
@@ -145,8 +148,7 @@ def _stage(program: Program, stage: int, shares: dict[int, Share]) -> Function:
 
     def call(kernel: Kernel, begin: Index, end: Index, sums: Ssa = NOWHERE) -> None:
         arguments = f"{context}, {scratch}, {sums}, {f.index(begin)}, {f.index(end)}"
-        counted = f"i64 {kernel.number}, i64 {len(program.kernels)}"
-        f.do(f"call void @run(ptr @{kernel.name}, {counted}, {worker}, {arguments})")
+        f.do(f"call void @run(ptr @{kernel.name}, i64 {kernel.number}, {worker}, {arguments})")
 
     kernels = [kernel for kernel in program.kernels if kernel.stage == stage]
     by_sample = [kernel for kernel in kernels if kernel.domain is Domain.SAMPLES]
@@ -229,30 +231,78 @@ define internal i64 @now() nounwind noinline {{
   ret i64 %now
 }}
 
-define internal void @run(ptr %kernel, i64 %number, i64 %kernels, i64 %worker, ptr %context, ptr %block,
-                          ptr %sums, i64 %begin, i64 %end) nounwind noinline {{
+define internal void @run(ptr %kernel, i64 %number, i64 %worker, ptr %context, ptr %block, ptr %sums,
+                          i64 %begin, i64 %end) nounwind noinline {{
   %slot = getelementptr i64, ptr %context, i64 {profile}
-  %profile = load ptr, ptr %slot
-  %quick = icmp eq ptr %profile, null
+  %log = load ptr, ptr %slot
+  %quick = icmp eq ptr %log, null
   br i1 %quick, label %call, label %measured
 call:
   call void %kernel(ptr %context, ptr %block, ptr %sums, i64 %begin, i64 %end)
   ret void
 measured:
-  %before = call i64 @now()
+  %before = call i64 @ticks()
   call void %kernel(ptr %context, ptr %block, ptr %sums, i64 %begin, i64 %end)
-  %after = call i64 @now()
-  %spent = sub i64 %after, %before
-  %row = mul i64 %worker, %kernels
-  %column = add i64 %row, %number
-  %place = getelementptr i64, ptr %profile, i64 %column
-  %sum = load i64, ptr %place
-  %more = add i64 %sum, %spent
-  store i64 %more, ptr %place
+  %after = call i64 @ticks()
+  %room = load i64, ptr %log
+  %row = mul i64 %worker, %room
+  %row.items = mul i64 %row, 3
+  %row.and.counts = add i64 %row.items, %worker
+  %place = add i64 %row.and.counts, {header}
+  %count.at = getelementptr i64, ptr %log, i64 %place
+  %count = load i64, ptr %count.at
+  %more = add i64 %count, 1
+  store i64 %more, ptr %count.at
+  %fits = icmp ult i64 %count, %room
+  br i1 %fits, label %note, label %done
+note:
+  %items = mul i64 %count, 3
+  %first = add i64 %items, 1
+  %number.at = getelementptr i64, ptr %count.at, i64 %first
+  %before.at = getelementptr i64, ptr %number.at, i64 1
+  %after.at = getelementptr i64, ptr %number.at, i64 2
+  store i64 %number, ptr %number.at
+  store i64 %before, ptr %before.at
+  store i64 %after, ptr %after.at
+  br label %done
+done:
+  ret void
+}}
+
+define internal void @mark(ptr %context, i64 %place) nounwind noinline {{
+  %slot = getelementptr i64, ptr %context, i64 {profile}
+  %log = load ptr, ptr %slot
+  %quick = icmp eq ptr %log, null
+  br i1 %quick, label %done, label %note
+note:
+  %ticks = call i64 @ticks()
+  %now = call i64 @now()
+  %ticks.at = getelementptr i64, ptr %log, i64 %place
+  %now.at = getelementptr i64, ptr %ticks.at, i64 1
+  store i64 %ticks, ptr %ticks.at
+  store i64 %now, ptr %now.at
+  br label %done
+done:
   ret void
 }}
 """
-"""`run` calls a kernel and, where there is room for a profile, notes how long it took."""
+"""`run` calls a kernel and, where there is a log of calls (`runtime/call_log.py`), notes when it did; `mark`
+notes the present moment by both clocks."""
+TICKS = """
+declare i64 @llvm.readcyclecounter()
+
+define internal i64 @ticks() nounwind alwaysinline {
+  %ticks = call i64 @llvm.readcyclecounter()
+  ret i64 %ticks
+}
+"""
+"""The time stamp counter of x86, which is read in a third of the time of the system's clock."""
+OTHER_TICKS = """
+define internal i64 @ticks() nounwind {
+  %ticks = call i64 @now()
+  ret i64 %ticks
+}
+"""
 
 
 def _step(program: Program, shares: dict[int, Share]) -> Function:
@@ -267,6 +317,7 @@ def _step(program: Program, shares: dict[int, Share]) -> Function:
     with f.when(f.compare("ne", unfit, f.index(0))):
         f.do(f"ret {unfit}")
         f.begin_dead_block()
+    f.do(f"call void @mark({context}, i64 {BEGAN})")
     mode = f.emit(INDEX, f"call i64 {slot(Slot.FLUSH, POINTER).name}()")
 
     def run(stage: int, items: Index) -> None:
@@ -286,6 +337,7 @@ def _step(program: Program, shares: dict[int, Share]) -> Function:
         else:
             run(stage, items(stage))
     f.do(f"call void {slot(Slot.RESTORE, POINTER).name}({mode})")
+    f.do(f"call void @mark({context}, i64 {ENDED})")
     f.end(f.index(0))
     return f
 

@@ -20,9 +20,16 @@ def lower(graph: Graph, target: Target, *, winograd: bool = True) -> Program:
         kernel.title = _title(program, kernel)
         kernel.name = f"k{number}_{kernel.title}"
         kernel.work = tuple(sorted(schedule.nodes(kernel)))
-        kernel.nodes = tuple(sorted({sources[key] for key in kernel.work}))
+        kernel.nodes = tuple(sorted({sources[key] for key in kernel.work or _carried_on(kernel)}))
     program.labels = _labels(normal)
     return program
+
+
+def _carried_on(kernel: Kernel) -> list[int]:
+    """Return the node of which a kernel only adds up the partial sums, or copies the value."""
+    if kernel.given is not None:
+        return [kernel.given.key]
+    return [] if kernel.copies is None else [kernel.copies.key]
 
 
 def _labels(graph: Graph) -> dict[str, int]:

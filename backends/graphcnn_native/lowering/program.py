@@ -66,6 +66,7 @@ class Kernel:
     pad, pool: the kernels that pad its images and pool its result, whose work it does where samples fill the
     lanes of a vector (see `narrow.py`). is_optional: such a kernel. pooled_by: of one that pools.
     work, nodes: what it computes, by the keys of the program's graph and of the graph that was compiled.
+    pieces: into how many a kernel of the whole is cut; the code generator decides that.
     """
 
     number: int
@@ -93,6 +94,7 @@ class Kernel:
     name: str = ""
     is_flat: bool = False
     tile: str = ""
+    pieces: int = 1
 
     @property
     def given(self) -> Value | None:
@@ -129,6 +131,11 @@ class Program:
     @property
     def stages(self) -> int:
         return 1 + max((kernel.stage for kernel in self.kernels), default=-1)
+
+    def is_repeated(self, stage: int) -> bool:
+        """Whether a stage runs after each part of the batch, since it sums up products over samples."""
+        follows = self.divided >= 0 and stage == self.divided + 1
+        return follows and any(kernel.unfinished is not None for kernel in self.kernels)
 
     def describe(self, kernel: Kernel) -> str:
         """Return in words when a kernel runs, its tile, and where it reads and writes."""

