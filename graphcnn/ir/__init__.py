@@ -1,7 +1,7 @@
 """What a graph is: types, nodes, origins, the text form, and the rules of validity."""
 
 from graphcnn.ir.graph import Emitter, Graph, Input, Node, Role, Value, batch_inputs
-from graphcnn.ir.op import Cost, Gradients, Op, Values
+from graphcnn.ir.op import OPERAND_LETTERS, Cost, Gradients, Op, Values, arguments_of
 from graphcnn.ir.origin import Origin, users_line
 from graphcnn.ir.text import format_call, format_graph, parse_graph
 from graphcnn.ir.types import BATCH, Dim, DType, TensorType, concrete_shape, format_shape
@@ -9,6 +9,7 @@ from graphcnn.ir.verify import verify
 
 __all__ = [
     "BATCH",
+    "OPERAND_LETTERS",
     "Cost",
     "DType",
     "Dim",
@@ -23,6 +24,7 @@ __all__ = [
     "TensorType",
     "Value",
     "Values",
+    "arguments_of",
     "batch_inputs",
     "concrete_shape",
     "format_call",

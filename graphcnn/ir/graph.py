@@ -30,6 +30,7 @@ class Input(Op):
     name: ClassVar[str] = "input"
     equation: ClassVar[str] = "x"
     arity: ClassVar[int] = 0
+    formula: ClassVar[str] = "$y"
 
     def __post_init__(self) -> None:
         if not isinstance(self.label, str):

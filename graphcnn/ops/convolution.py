@@ -28,6 +28,8 @@ from graphcnn.ops.attributes import (
     require_float,
     require_rank,
 )
+from graphcnn.ops.convolution_latex import forward_equation, gradient_equation
+from graphcnn.ops.notation import ROT180
 from graphcnn.ops.shape import Crop, Reshape, Transpose, ZeroInsert
 
 SumOver: TypeAlias = Literal["channels", "batch"]
@@ -46,6 +48,7 @@ class Rot180(Op):
     name: ClassVar[str] = "rot180"
     equation: ClassVar[str] = "rot180(K)(m, n) = K(k1-1-m, k2-1-n)"
     arity: ClassVar[int] = 1
+    formula: ClassVar[str] = rf"$y = {ROT180}\{{$a\}}"
 
     def __post_init__(self) -> None:
         check_axes("axes", self.axes)
@@ -127,6 +130,23 @@ class _SlidingProduct(Op):
             for tap in range(taps)
         )
 
+    def latex(self, *operands: TensorType) -> str:
+        return forward_equation(self, *operands, flipped=isinstance(self, Convolve2d))
+
+    def gradient_latex(self, position: int, *operands: TensorType) -> str:
+        if self.sum_over == "batch":
+            return ""
+        return gradient_equation(self, position, *operands, flipped=isinstance(self, Convolve2d))
+
+    def generality(self) -> str:
+        terms = [
+            f"stride {self.stride[0]}x{self.stride[1]}" if self.stride != (1, 1) else "",
+            f"dilation {self.dilation[0]}x{self.dilation[1]}" if self.dilation != (1, 1) else "",
+            f"{self.groups} groups" if self.groups > 1 else "",
+            _padding_term(self.padding),
+        ]
+        return ", ".join(filter(None, terms))
+
     @property
     def is_plain(self) -> bool:
         """Whether the article's rules hold as written: stride 1, dilation 1, one group."""
@@ -172,6 +192,7 @@ class Correlate2d(_SlidingProduct):
 
     name: ClassVar[str] = "correlate2d"
     equation: ClassVar[str] = "(I ⊗ K)(i, j) = Σm Σn I(i+m, j+n) K(m, n)"
+    article: ClassVar[str] = "Eq. 4"
 
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
         images, window = operands
@@ -188,6 +209,7 @@ class Convolve2d(_SlidingProduct):
 
     name: ClassVar[str] = "convolve2d"
     equation: ClassVar[str] = "(I * K)(i, j) = Σm Σn I(i-m, j-n) K(m, n) = (I ⊗ rot180(K))(i, j)"
+    article: ClassVar[str] = "Eq. 2"
 
     def as_correlation(self) -> Correlate2d:
         """Return the cross-correlation that equals this op once its kernel is rotated."""
@@ -211,6 +233,13 @@ class Convolve2d(_SlidingProduct):
 def _rule(forward: _SlidingProduct, equation: str, general: str) -> str:
     """Return the name of the rule: the equation alone where the article's form holds as written."""
     return equation if forward.is_plain else f"{equation}, {general}"
+
+
+def _padding_term(padding: Padding) -> str:
+    (top, bottom), (left, right) = padding
+    if not any((top, bottom, left, right)):
+        return ""
+    return f"padding {top}" if top == bottom == left == right else f"padding {padding}"
 
 
 def _gradient_terms(forward: _SlidingProduct) -> str:
