@@ -213,7 +213,7 @@ class NativeExecutable:
                 KernelReport(
                     kernel.title,
                     kernel.nodes,
-                    sum(self.program.graph.node(key).cost(batch).flops for key in kernel.work),
+                    sum(node.cost(batch).flops for node in kernel.counted),
                     sum(value.type.bytes(batch) for value in moved),
                     None if seconds is None else float(seconds[number]),
                     self.program.describe(kernel),

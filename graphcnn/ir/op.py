@@ -10,7 +10,7 @@ from graphcnn.errors import DifferentiationError
 from graphcnn.ir.types import TensorType
 
 if TYPE_CHECKING:
-    from graphcnn.ir.graph import Emitter, Value
+    from graphcnn.ir.graph import Emitter, Node, Value
 
 Values: TypeAlias = "tuple[Value, ...]"
 Gradients: TypeAlias = "tuple[Value | None, ...]"
@@ -85,6 +85,14 @@ class Op:
     def generality(self) -> str:
         """Return what the attributes add to the article's equation; "" where that holds as written."""
         return ""
+
+    def counted_as(self, node: Node, operands: Sequence[Node], forward: Node | None) -> Node | None:
+        """Return a node that does the same work as `node`, on this op, and whose FLOPs are counted instead.
+
+        operands: the nodes that the operands come from. forward: for a gradient node, its forward node.
+        None, the default, is for ops whose own shapes tell what they do.
+        """
+        return None
 
     def cost(self, operands: Sequence[TensorType], results: Sequence[TensorType], batch: int) -> Cost:
         """Return FLOPs and the least number of bytes to move at this batch size."""

@@ -10,12 +10,13 @@ have the attribute `sum_over`. With `sum_over="batch"` the second operand is a f
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, TypeAlias, TypeVar
 
 from graphcnn.errors import OptionError, ShapeError
-from graphcnn.ir import Emitter, Gradients, Op, TensorType, Value, Values, format_shape
+from graphcnn.ir import Emitter, Gradients, Node, Op, TensorType, Value, Values, format_shape
 from graphcnn.ops.attributes import (
     NO_PADDING,
     Padding,
@@ -112,23 +113,29 @@ class _SlidingProduct(Op):
         return height, _window_positions(self, images, window, 1)
 
     def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType], batch: int) -> int:
-        """Count two for each product with a pixel of the images; products with padding do not count."""
-        images, window = operands
-        first = 0 if self.sum_over == "channels" else 1
-        pairs = 1
-        for axis in (0, 1):
-            taps, places = window.static(first + axis), results[0].static(1 - first + axis)
-            pairs *= self._pixels_hit(images.static(1 + axis), taps, places, axis)
-        return 2 * images.concrete(batch)[0] * pairs * (images.static(3) // self.groups) * window.static(3)
-
-    def _pixels_hit(self, size: int, taps: int, places: int, axis: int) -> int:
-        """Return how many pairs of a tap of the window and a place of it fall on pixels, along one axis."""
-        stride, dilation, before = self.stride[axis], self.dilation[axis], self.padding[axis][0]
-        return sum(
-            0 <= place * stride + tap * dilation - before < size
-            for place in range(places)
-            for tap in range(taps)
+        """Count two for each product of a tap of the window at a place of it, on padding too."""
+        window, places = (
+            (operands[1], results[0]) if self.sum_over == "channels" else (results[0], operands[1])
         )
+        samples, rows, columns, _ = places.concrete(batch)
+        return 2 * samples * rows * columns * math.prod(window.concrete(batch))
+
+    def counted_as(self, node: Node, operands: Sequence[Node], forward: Node | None) -> Node | None:
+        """A gradient does the products of its forward pass, and a transposed convolution those of its input.
+
+        Of the zeros between its operand's units, and of what is cropped off its result, it knows nothing.
+        """
+        if forward is not None and isinstance(forward.op, _SlidingProduct):
+            return forward.counted or forward
+        spread = operands[0]
+        if (
+            not isinstance(spread.op, ZeroInsert)
+            or spread.op.factors == (1, 1)
+            or self.sum_over != "channels"
+        ):
+            return None
+        images = spread.operands[0].type
+        return replace(node, types=(images.with_shape((*images.shape[:3], node.types[0].shape[3])),))
 
     def latex(self, *operands: TensorType) -> str:
         return forward_equation(self, *operands, flipped=isinstance(self, Convolve2d))

@@ -63,6 +63,7 @@ class Kernel:
     piece: it starts where that ends, on the same piece. copies: a value that is copied as it is, from
     `source` where that is not its buffer.
     work, nodes: what it computes, by the keys of the program's graph and of the graph that was compiled.
+    counted: the nodes of that graph which it finishes, and whose FLOPs are therefore its own.
     """
 
     number: int
@@ -80,6 +81,7 @@ class Kernel:
     loads: frozenset[Value] = frozenset()
     work: tuple[int, ...] = ()
     nodes: tuple[int, ...] = ()
+    counted: tuple[Node, ...] = ()
     title: str = ""
     name: str = ""
     is_flat: bool = False
