@@ -103,7 +103,8 @@ def layer_table(graph: Graph, batch: int = 1, times: Times | None = None) -> Tab
         title=Text(f"{_cell(graph.name)}, batch {batch}"),
         show_footer=True,
         box=box.SIMPLE_HEAD,
-        padding=(0, 1),
+        padding=0,
+        pad_edge=False,
     )
     table.add_column("layer", "total", no_wrap=True)
     table.add_column("shape", no_wrap=True)
