@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import runpy
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,14 +18,20 @@ from graphcnn.dsl.network import Network
 from graphcnn.errors import BackendError, GraphcnnError, OptionError
 from graphcnn.inspection.benchmark import Mode, benchmark, benchmark_table
 from graphcnn.inspection.tables import kernel_lines, layer_table
+from graphcnn.ir import Graph
 from graphcnn.training.callbacks import CSVLog
 from graphcnn.training.losses import CrossEntropy
 from graphcnn.training.model import Model
 from graphcnn.training.optimizers import SGD, Adam, AdamW, Optimizer
 from graphcnn.zoo import ZOO
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
 STAGES = ("forward", "gradient", "step")
 CODE = ("kernels", "llvm", "assembly")
+FORMS = ("text", "table", "dot", "mermaid", "latex", "svg")
+WIDEST_TABLE = 160
 MODEL_SUFFIX = ".safetensors"
 
 
@@ -119,7 +126,7 @@ input_shape_option = click.option(
     type=click.Choice([*STAGES, *CODE]),
     help="A graph, or what the backend made of the step.",
 )
-@click.option("--as", "form", default="text", show_default=True, type=click.Choice(["text", "table"]))
+@click.option("--as", "form", default="text", show_default=True, type=click.Choice(FORMS))
 @click.option(
     "--batch-size", default=1, show_default=True, type=click.IntRange(1), help="For FLOPs and bytes."
 )
@@ -138,12 +145,10 @@ def show(
         click.echo(_code(_model(network, input_shape, backend), stage))
         return
     graph = getattr(_model(network, input_shape), f"{stage}_graph")
-    if form == "text":
-        click.echo(str(graph), nl=False)
+    if form == "table":
+        _print_table(layer_table(graph, batch_size))
         return
-    from rich.console import Console
-
-    Console().print(layer_table(graph, batch_size))
+    click.echo(_written(graph, form), nl=False)
 
 
 @main.command()
@@ -162,10 +167,8 @@ def bench(
     input_shape: tuple[int, int, int] | None,
 ) -> None:
     """Time a training step or the inference of NETWORK on random data, kernel by kernel."""
-    from rich.console import Console
-
     model = _model(network, input_shape, backend)
-    Console().print(benchmark_table(benchmark(model, mode=mode, batch=batch_size, repeats=repeats)))
+    _print_table(benchmark_table(benchmark(model, mode=mode, batch=batch_size, repeats=repeats)))
 
 
 @main.command("backends")
@@ -177,6 +180,30 @@ def list_backends() -> None:
         except BackendError as error:
             state = error.problem
         click.echo(f"{name:12}  {entry.value:32}  {state}{'  (default)' if name == DEFAULT else ''}")
+
+
+def _written(graph: Graph, form: str) -> str:
+    """Return a graph in one of the forms that are text."""
+    from graphcnn.inspection.dot import graph_dot
+    from graphcnn.inspection.latex import latex_document
+    from graphcnn.inspection.mermaid import graph_mermaid
+    from graphcnn.inspection.svg import graph_svg
+
+    write: dict[str, Callable[[Graph], str]] = {
+        "text": str,
+        "dot": graph_dot,
+        "mermaid": graph_mermaid,
+        "latex": latex_document,
+        "svg": graph_svg,
+    }
+    return write[form](graph)
+
+
+def _print_table(table: Table) -> None:
+    """Print a table; where the output is no terminal, at its full width."""
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else WIDEST_TABLE).print(table)
 
 
 def _code(model: Model, stage: str) -> str:

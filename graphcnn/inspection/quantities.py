@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from graphcnn.inspection.labels import shown
 from graphcnn.ir import BATCH, Graph, Input, Node, Value
 from graphcnn.ops import (
     Add,
@@ -27,7 +28,6 @@ from graphcnn.ops import (
 )
 from graphcnn.ops.notation import ROT180, as_text, number
 
-LONGEST_NAME = 40
 LONGEST_SYMBOL = 160
 LETTERS = {"filters": "w", "weights": "w", "bias": "b", "scale": r"\gamma", "shift": r"\beta"}
 DELTA_BASE = "x"
@@ -53,7 +53,7 @@ def named(letter: str, name: str) -> Symbol:
 
 
 def _shortened(name: str) -> str:
-    return as_text(name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…")
+    return as_text(shown(name))
 
 
 class Quantities:

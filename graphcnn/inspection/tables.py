@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from graphcnn.backend import Report
 from graphcnn.inspection.checked import checked
+from graphcnn.inspection.labels import shown
 from graphcnn.inspection.receptive_field import Size, receptive_fields
 from graphcnn.ir import Cost, Graph, Input, format_shape
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-LONGEST_NAME = 40
 NOTHING = Cost(0, 0)
 
 
@@ -97,22 +97,35 @@ def layer_table(graph: Graph, batch: int = 1, times: Times | None = None) -> Tab
     from rich.table import Table
     from rich.text import Text
 
-    rows = layer_rows(checked(graph), batch, times)
-    has_backward = any(row.backward != NOTHING for row in rows)
+    header, *rows, total = layer_cells(graph, batch, times)
     table = Table(
-        title=Text(f"{_cell(graph.name)}, batch {batch}"),
+        title=Text(f"{shown(graph.name)}, batch {batch}"),
         show_footer=True,
         box=box.SIMPLE_HEAD,
         padding=0,
         pad_edge=False,
     )
-    table.add_column("layer", "total", no_wrap=True)
-    table.add_column("shape", no_wrap=True)
-    for header, footer in _columns(rows, has_backward, times is not None):
-        table.add_column(header, footer, justify="right", no_wrap=True)
+    for number, (above, below) in enumerate(zip(header, total, strict=True)):
+        table.add_column(above, below, no_wrap=True, justify="left" if number < LEFT_ALIGNED else "right")
     for row in rows:
-        table.add_row(Text(_cell(row.layer)), Text(row.shape), *_cells(row, has_backward))
+        table.add_row(*map(Text, row))
     return table
+
+
+LEFT_ALIGNED = 2
+"""So many columns are words: layer and shape."""
+
+
+def layer_cells(graph: Graph, batch: int = 1, times: Times | None = None) -> list[list[str]]:
+    """Return the cells of the table of layers: a header, a row per layer, and totals."""
+    rows = layer_rows(checked(graph), batch, times)
+    has_backward = any(row.backward != NOTHING for row in rows)
+    columns = _columns(rows, has_backward, times is not None)
+    return [
+        ["layer", "shape", *(header for header, _ in columns)],
+        *([shown(row.layer), row.shape, *_cells(row, has_backward)] for row in rows),
+        ["total", "", *(total for _, total in columns)],
+    ]
 
 
 def _columns(rows: list[LayerRow], has_backward: bool, has_times: bool) -> list[tuple[str, str]]:
@@ -150,12 +163,6 @@ def _seen(field: Size | None) -> str:
     if field is None:
         return "all"
     return f"{field[0]}x{field[1]}" if any(field) else ""
-
-
-def _cell(name: str) -> str:
-    """Return a name that leaves the table in shape: printable, and not too long."""
-    shown = "".join(character if character.isprintable() else "?" for character in name)
-    return shown if len(shown) <= LONGEST_NAME else f"{shown[: LONGEST_NAME - 1]}…"
 
 
 def scaled(number: int) -> str:

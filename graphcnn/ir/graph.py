@@ -226,6 +226,18 @@ class Graph:
         outputs = ", ".join(f"{k}: {v.type}" for k, v in self._outputs.items())
         return f"<Graph {self.name}: {len(self)} nodes, ({inputs}) -> ({outputs})>"
 
+    def _repr_svg_(self) -> str | None:
+        """Return the graph as a picture, for notebooks; an empty graph has none."""
+        from graphcnn.inspection.svg import graph_svg
+
+        return graph_svg(self) if len(self) else None
+
+    def _repr_html_(self) -> str | None:
+        """Return the picture under a line that says what it is, for notebooks."""
+        from graphcnn.inspection.notebook import graph_html
+
+        return graph_html(self) if len(self) else None
+
     # Making another graph out of this one
 
     def copy(self, name: str | None = None, *, outputs: bool = True, updates: bool = True) -> Graph:

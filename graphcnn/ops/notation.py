@@ -58,9 +58,8 @@ def number(value: float) -> str:
 
 
 def as_text(name: str) -> str:
-    r"""Return a name such that it can stand in `\text{...}`; what cannot be seen is left out."""
-    shown = "".join(character for character in name if character.isprintable())
-    return "".join(_ESCAPES.get(character, character) for character in shown)
+    r"""Return a name such that it can stand in `\text{...}`."""
+    return "".join(_ESCAPES.get(character, character) for character in name)
 
 
 _ESCAPES = {
