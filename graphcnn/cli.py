@@ -1,4 +1,4 @@
-"""The command line: `graphcnn train`, `show`, `bench` and `backends`."""
+"""The command line: `graphcnn train`, `show`, `diff`, `bench` and `backends`."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from graphcnn.training.callbacks import CSVLog
 from graphcnn.training.losses import CrossEntropy
 from graphcnn.training.model import Model
 from graphcnn.training.optimizers import SGD, Adam, AdamW, Optimizer
+from graphcnn.transform import simplify
 from graphcnn.zoo import ZOO
 
 if TYPE_CHECKING:
@@ -149,6 +150,20 @@ def show(
         _print_table(layer_table(graph, batch_size))
         return
     click.echo(_written(graph, form), nl=False)
+
+
+@main.command()
+@click.argument("network")
+@click.argument("other", required=False)
+@click.option("--stage", default="gradient", show_default=True, type=click.Choice(STAGES))
+@input_shape_option
+def diff(network: str, other: str | None, stage: str, input_shape: tuple[int, int, int] | None) -> None:
+    """Show how the graphs of NETWORK and OTHER differ; without OTHER, what simplification changes."""
+    from graphcnn.inspection.difference import difference
+
+    before = getattr(_model(network, input_shape), f"{stage}_graph")
+    after = getattr(_model(other, input_shape), f"{stage}_graph") if other else simplify(before)
+    click.echo(str(difference(before, after)))
 
 
 @main.command()
