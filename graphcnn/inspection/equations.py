@@ -103,7 +103,8 @@ def mathml(latex: str) -> str:
         return rf"\text{{Name{len(names) - 1}Name}}"
 
     converted: str = convert(_TEXT.sub(keep, latex), display="block")
-    return re.sub(r"Name(\d+)Name", lambda match: escape(names[int(match[1])]), converted)
+    shown = [escape(name).replace(" ", "\N{NO-BREAK SPACE}") for name in names]
+    return re.sub(r"Name(\d+)Name", lambda match: shown[int(match[1])], converted)
 
 
 def _symbols(quantities: Quantities, node: Node) -> dict[str, Symbol]:

@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 
 from graphcnn.ir import Graph, Input, Node, format_shape
 from graphcnn.ops import UserFunction
+from graphcnn.transform.differentiate import PATHS, START, ZERO
 
 LONGEST_NAME = 40
 
@@ -29,13 +30,17 @@ def shown(name: str, longest: int = LONGEST_NAME) -> str:
 
 
 def side(graph: Graph, node: Node) -> Side:
-    """Return whether a node computes the network, a gradient, or what replaces a parameter or other state."""
-    if isinstance(node.op, Input):
-        is_optimizers = node.op.role == "state" and node.origin.forward is not None
-        return "update" if is_optimizers or node.op.role == "setting" else "forward"
-    if node.origin.forward is None:
+    """Return whether a node computes the network, a gradient, or what replaces a parameter or other state.
+
+    An optimiser's nodes belong to a parameter, or have a rule but no place in the user's script.
+    """
+    origin = node.origin
+    if isinstance(node.op, Input) and node.op.role in ("data", "parameter"):
         return "forward"
-    return "update" if isinstance(graph.node(node.origin.forward).op, Input) else "gradient"
+    if origin.forward is None:
+        return "update" if origin.rule and not origin.file else "forward"
+    of_parameter = isinstance(graph.node(origin.forward).op, Input)
+    return "update" if of_parameter and origin.rule not in (START, PATHS, ZERO) else "gradient"
 
 
 def title(node: Node) -> str:

@@ -14,6 +14,7 @@ import networkx
 from graphcnn.inspection.labels import Side, shapes, shown, side, title
 from graphcnn.ir import BATCH, Graph, Input, Node, Value, format_call, format_shape
 from graphcnn.ops import Broadcast, Cast, Constant, Count
+from graphcnn.transform.differentiate import PATHS
 
 MOST_NODES = 24
 """So many boxes in a column are still a picture; more nodes are shown by layer."""
@@ -113,7 +114,7 @@ def _made_by(graph: Graph, value: Value) -> Value:
 
 def _is_word(graph: Graph, value: Value) -> bool:
     node = graph.node(value.key)
-    return not _is_visible(node) and not isinstance(node.op, Broadcast | Cast)
+    return isinstance(node.op, Constant | Count) or (isinstance(node.op, Input) and not _is_visible(node))
 
 
 def _word(node: Node) -> str:
@@ -147,6 +148,8 @@ def _by_layer(graph: Graph) -> Picture:
     for key, node in graph.items():
         target = boxes.get((names[key], side(graph, node)))
         for operand in node.operands:
+            if _is_word(graph, operand):
+                continue
             source = boxes.get((names[operand.key], side(graph, graph.node(operand.key))))
             if source is not None and target is not None and source is not target:
                 edge = Edge(source, target, format_shape(operand.type.shape))
@@ -170,6 +173,7 @@ def _layer_box(graph: Graph, place: tuple[str, Side], keys: list[int]) -> Box:
         made = shapes(nodes[-1])
     else:
         words = [node.origin.rule.partition(", with")[0] for node in telling]
+        words.sort(key=lambda rule: (rule == PATHS, not rule.startswith("Eq.")))
         made = f"{len(nodes)} nodes"
     told = ", ".join(dict.fromkeys(shown(word) for word in words if word))
     about = "\n".join(_about(graph, key).partition("\n")[0] for key in keys[:12])

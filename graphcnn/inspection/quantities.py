@@ -27,6 +27,7 @@ from graphcnn.ops import (
     Transpose,
 )
 from graphcnn.ops.notation import ROT180, as_text, number
+from graphcnn.transform.differentiate import PATHS, START, ZERO
 
 LONGEST_SYMBOL = 160
 LETTERS = {"filters": "w", "weights": "w", "bias": "b", "scale": r"\gamma", "shift": r"\beta"}
@@ -82,9 +83,9 @@ class Quantities:
 
     def operand(self, value: Value) -> Symbol:
         """Return the symbol of a value where it is used: what hardly computes is written out."""
-        if value in self._symbols:
-            return self._symbols[value]
         node = self._graph.node(value.key)
+        if value in self._symbols and not isinstance(node.op, Constant):
+            return self._symbols[value]
         symbol = self._written_out(node)
         return symbol if symbol and len(str(symbol)) <= LONGEST_SYMBOL else self.result(value)
 
@@ -155,12 +156,15 @@ class Quantities:
         """Yield each value that is a gradient, of which value, and whether it is the sum over all paths.
 
         A rule's nodes belong to one forward node; those that others use are the gradients of its operands.
+        (A rule that leaves a gradient to its operands as it is, such as that of `add`, has no nodes.)
         """
+        if self._is_differentiated_again():
+            return
         groups: dict[int, list[int]] = {}
         for key, node in self._graph.items():
             if node.origin.forward is None:
                 continue
-            if node.origin.rule in ("dE/dE", "sum over the paths"):
+            if node.origin.rule in (START, PATHS, ZERO):
                 forward = self._graph.results(node.origin.forward)[0]
                 if node.types[0] == forward.type:
                     yield self._graph.results(key)[0], forward, True
@@ -169,13 +173,20 @@ class Quantities:
         depends = self._trained()
         for forward_key, keys in groups.items():
             operands = list(enumerate(self._graph.node(forward_key).operands))
-            candidates = [(p, operand) for p, operand in operands if operand.key in depends] or operands
-            for value in self._leaving(set(keys)):
-                fitting = [c for c in candidates if c[1].type == value.type]
-                if fitting:
-                    candidates.remove(fitting[0])
-                    self.targets[value] = forward_key, fitting[0][0]
-                    yield value, fitting[0][1], False
+            operands = [(p, operand) for p, operand in operands if operand.key in depends] or operands
+            leaving = self._leaving(set(keys))
+            for kind in dict.fromkeys(value.type for value in leaving):
+                gradients = [value for value in leaving if value.type == kind]
+                fitting = [(p, operand) for p, operand in operands if operand.type == kind]
+                # What others share comes before the gradient that it is a step of.
+                for value, (position, operand) in zip(gradients[-len(fitting) :], fitting, strict=False):
+                    self.targets[value] = forward_key, position
+                    yield value, operand, False
+
+    def _is_differentiated_again(self) -> bool:
+        """Whether there are gradients of gradients: a forward node then has those of several passes."""
+        origins = (node.origin.forward for _, node in self._graph.items())
+        return any(self._graph.node(key).origin.forward is not None for key in origins if key is not None)
 
     def _trained(self) -> set[int]:
         """Return the keys of the nodes that depend on what the gradients are with respect to."""

@@ -97,7 +97,7 @@ class _Drawing:
     def _routes(self) -> tuple[list[Edge], list[_Bus]]:
         """Divide the edges into straight ones, to the next box of a column, and lanes."""
         straight: dict[tuple[Box, Box], Edge] = {}
-        buses: dict[tuple[Box, int], _Bus] = {}
+        buses: dict[tuple[Box, int, bool], _Bus] = {}
         for edge in self.picture.edges:
             source, target = edge.source, edge.target
             if self.after.get(source) is target:
@@ -112,7 +112,8 @@ class _Drawing:
             else:
                 target.lines = [*target.lines, f"from {source.title}"][:3]
                 continue
-            bus = buses.setdefault((source, gutter), _Bus(source, hand, [], gutter, kept=start != end))
+            kept = start != end
+            bus = buses.setdefault((source, gutter, kept), _Bus(source, hand, [], gutter, kept))
             if target not in bus.targets:
                 bus.targets.append(target)
         return list(straight.values()), list(buses.values())

@@ -73,7 +73,7 @@ class SoftmaxCrossEntropy(Op):
 
     name: ClassVar[str] = "softmax_cross_entropy"
     equation: ClassVar[str] = "E(n) = -ln softmax(x(n))(label(n))"
-    formula: ClassVar[str] = r"$y = -\ln \text{softmax}($a)_{$b}"
+    formula: ClassVar[str] = r"$y = -\ln\, \text{softmax}($a)_{$b}"
     arity: ClassVar[int] = 2
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:

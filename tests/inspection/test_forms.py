@@ -12,10 +12,11 @@ import graphcnn as gcn
 from graphcnn.cli import main
 from graphcnn.errors import GraphError
 from graphcnn.inspection.dot import graph_dot
-from graphcnn.inspection.labels import shown
+from graphcnn.inspection.labels import FILLS, shown
 from graphcnn.inspection.latex import latex_document
 from graphcnn.inspection.mermaid import graph_mermaid
 from graphcnn.inspection.svg import graph_svg
+from graphcnn.transform import gradient
 
 WRITERS = {"dot": graph_dot, "mermaid": graph_mermaid, "latex": latex_document, "svg": graph_svg}
 SVG = "{http://www.w3.org/2000/svg}"
@@ -251,6 +252,21 @@ def test_forward_is_at_the_left_and_gradients_at_the_right(digits: gcn.Model) ->
     svg = graph_svg(digits.gradient_graph)
     for part in ("Eq. 14", "→ gradient(conv1.filters)", "[N, 6, 6, 8]", "max-pool: to the winning unit"):
         assert part in svg
+
+
+@pytest.mark.parametrize("by_layer", [True, False])
+def test_updates_have_a_column_of_their_own(by_layer: bool) -> None:
+    found = boxes(graph_svg(branches(), by_layer))
+    left = {
+        fill: min(box[0] for name, box in found.items() if name.startswith(fill)) for fill in FILLS.values()
+    }
+    assert left["#dbeafe"] < left["#ffedd5"] < left["#dcfce7"]
+
+
+def test_sums_over_paths_are_gradients_and_no_updates() -> None:
+    x = gcn.Input((4,), "x")
+    graph = gradient(gcn.Network(x, gcn.sum(gcn.tanh(x) * x)).graph, "output", ["x"])
+    assert "#dcfce7" not in graph_svg(graph)
 
 
 def test_a_large_graph_is_drawn_by_layer() -> None:
