@@ -263,11 +263,11 @@ class _Drawing:
             for number, (_, bus) in enumerate(sorted(met, key=lambda item: item[0]), 1):
                 wanted = place.y + place.height * number / (len(met) + 1)
                 others = taken.setdefault(bus.gutter, [])
-                tries = (wanted + sign * step for step in range(0, int(place.height), 4) for sign in (1, -1))
+                tries = (wanted + sign * step for step in range(0, int(place.height), 8) for sign in (1, -1))
                 free = (
                     y
                     for y in tries
-                    if place.y + 3 < y < place.bottom - 3 and all(abs(y - other) >= 4 for other in others)
+                    if place.y + 3 < y < place.bottom - 3 and all(abs(y - other) >= 8 for other in others)
                 )
                 ports[bus, box] = y = next(free, wanted)
                 others.append(y)

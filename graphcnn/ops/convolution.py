@@ -31,7 +31,7 @@ from graphcnn.ops.attributes import (
 )
 from graphcnn.ops.convolution_latex import forward_equation, gradient_equation
 from graphcnn.ops.notation import ROT180
-from graphcnn.ops.shape import Crop, Reshape, Transpose, ZeroInsert
+from graphcnn.ops.shape import Crop, Reshape, Transpose, ZeroInsert, before_zeros
 
 SumOver: TypeAlias = Literal["channels", "batch"]
 _Contraction = TypeVar("_Contraction", bound="_SlidingProduct")
@@ -127,14 +127,9 @@ class _SlidingProduct(Op):
         """
         if forward is not None and isinstance(forward.op, _SlidingProduct):
             return forward.counted or forward
-        spread = operands[0]
-        if (
-            not isinstance(spread.op, ZeroInsert)
-            or spread.op.factors == (1, 1)
-            or self.sum_over != "channels"
-        ):
+        images = before_zeros(operands[0])
+        if images is None or self.sum_over != "channels":
             return None
-        images = spread.operands[0].type
         return replace(node, types=(images.with_shape((*images.shape[:3], node.types[0].shape[3])),))
 
     def latex(self, *operands: TensorType) -> str:

@@ -13,6 +13,7 @@ from graphcnn.ir import (
     DType,
     Emitter,
     Gradients,
+    Node,
     Op,
     TensorType,
     Value,
@@ -49,6 +50,13 @@ class ZeroInsert(Op):
 
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
         return (emit(Subsample(self.factors), delta),)
+
+
+def before_zeros(node: Node) -> TensorType | None:
+    """Return the type of what a node has inserted zeros into; None where it has inserted none."""
+    if not isinstance(node.op, ZeroInsert) or node.op.factors == (1, 1):
+        return None
+    return node.operands[0].type
 
 
 @dataclass(frozen=True, slots=True)
