@@ -365,10 +365,20 @@ def test_an_empty_graph_is_an_error(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", WRITERS)
-def test_a_cycle_made_by_hand_is_an_error_that_names_the_node(form: str) -> None:
+def test_a_circle_made_by_hand_is_an_error_that_shows_it(form: str) -> None:
     graph = compiled("digits").forward_graph
-    graph.nx.add_edge(10, 2, key=0, result=0)
-    with pytest.raises(GraphError, match=r"conv1 .*node %2 .*its edges differ from its operands"):
+    graph.nx.add_edge(6, 2, key=2, result=0)
+    with pytest.raises(GraphError, match="its edges run in a circle") as caught:
+        WRITERS[form](graph)
+    assert "%2 → %5 → %6 → %2" in str(caught.value)
+    assert "graph.nx is for reading" in str(caught.value)
+
+
+@pytest.mark.parametrize("form", WRITERS)
+def test_an_edge_added_by_hand_is_an_error_that_names_the_node(form: str) -> None:
+    graph = compiled("digits").forward_graph
+    graph.nx.add_edge(0, 6, key=1, result=0)
+    with pytest.raises(GraphError, match=r"relu1 .*node %6 .*its edges differ from its operands"):
         WRITERS[form](graph)
 
 
