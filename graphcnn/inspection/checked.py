@@ -23,10 +23,9 @@ def checked(graph: Graph) -> Graph:
         )
     if not len(graph):
         raise GraphError(f"graph {graph.name!r:.60} is empty: it has no nodes to show")
-    try:
-        circle = networkx.find_cycle(graph.nx)
-    except networkx.NetworkXNoCycle:
+    if networkx.is_directed_acyclic_graph(graph.nx):
         return verify(graph)
+    circle = networkx.find_cycle(graph.nx)
     path = " → ".join(f"%{key}" for key in (*(source for source, *_ in circle), circle[0][0]))
     raise GraphError(
         f"graph {graph.name!r:.60} was edited: its edges run in a circle", facts=[path], mend=READ_ONLY

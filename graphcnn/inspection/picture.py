@@ -6,6 +6,7 @@ them. A larger one is shown layer by layer.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -63,8 +64,9 @@ class Picture:
 def picture(graph: Graph, by_layer: bool | None = None) -> Picture:
     """Return what to draw. by_layer: None, the default, decides by the size of the graph."""
     if by_layer is None:
-        visible = [side(graph, node) for _, node in graph.items() if _is_visible(node)]
-        by_layer = max(map(visible.count, set(visible)), default=0) > MOST_NODES
+        boxes = Counter(side(graph, node) for _, node in graph.items() if _is_visible(node))
+        has_layers = any(node.origin.layer for _, node in graph.items())
+        by_layer = has_layers and max(boxes.values(), default=0) > MOST_NODES
     return _by_layer(graph) if by_layer else _by_node(graph)
 
 
@@ -80,8 +82,9 @@ def _by_node(graph: Graph) -> Picture:
     edges: list[Edge] = []
     outputs = {value: name for name, value in graph.outputs.items()}
     updates = {value: name for name, value in graph.updates.items()}
+    visible = {key for key, node in graph.items() if _is_visible(node)}
     for key, node in graph.items():
-        if not _is_visible(node):
+        if visible and key not in visible:
             continue
         box = boxes[key] = Box(side(graph, node), title(node), about=_about(graph, key))
         words = []
@@ -204,7 +207,9 @@ def _order(picture: Picture) -> None:
 
 def _chained(flow: networkx.DiGraph, boxes: list[Box]) -> list[Box]:
     inside = flow.subgraph(boxes)
-    depth = {box: len(networkx.ancestors(inside, box)) for box in boxes}
+    depth: dict[Box, int] = {}
+    for box in boxes:  # in the order of their creation, operands first
+        depth[box] = 1 + max((depth[operand] for operand in inside.predecessors(box)), default=0)
     leaving = {
         box for box in boxes if any(user.side == box.side and user not in inside for user in flow[box])
     }

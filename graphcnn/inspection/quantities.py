@@ -141,16 +141,21 @@ class Quantities:
 
         What is only added to something has the gradient of the sum.
         """
-        users = [key for key in self._graph.users(target) if self._graph.node(key).origin.forward is None]
-        if len(users) == 1 and isinstance(self._graph.node(users[0]).op, Add):
-            total = self._graph.results(users[0])[0]
-            if total.type == target.type:
-                return self.gradient(total)
+        while (total := self._sum_of(target)) is not None:
+            target = total
         symbol = self.result(target)
         letter, _, rest = symbol.before.partition("^")
         if letter == DELTA_BASE:
             return replace(symbol, before=rf"\delta^{rest}")
         return Symbol(rf"\frac{{\partial E}}{{\partial {symbol.before}", symbol.after + "}")
+
+    def _sum_of(self, value: Value) -> Value | None:
+        """Return the sum that a value goes into, if it goes nowhere else in the forward pass."""
+        users = [key for key in self._graph.users(value) if self._graph.node(key).origin.forward is None]
+        if len(users) != 1 or not isinstance(self._graph.node(users[0]).op, Add):
+            return None
+        total = self._graph.results(users[0])[0]
+        return total if total.type == value.type else None
 
     def _found_gradients(self) -> Iterator[tuple[Value, Value, bool]]:
         """Yield each value that is a gradient, of which value, and whether it is the sum over all paths.

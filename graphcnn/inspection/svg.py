@@ -159,7 +159,7 @@ class _Drawing:
 
     def _place(self) -> float:
         """Place every box, band under band; return the height of the picture."""
-        y: float = MARGIN + 2 * LINE
+        y: float = MARGIN + (2 * LINE if len(self.sides) > 1 else 0)
         for band in self.picture.bands:
             framed = self._is_framed(band)
             top = y + (LINE + 6 if framed else 0)
@@ -198,7 +198,7 @@ class _Drawing:
         )
 
     def _headings(self) -> Iterator[str]:
-        if self.sides == ["forward"]:
+        if len(self.sides) == 1:
             return
         for part in self.sides:
             x = self._x(part) + WIDTH / 2

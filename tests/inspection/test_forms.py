@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 import graphcnn as gcn
+from graphcnn import ops
 from graphcnn.cli import main
 from graphcnn.errors import GraphError
 from graphcnn.inspection.dot import graph_dot
@@ -16,6 +17,7 @@ from graphcnn.inspection.labels import FILLS, shown
 from graphcnn.inspection.latex import latex_document
 from graphcnn.inspection.mermaid import graph_mermaid
 from graphcnn.inspection.svg import graph_svg
+from graphcnn.ir import BATCH, TensorType
 from graphcnn.transform import gradient
 
 WRITERS = {"dot": graph_dot, "mermaid": graph_mermaid, "latex": latex_document, "svg": graph_svg}
@@ -280,6 +282,30 @@ def test_a_large_graph_is_drawn_by_layer() -> None:
     svg = graph_svg(graph)
     assert len(boxes(svg)) < 320
     assert "conv50" in svg
+
+
+def test_a_large_graph_without_layers_is_drawn_node_by_node() -> None:
+    graph = gcn.Graph("chain")
+    value = graph.input("x", TensorType((BATCH, 3)))
+    for _ in range(200):
+        value = graph.add(ops.Tanh(), value)
+    assert len(boxes(graph_svg(graph))) == 201
+
+
+def test_a_long_chain_of_sums_has_equations_and_a_picture() -> None:
+    x = gcn.Input((4,), "x")
+    h = gcn.Dense(4)(x)
+    for _ in range(1500):
+        h = h + 1.0
+    graph = gcn.compile(gcn.Network(x, gcn.Dense(2)(h)), loss=gcn.CrossEntropy()).gradient_graph
+    assert "gradient(dense1.weights)" in graph_svg(graph, by_layer=False)
+    assert r"\partial w^{\text{dense1}}" in latex_document(graph)
+
+
+def test_a_graph_of_a_parameter_alone_is_drawn() -> None:
+    graph = gcn.Graph("alone")
+    graph.input("w", TensorType((3,)), role="parameter")
+    assert [name.split()[1] for name in boxes(graph_svg(graph))] == ["w"]
 
 
 def test_scopes_are_one_box_where_there_are_many_layers() -> None:
