@@ -64,4 +64,5 @@ def test_what_the_guide_shows_of_a_network_is_what_the_command_line_shows() -> N
 
 def test_the_picture_in_the_guide_is_what_the_command_line_draws() -> None:
     picture = (ROOT / "docs" / "images" / "lenet5.svg").read_text(encoding="utf-8")
-    assert picture.splitlines() == shown("show", "lenet5", "--as", "svg").splitlines()
+    drawn = shown("show", "lenet5", "--as", "svg")
+    assert picture.splitlines() == drawn.splitlines(), "renew it: graphcnn show lenet5 --as svg > ..."

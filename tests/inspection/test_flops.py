@@ -103,6 +103,12 @@ def test_gradients_of_gradients_do_the_same_products() -> None:
     assert set(works) == {2 * BATCH * (5 * 5) * (3 * 3) * 2 * 4}
 
 
+def test_a_graph_that_was_printed_and_parsed_costs_the_same() -> None:
+    for graph in (compiled("lecun1989").gradient_graph, compiled("lecun1989").step_graph):
+        again = gcn.parse(str(graph))
+        assert [node.cost(3) for _, node in again.items()] == [node.cost(3) for _, node in graph.items()]
+
+
 def test_the_kernels_of_the_native_backend_share_the_flops_of_the_step_among_them() -> None:
     model = compiled("lecun1989", "native")
     kernels = model.executable("step").report().kernels
