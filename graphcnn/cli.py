@@ -27,7 +27,7 @@ from graphcnn.transform import simplify
 from graphcnn.zoo import ZOO
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
 
 STAGES = ("forward", "gradient", "step")
 CODE = ("kernels", "llvm", "assembly")
@@ -214,7 +214,7 @@ def _written(graph: Graph, form: str) -> str:
     return write[form](graph)
 
 
-def _print_table(table: Table) -> None:
+def _print_table(table: RenderableType) -> None:
     """Print a table; where the output is no terminal, at its full width."""
     from rich.console import Console
 
