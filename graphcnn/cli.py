@@ -129,6 +129,9 @@ input_shape_option = click.option(
 )
 @click.option("--as", "form", default="text", show_default=True, type=click.Choice(FORMS))
 @click.option(
+    "--by", type=click.Choice(["layer", "node"]), help="The boxes of svg. Default: by the size of the graph."
+)
+@click.option(
     "--batch-size", default=1, show_default=True, type=click.IntRange(1), help="For FLOPs and bytes."
 )
 @click.option("--backend", default=DEFAULT, show_default=True)
@@ -137,6 +140,7 @@ def show(
     network: str,
     stage: str,
     form: str,
+    by: str | None,
     batch_size: int,
     backend: str,
     input_shape: tuple[int, int, int] | None,
@@ -149,7 +153,7 @@ def show(
     if form == "table":
         _print_table(layer_table(graph, batch_size))
         return
-    click.echo(_written(graph, form), nl=False)
+    click.echo(_written(graph, form, by), nl=False)
 
 
 @main.command()
@@ -197,7 +201,7 @@ def list_backends() -> None:
         click.echo(f"{name:12}  {entry.value:32}  {state}{'  (default)' if name == DEFAULT else ''}")
 
 
-def _written(graph: Graph, form: str) -> str:
+def _written(graph: Graph, form: str, by: str | None) -> str:
     """Return a graph in one of the forms that are text."""
     from graphcnn.inspection.dot import graph_dot
     from graphcnn.inspection.latex import latex_document
@@ -209,7 +213,7 @@ def _written(graph: Graph, form: str) -> str:
         "dot": graph_dot,
         "mermaid": graph_mermaid,
         "latex": latex_document,
-        "svg": graph_svg,
+        "svg": lambda graph: graph_svg(graph, by_layer=None if by is None else by == "layer"),
     }
     return write[form](graph)
 

@@ -440,3 +440,11 @@ def test_the_command_line_writes_each_form(digits: gcn.Model, form: str) -> None
     tooltips = re.compile("<title>.*?</title>", re.DOTALL)  # they name the line that compiles
     expected = WRITERS[form](digits.gradient_graph)
     assert tooltips.sub("", result.output) == tooltips.sub("", expected)
+
+
+def test_the_command_line_draws_by_layer_or_by_node() -> None:
+    numbers = [
+        len(boxes(CliRunner().invoke(main, ["show", "digits", "--as", "svg", "--by", by]).output))
+        for by in ("layer", "node")
+    ]
+    assert numbers == [7 + 6, 10 + 19]  # forward and gradient
