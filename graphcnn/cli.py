@@ -1,11 +1,12 @@
-"""The command line: `graphcnn train`, `show`, `bench`, `inspect` and `backends`."""
+"""The command line: `graphcnn train`, `show`, `diff`, `bench`, `inspect` and `backends`."""
 
 from __future__ import annotations
 
 import runpy
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,14 +20,21 @@ from graphcnn.inspection.benchmark import benchmark, random_batch
 from graphcnn.inspection.profile import Mode
 from graphcnn.inspection.recording import record_graph
 from graphcnn.inspection.tables import kernel_lines, layer_table
+from graphcnn.ir import Graph
 from graphcnn.training.callbacks import CSVLog
 from graphcnn.training.losses import CrossEntropy
 from graphcnn.training.model import Model
 from graphcnn.training.optimizers import SGD, Adam, AdamW, Optimizer
+from graphcnn.transform import simplify
 from graphcnn.zoo import ZOO
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 STAGES = ("forward", "gradient", "step")
 CODE = ("kernels", "llvm", "assembly")
+FORMS = ("text", "table", "dot", "mermaid", "latex", "svg")
+WIDEST_TABLE = 160
 MODEL_SUFFIX = ".safetensors"
 
 
@@ -121,7 +129,10 @@ input_shape_option = click.option(
     type=click.Choice([*STAGES, *CODE]),
     help="A graph, or what the backend made of the step.",
 )
-@click.option("--as", "form", default="text", show_default=True, type=click.Choice(["text", "table"]))
+@click.option("--as", "form", default="text", show_default=True, type=click.Choice(FORMS))
+@click.option(
+    "--by", type=click.Choice(["layer", "node"]), help="The boxes of svg. Default: by the size of the graph."
+)
 @click.option(
     "--batch-size", default=1, show_default=True, type=click.IntRange(1), help="For FLOPs and bytes."
 )
@@ -131,6 +142,7 @@ def show(
     network: str,
     stage: str,
     form: str,
+    by: str | None,
     batch_size: int,
     backend: str,
     input_shape: tuple[int, int, int] | None,
@@ -140,12 +152,24 @@ def show(
         click.echo(_code(_model(network, input_shape, backend), stage))
         return
     graph = getattr(_model(network, input_shape), f"{stage}_graph")
-    if form == "text":
-        click.echo(str(graph), nl=False)
+    if form == "table":
+        _print_table(layer_table(graph, batch_size))
         return
-    from rich.console import Console
+    click.echo(_written(graph, form, by), nl=False)
 
-    Console().print(layer_table(graph, batch_size))
+
+@main.command()
+@click.argument("network")
+@click.argument("other", required=False)
+@click.option("--stage", default="gradient", show_default=True, type=click.Choice(STAGES))
+@input_shape_option
+def diff(network: str, other: str | None, stage: str, input_shape: tuple[int, int, int] | None) -> None:
+    """Show how the graphs of NETWORK and OTHER differ; without OTHER, what simplification changes."""
+    from graphcnn.inspection.difference import difference
+
+    before = getattr(_model(network, input_shape), f"{stage}_graph")
+    after = getattr(_model(other, input_shape), f"{stage}_graph") if other else simplify(before)
+    click.echo(str(difference(before, after)))
 
 
 @main.command()
@@ -168,11 +192,9 @@ def bench(
     input_shape: tuple[int, int, int] | None,
 ) -> None:
     """Time a training step or the inference of NETWORK on random data, kernel by kernel."""
-    from rich.console import Console
-
     model = _model(network, input_shape, backend)
     profile = benchmark(model, mode=mode, batch=batch_size, repeats=repeats)
-    Console().print(profile)
+    _print_table(profile)
     if trace is not None:
         profile.write_chrome_trace(trace)
         click.echo(f"trace written to {trace}: open it in https://ui.perfetto.dev or chrome://tracing")
@@ -204,7 +226,6 @@ def inspect(
 
     Prints for each layer its outputs, the norm of its gradient, dead ReLUs, and where NaN or infinity began.
     """
-    from rich.console import Console
 
     if data == "random":
         model = _model(network, input_shape)
@@ -215,7 +236,7 @@ def inspect(
         height, width, channels = dataset.images.shape[1:]
         model = _model(network, input_shape, data_shape=(height, width, channels))
         recording = model.inspect(dataset.images[:batch_size], dataset.labels[:batch_size])
-    Console().print(recording)
+    _print_table(recording)
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
         for path in recording.write_images(output):
@@ -231,6 +252,30 @@ def list_backends() -> None:
         except BackendError as error:
             state = error.problem
         click.echo(f"{name:12}  {entry.value:32}  {state}{'  (default)' if name == DEFAULT else ''}")
+
+
+def _written(graph: Graph, form: str, by: str | None) -> str:
+    """Return a graph in one of the forms that are text."""
+    from graphcnn.inspection.dot import graph_dot
+    from graphcnn.inspection.latex import latex_document
+    from graphcnn.inspection.mermaid import graph_mermaid
+    from graphcnn.inspection.svg import graph_svg
+
+    write: dict[str, Callable[[Graph], str]] = {
+        "text": str,
+        "dot": graph_dot,
+        "mermaid": graph_mermaid,
+        "latex": latex_document,
+        "svg": lambda graph: graph_svg(graph, by_layer=None if by is None else by == "layer"),
+    }
+    return write[form](graph)
+
+
+def _print_table(table: RenderableType) -> None:
+    """Print a table; where the output is no terminal, at its full width."""
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else WIDEST_TABLE).print(table)
 
 
 def _code(model: Model, stage: str) -> str:

@@ -6,6 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+
+from graphcnn.cli import main
 
 ROOT = Path(__file__).parents[1]
 FENCE = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
@@ -42,3 +45,24 @@ def test_links_between_pages_lead_somewhere() -> None:
     for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def shown(*arguments: str) -> str:
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    return "\n".join(line.rstrip() for line in result.output.splitlines())
+
+
+def test_what_the_guide_shows_of_a_network_is_what_the_command_line_shows() -> None:
+    table, changes = blocks("docs/guide.md", "text")
+    assert table.strip("\n") in shown("show", "digits", "--as", "table")
+    heading, *lines = changes.strip().splitlines()
+    printed = shown("diff", "lenet5").splitlines()
+    assert heading in printed
+    assert "\n".join(lines) in "\n".join(printed)
+
+
+def test_the_picture_in_the_guide_is_what_the_command_line_draws() -> None:
+    picture = (ROOT / "docs" / "images" / "lenet5.svg").read_text(encoding="utf-8")
+    drawn = shown("show", "lenet5", "--as", "svg")
+    assert picture.splitlines() == drawn.splitlines(), "renew it: graphcnn show lenet5 --as svg > ..."

@@ -1,4 +1,4 @@
-"""Random small networks: forward pass and all gradients agree with PyTorch's autograd in float64."""
+"""Random small networks: forward pass, all gradients and FLOPs agree with PyTorch, in float64."""
 
 import numpy as np
 import pytest
@@ -126,3 +126,38 @@ def test_a_random_network_agrees_with_autograd(seed):
         gradients = evaluate(graph, **pair.arrays)
         for label, tensor in pair.tensors.items():
             assert close(gradients[f"gradient({label})"], tensor.grad), label
+
+
+def products(graph, batch):
+    """Return the FLOPs of convolutions and matrix products: forward, of the gradient, and of the filters'
+    gradients what PyTorch counts too much, as if every channel met the filters of all groups."""
+    forward = backward = excess = 0
+    for _, node in graph.items():
+        if not isinstance(node.op, Correlate2d | Convolve2d | ops.Matmul):
+            continue
+        work = node.cost(batch).flops
+        if node.origin.forward is None:
+            forward += work
+            continue
+        backward += work
+        if getattr(node.op, "sum_over", "") == "batch":
+            excess += work * (node.op.groups - 1)
+    return forward, backward, excess
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_a_random_network_counts_as_many_flops(seed):
+    torch = pytest.importorskip("torch")
+    from torch.utils.flop_counter import FlopCounterMode
+
+    pair = Pair(seed, torch)
+    with FlopCounterMode(display=False) as forward_counter:
+        _, loss = pair.build()
+    with FlopCounterMode(display=False) as backward_counter:
+        loss.backward()
+    batch = len(pair.arrays["image"])
+    derived = gradient(pair.graph, "loss", list(pair.tensors))
+    for graph in (derived, simplify(derived)):
+        forward, backward, excess = products(graph, batch)
+        assert forward == forward_counter.get_total_flops()
+        assert backward + excess == backward_counter.get_total_flops()

@@ -276,7 +276,7 @@ class NativeExecutable:
                 KernelReport(
                     kernel.title,
                     kernel.nodes,
-                    sum(self.program.graph.node(key).cost(batch).flops for key in kernel.work),
+                    sum(node.cost(batch).flops for node in kernel.counted),
                     sum(value.type.bytes(batch) for value in moved),
                     details=self.program.describe(kernel),
                     live=live[kernel.number],

@@ -1,15 +1,29 @@
-"""A graph as a table: a row per layer, with shape, parameters, FLOPs and bytes."""
+"""A graph as a table: a row per layer, with shape, receptive field, parameters, FLOPs, bytes and times."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from graphcnn.backend import Report
+from graphcnn.inspection.checked import checked
+from graphcnn.inspection.labels import shown
+from graphcnn.inspection.receptive_field import Size, receptive_fields
 from graphcnn.ir import Cost, Graph, Input, format_shape
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+NOTHING = Cost(0, 0)
+
+
+class Times(Protocol):
+    """Measured times, such as a `Profile`."""
+
+    @property
+    def nodes(self) -> Mapping[int, float]:
+        """Seconds per node of the graph."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,59 +31,138 @@ class LayerRow:
     """One layer of a graph, or the nodes that belong to none.
 
     shape: of the layer's last forward node, or of its last node. parameters: numbers that are trained.
-    cost: FLOPs and bytes of all of its nodes at the batch size asked for.
+    forward, backward: FLOPs and bytes at the batch size asked for, of the layer's forward nodes and of its
+    others: gradients and updates. seconds: measured for both, where there are times.
+    field: the rows and columns of the image that a unit sees; None is the whole image, (0, 0) none of it.
     """
 
     layer: str
     shape: str
     parameters: int
     nodes: int
-    cost: Cost
+    forward: Cost
+    backward: Cost = NOTHING
+    field: Size | None = (0, 0)
+    seconds: tuple[float, float] | None = None
+
+    @property
+    def cost(self) -> Cost:
+        return self.forward + self.backward
 
 
-def layer_rows(graph: Graph, batch: int = 1) -> list[LayerRow]:
-    """Return a row per layer, in the order in which the layers first appear."""
+def layer_rows(graph: Graph, batch: int = 1, times: Times | None = None) -> list[LayerRow]:
+    """Return a row per layer, in the order in which the layers first appear; settings have none."""
     keys: dict[str, list[int]] = {}
     for key, node in graph.items():
+        if isinstance(node.op, Input) and node.op.role == "setting":
+            continue
         label = node.op.label if isinstance(node.op, Input) else ""
         keys.setdefault(node.origin.layer or label, []).append(key)
-    return [_row(graph, layer, members, batch) for layer, members in keys.items()]
+    fields = receptive_fields(graph)
+    return [_row(graph, layer, members, batch, fields, times) for layer, members in keys.items()]
 
 
-def _row(graph: Graph, layer: str, keys: list[int], batch: int) -> LayerRow:
-    nodes = [graph.node(key) for key in keys]
-    forward = [node for node in nodes if node.origin.forward is None] or nodes
-    held = [node for node in nodes if isinstance(node.op, Input)]
-    parameters = sum(
-        n.types[0].elements(1) for n in held if isinstance(n.op, Input) and n.op.role == "parameter"
+def _row(
+    graph: Graph,
+    layer: str,
+    keys: list[int],
+    batch: int,
+    fields: dict[int, Size | None],
+    times: Times | None,
+) -> LayerRow:
+    forward = [key for key in keys if graph.node(key).origin.forward is None]
+    backward = [key for key in keys if graph.node(key).origin.forward is not None]
+    held = [op for key in keys if isinstance(op := graph.node(key).op, Input)]
+    last = (forward or keys)[-1]
+    sides = [sum((graph.node(key).cost(batch) for key in side), NOTHING) for side in (forward, backward)]
+    seconds = times and [sum(times.nodes.get(key, 0.0) for key in side) for side in (forward, backward)]
+    return LayerRow(
+        layer,
+        format_shape(graph.node(last).types[0].shape),
+        sum(op.type.elements(1) for op in held if op.role == "parameter"),
+        len(keys) - len(held),
+        sides[0],
+        sides[1],
+        fields.get(last, (0, 0)),
+        (seconds[0], seconds[1]) if seconds else None,
     )
-    cost = sum((node.cost(batch) for node in nodes), Cost(0, 0))
-    computing = len(nodes) - len(held)
-    return LayerRow(layer, format_shape(forward[-1].types[0].shape), parameters, computing, cost)
 
 
-def layer_table(graph: Graph, batch: int = 1) -> Table:
-    """Return a rich table of the graph's layers, with totals; FLOPs and bytes are per batch."""
+def layer_table(graph: Graph, batch: int = 1, times: Times | None = None) -> Table:
+    """Return a rich table of the graph's layers, with totals; FLOPs and bytes are per batch.
+
+    times: a profile of the same graph, for columns of milliseconds. Raises GraphError for an empty graph.
+    """
+    from rich import box
     from rich.table import Table
+    from rich.text import Text
 
-    rows = layer_rows(graph, batch)
-    table = Table(title=f"{graph.name}, batch {batch}", show_footer=True)
-    total = sum((row.cost for row in rows), Cost(0, 0))
-    table.add_column("layer", "total", no_wrap=True)
-    table.add_column("shape", no_wrap=True)
-    for header, footer in (
-        ("parameters", f"{sum(row.parameters for row in rows):,}"),
-        ("nodes", f"{sum(row.nodes for row in rows):,}"),
-        ("FLOPs", scaled(total.flops)),
-        ("bytes", scaled(total.bytes)),
-    ):
-        table.add_column(header, footer, justify="right", no_wrap=True)
+    header, *rows, total = layer_cells(graph, batch, times)
+    table = Table(
+        title=Text(f"{shown(graph.name)}, batch {batch}"),
+        show_footer=True,
+        box=box.SIMPLE_HEAD,
+        padding=0,
+        pad_edge=False,
+    )
+    for number, (above, below) in enumerate(zip(header, total, strict=True)):
+        table.add_column(above, below, no_wrap=True, justify="left" if number < LEFT_ALIGNED else "right")
     for row in rows:
-        parameters = f"{row.parameters:,}" if row.parameters else ""
-        table.add_row(
-            row.layer, row.shape, parameters, str(row.nodes), scaled(row.cost.flops), scaled(row.cost.bytes)
-        )
+        table.add_row(*map(Text, row))
     return table
+
+
+LEFT_ALIGNED = 2
+"""So many columns are words: layer and shape."""
+
+
+def layer_cells(graph: Graph, batch: int = 1, times: Times | None = None) -> list[list[str]]:
+    """Return the cells of the table of layers: a header, a row per layer, and totals."""
+    rows = layer_rows(checked(graph), batch, times)
+    has_backward = any(row.backward != NOTHING for row in rows)
+    columns = _columns(rows, has_backward, times is not None)
+    return [
+        ["layer", "shape", *(header for header, _ in columns)],
+        *([shown(row.layer), row.shape, *_cells(row, has_backward)] for row in rows),
+        ["total", "", *(total for _, total in columns)],
+    ]
+
+
+def _columns(rows: list[LayerRow], has_backward: bool, has_times: bool) -> list[tuple[str, str]]:
+    forward = sum((row.forward for row in rows), NOTHING)
+    backward = sum((row.backward for row in rows), NOTHING)
+    columns = [
+        ("receptive\nfield", ""),
+        ("parameters", f"{sum(row.parameters for row in rows):,}"),
+        ("FLOPs\nforward", scaled(forward.flops)),
+        *([("FLOPs\nbackward", scaled(backward.flops))] if has_backward else []),
+        ("bytes", scaled((forward + backward).bytes)),
+    ]
+    if has_times:
+        sides = zip(*(row.seconds or (0.0, 0.0) for row in rows), strict=True)
+        totals = [f"{sum(side) * 1e3:.3f}" for side in sides]
+        columns += list(zip(("ms\nforward", "ms\nbackward"), totals[: 1 + has_backward], strict=False))
+    return columns
+
+
+def _cells(row: LayerRow, has_backward: bool) -> list[str]:
+    parameters = f"{row.parameters:,}" if row.parameters else ""
+    sides = [row.forward, row.backward][: 1 + has_backward]
+    flops = [scaled(side.flops) if side.flops else "" for side in sides]
+    milliseconds = [f"{seconds * 1e3:.3f}" for seconds in (row.seconds or ())[: 1 + has_backward]]
+    return [
+        _seen(row.field),
+        parameters,
+        *flops,
+        scaled(row.cost.bytes) if row.cost.bytes else "",
+        *milliseconds,
+    ]
+
+
+def _seen(field: Size | None) -> str:
+    if field is None:
+        return "all"
+    return f"{field[0]}x{field[1]}" if any(field) else ""
 
 
 def scaled(number: int) -> str:

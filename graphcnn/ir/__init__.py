@@ -2,7 +2,7 @@
 
 from graphcnn.ir.graph import Emitter, Graph, Input, Node, Role, Value, batch_inputs
 from graphcnn.ir.liveness import live_bytes, peak_bytes
-from graphcnn.ir.op import Cost, Gradients, Op, Values
+from graphcnn.ir.op import OPERAND_LETTERS, Cost, Gradients, Op, Values, arguments_of
 from graphcnn.ir.origin import Origin, users_line
 from graphcnn.ir.text import format_call, format_graph, parse_graph
 from graphcnn.ir.types import BATCH, Dim, DType, TensorType, concrete_shape, format_shape
@@ -10,6 +10,7 @@ from graphcnn.ir.verify import verify
 
 __all__ = [
     "BATCH",
+    "OPERAND_LETTERS",
     "Cost",
     "DType",
     "Dim",
@@ -24,6 +25,7 @@ __all__ = [
     "TensorType",
     "Value",
     "Values",
+    "arguments_of",
     "batch_inputs",
     "concrete_shape",
     "format_call",

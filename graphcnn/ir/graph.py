@@ -30,6 +30,7 @@ class Input(Op):
     name: ClassVar[str] = "input"
     equation: ClassVar[str] = "x"
     arity: ClassVar[int] = 0
+    formula: ClassVar[str] = "$y"
 
     def __post_init__(self) -> None:
         if not isinstance(self.label, str):
@@ -55,16 +56,21 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One operation applied to operands. Its `operands` are the truth; the graph's edges follow from it."""
+    """One operation applied to operands. Its `operands` are the truth; the graph's edges follow from it.
+
+    counted: the node whose FLOPs are this one's, where it is not the node itself (`Op.counted_as`).
+    """
 
     op: Op
     operands: tuple[Value, ...]
     types: tuple[TensorType, ...]
     origin: Origin = field(default_factory=Origin)
+    counted: Node | None = field(default=None, compare=False, repr=False)
 
     def cost(self, batch: int) -> Cost:
         """Return FLOPs and bytes at this batch size."""
-        return self.op.cost([operand.type for operand in self.operands], self.types, batch)
+        cost = self.op.cost([operand.type for operand in self.operands], self.types, batch)
+        return cost if self.counted is None else Cost(self.counted.cost(batch).flops, cost.bytes)
 
 
 class Graph:
@@ -104,6 +110,10 @@ class Graph:
             raise error.located(layer=origin.layer, file=origin.file, line=origin.line) from None
         key = len(self._nodes)
         node = Node(op, operands, types, origin)
+        forward = None if origin.forward is None else self._nodes.get(origin.forward)
+        counted = op.counted_as(node, [self._nodes[operand.key] for operand in operands], forward)
+        if counted is not None:
+            node = replace(node, counted=counted)
         self._nodes[key] = node
         self._nx.add_node(key, node=node)
         for position, operand in enumerate(operands):
@@ -215,6 +225,18 @@ class Graph:
         inputs = ", ".join(f"{k}: {v.type}" for k, v in self.inputs_with_role("data").items())
         outputs = ", ".join(f"{k}: {v.type}" for k, v in self._outputs.items())
         return f"<Graph {self.name}: {len(self)} nodes, ({inputs}) -> ({outputs})>"
+
+    def _repr_svg_(self) -> str | None:
+        """Return the graph as a picture, for notebooks; an empty graph has none."""
+        from graphcnn.inspection.svg import graph_svg
+
+        return graph_svg(self) if len(self) else None
+
+    def _repr_html_(self) -> str | None:
+        """Return the picture under a line that says what it is, for notebooks."""
+        from graphcnn.inspection.notebook import graph_html
+
+        return graph_html(self) if len(self) else None
 
     # Making another graph out of this one
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Final, TypeAlias
 
 from graphcnn.errors import DifferentiationError
 from graphcnn.ir.types import TensorType
 
 if TYPE_CHECKING:
-    from graphcnn.ir.graph import Emitter, Value
+    from graphcnn.ir.graph import Emitter, Node, Value
 
 Values: TypeAlias = "tuple[Value, ...]"
 Gradients: TypeAlias = "tuple[Value | None, ...]"
@@ -38,11 +38,16 @@ class Op:
     A subclass states its name in the text form, its equation, its shape rule (`result_types`), its
     gradient rule (`gradient`, which emits nodes and never computes) and its FLOPs. Kernels are the
     backends' affair.
+
+    equation: for the eye, as text. formula: the same in LaTeX, where no attribute enters it (see `latex`).
+    article: the equation of the article that the op is, such as `Eq. 1`.
     """
 
     name: ClassVar[str]
     equation: ClassVar[str]
     arity: ClassVar[int]
+    formula: ClassVar[str] = ""
+    article: ClassVar[str] = ""
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
         """Return the types of the results. Raises ShapeError where the operands do not fit."""
@@ -59,7 +64,46 @@ class Op:
         """Return the floating-point operations at this batch size; 0 for ops that only move data."""
         return 0
 
+    def latex(self, *operands: TensorType) -> str:
+        """Return the equation in LaTeX, on operands of these types.
+
+        $y stands for the first result, $a, $b, ... for the operands; indices follow at once: `$a_{i,j}`.
+        Without a formula, it is the op's name as a function of its operands.
+        """
+        if self.formula:
+            return self.formula
+        name = self.name.replace("_", r"\_")
+        return rf"$y = \text{{{name}}}({arguments_of(len(operands))})"
+
+    def gradient_latex(self, position: int, *operands: TensorType) -> str:
+        """Return the gradient of the operand at a position, in LaTeX; "" where its nodes say it themselves.
+
+        $G stands for that gradient, $D for the delta of the result, the other letters as in `latex`.
+        """
+        return ""
+
+    def generality(self) -> str:
+        """Return what the attributes add to the article's equation; "" where that holds as written."""
+        return ""
+
+    def counted_as(self, node: Node, operands: Sequence[Node], forward: Node | None) -> Node | None:
+        """Return a node that does the same work as `node`, on this op, and whose FLOPs are counted instead.
+
+        operands: the nodes that the operands come from. forward: for a gradient node, its forward node.
+        None, the default, is for ops whose own shapes tell what they do.
+        """
+        return None
+
     def cost(self, operands: Sequence[TensorType], results: Sequence[TensorType], batch: int) -> Cost:
         """Return FLOPs and the least number of bytes to move at this batch size."""
         moved = sum(t.bytes(batch) for t in (*operands, *results))
         return Cost(self.flops(operands, results, batch), moved)
+
+
+def arguments_of(count: int) -> str:
+    """Return the placeholders of this many operands, as in `Op.latex`; of very many, the first ones."""
+    shown = ", ".join(f"${letter}" for letter in OPERAND_LETTERS[:count])
+    return shown if count <= len(OPERAND_LETTERS) else rf"{shown}, \ldots"
+
+
+OPERAND_LETTERS: Final = "abcdefghijkl"

@@ -10,12 +10,13 @@ have the attribute `sum_over`. With `sum_over="batch"` the second operand is a f
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, TypeAlias, TypeVar
 
 from graphcnn.errors import OptionError, ShapeError
-from graphcnn.ir import Emitter, Gradients, Op, TensorType, Value, Values, format_shape
+from graphcnn.ir import Emitter, Gradients, Node, Op, TensorType, Value, Values, format_shape
 from graphcnn.ops.attributes import (
     NO_PADDING,
     Padding,
@@ -28,7 +29,9 @@ from graphcnn.ops.attributes import (
     require_float,
     require_rank,
 )
-from graphcnn.ops.shape import Crop, Reshape, Transpose, ZeroInsert
+from graphcnn.ops.convolution_latex import forward_equation, gradient_equation
+from graphcnn.ops.notation import ROT180
+from graphcnn.ops.shape import Crop, Reshape, Transpose, ZeroInsert, before_zeros
 
 SumOver: TypeAlias = Literal["channels", "batch"]
 _Contraction = TypeVar("_Contraction", bound="_SlidingProduct")
@@ -46,6 +49,7 @@ class Rot180(Op):
     name: ClassVar[str] = "rot180"
     equation: ClassVar[str] = "rot180(K)(m, n) = K(k1-1-m, k2-1-n)"
     arity: ClassVar[int] = 1
+    formula: ClassVar[str] = rf"$y = {ROT180}\{{$a\}}"
 
     def __post_init__(self) -> None:
         check_axes("axes", self.axes)
@@ -109,23 +113,41 @@ class _SlidingProduct(Op):
         return height, _window_positions(self, images, window, 1)
 
     def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType], batch: int) -> int:
-        """Count two for each product with a pixel of the images; products with padding do not count."""
-        images, window = operands
-        first = 0 if self.sum_over == "channels" else 1
-        pairs = 1
-        for axis in (0, 1):
-            taps, places = window.static(first + axis), results[0].static(1 - first + axis)
-            pairs *= self._pixels_hit(images.static(1 + axis), taps, places, axis)
-        return 2 * images.concrete(batch)[0] * pairs * (images.static(3) // self.groups) * window.static(3)
-
-    def _pixels_hit(self, size: int, taps: int, places: int, axis: int) -> int:
-        """Return how many pairs of a tap of the window and a place of it fall on pixels, along one axis."""
-        stride, dilation, before = self.stride[axis], self.dilation[axis], self.padding[axis][0]
-        return sum(
-            0 <= place * stride + tap * dilation - before < size
-            for place in range(places)
-            for tap in range(taps)
+        """Count two for each product of a tap of the window at a place of it, on padding too."""
+        window, places = (
+            (operands[1], results[0]) if self.sum_over == "channels" else (results[0], operands[1])
         )
+        samples, rows, columns, _ = places.concrete(batch)
+        return 2 * samples * rows * columns * math.prod(window.concrete(batch))
+
+    def counted_as(self, node: Node, operands: Sequence[Node], forward: Node | None) -> Node | None:
+        """A gradient does the products of its forward pass, and a transposed convolution those of its input.
+
+        Of the zeros between its operand's units, and of what is cropped off its result, it knows nothing.
+        """
+        if forward is not None and isinstance(forward.op, _SlidingProduct):
+            return forward.counted or forward
+        images = before_zeros(operands[0])
+        if images is None or self.sum_over != "channels":
+            return None
+        return replace(node, types=(images.with_shape((*images.shape[:3], node.types[0].shape[3])),))
+
+    def latex(self, *operands: TensorType) -> str:
+        return forward_equation(self, *operands, flipped=isinstance(self, Convolve2d))
+
+    def gradient_latex(self, position: int, *operands: TensorType) -> str:
+        if self.sum_over == "batch":
+            return ""
+        return gradient_equation(self, position, *operands, flipped=isinstance(self, Convolve2d))
+
+    def generality(self) -> str:
+        terms = [
+            f"stride {self.stride[0]}x{self.stride[1]}" if self.stride != (1, 1) else "",
+            f"dilation {self.dilation[0]}x{self.dilation[1]}" if self.dilation != (1, 1) else "",
+            f"{self.groups} groups" if self.groups > 1 else "",
+            _padding_term(self.padding),
+        ]
+        return ", ".join(filter(None, terms))
 
     @property
     def is_plain(self) -> bool:
@@ -172,6 +194,7 @@ class Correlate2d(_SlidingProduct):
 
     name: ClassVar[str] = "correlate2d"
     equation: ClassVar[str] = "(I ⊗ K)(i, j) = Σm Σn I(i+m, j+n) K(m, n)"
+    article: ClassVar[str] = "Eq. 4"
 
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
         images, window = operands
@@ -188,6 +211,7 @@ class Convolve2d(_SlidingProduct):
 
     name: ClassVar[str] = "convolve2d"
     equation: ClassVar[str] = "(I * K)(i, j) = Σm Σn I(i-m, j-n) K(m, n) = (I ⊗ rot180(K))(i, j)"
+    article: ClassVar[str] = "Eq. 2"
 
     def as_correlation(self) -> Correlate2d:
         """Return the cross-correlation that equals this op once its kernel is rotated."""
@@ -211,6 +235,13 @@ class Convolve2d(_SlidingProduct):
 def _rule(forward: _SlidingProduct, equation: str, general: str) -> str:
     """Return the name of the rule: the equation alone where the article's form holds as written."""
     return equation if forward.is_plain else f"{equation}, {general}"
+
+
+def _padding_term(padding: Padding) -> str:
+    (top, bottom), (left, right) = padding
+    if not any((top, bottom, left, right)):
+        return ""
+    return f"padding {top}" if top == bottom == left == right else f"padding {padding}"
 
 
 def _gradient_terms(forward: _SlidingProduct) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from graphcnn.errors import ShapeError
-from graphcnn.ir import Emitter, Gradients, Op, TensorType, Value, Values
+from graphcnn.ir import BATCH, Emitter, Gradients, Op, TensorType, Value, Values
 from graphcnn.ops.attributes import require_float, require_rank
 from graphcnn.ops.shape import Transpose
 
@@ -18,6 +18,7 @@ class Matmul(Op):
 
     name: ClassVar[str] = "matmul"
     equation: ClassVar[str] = "y(n, d) = Σc x(n, c) w(c, d)"
+    formula: ClassVar[str] = r"$y_{d} = \sum_{c} $a_{c}\, $b_{c,d}"
     arity: ClassVar[int] = 2
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
@@ -35,6 +36,17 @@ class Matmul(Op):
     def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType], batch: int) -> int:
         x, w = (type.concrete(batch) for type in operands)
         return 2 * x[0] * x[1] * w[1]
+
+    def latex(self, *operands: TensorType) -> str:
+        """Return the product for one row; where the batch is summed up, for all rows."""
+        if operands[0].shape[1] == BATCH:
+            return r"$y_{c,d} = \sum_{s=1}^{N} $a_{c,s}\, $b_{s,d}"
+        return self.formula
+
+    def gradient_latex(self, position: int, *operands: TensorType) -> str:
+        if position == 0:
+            return r"$G_{c} = \sum_{d} $D_{d}\, $b_{c,d}"
+        return r"$G_{c,d} = \sum_{s=1}^{N} $a_{s,c}\, $D_{s,d}"
 
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
         x, w = operands

@@ -20,6 +20,7 @@ class LogSoftmax(Op):
 
     name: ClassVar[str] = "log_softmax"
     equation: ClassVar[str] = "y(d) = x(d) - ln Σk e^x(k)"
+    formula: ClassVar[str] = r"$y_{d} = $a_{d} - \ln \sum_{k} e^{$a_{k}}"
     arity: ClassVar[int] = 1
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
@@ -49,6 +50,7 @@ class OneHot(Op):
 
     name: ClassVar[str] = "one_hot"
     equation: ClassVar[str] = "y(n, d) = 1 if d = label(n) else 0"
+    formula: ClassVar[str] = r"$y_{d} = [\,d = $a\,]"
     arity: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
@@ -71,6 +73,7 @@ class SoftmaxCrossEntropy(Op):
 
     name: ClassVar[str] = "softmax_cross_entropy"
     equation: ClassVar[str] = "E(n) = -ln softmax(x(n))(label(n))"
+    formula: ClassVar[str] = r"$y = -\ln\, \text{softmax}($a)_{$b}"
     arity: ClassVar[int] = 2
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
@@ -86,6 +89,9 @@ class SoftmaxCrossEntropy(Op):
 
     def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType], batch: int) -> int:
         return 5 * operands[0].elements(batch)
+
+    def gradient_latex(self, position: int, *operands: TensorType) -> str:
+        return r"$G_{d} = (\text{softmax}($a)_{d} - [\,d = $b\,])\, $D"
 
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
         logits, labels = operands
@@ -103,6 +109,8 @@ class SquaredError(Op):
 
     name: ClassVar[str] = "squared_error"
     equation: ClassVar[str] = "E = ½ Σp (t(p) - y(p))²"
+    formula: ClassVar[str] = r"$y = \frac{1}{2} \sum_{p} ($b_{p} - $a_{p})^2"
+    article: ClassVar[str] = "Eq. 9"
     arity: ClassVar[int] = 2
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
@@ -117,6 +125,9 @@ class SquaredError(Op):
 
     def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType], batch: int) -> int:
         return 3 * operands[0].elements(batch)
+
+    def gradient_latex(self, position: int, *operands: TensorType) -> str:
+        return r"$G_{p} = ($a_{p} - $b_{p})\, $D" if position == 0 else ""
 
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
         emit = emit.by("Eq. 9 derived: y - t")

@@ -10,6 +10,7 @@ from typing import ClassVar, Final
 from graphcnn.errors import OptionError, ShapeError
 from graphcnn.ir import Emitter, Gradients, Op, TensorType, Value, Values
 from graphcnn.ops.attributes import require_float
+from graphcnn.ops.notation import number
 from graphcnn.ops.reduction import Sum
 
 INTEGER_LIMITS: Final = {
@@ -48,6 +49,9 @@ class Constant(Op):
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
         return (self.type,)
+
+    def latex(self, *operands: TensorType) -> str:
+        return f"$y = {number(self.value)}"
 
 
 def constant(emit: Emitter, value: float, like: TensorType) -> Value:
@@ -97,6 +101,7 @@ class _Pointwise(Op):
 class Add(_Pointwise):
     name: ClassVar[str] = "add"
     equation: ClassVar[str] = "z = x + y"
+    formula: ClassVar[str] = r"$y = $a + $b"
     arity: ClassVar[int] = 2
 
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
@@ -107,6 +112,7 @@ class Add(_Pointwise):
 class Subtract(_Pointwise):
     name: ClassVar[str] = "subtract"
     equation: ClassVar[str] = "z = x - y"
+    formula: ClassVar[str] = r"$y = $a - $b"
     arity: ClassVar[int] = 2
 
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
@@ -118,6 +124,7 @@ class Subtract(_Pointwise):
 class Multiply(_Pointwise):
     name: ClassVar[str] = "multiply"
     equation: ClassVar[str] = "z = x · y"
+    formula: ClassVar[str] = r"$y = $a \cdot $b"
     arity: ClassVar[int] = 2
 
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
@@ -132,6 +139,7 @@ class Multiply(_Pointwise):
 class Divide(_Pointwise):
     name: ClassVar[str] = "divide"
     equation: ClassVar[str] = "z = x / y"
+    formula: ClassVar[str] = r"$y = \frac{$a}{$b}"
     arity: ClassVar[int] = 2
 
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
@@ -149,6 +157,7 @@ class Maximum(_Pointwise):
 
     name: ClassVar[str] = "maximum"
     equation: ClassVar[str] = "z = max(x, y)"
+    formula: ClassVar[str] = r"$y = \max($a, $b)"
     arity: ClassVar[int] = 2
 
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
@@ -166,6 +175,7 @@ class Maximum(_Pointwise):
 class Negate(_Pointwise):
     name: ClassVar[str] = "negate"
     equation: ClassVar[str] = "y = -x"
+    formula: ClassVar[str] = r"$y = -$a"
     arity: ClassVar[int] = 1
 
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
@@ -186,6 +196,9 @@ class Power(_Pointwise):
         if not isinstance(self.exponent, int | float) or not math.isfinite(self.exponent):
             raise OptionError(f"exponent={self.exponent!r} is not a finite number")
 
+    def latex(self, *operands: TensorType) -> str:
+        return f"$y = ($a)^{{{self.exponent:g}}}"
+
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
         if self.exponent == 0:
             return (None,)
@@ -200,6 +213,7 @@ class Power(_Pointwise):
 class Exp(_Pointwise):
     name: ClassVar[str] = "exp"
     equation: ClassVar[str] = "y = e^x"
+    formula: ClassVar[str] = r"$y = e^{$a}"
     arity: ClassVar[int] = 1
 
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
@@ -210,6 +224,7 @@ class Exp(_Pointwise):
 class Log(_Pointwise):
     name: ClassVar[str] = "log"
     equation: ClassVar[str] = "y = ln x"
+    formula: ClassVar[str] = r"$y = \ln $a"
     arity: ClassVar[int] = 1
 
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
@@ -220,6 +235,7 @@ class Log(_Pointwise):
 class Sqrt(_Pointwise):
     name: ClassVar[str] = "sqrt"
     equation: ClassVar[str] = "y = √x"
+    formula: ClassVar[str] = r"$y = \sqrt{$a}"
     arity: ClassVar[int] = 1
 
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
@@ -231,7 +247,12 @@ class Sqrt(_Pointwise):
 class Tanh(_Pointwise):
     name: ClassVar[str] = "tanh"
     equation: ClassVar[str] = "y = tanh x, f'(x) = 1 - y²"
+    formula: ClassVar[str] = r"$y = f($a), \quad f(x) = \tanh x"
+    article: ClassVar[str] = "Eq. 8"
     arity: ClassVar[int] = 1
+
+    def gradient_latex(self, position: int, *operands: TensorType) -> str:
+        return r"$G = $D\, f'($a), \quad f'(x) = 1 - \tanh^2 x"
 
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
         emit = emit.by(SLOPE)
@@ -244,8 +265,13 @@ class Tanh(_Pointwise):
 class Sigmoid(_Pointwise):
     name: ClassVar[str] = "sigmoid"
     equation: ClassVar[str] = "y = 1 / (1 + e^-x), f'(x) = y (1 - y)"
+    formula: ClassVar[str] = r"$y = f($a), \quad f(x) = \frac{1}{1 + e^{-x}}"
+    article: ClassVar[str] = "Eq. 8"
     arity: ClassVar[int] = 1
     flops_per_element: ClassVar[int] = 3
+
+    def gradient_latex(self, position: int, *operands: TensorType) -> str:
+        return r"$G = $D\, f'($a), \quad f'(x) = f(x)\, (1 - f(x))"
 
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
         emit = emit.by(SLOPE)
@@ -257,7 +283,12 @@ class Sigmoid(_Pointwise):
 class Relu(_Pointwise):
     name: ClassVar[str] = "relu"
     equation: ClassVar[str] = "f(x) = max(0, x)"
+    formula: ClassVar[str] = r"$y = f($a), \quad f(x) = \max(0, x)"
+    article: ClassVar[str] = "Eq. 8"
     arity: ClassVar[int] = 1
+
+    def gradient_latex(self, position: int, *operands: TensorType) -> str:
+        return r"$G = $D\, f'($a), \quad f'(x) = \begin{cases} 1 & x > 0 \\ 0 & x \le 0 \end{cases}"
 
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
         emit = emit.by(SLOPE)
@@ -270,6 +301,7 @@ class ReluMask(_Pointwise):
 
     name: ClassVar[str] = "relu_mask"
     equation: ClassVar[str] = "f'(x) = 1 if x > 0 else 0"
+    formula: ClassVar[str] = r"$y = f'($a), \quad f'(x) = \begin{cases} 1 & x > 0 \\ 0 & x \le 0 \end{cases}"
     arity: ClassVar[int] = 1
 
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
@@ -293,12 +325,14 @@ class _Comparison(Op):
 class Greater(_Comparison):
     name: ClassVar[str] = "greater"
     equation: ClassVar[str] = "z = x > y"
+    formula: ClassVar[str] = r"$y = [\,$a > $b\,]"
 
 
 @dataclass(frozen=True, slots=True)
 class Equal(_Comparison):
     name: ClassVar[str] = "equal"
     equation: ClassVar[str] = "z = (x = y)"
+    formula: ClassVar[str] = r"$y = [\,$a = $b\,]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +341,7 @@ class Select(Op):
 
     name: ClassVar[str] = "select"
     equation: ClassVar[str] = "z = x if condition else y"
+    formula: ClassVar[str] = r"$y = \begin{cases} $b & \text{where } $a \\ $c & \text{elsewhere} \end{cases}"
     arity: ClassVar[int] = 3
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:

@@ -21,7 +21,11 @@ from graphcnn.ops.attributes import (
     require_float,
     require_rank,
 )
+from graphcnn.ops.notation import place
 from graphcnn.ops.pointwise import Divide, Greater, Multiply, Select, constant
+
+BLOCKS = r"\sum_{i,j \,:\, (i',j') \in \text{block}(i,j)}"
+"""The sum over the windows that a unit lies in: one, or none, where windows do not overlap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,17 @@ class _Windows(Op):
     def options(self) -> tuple[Pair, Pair, Padding]:
         return self.size, self.stride, self.padding
 
+    def _place(self) -> str:
+        """Return the index of a unit of the window at i, j."""
+        return ",".join(
+            place((self.stride[axis], "ij"[axis]), (1, "mn"[axis]), shift=-self.padding[axis][0])
+            for axis in (0, 1)
+        )
+
+    def _sum_over_window(self) -> str:
+        rows, columns = self.size
+        return rf"\sum_{{m=0}}^{{{rows - 1}}} \sum_{{n=0}}^{{{columns - 1}}}"
+
     def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType], batch: int) -> int:
         pooled = min((*operands, *results), key=lambda type: type.elements(batch))
         return pooled.elements(batch) * self.size[0] * self.size[1]
@@ -91,6 +106,13 @@ class MaxPool2d(_Windows):
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
         pooled = self.pooled(operands[0])
         return pooled, pooled.with_dtype(self.index_dtype)
+
+    def latex(self, *operands: TensorType) -> str:
+        window = rf"0 \le m < {self.size[0]},\, 0 \le n < {self.size[1]}"
+        return rf"$y_{{i,j,c}} = \max_{{{window}}} $a_{{{self._place()},c}}"
+
+    def gradient_latex(self, position: int, *operands: TensorType) -> str:
+        return r"$G_{i',j',c} = \sum_{i,j \,:\, (i',j') = \text{winner}(i,j,c)} $D_{i,j,c}"
 
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
         route = RouteToWinner2d(*self.options(), operands[0].type.shape)
@@ -125,6 +147,9 @@ class RouteToWinner2d(_ToImages):
     equation: ClassVar[str] = "delta goes to the winning unit, 0 to all others"
     arity: ClassVar[int] = 2
 
+    def latex(self, *operands: TensorType) -> str:
+        return r"$y_{i',j',c} = \sum_{i,j \,:\, (i',j') = $b_{i,j,c}} $a_{i,j,c}"
+
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
         return emit(GatherWinner2d(*self.options()), delta, operands[1]), None
 
@@ -136,6 +161,9 @@ class GatherWinner2d(_Windows):
     name: ClassVar[str] = "gather_winner2d"
     equation: ClassVar[str] = "y = x(index of the winning unit)"
     arity: ClassVar[int] = 2
+
+    def latex(self, *operands: TensorType) -> str:
+        return r"$y_{i,j,c} = $a_{i',j',c}, \quad (i',j') = $b_{i,j,c}"
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
         images, index = operands
@@ -162,6 +190,9 @@ class SumPool2d(_ToPooled):
     name: ClassVar[str] = "sum_pool2d"
     equation: ClassVar[str] = "y = Σ over the window of x"
 
+    def latex(self, *operands: TensorType) -> str:
+        return f"$y_{{i,j,c}} = {self._sum_over_window()} $a_{{{self._place()},c}}"
+
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
         return (emit(SpreadToBlock2d(*self.options(), operands[0].type.shape), delta),)
 
@@ -174,6 +205,9 @@ class SpreadToBlock2d(_ToImages):
     equation: ClassVar[str] = "delta goes to all units of the block"
     arity: ClassVar[int] = 1
 
+    def latex(self, *operands: TensorType) -> str:
+        return rf"$y_{{i',j',c}} = {BLOCKS} $a_{{i,j,c}}"
+
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
         return (emit(SumPool2d(*self.options()), delta),)
 
@@ -184,6 +218,15 @@ class AveragePool2d(_ToPooled):
 
     name: ClassVar[str] = "average_pool2d"
     equation: ClassVar[str] = "y = 1/(N·N) Σ over the window of x"
+
+    def latex(self, *operands: TensorType) -> str:
+        return rf"$y_{{i,j,c}} = {self._share()} {self._sum_over_window()} $a_{{{self._place()},c}}"
+
+    def gradient_latex(self, position: int, *operands: TensorType) -> str:
+        return rf"$G_{{i',j',c}} = {self._share()} {BLOCKS} $D_{{i,j,c}}"
+
+    def _share(self) -> str:
+        return rf"\frac{{1}}{{{self.size[0]} \times {self.size[1]}}}"
 
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
         emit = emit.by("average pool: delta / (N·N) to the block")
@@ -198,6 +241,12 @@ class L2Pool2d(_ToPooled):
 
     name: ClassVar[str] = "l2_pool2d"
     equation: ClassVar[str] = "y = √(Σ over the window of x²)"
+
+    def latex(self, *operands: TensorType) -> str:
+        return rf"$y_{{i,j,c}} = \sqrt{{{self._sum_over_window()} ($a_{{{self._place()},c}})^2}}"
+
+    def gradient_latex(self, position: int, *operands: TensorType) -> str:
+        return rf"$G_{{i',j',c}} = $a_{{i',j',c}} {BLOCKS} \frac{{$D_{{i,j,c}}}}{{$y_{{i,j,c}}}}"
 
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
         emit = emit.by("L2 pool: x / y · delta to the block")

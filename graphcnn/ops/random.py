@@ -30,6 +30,7 @@ class RandomUniform(Op):
     name: ClassVar[str] = "random_uniform"
     equation: ClassVar[str] = "u(e) = ⌊Philox(seed; counter, e) / 2^8⌋ / 2^24"
     arity: ClassVar[int] = 2
+    formula: ClassVar[str] = r"$y_{e} = 2^{-24} \lfloor 2^{-8} \, \text{Philox}($a; e) \rfloor"
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
         state, like = operands

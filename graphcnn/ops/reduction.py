@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from graphcnn.errors import OptionError, ShapeError
-from graphcnn.ir import Dim, Emitter, Gradients, Op, TensorType, Value, Values, format_shape
+from graphcnn.ir import BATCH, Dim, Emitter, Gradients, Op, TensorType, Value, Values, format_shape
 from graphcnn.ops.attributes import check_axes, is_int, require_axes, require_float
+from graphcnn.ops.notation import at, folded, letters
 from graphcnn.ops.shape import Reshape
 
 
@@ -36,6 +37,12 @@ class _Reduction(Op):
     def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType], batch: int) -> int:
         return operands[0].elements(batch)
 
+    def _folded(self, x: TensorType) -> tuple[str, str]:
+        """Return the left and the right side of the sum over the axes, in LaTeX."""
+        index = letters(x)
+        kept = [letter for axis, letter in enumerate(index) if axis not in self.axes]
+        return at("$y", kept), f"{folded([index[axis] for axis in self.axes])} {at('$a', index)}"
+
     def _spread(self, emit: Emitter, delta: Value, target: TensorType) -> Value:
         """Emit the delta repeated along the axes that were folded away."""
         kept = _reduced(target, self.axes, keep=True)
@@ -51,12 +58,24 @@ def _reduced(type: TensorType, axes: tuple[int, ...], keep: bool) -> tuple[Dim, 
     return tuple(size for axis, size in enumerate(type.shape) if axis not in axes)
 
 
+def _count(axes: tuple[int, ...], x: TensorType) -> str:
+    """Return the number of elements along axes, such as `N \\cdot 49`."""
+    sizes = [x.shape[axis] for axis in axes]
+    known = math.prod(size for size in sizes if isinstance(size, int))
+    if BATCH not in sizes:
+        return str(known)
+    return rf"N \cdot {known}" if known > 1 else "N"
+
+
 @dataclass(frozen=True, slots=True)
 class Sum(_Reduction):
     """The sum over axes."""
 
     name: ClassVar[str] = "sum"
     equation: ClassVar[str] = "y = Σi x(i)"
+
+    def latex(self, *operands: TensorType) -> str:
+        return " = ".join(self._folded(operands[0]))
 
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
         return (self._spread(emit, delta, operands[0].type),)
@@ -68,6 +87,13 @@ class Mean(_Reduction):
 
     name: ClassVar[str] = "mean"
     equation: ClassVar[str] = "y = (1/n) Σi x(i)"
+
+    def latex(self, *operands: TensorType) -> str:
+        left, right = self._folded(operands[0])
+        return rf"{left} = \frac{{1}}{{{_count(self.axes, operands[0])}}} {right}"
+
+    def gradient_latex(self, position: int, *operands: TensorType) -> str:
+        return rf"$G = \frac{{$D}}{{{_count(self.axes, operands[0])}}}"
 
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
         from graphcnn.ops.pointwise import Divide  # pointwise ops need Sum, so this one edge waits
@@ -95,6 +121,21 @@ class Broadcast(Op):
             raise ShapeError(f"{x} cannot be broadcast to {format_shape(self.shape)}")
         return (result,)
 
+    def latex(self, *operands: TensorType) -> str:
+        index = letters(operands[0].with_shape(self.shape))
+        first = len(index) - operands[0].rank
+        sizes = enumerate(operands[0].shape, first)
+        own = ["0" if size == 1 != self.shape[axis] else index[axis] for axis, size in sizes]
+        return f"{at('$y', index)} = {at('$a', own)}"
+
+    def gradient_latex(self, position: int, *operands: TensorType) -> str:
+        x = operands[0]
+        index = letters(x.with_shape(self.shape))
+        first = len(index) - x.rank
+        kept = [index[first + a] for a in range(x.rank) if x.shape[a] == self.shape[first + a]]
+        summed = [letter for letter in index if letter not in kept]
+        return f"{at('$G', kept)} = {folded(summed)} {at('$D', index)}"
+
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
         x = operands[0].type
         new_axes = len(self.shape) - x.rank
@@ -120,6 +161,9 @@ class Count(Op):
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
         require_axes(self.axes, operands[0])
         return (operands[0].with_shape(()),)
+
+    def latex(self, *operands: TensorType) -> str:
+        return f"$y = {_count(self.axes, operands[0])}"
 
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
         return (None,)
@@ -149,6 +193,11 @@ class ArgMax(Op):
         if x.shape[self.axis] == "N":
             raise ShapeError(f"argmax of {x} along the batch axis is not defined")
         return (TensorType(_reduced(x, (self.axis,), keep=False), "int64"),)
+
+    def latex(self, *operands: TensorType) -> str:
+        index = letters(operands[0])
+        kept = index[: self.axis] + index[self.axis + 1 :]
+        return rf"{at('$y', kept)} = \text{{argmax}}_{{{index[self.axis]}}} \, {at('$a', index)}"
 
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
         return (None,)

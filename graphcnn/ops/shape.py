@@ -7,8 +7,22 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from graphcnn.errors import OptionError, ShapeError
-from graphcnn.ir import BATCH, Dim, DType, Emitter, Gradients, Op, TensorType, Value, Values, format_shape
+from graphcnn.ir import (
+    BATCH,
+    Dim,
+    DType,
+    Emitter,
+    Gradients,
+    Node,
+    Op,
+    TensorType,
+    Value,
+    Values,
+    arguments_of,
+    format_shape,
+)
 from graphcnn.ops.attributes import Pair, check_pair, check_widths, is_int, require_rank
+from graphcnn.ops.notation import at, letters, place
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +44,19 @@ class ZeroInsert(Op):
         height, width = ((images.static(1 + a) - 1) * self.factors[a] + 1 for a in (0, 1))
         return (images.with_shape((images.shape[0], height, width, images.shape[3])),)
 
+    def latex(self, *operands: TensorType) -> str:
+        rows, columns = (place((factor, letter)) for factor, letter in zip(self.factors, "ij", strict=True))
+        return rf"$y_{{{rows},{columns}}} = $a_{{i,j}}, \quad 0 \text{{ elsewhere}}"
+
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
         return (emit(Subsample(self.factors), delta),)
+
+
+def before_zeros(node: Node) -> TensorType | None:
+    """Return the type of what a node has inserted zeros into; None where it has inserted none."""
+    if not isinstance(node.op, ZeroInsert) or node.op.factors == (1, 1):
+        return None
+    return node.operands[0].type
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +77,10 @@ class Subsample(Op):
         require_rank(self.name, "images", images, 4, "N, H, W, C")
         height, width = ((images.static(1 + a) - 1) // self.factors[a] + 1 for a in (0, 1))
         return (images.with_shape((images.shape[0], height, width, images.shape[3])),)
+
+    def latex(self, *operands: TensorType) -> str:
+        rows, columns = (place((factor, letter)) for factor, letter in zip(self.factors, "ij", strict=True))
+        return f"$y_{{i,j}} = $a_{{{rows},{columns}}}"
 
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
         inserted = emit(ZeroInsert(self.factors), delta)
@@ -93,6 +122,11 @@ class Pad(Op):
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
         return (_resized(operands[0], self.widths, +1),)
 
+    def latex(self, *operands: TensorType) -> str:
+        index = letters(operands[0])
+        moved = [place((1, k), shift=-before) for k, (before, _) in zip(index, self.widths, strict=True)]
+        return f"{at('$y', index)} = {at('$a', moved)}" + r", \quad 0 \text{ outside}"
+
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
         return (emit(Crop(self.widths), delta),)
 
@@ -112,6 +146,11 @@ class Crop(Op):
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
         return (_resized(operands[0], self.widths, -1),)
+
+    def latex(self, *operands: TensorType) -> str:
+        index = letters(operands[0])
+        moved = [place((1, k), shift=before) for k, (before, _) in zip(index, self.widths, strict=True)]
+        return f"{at('$y', index)} = {at('$a', moved)}"
 
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
         return (emit(Pad(self.widths), delta),)
@@ -142,6 +181,12 @@ class Transpose(Op):
     def inverse(self) -> Transpose:
         return Transpose(tuple(self.permutation.index(axis) for axis in range(len(self.permutation))))
 
+    def latex(self, *operands: TensorType) -> str:
+        if self.permutation == (1, 0):
+            return r"$y = ($a)^{\mathsf{T}}"
+        index = letters(operands[0])
+        return f"{at('$y', [index[axis] for axis in self.permutation])} = {at('$a', index)}"
+
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
         return (emit(self.inverse(), delta),)
 
@@ -167,6 +212,10 @@ class Reshape(Op):
                 mend="keep the number of elements of a sample, and the batch axis in front",
             )
         return (result,)
+
+    def latex(self, *operands: TensorType) -> str:
+        sizes = r" \times ".join(map(str, self.shape)) or "1"
+        return rf"$y = \text{{reshape}}_{{{sizes}}}($a)"
 
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
         return (emit(Reshape(operands[0].type.shape), delta),)
@@ -199,6 +248,9 @@ class Concatenate(Op):
         total = sum(t.static(self.axis) for t in operands)
         return (first.with_shape((*first.shape[: self.axis], total, *first.shape[self.axis + 1 :])),)
 
+    def latex(self, *operands: TensorType) -> str:
+        return f"$y = [{arguments_of(len(operands))}]"
+
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
         gradients = []
         before, total = 0, delta.type.static(self.axis)
@@ -219,6 +271,7 @@ class Cast(Op):
 
     name: ClassVar[str] = "cast"
     equation: ClassVar[str] = "y = x"
+    formula: ClassVar[str] = r"$y = $a"
     arity: ClassVar[int] = 1
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from graphcnn.errors import DifferentiationError, OptionError
-from graphcnn.ir import Emitter, Gradients, Op, TensorType, Value, Values
+from graphcnn.ir import Emitter, Gradients, Op, TensorType, Value, Values, arguments_of
 from graphcnn.ops.attributes import require_float
+from graphcnn.ops.notation import as_text
 from graphcnn.ops.pointwise import SLOPE, Multiply, common_type, unspread
 from graphcnn.scalar import ScalarFunction
 
@@ -42,6 +43,20 @@ class UserFunction(Op):
             )
         require_float(self.function.name, *operands)
         return (common_type(self.function.name, operands),)
+
+    def latex(self, *operands: TensorType) -> str:
+        arguments = arguments_of(len(operands))
+        return rf"$y = \text{{{as_text(self.function.name)}}}({arguments})"
+
+    def gradient_latex(self, position: int, *operands: TensorType) -> str:
+        name = as_text(self.function.name)
+        if len(operands) == 1:
+            return rf"$G = $D\, \text{{{name}}}'($a)"
+        argument = as_text(self.function.arguments[position])
+        arguments = arguments_of(len(operands))
+        return (
+            rf"$G = $D\, \frac{{\partial\, \text{{{name}}}}}{{\partial\, \text{{{argument}}}}}({arguments})"
+        )
 
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
         slopes = self.function.derivatives

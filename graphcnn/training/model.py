@@ -110,6 +110,18 @@ class Model:
             )
         return graph
 
+    def _repr_svg_(self) -> str:
+        """Return the gradient graph, or without a loss the forward graph, as a picture for notebooks."""
+        from graphcnn.inspection.svg import graph_svg
+
+        return graph_svg(self.gradient_graph if self.loss is not None else self.forward_graph)
+
+    def _repr_html_(self) -> str:
+        """Return that picture beside the table of the layers, for notebooks."""
+        from graphcnn.inspection.notebook import model_html
+
+        return model_html(self)
+
     def executable(self, name: str) -> Executable:
         """Return the `forward`, `evaluation`, `gradient` or `step` graph, compiled when first asked for."""
         if name not in self._executables:

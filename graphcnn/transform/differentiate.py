@@ -9,6 +9,9 @@ from graphcnn.ir import Emitter, Graph, Origin, Value
 from graphcnn.ops import Add, Broadcast, constant
 from graphcnn.transform.simplify import prune
 
+START, PATHS, ZERO = "dE/dE", "sum over the paths", "zero: the scalar does not depend on it"
+"""The rules of differentiation itself: their nodes belong to a value, not to an op that is derived."""
+
 
 def differentiate(graph: Graph, of: Value, wrt: Mapping[str, Value]) -> tuple[Graph, dict[str, Value]]:
     """Return a copy of the graph with gradient nodes behind it, and the gradient for each name in `wrt`.
@@ -34,7 +37,7 @@ def differentiate(graph: Graph, of: Value, wrt: Mapping[str, Value]) -> tuple[Gr
     needed = _between(graph, of, wrt.values())
     partial: dict[Value, list[Value]] = {}
     if of.key in needed:
-        partial[of] = [constant(Emitter(result, _origin(graph, of.key)).by("dE/dE"), 1.0, of.type)]
+        partial[of] = [constant(Emitter(result, _origin(graph, of.key)).by(START), 1.0, of.type)]
     for key in sorted(needed, reverse=True):
         node = graph.node(key)
         results = graph.results(key)
@@ -97,7 +100,7 @@ def _total(emit: Emitter, partial: dict[Value, list[Value]], value: Value) -> Va
     """Emit the sum of the gradients that reach a value along different paths."""
     first, *rest = partial[value]
     for other in rest:
-        first = emit.by("sum over the paths")(Add(), first, other)
+        first = emit.by(PATHS)(Add(), first, other)
     partial[value] = [first]
     return first
 
@@ -106,8 +109,8 @@ def _gradient_of(result: Graph, partial: dict[Value, list[Value]], name: str, va
     emit = Emitter(result, _origin(result, value.key))
     if value in partial:
         return _total(emit, partial, value)
-    zero = constant(emit.by("zero: the scalar does not depend on it"), 0.0, value.type)
-    return zero if value.type.is_scalar else emit.by("zero")(Broadcast(value.type.shape), zero)
+    zero = constant(emit.by(ZERO), 0.0, value.type)
+    return zero if value.type.is_scalar else emit.by(ZERO)(Broadcast(value.type.shape), zero)
 
 
 def _label(item: str | Value) -> str:

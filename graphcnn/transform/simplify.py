@@ -130,6 +130,7 @@ class _Rewriter:
         self._share = any(rule.name == COMMON_SUBEXPRESSIONS for rule in self._active)
         self._known: dict[tuple[tuple[Op, str], Operands], Value] = {}
         self._values: dict[Value, Value] = {}
+        self._absorbed: dict[int, int] = {}
 
     def value(self, old: Value) -> Value:
         return self._values[old]
@@ -151,6 +152,7 @@ class _Rewriter:
         replacement = self._apply(key, emit, node.op, operands)
         if replacement is not None:
             self._values[self.source.results(key)[0]] = replacement
+            self._note_absorbed(key, replacement)
             return
         name = _identity(node.op), operands
         shared = self._known.get(name) if self._share else None
@@ -173,7 +175,17 @@ class _Rewriter:
                 return replacement
         return None
 
+    def _note_absorbed(self, key: int, replacement: Value) -> None:
+        """Note the operands that have become part of a replacement: what they explained, it explains."""
+        roots = self.source.roots()
+        for operand in self.source.node(key).operands:
+            used = self._values[operand] in (replacement, *self.result.node(replacement.key).operands)
+            if not used and operand not in roots and self.source.users(operand) == [key]:
+                self._absorbed[operand.key] = replacement.key
+
     def _new_key(self, old: int) -> int | None:
+        if old in self._absorbed:
+            return self._absorbed[old]
         value = self._values.get(self.source.results(old)[0])
         return None if value is None else value.key
 

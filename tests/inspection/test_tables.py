@@ -1,8 +1,13 @@
 import io
+from collections.abc import Mapping
+from dataclasses import dataclass
 
+import pytest
 from rich.console import Console
 
 import graphcnn as gcn
+from graphcnn.errors import GraphError
+from graphcnn.inspection.receptive_field import receptive_fields
 from graphcnn.inspection.tables import layer_rows, layer_table, scaled
 
 
@@ -46,6 +51,92 @@ def test_the_table_shows_totals() -> None:
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "61,706" in text
     assert "batch 64" in text
+
+
+@dataclass(frozen=True)
+class Measured:
+    nodes: Mapping[int, float]
+
+
+def printed(graph: gcn.Graph, **options: object) -> str:
+    console = Console(file=io.StringIO(), width=120)
+    console.print(layer_table(graph, **options))  # type: ignore[arg-type]
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_forward_and_backward_are_told_apart() -> None:
+    model = lenet5()
+    rows = {row.layer: row for row in layer_rows(model.gradient_graph)}
+    conv2 = 2 * (10 * 10) * (5 * 5) * 6 * 16
+    assert rows["conv2"].forward.flops == conv2 + 1600
+    assert rows["conv2"].backward.flops == 2 * conv2 + 1600
+    assert "backward" in printed(model.gradient_graph)
+    assert "backward" not in printed(model.forward_graph)
+
+
+def test_times_are_summed_by_layer_and_side() -> None:
+    graph = lenet5().step_graph
+    times = {key: 1e-3 for key, node in graph.items() if node.origin.layer == "conv1"}
+    forward = [key for key in times if graph.node(key).origin.forward is None]
+    rows = {row.layer: row for row in layer_rows(graph, times=Measured(times))}
+    expected = (len(forward) * 1e-3, (len(times) - len(forward)) * 1e-3)
+    assert rows["conv1"].seconds == pytest.approx(expected)
+    assert rows["dense1"].seconds == (0.0, 0.0)
+    assert f"{len(forward)}.000" in printed(graph, times=Measured(times)).splitlines()[-2]
+
+
+def test_receptive_fields_of_lenet5() -> None:
+    fields = {row.layer: row.field for row in layer_rows(lenet5().forward_graph)}
+    assert fields["conv1"] == (5, 5)
+    assert fields["pool1"] == (6, 6)
+    assert fields["conv2"] == (14, 14)
+    assert fields["pool2"] == (16, 16)
+    assert fields["dense1"] is None
+
+
+def test_receptive_field_is_what_an_output_unit_reacts_to() -> None:
+    """Dilation, stride, a branch and upsampling, against the pixels that have a gradient."""
+    x = gcn.Input((40, 40, 1), "x", dtype="float64")
+    h = gcn.Conv2d(1, (3, 2), stride=2, dilation=(2, 1), padding=2)(x)
+    h = gcn.Conv2d(1, 3, padding=1)(h) + h
+    y = gcn.AvgPool2d(2)(gcn.ConvTranspose2d(1, 4, stride=2)(h))
+    graph = gcn.Network(x, y).graph
+    model = gcn.compile(gcn.Network(x, y), dtype="float64", backend="numpy")
+    import numpy as np
+
+    image = np.random.default_rng(0).standard_normal((1, 40, 40, 1))
+    base = model.predict(image)
+    row, column = base.shape[1] // 2, base.shape[2] // 2
+    moved = np.zeros((40, 40), bool)
+    for i in range(40):
+        for j in range(40):
+            other = image.copy()
+            other[0, i, j, 0] += 1.0
+            moved[i, j] = model.predict(other)[0, row, column, 0] != base[0, row, column, 0]
+    rows, columns = np.flatnonzero(moved.any(1)), np.flatnonzero(moved.any(0))
+    reached = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
+    field = receptive_fields(graph)[graph.outputs["output"].key]
+    assert field is not None
+    assert all(0 <= seen - hit <= 2 for seen, hit in zip(field, reached, strict=True)), (field, reached)
+
+
+def test_names_leave_the_table_in_shape() -> None:
+    x = gcn.Input((4,), name="[red]x[/red]\x1b[31m\n" + "y" * 10_000)
+    text = printed(gcn.Network(x, gcn.relu(x)).graph)
+    assert "[red]x[/red]\N{REPLACEMENT CHARACTER}[31m\N{REPLACEMENT CHARACTER}yyy" in text
+    assert max(map(len, text.splitlines())) < 120
+
+
+def test_an_empty_graph_is_an_error() -> None:
+    with pytest.raises(GraphError, match="'nothing' is empty"):
+        layer_table(gcn.Graph("nothing"))
+
+
+def test_a_graph_changed_behind_its_back_is_an_error() -> None:
+    graph = lenet5().forward_graph
+    graph.nx.add_edge(5, 2, key=2, result=0)
+    with pytest.raises(GraphError, match="its edges run in a circle"):
+        layer_table(graph)
 
 
 def test_large_numbers_are_shown_with_a_unit() -> None:

@@ -1,12 +1,16 @@
 """The gradient graph: the article's equations, node by node, with origins that tell where each came from."""
 
+from pathlib import Path
+
+import networkx
 import numpy as np
 import pytest
 
+import graphcnn as gcn
 from graphcnn import ops
 from graphcnn.backend import evaluate
 from graphcnn.errors import DifferentiationError
-from graphcnn.ir import Emitter, Graph, Origin, TensorType, verify
+from graphcnn.ir import Emitter, Graph, Input, Origin, TensorType, verify
 from graphcnn.ops import Convolve2d, Correlate2d
 from graphcnn.transform import differentiate, gradient
 
@@ -219,3 +223,40 @@ def test_an_op_without_a_rule_is_named_with_the_users_line(monkeypatch):
     monkeypatch.delattr(ops.Exp, "gradient")
     with pytest.raises(DifferentiationError, match=r"layer3 \(train.py:5\): exp has no gradient rule"):
         gradient(graph, "loss", ["x"])
+
+
+def batchnorm_residual():
+    x = gcn.Input((8, 8, 3), name="image")
+    h = gcn.relu(gcn.BatchNorm2d()(gcn.Conv2d(4, 3, padding="same", bias=False)(x)))
+    h = gcn.relu(gcn.Conv2d(4, 3, padding="same")(gcn.Dropout(0.5)(h)) + h)
+    return gcn.Network(x, gcn.Dense(10)(gcn.GlobalAvgPool2d()(gcn.AvgPool2d(2)(h))))
+
+
+@pytest.mark.parametrize("name", [*gcn.zoo.ZOO, "batch normalisation and a branch"])
+def test_every_gradient_node_tells_its_forward_node_line_and_rule(name):
+    entry = gcn.zoo.ZOO.get(name)
+    model = gcn.compile(
+        entry.make() if entry else batchnorm_residual(),
+        input_shape=entry.input_shape if entry else None,
+        loss=gcn.CrossEntropy(),
+        optimizer=gcn.SGD(0.1, momentum=0.9),
+        metrics=[],
+    )
+    gradient_graph, step = model.gradient_graph, model.step_graph
+    steps_towards_updates = networkx.ancestors(step.nx, step.outputs["loss"].key)
+    updated = {value.key for value in step.updates.values()}
+    updating = set().union(updated, *(networkx.ancestors(step.nx, key) for key in updated))
+    checked = 0
+    for graph, keys in (
+        (gradient_graph, {k for k, _ in gradient_graph.items() if k > gradient_graph.outputs["loss"].key}),
+        (step, {k for k in updating - steps_towards_updates if k > step.outputs["loss"].key}),
+    ):
+        for key in keys:
+            origin = graph.node(key).origin
+            if isinstance(graph.node(key).op, Input) and graph.role(graph.node(key).op.label) == "setting":
+                continue
+            assert origin.forward is not None and origin.forward < key, key
+            assert origin.rule, key
+            assert origin.line > 0 and Path(origin.file).is_file(), key
+            checked += 1
+    assert checked > len(gradient_graph) // 3

@@ -16,11 +16,14 @@ def lower(graph: Graph, target: Target, *, winograd: bool = True) -> Program:
     normal, sources = canonical(graph, target, winograd=winograd)
     schedule = Schedule(normal)
     program = assign_buffers(schedule, target)
+    last = {source: key for key, source in sorted(sources.items())}
     for number, kernel in enumerate(program.kernels):
         kernel.title = _title(program, kernel)
         kernel.name = f"k{number}_{kernel.title}"
         kernel.work = tuple(sorted(schedule.nodes(kernel)))
         kernel.nodes = tuple(sorted({sources[key] for key in kernel.work or _carried_on(kernel)}))
+        finished = [sources[key] for key in kernel.work if last[sources[key]] == key]
+        kernel.counted = tuple(graph.node(key) for key in finished)
     program.labels = _labels(normal)
     return program
 

@@ -67,6 +67,7 @@ class Kernel:
     lanes of a vector (see `narrow.py`). is_optional: such a kernel. pooled_by: of one that pools.
     work, nodes: what it computes, by the keys of the program's graph and of the graph that was compiled.
     pieces: into how many a kernel of the whole is cut; the code generator decides that.
+    counted: the nodes of that graph which it finishes, and whose FLOPs are therefore its own.
     """
 
     number: int
@@ -90,6 +91,7 @@ class Kernel:
     loads: frozenset[Value] = frozenset()
     work: tuple[int, ...] = ()
     nodes: tuple[int, ...] = ()
+    counted: tuple[Node, ...] = ()
     title: str = ""
     name: str = ""
     is_flat: bool = False
