@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     from graphcnn.dsl.tensor import Tensor as Tensor
     from graphcnn.errors import GraphcnnError as GraphcnnError
     from graphcnn.ir import Graph as Graph
-    from graphcnn.ir import verify as verify
+    from graphcnn.ir.verify import verify as verify
     from graphcnn.ops import parse as parse
     from graphcnn.training.callbacks import Callback as Callback
     from graphcnn.training.callbacks import CSVLog as CSVLog
@@ -85,7 +85,7 @@ if TYPE_CHECKING:
     from graphcnn.training.optimizers import AdamW as AdamW
     from graphcnn.transform import gradient as gradient
     from graphcnn.transform import simplification_rules as simplification_rules
-    from graphcnn.transform import simplify as simplify
+    from graphcnn.transform.simplify import simplify as simplify
 
 _HOMES = {
     "backend": ("backends", "evaluate"),

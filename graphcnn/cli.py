@@ -119,7 +119,17 @@ input_shape_option = click.option(
     type=click.Choice([*STAGES, *CODE]),
     help="A graph, or what the backend made of the step.",
 )
-@click.option("--as", "form", default="text", show_default=True, type=click.Choice(["text", "table"]))
+@click.option(
+    "--as",
+    "form",
+    default="text",
+    show_default=True,
+    type=click.Choice(["text", "table", "html"]),
+    help="html: a page that shows all stages, to look at in a browser.",
+)
+@click.option(
+    "--output", type=click.Path(dir_okay=False, path_type=Path), help="For html; default: NETWORK.html."
+)
 @click.option(
     "--batch-size", default=1, show_default=True, type=click.IntRange(1), help="For FLOPs and bytes."
 )
@@ -130,10 +140,18 @@ def show(
     stage: str,
     form: str,
     batch_size: int,
+    output: Path | None,
     backend: str,
     input_shape: tuple[int, int, int] | None,
 ) -> None:
     """Show a graph of NETWORK: a name from the zoo, SCRIPT.py:VARIABLE, or a saved MODEL.safetensors."""
+    if output is not None and form != "html":
+        raise OptionError("--output is for pages", mend="--as html, or `> FILE` for text")
+    if form == "html":
+        path = output or Path(f"{Path(network.partition(':')[0]).stem}.html")
+        model = _model(network, input_shape, backend)
+        click.echo(f"{model.show(path, batch_size=batch_size, open=False)}")
+        return
     if stage in CODE:
         click.echo(_code(_model(network, input_shape, backend), stage))
         return

@@ -7,7 +7,8 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,6 +34,10 @@ from graphcnn.training.losses import Loss
 from graphcnn.training.metrics import Metric
 from graphcnn.training.optimizers import LEARNING_RATE, Optimizer
 from graphcnn.training.progress import Progress
+
+if TYPE_CHECKING:
+    from graphcnn.inspection.viewer.document import Times
+    from graphcnn.inspection.viewer.show import Recorded
 
 BatchesOf = Iterable[tuple[Any, Any]]
 
@@ -176,6 +181,40 @@ class Model:
                 mend="join them before the network, and take them apart in it",
             )
         return executable.numba_function(self._state)
+
+    def show(
+        self,
+        path: str | PathLike[str] | None = None,
+        *,
+        profile: Times | None = None,
+        recording: Recorded | None = None,
+        batch_size: int = 1,
+        kernels: bool = True,
+        open: bool = True,
+    ) -> Path:
+        """Write the model's graphs as one HTML page, open it in the browser, and return its path.
+
+        The page shows the forward and gradient graphs side by side, as derived and simplified, and the
+        kernels of the backend. It loads nothing, so it can be sent to others; it holds lines of your script.
+
+        path: the file to write, atomically; by default one in a new folder for temporary files.
+        profile: of the training step, for times. recording: of one batch, for the values that the page draws.
+        batch_size: samples that FLOPs, bytes and memory are given for; with a profile, those that it took.
+        kernels: whether to compile the step and show its kernels. open: whether to open the page.
+
+        Raises OptionError for a path that cannot be one, and OSError where the file cannot be written.
+        """
+        from graphcnn.inspection.viewer import show_model
+
+        return show_model(
+            self,
+            path,
+            profile=profile,
+            recording=recording,
+            batch_size=batch_size,
+            kernels=kernels,
+            open=open,
+        )
 
     # State
 

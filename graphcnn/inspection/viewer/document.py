@@ -9,11 +9,9 @@ A view is one way to look at the model, with up to three columns (forward, gradi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from graphcnn.arrays import Array
-from graphcnn.backend import KernelReport
 from graphcnn.inspection.viewer.grouping import group_nodes
 from graphcnn.inspection.viewer.nodes import Json, Tables, graph_nodes, kernel_nodes, require_showable
 from graphcnn.inspection.viewer.values import node_values
@@ -38,12 +36,34 @@ class Difference(Protocol):
     def added(self) -> Sequence[int]: ...
 
 
-@dataclass(frozen=True)
-class Measured:
-    """What was measured of a model: seconds per node of the step graph, and the kernels with theirs."""
+class Kernel(Protocol):
+    """One kernel: a `KernelReport`, or the like with its measured time (None where there is none)."""
 
-    nodes: Mapping[int, float] = field(default_factory=dict)
-    kernels: Sequence[KernelReport] = ()
+    @property
+    def name(self) -> str: ...
+    @property
+    def nodes(self) -> tuple[int, ...]: ...
+    @property
+    def flops(self) -> int: ...
+    @property
+    def bytes(self) -> int: ...
+    @property
+    def seconds(self) -> float | None: ...
+    @property
+    def details(self) -> str: ...
+
+
+class Times(Protocol):
+    """A profile of the training step: seconds by key of the step graph, and the kernels with theirs."""
+
+    @property
+    def nodes(self) -> Mapping[int, float]: ...
+    @property
+    def kernels(self) -> Sequence[Kernel]: ...
+    @property
+    def batch(self) -> int: ...
+    @property
+    def seconds(self) -> float: ...
 
 
 def graph_document(graph: Graph, *, batch: int = 1, values: Mapping[int, Array] | None = None) -> Json:
@@ -61,30 +81,39 @@ def model_document(
     model: Model,
     *,
     batch: int = 1,
-    measured: Measured | None = None,
+    profile: Times | None = None,
+    kernels: Sequence[Kernel] = (),
     values: Mapping[int, Array] | None = None,
 ) -> Json:
     """Return the document of a model: its gradient graph as derived, its step simplified, and the kernels.
 
-    batch: samples for costs. measured: times and kernels of the step; without kernels that view is left out.
-    values: per key of the gradient graph, of one batch. Without a loss there is the forward graph alone.
+    batch: samples for costs. profile: times of the step; kernels: of the step, where there is no profile;
+    without either that view is left out. values: per key of the gradient graph, of one batch.
+    Without a loss there is the forward graph alone.
     """
     tables = Tables()
-    measured = measured or Measured()
+    if profile is not None:
+        batch, kernels = profile.batch, profile.kernels
     parameters = dict(model.parameters)
     derived = model.forward_graph if model.loss is None else model.gradient_graph
-    views = [_view(derived, "derived", "As derived", "the rules of the article, as they stand", batch, tables)]
+    views = [
+        _view(derived, "derived", "As derived", "the rules of the article, as they stand", batch, tables)
+    ]
     views[0]["values"] = node_values(derived, values or {}, parameters)
     if model.loss is not None and model.optimizer is not None:
         step = model.step_graph
         about = "what is compiled: the same after simplification, with the optimiser's updates"
-        simplified = _view(step, "simplified", "Simplified", about, batch, tables, measured.nodes)
+        simplified = _view(
+            step, "simplified", "Simplified", about, batch, tables, profile.nodes if profile else {}
+        )
         simplified["values"] = node_values(step, {}, parameters)
         views.append(simplified)
-        if measured.kernels:
-            views.append(_kernel_view(step, simplified, measured.kernels))
+        if kernels:
+            views.append(_kernel_view(step, simplified, kernels))
     document = _document(model.forward_graph.name, batch, views, tables)
     document["totals"]["parameters"] = model.parameters.count
+    if profile is not None:
+        document["totals"]["seconds"] = profile.seconds
     return document
 
 
@@ -137,13 +166,13 @@ def _side_by_side(trees: Sequence[tuple[list[Json], Json]]) -> Json:
     rows: list[Json] = []
     done = 0
     for name, ids in flat[0]:
-        row = {"name": name, "nodes": [f"0/{id}" for id in ids]}
+        inside = [f"0/{id}" for id in ids]
         if name in after_names[done:]:
             place = after_names.index(name, done)
             rows += [_row(*each) for each in flat[1][done:place]]
-            row["nodes"] += [f"1/{id}" for id in flat[1][place][1]]
+            inside += [f"1/{id}" for id in flat[1][place][1]]
             done = place + 1
-        rows.append(row)
+        rows.append({"name": name, "nodes": inside})
     rows += [_row(*each) for each in flat[1][done:]]
     return {"name": "", "groups": rows}
 
@@ -184,7 +213,7 @@ def _view(
     }
 
 
-def _kernel_view(step: Graph, simplified: Json, kernels: Sequence[KernelReport]) -> Json:
+def _kernel_view(step: Graph, simplified: Json, kernels: Sequence[Kernel]) -> Json:
     facts = [
         (
             kernel.name,
@@ -214,7 +243,7 @@ def _kept(groups: Json, nodes: Sequence[Json]) -> Json:
     """Return the groups with kernels where their main nodes were, and with nothing else but inputs."""
     at: dict[str, list[str]] = {}
     for node in nodes:
-        at.setdefault(node.get("main", node["id"]), []).append(node["id"])
+        at.setdefault(str(node.get("main", node["id"])), []).append(node["id"])
 
     def kept(group: Json) -> Json | None:
         if "nodes" in group:

@@ -123,7 +123,7 @@ def _node(graph: Graph, key: int, node: Node, batch: int, tables: Tables) -> Jso
 
 
 def op_kind(op: Op) -> str:
-    """Return the family of an op, by which it is coloured: the module that defines it, or the input's role."""
+    """Return the family of an op, which gives its colour: the module that defines it, or the input's role."""
     if isinstance(op, Input):
         return "parameter" if op.role == "parameter" else "input"
     module = type(op).__module__
@@ -156,9 +156,7 @@ def node_sides(graph: Graph) -> dict[int, int]:
     settings = [value.key for value in graph.inputs_with_role("setting").values()]
     first_update = min(settings) if settings and graph.updates else len(graph)
     return {
-        key: UPDATE
-        if key >= first_update
-        else (FORWARD if node.origin.forward is None else GRADIENT)
+        key: UPDATE if key >= first_update else (FORWARD if node.origin.forward is None else GRADIENT)
         for key, node in graph.items()
     }
 
@@ -185,31 +183,43 @@ def live_bytes(graph: Graph, batch: int) -> dict[int, int]:
     return result
 
 
+def _computed(key: int, by_key: Mapping[int, Json], home: Mapping[int, str]) -> list[str]:
+    """Return the kernels or inputs that a value comes from; nodes without a kernel only view those."""
+    if key in home:
+        return [home[key]]
+    node = by_key[key]
+    if node["op"] == "input":
+        return [node["id"]]
+    return [source for operand, _ in node["operands"] for source in _computed(int(operand), by_key, home)]
+
+
 def kernel_nodes(
     nodes: Collection[Json], kernels: Collection[tuple[str, tuple[int, ...], Json]]
 ) -> list[Json]:
     """Return inputs and kernels as nodes; `kernels` holds name, keys of its nodes, and further facts.
 
-    A kernel stands where the node with most work stands. A node that several kernels compute (because that is
-    cheaper than to store it) is read from the first of them.
+    A kernel stands where the node with most work stands. It is drawn to read what its nodes read,
+    and the kernel before it that computed a part of the same node, such as the padding of a convolution.
     """
     by_key = {int(node["id"]): node for node in nodes}
-    home: dict[int, str] = {}
-    for number, (_, keys, _) in enumerate(kernels):
-        for key in keys:
-            home.setdefault(key, f"k{number}")
+    home = {key: f"k{number}" for number, (_, keys, _) in enumerate(kernels) for key in keys}
+    result_of: dict[int, str] = {}
     result = [node for key, node in by_key.items() if node["op"] == "input"]
     for number, (name, keys, facts) in enumerate(kernels):
         if not keys:
             continue
         main = by_key[max(keys, key=lambda key: (by_key[key]["flops"], key))]
         last = by_key[max(keys)]
-        operands = {}
-        for key in keys:
-            for operand, _ in by_key[key]["operands"]:
-                if int(operand) not in keys:
-                    operands[home.get(int(operand), operand)] = None
-        operands.pop(f"k{number}", None)
+        reads = {
+            source
+            for key in keys
+            for operand, _ in by_key[key]["operands"]
+            if int(operand) not in keys
+            for source in _computed(int(operand), by_key, home)
+        }
+        reads |= {result_of[key] for key in keys if key in result_of}
+        result_of[max(keys)] = f"k{number}"
+        operands = [each for each in sorted(reads) if each != f"k{number}"]
         copied = ("kind", "layer", "rule", "equation", "side", "of", "source")
         result.append(
             {name: main[name] for name in copied if name in main}

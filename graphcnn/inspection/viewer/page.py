@@ -63,7 +63,9 @@ def write_page(document: Json, path: Path) -> Path:
     Raises OptionError for a path whose folder does not exist, and OSError where it cannot be written.
     """
     if not path.parent.is_dir():
-        raise OptionError(f"there is no folder {path.parent} for {path.name}", mend="make it, or choose another")
+        raise OptionError(
+            f"there is no folder {path.parent} for {path.name}", mend="make it, or choose another"
+        )
     if path.is_dir():
         raise OptionError(f"{path} is a folder", mend=f"name a file in it, such as {path / 'graph.html'}")
     write_atomically(path, page(document).encode("utf-8"))

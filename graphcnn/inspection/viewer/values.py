@@ -28,7 +28,9 @@ SHOWN_PLACES = 16
 """Rows and columns of the result that are shown where the whole is larger than `LARGEST_MAP`."""
 
 
-def node_values(graph: Graph, values: Mapping[int, Array], parameters: Mapping[str, Array]) -> dict[str, Json]:
+def node_values(
+    graph: Graph, values: Mapping[int, Array], parameters: Mapping[str, Array]
+) -> dict[str, Json]:
     """Return by node id what the page draws with real values.
 
     values: per key, of one batch, as they were recorded; may be empty. parameters: by name.
@@ -80,7 +82,7 @@ def summary(value: Array) -> Json:
 
 
 def _contraction(op: Correlate2d | Convolve2d, images: Array, window: Array, result: Array) -> Json:
-    """Return images, window and result of a convolution, cut to what can be drawn; {} where that is no use."""
+    """Return images, window and result of a convolution, cut to what can be drawn; {} where nothing can."""
     if op.groups > 1:
         return {}
     if op.sum_over == "batch":

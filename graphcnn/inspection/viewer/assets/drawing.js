@@ -114,7 +114,7 @@ class Drawing {
   #node(box) {
     const { node, width, height } = box;
     const members = node.members && node.members.length > 1 ? node.members : [];
-    const tag = node.rule.match(/^Eq\. \d+/)?.[0] ?? "";
+    const tag = node.members ? "" : (node.rule.match(/^Eq\. \d+/)?.[0] ?? "");
     const status = node.status && node.status !== "common" ? `, ${node.status}` : "";
     return svg("g", { class: `node box kind-${node.kind} side${node.side} status-${node.status ?? "none"}`, tabindex: -1, "data-id": box.id, role: "button",
       "aria-label": `${clipped(node.title, 80)}, ${shownId(node)}, ${node.layer ? clipped(node.layer, 60) : "no layer"}, ${shapeOf(node)}${tag ? `, ${tag}` : ""}${status}`,
@@ -212,7 +212,7 @@ class Drawing {
 
   /** Marks what is chosen and what it has to do with. */
   mark(chosen) {
-    for (const element of this.marked ?? []) element.classList.remove("chosen", "partner", "operand", "user");
+    for (const element of this.marked ?? []) element.classList.remove("chosen", "inside", "partner", "operand", "user");
     for (const path of this.markedEdges ?? []) path.classList.remove("into", "out");
     this.marked = new Set();
     this.markedEdges = [];
@@ -227,19 +227,29 @@ class Drawing {
       this.marked.add(other.element);
       return other;
     };
-    const ids = box.kind === "node" ? [box.id] : box.group.bySide[box.side];
+    const isNode = box.kind === "node";
+    const ids = isNode ? [box.id] : box.group.bySide[box.side];
     const inside = new Set(ids);
     set(box.id, "chosen");
+    if (!isNode) for (const id of ids) if (this.layout.boxes.has(id)) set(id, "inside");
     const links = new Map();
     const relate = (id, mark) => {
       if (inside.has(id)) return;
       const other = set(id, mark);
-      if (other && other.side !== box.side && !links.has(other.id)) links.set(other.id, [other, mark]);
+      if (isNode && other && other.side !== box.side && !links.has(other.id)) links.set(other.id, [other, mark]);
     };
     for (const id of ids) for (const partner of this.view.partners.get(id)) relate(partner, "partner");
     for (const id of ids) {
       for (const [operand] of this.view.byId.get(id).operands) relate(operand, "operand");
       for (const user of this.view.users.get(id)) relate(user, "user");
+    }
+    if (!isNode) {
+      // Between layers one line says it all: from this one to the same layer in the other columns.
+      for (const side of this.view.sides) {
+        const other = side !== box.side && this.layout.boxes.get(`${box.group.id}/${side}`);
+        if (other) links.set(other.id, [other, "partner"]);
+        if (other?.kind === "card") set(other.id, "partner");
+      }
     }
     for (const edge of this.layout.edges.values()) {
       const mark = edge.from === box ? "out" : edge.to === box ? "into" : "";

@@ -7,7 +7,7 @@ const NODE = { width: 172, height: 44 };
 const HEAD = 34;
 const INSIDE = 14;
 const GAP = 26;
-const COLUMN_GAP = 110;
+const COLUMN_GAP = 84;
 const MEMBER = 19;
 
 function nodeSize(node) {
@@ -79,14 +79,29 @@ class Layout {
     if (ids.length) {
       const graph = dagreGraph(side === 1 && this.view.id !== "difference" ? "BT" : "TB", 24);
       const inside = new Set(ids);
+      const isHere = (operand) => this.view.byId.get(operand)?.side === side;
       for (const node of ids) graph.setNode(node, nodeSize(this.view.byId.get(node)));
       for (const node of ids) {
-        for (const [operand] of this.view.byId.get(node).operands) if (inside.has(operand)) graph.setEdge(operand, node);
+        const operands = this.view.byId.get(node).operands.map(([operand]) => operand);
+        const isSource = !operands.some((operand) => inside.has(operand));
+        for (const operand of operands) {
+          if (inside.has(operand)) graph.setEdge(operand, node);
+          else if (!isSource && side !== 2 && isHere(operand)) {
+            // A free lane for what comes from outside, so that its line does not run behind other nodes.
+            graph.setNode(`in ${operand}`, { width: 4, height: 1 });
+            graph.setEdge(`in ${operand}`, node);
+          }
+        }
+        const users = this.view.users.get(node);
+        if (side !== 2 && users.some((user) => inside.has(user)) && users.some((user) => !inside.has(user) && isHere(user))) {
+          graph.setNode(`out ${node}`, { width: 4, height: 1 });
+          graph.setEdge(node, `out ${node}`);
+        }
       }
       dagre.layout(graph);
       const { width, height } = graph.graph();
-      result = { width, height, nodes: new Map(), edges: new Map() };
-      for (const node of ids) result.nodes.set(node, graph.node(node));
+      result = { width, height, nodes: new Map(), lanes: new Map(), edges: new Map() };
+      for (const node of graph.nodes()) result[inside.has(node) ? "nodes" : "lanes"].set(node, graph.node(node));
       for (const edge of graph.edges()) result.edges.set(`${edge.v}>${edge.w}`, graph.edge(edge).points.slice(1, -1));
     }
     this.inner.set(id, result);
@@ -162,6 +177,13 @@ class Layout {
         before.get(to).add(from);
       }
     }
+    group.groups.forEach((child, index) => {
+      // What nothing leads to or from, such as the learning rate, stands below the group before it.
+      if (!index || before.get(child).size || next.get(child).size) return;
+      const above = group.groups[index - 1];
+      next.get(above).add(child);
+      before.get(child).add(above);
+    });
     const chains = [];
     const chainOf = new Map();
     for (const child of group.groups) {
@@ -254,9 +276,24 @@ class Layout {
     const origin = group.parent ? boxes.get(`${group.id}/${side}`) : { x: this.#rootX(side), y: 0 };
     const shift = ({ x, y }) => ({ x: x + origin.x, y: y + origin.y });
     const { waypoints } = this.arranged.get(group);
-    const forth = waypoints.get(`${side}/${from}>${to}`);
-    if (forth) return forth.map(shift);
-    return (waypoints.get(`${side}/${to}>${from}`) ?? []).map(shift).reverse();
+    const forth = waypoints.get(`${side}/${from}>${to}`)?.map(shift);
+    const between = forth ?? (waypoints.get(`${side}/${to}>${from}`) ?? []).map(shift).reverse();
+    const leaving = this.#lane(above.at(-1), side, boxes, `out ${operand}`, `${operand}>out ${operand}`);
+    const arriving = this.#lane(below.at(-1), side, boxes, `in ${operand}`, `in ${operand}>${user}`).reverse();
+    return [...leaving, ...between, ...arriving];
+  }
+
+  /** The points of a lane inside an open layer, from its node to the border. */
+  #lane(leaf, side, boxes, lane, edge) {
+    const inside = this.inner.get(`${leaf.id}/${side}`);
+    const frame = boxes.get(`${leaf.id}/${side}`);
+    const place = frame?.inside && inside?.lanes.get(lane);
+    if (!place || !inside.edges.has(edge)) return [];
+    const points = edge.startsWith("in ") ? [...inside.edges.get(edge)].reverse() : inside.edges.get(edge);
+    const { left, top } = frame.inside;
+    const upwards = side === 1 && this.view.id !== "difference";
+    const border = { x: place.x, y: edge.startsWith("in ") === upwards ? inside.height + INSIDE : -8 };
+    return [...points, place, border].map(({ x, y }) => ({ x: x + left, y: y + top }));
   }
 
   #rootX(side) {

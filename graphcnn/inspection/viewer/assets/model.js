@@ -66,6 +66,7 @@ class View {
       if (node.partner) pair(node.id, node.partner);
       if (node.members) {
         for (const member of node.members) {
+          if (home.get(member) !== node.id) continue;
           const of = simplified?.byId.get(member)?.of;
           if (of !== undefined) pair(node.id, home.get(of) ?? of);
         }

@@ -57,10 +57,15 @@ class Navigation {
     this.#apply();
   }
 
-  /** Keeps a box where it is on the screen while everything around it moves. */
+  /** Keeps a box where it is on the screen while everything around it moves; steps back if that grew too wide. */
   hold(before, after) {
-    this.x += (before.x - after.x) * this.scale;
-    this.y += (before.y - after.y) * this.scale;
+    const { width } = this.size;
+    const [left, top] = [this.x + before.x * this.scale, this.y + before.y * this.scale];
+    this.scale = Math.min(this.scale, Math.max(0.55, (width - 64) / this.layout.width));
+    this.x = left - after.x * this.scale;
+    this.y = top - after.y * this.scale;
+    const wide = this.layout.width * this.scale;
+    if (wide <= width - 64) this.x = Math.min(Math.max(this.x, 32), width - 32 - wide);
     this.#apply();
   }
 

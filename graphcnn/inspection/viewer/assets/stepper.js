@@ -163,7 +163,7 @@ function wording(node, op) {
 function exampleStep(node) {
   const op = attributesOf(node);
   const simple = (seed) => (index) => [2, -1, 0, 1, 3, -2, 1, 0, 1, -1, 2, 1][(index * 5 + seed * 7 + (index >> 2)) % 12];
-  const taps = op.sum_over === "batch" ? 3 : Math.min(5, tapsOf(node));
+  const taps = op.sum_over === "batch" ? 3 : Math.min(3, tapsOf(node));
   const places = op.sum_over === "batch" ? Math.min(3, Number(node.types[0].match(/\d+(?=,)/)?.[0] ?? 3)) : 4;
   const padding = op.padding.flat().map((width) => Math.min(width, taps - 1));
   const sizes = [0, 1].map((axis) => Math.max(2, (places - 1) * op.stride[axis] + (taps - 1) * op.dilation[axis] + 1 - padding[2 * axis] - padding[2 * axis + 1]));
