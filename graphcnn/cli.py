@@ -150,7 +150,7 @@ def show(
     if form == "html":
         path = output or Path(f"{Path(network.partition(':')[0]).stem}.html")
         model = _model(network, input_shape, backend)
-        click.echo(f"{model.show(path, batch_size=batch_size, open=False)}")
+        click.echo(f"{model.show(path, batch_size=batch_size, title=path.stem, open=False)}")
         return
     if stage in CODE:
         click.echo(_code(_model(network, input_shape, backend), stage))

@@ -47,6 +47,7 @@ def show_model(
     recording: Recorded | None = None,
     batch_size: int = 1,
     kernels: bool = True,
+    title: str = "",
     open: bool = True,
 ) -> Path:
     """Write the page of a model and return its path; see `Model.show`."""
@@ -66,7 +67,7 @@ def show_model(
         kernels=built,
         values=None if recording is None else recording.values,
     )
-    return _written(document, path, open)
+    return _written(document | ({"title": title} if title else {}), path, open)
 
 
 def show_graph(

@@ -21,6 +21,9 @@ Json: TypeAlias = dict[str, Any]
 MOST_CHANNELS = 3
 """Channels and filters that an excerpt holds."""
 
+MANY_NODES = 400
+"""From here on, the maps of a node that is no convolution are a single channel, to keep the page small."""
+
 LARGEST_MAP = 32
 """Rows and columns of a map that the page still draws cell by cell."""
 
@@ -41,14 +44,15 @@ def node_values(
         if isinstance(node.op, Input) and node.op.label in parameters
     } | {key: np.asarray(value) for key, value in values.items()}
     result = {}
+    channels = MOST_CHANNELS if len(graph) < MANY_NODES else 1
     for key, node in graph.items():
-        data = _data(node, key, known)
+        data = _data(node, key, known, channels)
         if data:
             result[str(key)] = data
     return result
 
 
-def _data(node: Node, key: int, known: Mapping[int, Array]) -> Json:
+def _data(node: Node, key: int, known: Mapping[int, Array], channels: int) -> Json:
     operands = [known.get(operand.key) if operand.index == 0 else None for operand in node.operands]
     if isinstance(node.op, Rot180) and operands[0] is not None and operands[0].ndim == 4:
         excerpt = _filters if node.op.axes == (0, 1) else _images
@@ -62,7 +66,7 @@ def _data(node: Node, key: int, known: Mapping[int, Array]) -> Json:
         if images is not None and window is not None:
             data |= _contraction(node.op, images, window, result)
     elif result is not None and result.ndim == 4 and node.types[0].has_batch:
-        data["maps"] = _images(result, result.shape[1], result.shape[2])
+        data["maps"] = _images(result, result.shape[1], result.shape[2], channels)
     return data
 
 
@@ -123,10 +127,10 @@ def _sizes(value: Array, axes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(value.shape[axis] for axis in axes)
 
 
-def _images(value: Array, height: int, width: int) -> Json:
+def _images(value: Array, height: int, width: int, channels: int = MOST_CHANNELS) -> Json:
     """Return the first channels of the first sample of [N, H, W, C]."""
     height, width = min(height, 2 * LARGEST_MAP), min(width, 2 * LARGEST_MAP)
-    shown = min(value.shape[3], MOST_CHANNELS)
+    shown = min(value.shape[3], channels)
     maps = [_numbers(value[0, :height, :width, channel]) for channel in range(shown)]
     return _excerpt(height, width, maps, [int(value.shape[3])], cut=value.shape[1:3] != (height, width))
 

@@ -86,7 +86,7 @@ class Drawing {
     const ids = group.bySide[side];
     const count = ids.length;
     const note = this.#cardNote(group, side);
-    return svg("g", { class: `card box side${side}`, tabindex: -1, "data-id": box.id, role: "button", "aria-expanded": "false",
+    return svg("g", { class: `card box side${side} kind-${this.#mainKind(group, side)}`, tabindex: -1, "data-id": box.id, role: "button", "aria-expanded": "false",
       "aria-label": `${clipped(group.name, 80)}, ${this.view.columns[side]}, ${count} ${count === 1 ? "node" : "nodes"}, closed. ${note}`,
       on: { click: (event) => { event.stopPropagation(); this.onChoose(box.id); }, dblclick: () => this.onToggle(group.id) } },
       count > 1 && svg("rect", { class: "stack", x: 4, y: 4, width: box.width, height: box.height, rx: 9 }),
@@ -98,6 +98,15 @@ class Drawing {
         on: { click: (event) => { event.stopPropagation(); this.onToggle(group.id); } } },
         svg("rect", { x: box.width - 36, y: 12, width: 28, height: 24, rx: 6 }),
         svg("path", { d: `M${box.width - 25} 20l4 4-4 4` })));
+  }
+
+  /** The kind of op that a layer is there for. */
+  #mainKind(group, side) {
+    const kinds = new Map();
+    const nodes = group.bySide[side].map((id) => this.view.byId.get(id));
+    const weight = { convolution: 9, linear: 9, shape: 0.1, parameter: 0, input: 0 };
+    for (const { kind } of nodes) kinds.set(kind, (kinds.get(kind) ?? 0) + (weight[kind] ?? 1));
+    return [...kinds].sort((a, b) => b[1] - a[1])[0][0];
   }
 
   /** What a closed layer says of itself: the shape it makes, or the rules its gradient follows. */
@@ -193,15 +202,6 @@ class Drawing {
       element.classList.toggle("by-cost", cost !== undefined);
       const share = greatest ? (cost ?? 0) / greatest : 0;
       element.style.setProperty("--heat", String(Math.round(Math.sqrt(share) * 100) / 100));
-      if (box.kind === "card") {
-        const kinds = new Map();
-        for (const id of box.group.bySide[box.side]) {
-          const { kind, op } = this.view.byId.get(id);
-          if (op !== "input" || box.group.bySide[box.side].length === 1) kinds.set(kind, (kinds.get(kind) ?? 0) + (kind === "shape" ? 0.1 : kind === "convolution" || kind === "linear" ? 9 : 1));
-        }
-        const [main] = [...kinds].sort((a, b) => b[1] - a[1])[0] ?? ["input"];
-        for (const [kind] of KINDS) element.classList.toggle(`kind-${kind}`, kind === main);
-      }
       const note = element.querySelector(":scope > .note");
       if (!note) continue;
       note.before_cost ??= note.textContent;

@@ -13,7 +13,10 @@ class Grid {
     this.size = Math.max(Math.min(room / Math.max(rows, columns), 34), 3);
     this.cells = new Map();
     this.scale = scale ?? extent(values);
+    // Very small and very large numbers are written as multiples of a power of ten, which is told once.
+    this.exponent = this.scale > 1e-29 && (this.scale < 0.05 || this.scale >= 1000) ? Math.floor(Math.log10(this.scale)) : 0;
     const shown = Math.max(rows, columns) <= DIGITS_UP_TO;
+    this.hasDigits = shown;
     const [w, h] = [columns * this.size, rows * this.size];
     this.element = svg("svg", { class: `grid${onPick ? " pick" : ""}`, width: w + 2, height: h + 2, viewBox: `-1 -1 ${w + 2} ${h + 2}`, role: "img", "aria-label": title });
     for (let row = -top; row < height + bottom; row += 1) {
@@ -25,7 +28,8 @@ class Grid {
         if (!isPadding) tint(cell, value, this.scale);
         if (onPick && !isPadding) cell.addEventListener("click", () => onPick(row, column));
         this.element.append(cell);
-        const text = shown && svg("text", { class: isPadding ? "digits faint" : "digits", x: x + this.size / 2, y: y + this.size / 2, "font-size": Math.min(12, this.size * 0.34) }, digits(value, 2));
+        const text = shown ? svg("text", { class: isPadding ? "digits faint" : "digits", x: x + this.size / 2, y: y + this.size / 2 }, brief(typeof value === "number" ? value / 10 ** this.exponent : value)) : null;
+        if (text) text.style.fontSize = `${Math.min(12, this.size * 0.4)}px`;
         if (text) this.element.append(text);
         this.cells.set(`${row},${column}`, { cell, text, value });
       }
@@ -36,6 +40,21 @@ class Grid {
 
   valueAt(row, column) {
     return this.cells.get(`${row},${column}`)?.value;
+  }
+
+  /** Lets the cells of a window stand out and outlines it as a whole: [[row, column], ...], in reading order. */
+  focus(cells, kind) {
+    const inside = new Set(cells.map(([row, column]) => `${row},${column}`));
+    for (const [id, { cell, text }] of this.cells) {
+      cell.classList.toggle("aside", !inside.has(id));
+      text?.classList.toggle("aside", !inside.has(id));
+    }
+    const [[top, left], [bottom, right]] = [cells[0], cells.at(-1)];
+    const [above, , , before] = this.pad;
+    this.marks.replaceChildren(svg("rect", {
+      class: `mark ${kind}`, x: (left + before) * this.size, y: (top + above) * this.size,
+      width: (right - left + 1) * this.size, height: (bottom - top + 1) * this.size, rx: 2,
+    }));
   }
 
   /** Outlines cells: [row, column, class]. */
@@ -60,5 +79,6 @@ function tint(cell, value, scale) {
 
 /** A grid with its name above and a remark below. */
 function plate(title, grid, remark = "") {
-  return el("figure", { class: "plate" }, el("figcaption", {}, title), grid.element ?? grid, remark && el("small", {}, remark));
+  const unit = grid.exponent && grid.hasDigits ? el("small", {}, "× 10", el("sup", {}, String(grid.exponent).replace("-", "−"))) : null;
+  return el("figure", { class: "plate" }, el("figcaption", {}, title), grid.element, unit, remark && el("small", {}, remark));
 }

@@ -17,7 +17,7 @@ function nodeSize(node) {
 
 function dagreGraph(direction, separation) {
   const graph = new dagre.graphlib.Graph();
-  graph.setGraph({ rankdir: direction, nodesep: 22, ranksep: separation, edgesep: 14, ranker: "tight-tree" });
+  graph.setGraph({ rankdir: direction, nodesep: 22, ranksep: separation, edgesep: 14 });
   graph.setDefaultEdgeLabel(() => ({}));
   return graph;
 }
@@ -150,7 +150,8 @@ class Layout {
       graph.setNode(String(index), { width: widths[index], height });
     });
     for (const [from, to] of edges) graph.setEdge(String(from), String(to));
-    dagre.layout(graph);
+    // Past this many, the search for fewer crossings takes longer than a click may.
+    dagre.layout(graph, { disableOptimalOrderHeuristic: chains.length > 45 });
     return graph;
   }
 
@@ -170,8 +171,11 @@ class Layout {
         if (!from || from === to) continue;
         const side = view.byId.get(operand).side;
         const backwards = view.id !== "difference" && side === 1 && node.side === 1;
-        if (backwards) [from, to] = [to, from];
-        else if (side !== node.side || side === 2) continue;
+        if (backwards) {
+          // The forward pass decides the rows; gradients do only where a layer has no forward part.
+          if (from.bySide[0].length && to.bySide[0].length) continue;
+          [from, to] = [to, from];
+        } else if (side !== node.side || side === 2) continue;
         if (order.get(from) > order.get(to)) continue;
         next.get(from).add(to);
         before.get(to).add(from);
@@ -198,7 +202,9 @@ class Layout {
     for (const [from, followers] of next) {
       for (const to of followers) if (chainOf.get(from) !== chainOf.get(to)) edges.push([chainOf.get(from), chainOf.get(to)]);
     }
-    const structure = { chains, edges, childOf, chainOf };
+    const followers = new Map(chains.map((chain, index) => [index, []]));
+    for (const [from, to] of edges) followers.get(from).push(to);
+    const structure = { chains, edges, childOf, chainOf, followers };
     this.structures.set(group, structure);
     return structure;
   }
@@ -233,16 +239,18 @@ class Layout {
     }
   }
 
-  /** The box that stands for a node: its own, or the card of the outermost closed group around it. */
-  boxOf(id, boxes) {
-    const closed = this.view.around(id).find((group) => !this.isOpen(group));
-    return boxes.get(closed ? `${closed.id}/${this.view.byId.get(id).side}` : id);
-  }
-
   #edges(boxes) {
     const { view } = this;
     const edges = new Map();
-    const shown = new Map(view.nodes.map((node) => [node.id, this.boxOf(node.id, boxes)]));
+    const closed = new Map();
+    for (const group of view.groupsById.values()) {
+      if (group.parent) closed.set(group, closed.get(group.parent) ?? (this.isOpen(group) ? null : group));
+    }
+    // The box that stands for a node: its own, or the card of the outermost closed group around it.
+    const shown = new Map(view.nodes.map((node) => {
+      const group = closed.get(view.leafOf.get(node.id));
+      return [node.id, boxes.get(group ? `${group.id}/${node.side}` : node.id)];
+    }));
     for (const node of view.nodes) {
       for (const [operand] of node.operands) {
         const source = view.byId.get(operand);
@@ -275,12 +283,30 @@ class Layout {
     const [from, to] = [chainOf.get(above[level]), chainOf.get(below[level])];
     const origin = group.parent ? boxes.get(`${group.id}/${side}`) : { x: this.#rootX(side), y: 0 };
     const shift = ({ x, y }) => ({ x: x + origin.x, y: y + origin.y });
-    const { waypoints } = this.arranged.get(group);
-    const forth = waypoints.get(`${side}/${from}>${to}`)?.map(shift);
-    const between = forth ?? (waypoints.get(`${side}/${to}>${from}`) ?? []).map(shift).reverse();
+    const between = this.#between(group, side, from, to).map(shift);
     const leaving = this.#lane(above.at(-1), side, boxes, `out ${operand}`, `${operand}>out ${operand}`);
     const arriving = this.#lane(below.at(-1), side, boxes, `in ${operand}`, `in ${operand}>${user}`).reverse();
     return [...leaving, ...between, ...arriving];
+  }
+
+  /** The points between two chains of a group, over others where nothing leads from one to the other at once. */
+  #between(group, side, from, to) {
+    if (from === to) return [];
+    const { waypoints } = this.arranged.get(group);
+    const { followers } = this.structures.get(group);
+    for (const [start, end, isForth] of [[from, to, true], [to, from, false]]) {
+      const before = new Map([[start, null]]);
+      const queue = [start];
+      while (queue.length && !before.has(end)) {
+        const at = queue.shift();
+        for (const next of followers.get(at)) if (!before.has(next)) before.set(next, at) && queue.push(next);
+      }
+      if (!before.has(end)) continue;
+      const points = [];
+      for (let at = end; before.get(at) !== null; at = before.get(at)) points.unshift(...waypoints.get(`${side}/${before.get(at)}>${at}`));
+      return isForth ? points : points.reverse();
+    }
+    return [];
   }
 
   /** The points of a lane inside an open layer, from its node to the border. */
@@ -317,7 +343,7 @@ class Layout {
         const id = `${box.id}|${isStart === up ? "top" : "bottom"}`;
         if (!ends.has(id)) ends.set(id, []);
         const toward = edge.points.length ? edge.points[isStart ? 0 : edge.points.length - 1].x : middle(isStart ? edge.to : edge.from);
-        ends.get(id).push({ edge, isStart, toward, box, y: isStart === up ? box.y : box.y + box.height });
+        ends.get(id).push({ edge, isStart, toward, box, y: isStart === up ? box.y : bottom(box) });
       }
     }
     for (const list of ends.values()) {
@@ -332,6 +358,7 @@ class Layout {
   }
 }
 
+const bottom = (box) => box.y + box.height + (box.kind === "card" && box.group.bySide[box.side].length > 1 ? 4 : 0);
 const middle = (box) => box.x + box.width / 2;
 
 /** A smooth line through points that leaves and arrives vertically. */

@@ -15,10 +15,21 @@ function scaled(number, unit = "") {
 const grouped = (number) => String(number).replace(/\B(?=(\d{3})+$)/g, "\u202f");
 
 function duration(seconds) {
+  if (!seconds) return "–";
   for (const [unit, size] of [["s", 1], ["ms", 1e-3], ["µs", 1e-6]]) {
     if (seconds >= size) return `${(seconds / size).toPrecision(3)}\u202f${unit}`;
   }
   return `${(seconds / 1e-9).toPrecision(3)}\u202fns`;
+}
+
+/** A value in a small cell: two or three digits, without the zero before the point. */
+function brief(value) {
+  if (typeof value === "string") return value.replace("nan", "NaN").replace("inf", "∞").replace("-", "−");
+  if (Number.isInteger(value) && Math.abs(value) < 1000) return String(value).replace("-", "−");
+  const size = Math.abs(value);
+  if (size < 0.005) return "0";
+  const text = size >= 1000 ? size.toExponential(0) : size >= 10 ? size.toFixed(0) : size >= 1 ? size.toFixed(1) : size.toFixed(2).replace(/^0/, "");
+  return (value < 0 ? "−" : "") + text;
 }
 
 /** A value of a tensor: few digits, a true minus sign. */

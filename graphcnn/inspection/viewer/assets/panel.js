@@ -13,6 +13,24 @@ function mathematics(item) {
   return make(MATHML, tag, allowed, children.map(mathematics));
 }
 
+/** An equation in lines: each further "=" begins a new one, and lines that are still too wide become smaller. */
+function formula(item) {
+  let parts = item[2];
+  while (parts.length === 1 && Array.isArray(parts[0]) && parts[0][0] === "mrow") parts = parts[0][2];
+  const lines = [[]];
+  let seen = 0;
+  for (const part of parts) {
+    if (Array.isArray(part) && part[0] === "mo" && part[2][0] === "=" && (seen += 1) > 1) lines.push([]);
+    lines.at(-1).push(part);
+  }
+  const written = el("div", { class: "formula" }, lines.map((line) => mathematics(["math", { display: "block" }, [["mrow", {}, line]]])));
+  requestAnimationFrame(() => {
+    const ratio = written.clientWidth / written.scrollWidth;
+    if (ratio < 1) written.style.fontSize = `${Math.max(0.68, ratio * 0.99)}em`;
+  });
+  return written;
+}
+
 const section = (title, ...children) => el("section", {}, title && el("h3", {}, title), ...children);
 
 function facts(rows) {
@@ -58,7 +76,7 @@ class Panel {
         [view.id === "kernels" ? "kernels" : "nodes", grouped(view.nodes.filter((node) => view.id !== "kernels" || node.members).length)],
         ["FLOPs", hasGradient ? `${scaled(flops(0))} forward, ${scaled(flops(1))} gradient` : scaled(view.nodes.reduce((total, node) => total + node.flops, 0))],
         ["peak memory", `${scaled(Math.max(...view.nodes.map((node) => node.live)), "B")} of values`],
-        timed && ["time", duration(view.nodes.reduce((total, node) => total + (node.seconds ?? 0), 0))],
+        timed && ["time", `${duration(data.totals.seconds)} a step`],
         ["for", `${grouped(batch)} ${batch === 1 ? "sample" : "samples"}`],
       ]),
       hasGradient && section("How to read it",
@@ -132,10 +150,10 @@ class Panel {
   #equation(node) {
     const equation = data.equations[node.equation];
     if (!equation) return null;
-    const written = equation.math ? mathematics(equation.math) : el("span", { class: "plain" }, equation.text);
+    const written = equation.math ? formula(equation.math) : el("div", { class: "formula" }, el("span", { class: "plain" }, equation.text));
     const rule = node.rule && node.rule !== equation.article ? node.rule : "";
     return el("div", { class: "equation" },
-      el("div", { class: "formula" }, written),
+      written,
       el("div", { class: "chips" }, equation.article && el("span", { class: "chip article" }, equation.article), rule && el("span", { class: "chip" }, clipped(rule, 80))),
       equation.note && el("p", { class: "hint" }, equation.note));
   }

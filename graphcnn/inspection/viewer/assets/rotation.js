@@ -12,9 +12,9 @@ function rotationPanel(node, values) {
   const corners = [[0, 0, "a"], [0, width - 1, "b"], [height - 1, 0, "c"], [height - 1, width - 1, "d"]];
   const show = (index) => {
     const { map } = choices[index];
-    const before = new Grid(height, width, map, { title: "before the rotation" });
+    const before = new Grid(height, width, map, { room: 150, title: "before the rotation" });
     before.mark(corners);
-    const after = new Grid(height, width, map, { title: "rotated by 180 degrees" });
+    const after = new Grid(height, width, map, { room: 150, title: "rotated by 180 degrees" });
     after.mark(corners);
     after.element.classList.add("turning");
     const turn = svg("g", { class: "turned" }, ...after.element.childNodes);

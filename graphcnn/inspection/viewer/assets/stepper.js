@@ -48,15 +48,14 @@ function stepperPanel(node, values) {
       for (let n = 0; n < taps.width; n += 1) {
         const [i, j] = [row * op.stride[0] + m * op.dilation[0] - top, column * op.stride[1] + n * op.dilation[1] - left];
         const isPadding = i < 0 || j < 0 || i >= images.height || j >= images.width;
-        const shade = isPadding ? "zero" : "meet";
-        inside.push([i, j, shade]);
-        tapped.push([m, n, shade]);
+        inside.push([i, j]);
+        if (isPadding) tapped.push([m, n, "zero"]);
         if (isPadding) continue;
         const [value, weight] = [grids.images.valueAt(i, j), grids.window.valueAt(m, n)];
         terms.push({ i, j, m, n, value, weight, product: finite(value) * finite(weight) });
       }
     }
-    grids.images.mark(inside);
+    grids.images.focus(inside, "meet");
     grids.window.mark(tapped);
     grids.result.mark([[row, column, "here"]]);
     slider.value = String(row * result.width + column);
@@ -73,7 +72,7 @@ function stepperPanel(node, values) {
     return [
       el("div", { class: "terms" }, terms.slice(0, LISTED_TERMS).map((term, index) => el("span", { class: "term" },
         index ? el("i", {}, " + ") : null,
-        el("b", {}, digits(term.value, 3)), " · ", el("em", {}, digits(term.weight, 3)))),
+        el("b", {}, digits(term.value, 2)), " · ", el("em", {}, digits(term.weight, 2)))),
         terms.length > LISTED_TERMS && el("span", { class: "term" }, ` + ${terms.length - LISTED_TERMS} more`)),
       el("div", { class: "total" }, `${isPart ? (batchSum ? "sample 1 gives " : `channel ${state.channel + 1} gives `) : "= "}`, el("strong", { id: "step-sum" }, digits(sum, 4))),
       isPart && el("div", { class: "total" }, `all ${grouped(count)} ${what}: ${words.result}(${state.row}, ${state.column}) = `, el("strong", {}, digits(real, 4))),
