@@ -201,8 +201,8 @@ class Model:
         path: the file to write, atomically; by default one in a new folder for temporary files.
         profile: of the training step, for times. recording: of one batch, for the values that the page draws.
         batch_size: samples that FLOPs, bytes and memory are given for; with a profile, those that it took.
-        kernels: whether to compile the step and show its kernels. title: of the page; by default the network's
-        name. open: whether to open the page.
+        kernels: whether to compile the step and show its kernels. title: of the page; by default the name of
+        the network. open: whether to open the page.
 
         Raises OptionError for a path that cannot be one, and OSError where the file cannot be written.
         """

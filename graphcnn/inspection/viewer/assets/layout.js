@@ -9,6 +9,8 @@ const INSIDE = 14;
 const GAP = 26;
 const COLUMN_GAP = 84;
 const MEMBER = 19;
+/** From here on all columns get the same widths, so that one run of dagre serves them all within a click's time. */
+const FEW_CHAINS = 20;
 
 function nodeSize(node) {
   const rows = node.members && node.members.length > 1 ? node.members.length : 0;
@@ -117,7 +119,8 @@ class Layout {
     const margin = group.parent ? INSIDE : 0;
     let known = null;
     for (const side of this.view.sides) {
-      const widths = chains.map((chain) => Math.max(2, ...chain.map((child) => sizes.get(child).widths[side])));
+      const sides = chains.length > FEW_CHAINS ? this.view.sides : [side];
+      const widths = chains.map((chain) => Math.max(2, ...chain.flatMap((child) => sides.map((each) => sizes.get(child).widths[each]))));
       const same = known && widths.every((width, index) => width === known.widths[index]);
       const graph = same ? known.graph : this.#layers(chains, edges, sizes, widths);
       known = { widths, graph };

@@ -8,6 +8,13 @@ class Navigation {
     this.scale = 1;
     this.x = 0;
     this.y = 0;
+    this.size = { width: 0, height: 0 };
+    const observe = () => {
+      const { width, height } = stage.getBoundingClientRect();
+      this.size = { width, height };
+    };
+    observe();
+    new ResizeObserver(observe).observe(stage);
     this.#listen();
   }
 
@@ -15,11 +22,6 @@ class Navigation {
     this.root = root;
     this.layout = layout;
     this.#apply();
-  }
-
-  get size() {
-    const { width, height } = this.stage.getBoundingClientRect();
-    return { width, height };
   }
 
   /** The whole width, from the top, but never so small that names cannot be read; or really all of it. */
@@ -70,6 +72,13 @@ class Navigation {
   }
 
   #apply() {
+    if (this.layout) {
+      // A corner of the graph always stays in sight.
+      const { width, height } = this.size;
+      const [wide, high] = [this.layout.width * this.scale, this.layout.height * this.scale];
+      this.x = Math.min(Math.max(this.x, 120 - wide), width - 120);
+      this.y = Math.min(Math.max(this.y, 140 - high), Math.max(height - high - 90, 220));
+    }
     this.root?.setAttribute("transform", `translate(${round(this.x)} ${round(this.y)}) scale(${this.scale})`);
     this.stage.classList.toggle("far", this.scale < 0.32);
     this.onMove();

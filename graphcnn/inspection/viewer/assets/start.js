@@ -109,9 +109,12 @@ function markers() {
 function headings() {
   const { view, layout } = app;
   if (!layout) return;
+  const shown = layout.columns.filter(Boolean);
+  const apart = shown.length > 1 ? (shown[1].x - shown[0].x) * navigation.scale : Infinity;
+  byId("headings").hidden = apart < 120;
   const notes = view.id === "difference" ? [] : ["↓ down to the loss", "↑ delta runs back up", "the new parameters"];
-  byId("headings").replaceChildren(...layout.columns.filter(Boolean).map((column) => {
-    const heading = el("div", { class: "heading" }, el("strong", {}, name(view.columns[column.side], 40)), view.sides.length > 1 || column.side ? el("span", {}, notes[column.side] ?? "") : null);
+  byId("headings").replaceChildren(...shown.map((column) => {
+    const heading = el("div", { class: "heading" }, el("strong", {}, name(view.columns[column.side], 40)), apart > 180 && (view.sides.length > 1 || column.side) ? el("span", {}, notes[column.side] ?? "") : null);
     heading.style.left = `${navigation.x + (column.x + column.width / 2) * navigation.scale}px`;
     return heading;
   }));
@@ -183,3 +186,7 @@ addEventListener("afterprint", () => {
 app.change(views[0].id);
 document.documentElement.dataset.ready = "yes";
 performance.mark("first picture");
+
+// The first layout after a change would be slow, as its code is new to the browser: let that be done before a click.
+const [leaf] = [...app.view.groupsById.values()].filter((group) => group.isLeaf && group.parent);
+if (leaf && app.view.nodes.length > MANY_NODES) setTimeout(() => new Layout(app.view).compute(new Set([leaf.id])), 80);
