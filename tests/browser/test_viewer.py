@@ -283,7 +283,8 @@ def test_the_rotation_is_drawn_on_the_parameter_s_own_values(page, tmp_path):
     assert "".join(before.text.split()) == "123456789"
     places = page.run(
         "return [...arguments[0].querySelectorAll('.digits')].map((text) => {"
-        "const {x, y} = text.getBoundingClientRect(); return [text.textContent, Math.round(y), Math.round(x)]})",
+        "const {x, y} = text.getBoundingClientRect();"
+        "return [text.textContent, Math.round(y), Math.round(x)]})",
         after,
     )
     read = "".join(text for text, _, _ in sorted(places, key=lambda each: (each[1] // 8, each[2])))

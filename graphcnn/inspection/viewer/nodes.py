@@ -8,6 +8,8 @@ from collections.abc import Collection, Mapping
 from pathlib import PurePath
 from typing import Any, TypeAlias
 
+import networkx
+
 from graphcnn.errors import GraphError
 from graphcnn.inspection.viewer.mathematics import equation_data
 from graphcnn.ir import Graph, Input, Node, Op, Origin, verify
@@ -78,6 +80,12 @@ def require_showable(graph: Graph) -> None:
                 f"node %{key} of graph {graph.name!r} has no shapes",
                 mend="build graphs with Graph.add, which computes the shape of every result",
             )
+    if not networkx.is_directed_acyclic_graph(graph.nx):
+        around = [edge[0] for edge in networkx.find_cycle(graph.nx)]
+        raise GraphError(
+            f"graph {graph.name!r} has a cycle: {' → '.join(f'%{key}' for key in [*around, around[0]])}",
+            mend="graph.nx is for reading; build graphs with Graph.add, which cannot make one",
+        )
     verify(graph)
 
 
