@@ -17,6 +17,7 @@ from graphcnn.dsl.network import Network
 from graphcnn.errors import BackendError, GraphcnnError, OptionError
 from graphcnn.inspection.benchmark import Mode, benchmark, benchmark_table
 from graphcnn.inspection.tables import kernel_lines, layer_table
+from graphcnn.inspection.viewer import step_times
 from graphcnn.training.callbacks import CSVLog
 from graphcnn.training.losses import CrossEntropy
 from graphcnn.training.model import Model
@@ -130,6 +131,7 @@ input_shape_option = click.option(
 @click.option(
     "--output", type=click.Path(dir_okay=False, path_type=Path), help="For html; default: NETWORK.html."
 )
+@click.option("--profile", is_flag=True, help="For html: measure a step on random data, and show times.")
 @click.option(
     "--batch-size", default=1, show_default=True, type=click.IntRange(1), help="For FLOPs and bytes."
 )
@@ -141,16 +143,19 @@ def show(
     form: str,
     batch_size: int,
     output: Path | None,
+    profile: bool,
     backend: str,
     input_shape: tuple[int, int, int] | None,
 ) -> None:
     """Show a graph of NETWORK: a name from the zoo, SCRIPT.py:VARIABLE, or a saved MODEL.safetensors."""
-    if output is not None and form != "html":
-        raise OptionError("--output is for pages", mend="--as html, or `> FILE` for text")
+    if (output is not None or profile) and form != "html":
+        raise OptionError("--output and --profile are for pages", mend="--as html, or `> FILE` for text")
     if form == "html":
         path = output or Path(f"{Path(network.partition(':')[0]).stem}.html")
         model = _model(network, input_shape, backend)
-        click.echo(f"{model.show(path, batch_size=batch_size, title=path.stem, open=False)}")
+        times = step_times(model, batch_size) if profile else None
+        model.show(path, profile=times, batch_size=batch_size, title=path.stem, open=False)
+        click.echo(f"{path}")
         return
     if stage in CODE:
         click.echo(_code(_model(network, input_shape, backend), stage))

@@ -356,6 +356,14 @@ def test_the_command_line_writes_the_page(tmp_path):
     assert result.exit_code == 0, result.output
     assert result.output.strip() == str(path)
     assert "<title>digits · graphcnn</title>" in path.read_text(encoding="utf-8")
+    timed = ["show", "digits", "--as", "html", "--profile", "--batch-size", "8", "--output", str(path)]
+    result = CliRunner().invoke(main, timed)
+    assert result.exit_code == 0, result.output
+    data = re.search(r'id="document">(.*?)</script>', path.read_text(encoding="utf-8"))
+    shown = nodes(view(json.loads(data[1]), "simplified"))
+    correlation = next(node for node in shown.values() if node["op"] == "correlate2d")
+    assert correlation["seconds"] > 0
+    assert json.loads(data[1])["batch"] == 8
     result = CliRunner().invoke(main, ["show", "digits", "--output", str(path)])
     assert result.exit_code == 1
     assert "--as html" in result.output

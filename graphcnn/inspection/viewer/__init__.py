@@ -6,7 +6,7 @@
 
 from graphcnn.inspection.viewer.document import difference_document, graph_document, model_document
 from graphcnn.inspection.viewer.page import page, write_page
-from graphcnn.inspection.viewer.show import show_difference, show_graph, show_model
+from graphcnn.inspection.viewer.show import show_difference, show_graph, show_model, step_times
 
 __all__ = [
     "difference_document",
@@ -16,5 +16,6 @@ __all__ = [
     "show_difference",
     "show_graph",
     "show_model",
+    "step_times",
     "write_page",
 ]

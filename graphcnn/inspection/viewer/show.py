@@ -6,11 +6,13 @@ import re
 import tempfile
 import webbrowser
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from graphcnn.arrays import Array
+from graphcnn.backend import KernelReport
 from graphcnn.errors import GraphcnnError, OptionError
 from graphcnn.inspection.viewer.document import (
     Difference,
@@ -37,6 +39,39 @@ class Recorded(Protocol):
     def graph(self) -> Graph: ...
     @property
     def values(self) -> Mapping[int, Array]: ...
+
+
+@dataclass(frozen=True)
+class _StepTimes:
+    """What `benchmark` measured, as times of nodes: a kernel's time in proportion to their FLOPs."""
+
+    nodes: Mapping[int, float]
+    kernels: tuple[KernelReport, ...]
+    batch: int
+    seconds: float
+
+
+def step_times(model: Model, batch_size: int) -> Times:
+    """Return the times of the model's training step on random data, kernel by kernel and node by node.
+
+    Raises OptionError where the model has no training step.
+    """
+    from graphcnn.inspection.benchmark import benchmark
+
+    measured: Any = benchmark(model, batch=batch_size)
+    if hasattr(measured, "nodes"):
+        return cast(Times, measured)
+    step = model.step_graph
+    seconds: dict[int, float] = {}
+    for timed in measured.kernels:
+        keys = timed.kernel.nodes
+        work = {key: step.node(key).cost(batch_size).flops + 1e-9 for key in keys}
+        for key in keys:
+            seconds[key] = seconds.get(key, 0.0) + timed.seconds * work[key] / sum(work.values())
+    reports = model.executable("step").report().kernels
+    times = {(timed.kernel.name, timed.kernel.nodes): timed.seconds for timed in measured.kernels}
+    kernels = tuple(replace(each, seconds=times.get((each.name, each.nodes))) for each in reports)
+    return _StepTimes(seconds, kernels, batch_size, measured.seconds)
 
 
 def show_model(
