@@ -141,7 +141,7 @@ def difference_document(before: Graph, after: Graph, difference: Difference, *, 
             node.pop("of", None)
             node["id"] = f"{side}/{node['id']}"
             node["operands"] = [[f"{side}/{operand}", index] for operand, index in node["operands"]]
-            node["side"] = side
+            node["phase"], node["side"] = node["side"], side
             nodes.append(node)
     view = {
         "id": "difference",

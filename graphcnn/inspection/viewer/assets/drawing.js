@@ -11,8 +11,8 @@ class Drawing {
       frames: svg("g"),
       links: svg("g", { class: "links" }),
       edges: svg("g", { class: "edges" }),
-      boxes: svg("g"),
       overlay: svg("g", { class: "overlay" }),
+      boxes: svg("g"),
     };
     this.root = svg("g", {}, ...Object.values(this.layer));
     this.colour = { by: "kind" };
@@ -86,7 +86,10 @@ class Drawing {
     const ids = group.bySide[side];
     const count = ids.length;
     const note = this.#cardNote(group, side);
-    return svg("g", { class: `card box side${side} kind-${this.#mainKind(group, side)}`, tabindex: -1, "data-id": box.id, role: "button", "aria-expanded": "false",
+    const statuses = this.#statuses(group, side);
+    const status = statuses.length > 1 ? "changed" : (statuses[0]?.[0] ?? "common");
+    const colour = this.view.id === "difference" ? `status-${status}` : `kind-${this.#mainKind(group, side)}`;
+    return svg("g", { class: `card box side${side} ${colour}`, tabindex: -1, "data-id": box.id, role: "button", "aria-expanded": "false",
       "aria-label": `${clipped(group.name, 80)}, ${this.view.columns[side]}, ${count} ${count === 1 ? "node" : "nodes"}, closed. ${note}`,
       on: { click: (event) => { event.stopPropagation(); this.onChoose(box.id); }, dblclick: () => this.onToggle(group.id) } },
       count > 1 && svg("rect", { class: "stack", x: 4, y: 4, width: box.width, height: box.height, rx: 9 }),
@@ -109,9 +112,22 @@ class Drawing {
     return [...kinds].sort((a, b) => b[1] - a[1])[0][0];
   }
 
+  /** How many nodes of a layer differ from the other graph's, by how. */
+  #statuses(group, side) {
+    const counts = new Map();
+    for (const id of group.bySide[side]) {
+      const { status } = this.view.byId.get(id);
+      if (status && status !== "common") counts.set(status, (counts.get(status) ?? 0) + 1);
+    }
+    return [...counts];
+  }
+
   /** What a closed layer says of itself: the shape it makes, or the rules its gradient follows. */
   #cardNote(group, side) {
     const nodes = group.bySide[side].map((id) => this.view.byId.get(id));
+    if (this.view.id === "difference") {
+      return this.#statuses(group, side).map(([status, count]) => `${count} ${status}`).join(", ") || "the same";
+    }
     if (side === 0) {
       const last = [...nodes].reverse().find((node) => node.op !== "input") ?? nodes.at(-1);
       return shapeOf(last);

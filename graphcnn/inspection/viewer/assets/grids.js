@@ -80,5 +80,5 @@ function tint(cell, value, scale) {
 /** A grid with its name above and a remark below. */
 function plate(title, grid, remark = "") {
   const unit = grid.exponent && grid.hasDigits ? el("small", {}, "× 10", el("sup", {}, String(grid.exponent).replace("-", "−"))) : null;
-  return el("figure", { class: "plate" }, el("figcaption", {}, title), grid.element, unit, remark && el("small", {}, remark));
+  return el("figure", { class: "plate" }, title && el("figcaption", {}, title), grid.element, unit, remark && el("small", {}, remark));
 }

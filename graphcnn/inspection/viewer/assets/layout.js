@@ -81,7 +81,7 @@ class Layout {
     if (ids.length) {
       const graph = dagreGraph(side === 1 && this.view.id !== "difference" ? "BT" : "TB", 24);
       const inside = new Set(ids);
-      const isHere = (operand) => this.view.byId.get(operand)?.side === side;
+      const isHere = (operand) => this.view.byId.get(operand)?.side === side && phaseOf(this.view.byId.get(operand)) === phaseOf(this.view.byId.get(ids[0]));
       for (const node of ids) graph.setNode(node, nodeSize(this.view.byId.get(node)));
       for (const node of ids) {
         const operands = this.view.byId.get(node).operands.map(([operand]) => operand);
@@ -178,15 +178,17 @@ class Layout {
           // The forward pass decides the rows; gradients do only where a layer has no forward part.
           if (from.bySide[0].length && to.bySide[0].length) continue;
           [from, to] = [to, from];
-        } else if (side !== node.side || side === 2) continue;
+        } else if (side !== node.side || side === 2 || phaseOf(view.byId.get(operand)) !== phaseOf(node)) continue;
         if (order.get(from) > order.get(to)) continue;
         next.get(from).add(to);
         before.get(to).add(from);
       }
     }
     group.groups.forEach((child, index) => {
-      // What nothing leads to or from, such as the learning rate, stands below the group before it.
-      if (!index || before.get(child).size || next.get(child).size) return;
+      // What nothing leads to or from, such as the learning rate, stands below the group before it; and so does the
+      // first gradient of a graph that is compared with another.
+      const begins = phaseOf(view.byId.get(child.nodes[0])) > 0 && !before.get(child).size;
+      if (!index || !begins && (before.get(child).size || next.get(child).size)) return;
       const above = group.groups[index - 1];
       next.get(above).add(child);
       before.get(child).add(above);
@@ -260,7 +262,7 @@ class Layout {
         if (!source) continue;
         const [from, to] = [shown.get(operand), shown.get(node.id)];
         if (!from || !to || from === to) continue;
-        const crosses = source.side !== node.side;
+        const crosses = source.side !== node.side || phaseOf(source) !== phaseOf(node);
         const apart = source.side === 2 && view.leafOf.get(operand) !== view.leafOf.get(node.id);
         const id = `${from.id}>${to.id}`;
         if (crosses || apart || edges.has(id)) continue;
@@ -362,6 +364,8 @@ class Layout {
 }
 
 const bottom = (box) => box.y + box.height + (box.kind === "card" && box.group.bySide[box.side].length > 1 ? 4 : 0);
+/** Where two graphs are compared, whether a node of either is forward or gradient. */
+const phaseOf = (node) => node.phase ?? 0;
 const middle = (box) => box.x + box.width / 2;
 
 /** A smooth line through points that leaves and arrives vertically. */

@@ -63,6 +63,7 @@ class Panel {
     const flops = (side) => sum(side).reduce((total, node) => total + node.flops, 0);
     const hasGradient = view.sides.includes(1) && view.id !== "difference";
     const timed = view.nodes.some((node) => node.seconds !== undefined);
+    const both = (text) => [0, 1].map((side) => text(sum(side))).join(" → ");
     const count = (status) => view.nodes.filter((node) => node.status === status).length;
     return [
       el("header", {}, el("h2", {}, name(view.id === "graph" || view.id === "difference" ? data.title : view.name)), view.about && el("p", { class: "lead" }, view.about)),
@@ -71,7 +72,12 @@ class Panel {
         ["added", el("span", { class: "status added" }, grouped(count("added")))],
         ["changed", el("span", { class: "status changed" }, grouped(count("changed") / 2))],
       ]),
-      facts([
+      view.id === "difference" && facts([
+        ["nodes", both((nodes) => grouped(nodes.length))],
+        ["FLOPs", both((nodes) => scaled(nodes.reduce((total, node) => total + node.flops, 0)))],
+        ["peak memory", both((nodes) => scaled(Math.max(...nodes.map((node) => node.live)), "B"))],
+      ]),
+      view.id !== "difference" && facts([
         totals.parameters && ["parameters", grouped(totals.parameters)],
         [view.id === "kernels" ? "kernels" : "nodes", grouped(view.nodes.filter((node) => view.id !== "kernels" || node.members).length)],
         ["FLOPs", hasGradient ? `${scaled(flops(0))} forward, ${scaled(flops(1))} gradient` : scaled(view.nodes.reduce((total, node) => total + node.flops, 0))],
@@ -162,7 +168,7 @@ class Panel {
     const range = summary.least === undefined ? null : facts([
       ["values", `${digits(summary.least)} to ${digits(summary.greatest)}`], ["mean", digits(summary.mean)], summary.zeros > 0 && ["zeros", `${Math.round(summary.zeros * 100)}\u202f%`],
       summary["not finite"] > 0 && ["not finite", el("strong", { class: "alarm" }, grouped(summary["not finite"]))]]);
-    const shown = maps && el("div", { class: "plates" }, maps.maps.map((map, channel) => plate(`channel ${channel + 1}`, new Grid(maps.height, maps.width, map, { room: 108, title: `channel ${channel + 1}` }))));
+    const shown = maps && el("div", { class: "plates" }, maps.maps.map((map, channel) => plate("", new Grid(maps.height, maps.width, map, { room: 112, title: `channel ${channel + 1}` }), `channel ${channel + 1}`)));
     return section("Values", range ?? el("p", { class: "alarm" }, "No value is finite."), shown);
   }
 

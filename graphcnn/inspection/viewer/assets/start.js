@@ -16,6 +16,7 @@ const app = {
     if (!this.states.has(id)) {
       const open = new Set();
       if (view.nodes.length <= MANY_NODES && smallEnough(view)) for (const group of view.groupsById.values()) open.add(group.id);
+      else if (id === "difference") for (const group of differing(view)) open.add(group.id);
       else if (view.root.groups.length === 1) open.add(view.root.groups[0].id);
       const drawing = new Drawing(view, { onChoose: (box) => this.choose(box), onToggle: (group) => this.toggle(group) });
       this.states.set(id, { open, drawing, layout: new Layout(view) });
@@ -99,6 +100,12 @@ const app = {
 /** Small views open at once: as long as everything can be read on one or two screens. */
 function smallEnough(view) {
   return view.nodes.length <= 40;
+}
+
+/** The layers in which two graphs differ, unless they are so many that nobody could look at them at once. */
+function differing(view) {
+  const groups = [...view.groupsById.values()].filter((group) => group.parent && group.nodes.some((id) => view.byId.get(id).status !== "common"));
+  return groups.length <= 24 ? groups : [];
 }
 
 function markers() {
