@@ -5,7 +5,7 @@ class Search {
     Object.assign(this, { input, list, onChoose, at: 0, found: [] });
     input.addEventListener("input", () => this.#look());
     input.addEventListener("focus", () => this.#look());
-    input.addEventListener("blur", () => setTimeout(() => this.close(), 150));
+    input.addEventListener("blur", () => setTimeout(() => document.activeElement === input || this.close(), 150));
     input.addEventListener("keydown", (event) => this.#key(event));
   }
 
