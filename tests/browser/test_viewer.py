@@ -258,6 +258,7 @@ def test_stepping_through_a_convolution_on_example_values(lenet5, layer, node, e
         seen.add(lenet5.find(".stepper output").text)
         lenet5.find('[aria-label="Step on"]').click()
     assert len(seen) == 4
+    assert not re.search(r"undefined|null|false|NaN|\[object", lenet5.panel())
     before = lenet5.find(".stepper output").text
     lenet5.find("#step-play").click()
     lenet5.wait(lambda: lenet5.find(".stepper output").text != before, "the animation goes on")

@@ -67,7 +67,8 @@ class Navigation {
     this.x = left - after.x * this.scale;
     this.y = top - after.y * this.scale;
     const wide = this.layout.width * this.scale;
-    if (wide <= width - 64) this.x = Math.min(Math.max(this.x, 32), width - 32 - wide);
+    if (this.layout.height * this.scale > this.size.height) this.y = Math.min(this.y, 120);
+    if (wide <= width - 63) this.x = Math.min(Math.max(this.x, 32), width - 32 - wide);
     this.#apply();
   }
 

@@ -179,13 +179,16 @@ function toggleChosen() {
 }
 
 addEventListener("resize", headings);
+let theme = "";
 addEventListener("beforeprint", () => {
+  theme = document.documentElement.dataset.theme;
+  document.documentElement.dataset.theme = "light";
   const { width, height } = app.layout;
-  canvas.setAttribute("viewBox", `${-navigation.x - 0} ${-navigation.y} 1 1`);
   canvas.setAttribute("viewBox", `-20 -20 ${width + 40} ${height + 80}`);
   app.drawing.root.removeAttribute("transform");
 });
 addEventListener("afterprint", () => {
+  document.documentElement.dataset.theme = theme;
   canvas.removeAttribute("viewBox");
   navigation.zoom(1);
 });

@@ -60,7 +60,8 @@ function stepperPanel(node, values) {
     grids.result.mark([[row, column, "here"]]);
     slider.value = String(row * result.width + column);
     place.textContent = `(${row}, ${column})`;
-    formula.replaceChildren(...written(terms));
+    formula.replaceChildren();
+    append(formula, written(terms));
   };
 
   const written = (terms) => {
@@ -69,13 +70,16 @@ function stepperPanel(node, values) {
     const skipped = taps.height * taps.width - terms.length;
     const [what, count] = step.summed;
     const isPart = count > 1;
+    const listed = terms.length > LISTED_TERMS ? terms.filter((term) => term.product) : terms;
+    const zeros = terms.length - listed.length;
     return [
-      el("div", { class: "terms" }, terms.slice(0, LISTED_TERMS).map((term, index) => el("span", { class: "term" },
+      el("div", { class: "terms" }, listed.slice(0, LISTED_TERMS).map((term, index) => el("span", { class: "term" },
         index ? el("i", {}, " + ") : null,
         el("b", {}, digits(term.value, 2)), " · ", el("em", {}, digits(term.weight, 2)))),
-        terms.length > LISTED_TERMS && el("span", { class: "term" }, ` + ${terms.length - LISTED_TERMS} more`)),
+        listed.length > LISTED_TERMS && el("span", { class: "more" }, `+ ${listed.length - LISTED_TERMS} more`)),
       el("div", { class: "total" }, `${isPart ? (batchSum ? "sample 1 gives " : `channel ${state.channel + 1} gives `) : "= "}`, el("strong", { id: "step-sum" }, digits(sum, 4))),
       isPart && el("div", { class: "total" }, `all ${grouped(count)} ${what}: ${words.result}(${state.row}, ${state.column}) = `, el("strong", {}, digits(real, 4))),
+      zeros ? el("small", {}, `${zeros} more products are zero. `) : null,
       skipped ? el("small", {}, `${skipped} ${skipped === 1 ? "tap meets" : "taps meet"} the padding, which is zero`) : null,
     ];
   };
