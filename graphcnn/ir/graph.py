@@ -219,11 +219,17 @@ class Graph:
         return f"<Graph {self.name}: {len(self)} nodes, ({inputs}) -> ({outputs})>"
 
     def show(
-        self, path: str | PathLike[str] | None = None, *, batch_size: int = 1, open: bool = True
+        self,
+        path: str | PathLike[str] | None = None,
+        *,
+        against: Graph | None = None,
+        batch_size: int = 1,
+        open: bool = True,
     ) -> Path:
         """Write the graph as one HTML page, open it in the browser, and return its path.
 
         path: the file to write, atomically; by default one in a new folder for temporary files.
+        against: another graph, to show both side by side, with what it removes, adds and changes in colour.
         batch_size: samples that FLOPs, bytes and memory are given for. open: whether to open the page.
 
         Raises GraphError for a graph that is empty or breaks the rules of `verify`, OptionError for a path
@@ -231,7 +237,7 @@ class Graph:
         """
         from graphcnn.inspection.viewer import show_graph
 
-        return show_graph(self, path, batch_size=batch_size, open=open)
+        return show_graph(self, path, against=against, batch_size=batch_size, open=open)
 
     # Making another graph out of this one
 

@@ -1,11 +1,13 @@
 """The viewer in a browser, from disk: what a user sees and can do."""
 
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import graphcnn as gcn
+from graphcnn.inspection.viewer import show_difference
 
 pytestmark = pytest.mark.browser
 
@@ -290,6 +292,85 @@ def test_the_rotation_is_drawn_on_the_parameter_s_own_values(page, tmp_path):
     )
     read = "".join(text for text, _, _ in sorted(places, key=lambda each: (each[1] // 8, each[2])))
     assert read == "987654321", "read from the screen, row by row"
+
+
+def recording_of(model, images, labels):
+    """Every value of the model's gradient graph for a batch, each made an output of its own."""
+    graph = model.gradient_graph.copy(outputs=False)
+    for key, _ in model.gradient_graph.items():
+        graph.output(f"%{key}", graph.results(key)[0])
+    data = {"image": images, "target": labels, **dict(model.parameters)}
+    computed = gcn.evaluate(graph, **{label: data[label] for label in graph.inputs})
+    values = {key: computed[f"%{key}"] for key, _ in model.gradient_graph.items()}
+    return SimpleNamespace(graph=model.gradient_graph, values=values)
+
+
+def test_stepping_through_a_convolution_on_a_sample(page, tmp_path):
+    model = compiled(gcn.Sequential(gcn.Conv2d(4, 3), gcn.ReLU(), gcn.Flatten(), gcn.Dense(10)), (6, 6, 1))
+    random = np.random.default_rng(2)
+    images = random.standard_normal((1, 6, 6, 1)).astype(np.float32)
+    recording = recording_of(model, images, np.array([4]))
+    page.open(model.show(tmp_path / "sample.html", recording=recording, open=False))
+    page.keys("/", "correlate2d conv1", "\ue007")
+    assert "example values" not in page.panel()
+    picked = page.find(".plates.three .grid.pick")
+    picked.find_elements("css selector", ".cell")[2 * 4 + 1].click()
+    assert page.find(".stepper output").text == "(2, 1)"
+    result = next(value for key, value in recording.values.items() if key == 2)
+    window = images[0, 2:5, 1:4, 0] * model.parameters["conv1.filters"][:, :, 0, 0]
+    assert result[0, 2, 1, 0] == pytest.approx(window.sum(), abs=1e-6)
+    assert numbers(page.find("#step-sum").text)[0] == pytest.approx(window.sum(), rel=2e-3)
+    assert len(page.texts(".term")) == 9
+    page.find('[aria-label="filter"] option[value="2"]').click()
+    window = images[0, 2:5, 1:4, 0] * model.parameters["conv1.filters"][:, :, 0, 2]
+    assert numbers(page.find("#step-sum").text)[0] == pytest.approx(window.sum(), rel=2e-3)
+    page.keys("/", "add conv1", "\ue007")
+    assert "Values" in page.panel()
+    assert len(page.all("#panel .grid")) == 3
+    assert page.problems() == []
+
+
+def test_two_graphs_side_by_side(page, tmp_path):
+    before = model_of("digits").gradient_graph
+    after = gcn.simplify(before)
+    keys = {str(node): key for key, node in before.items()}
+    common = [(keys[str(node)], key) for key, node in after.items() if str(node) in keys]
+    removed = [key for key, _ in before.items() if key not in dict(common)]
+    added = [key for key, _ in after.items() if key not in {new for _, new in common}]
+    difference = SimpleNamespace(common=common, changed=[], removed=removed, added=added)
+    page.open(show_difference(before, after, difference, tmp_path / "difference.html", open=False))
+    assert [heading.text.partition(" ")[0] for heading in page.all(".heading")] == ["before", "after"]
+    assert page.find(".status.removed").text == str(len(removed))
+    page.find("#expand").click()
+    assert len(page.all(".node.status-removed")) == len(removed) > 0
+    assert len(page.all(".node.status-added")) == len(added) > 0
+    page.keys("/", "rot180 conv1", "\ue007")
+    assert page.title() == "rot180"
+    assert "removed" in page.panel()
+    page.keys("/", "correlate2d conv1 eq. 7", "\ue007")
+    assert [label.split(",")[0] for label in page.marked("partner")] == ["correlate2d"]
+    assert page.problems() == []
+
+
+def test_dragging_moves_the_graph(lenet5):
+    from selenium.webdriver import ActionChains
+
+    before = lenet5.labelled("conv1", "forward").rect
+    stage = lenet5.find("#graph")
+    ActionChains(lenet5.driver).move_to_element_with_offset(stage, 300, 100).click_and_hold().move_by_offset(
+        -60, -40
+    ).release().perform()
+    after = lenet5.labelled("conv1", "forward").rect
+    assert (round(after["x"] - before["x"]), round(after["y"] - before["y"])) == (-60, -40)
+
+
+def test_the_graph_is_reached_by_the_tab_key(lenet5):
+    lenet5.find("#theme").send_keys("\ue004")
+    focused = lenet5.driver.switch_to.active_element
+    assert focused.get_attribute("aria-label").startswith("image, forward, 1 node, closed")
+    assert lenet5.title() == "image"
+    lenet5.keys("\ue015")
+    assert lenet5.driver.switch_to.active_element.get_attribute("aria-label").startswith("conv1, forward")
 
 
 def test_the_equation_is_shown(lenet5):

@@ -3,9 +3,12 @@
 import hashlib
 import json
 import re
+import subprocess
+import sys
 from base64 import b64encode
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from zipfile import ZipFile
 
 import numpy as np
@@ -279,6 +282,24 @@ def test_two_graphs_side_by_side():
     assert {id.split("/")[0] for id in rows["relu1"]} == {"0"}
 
 
+def test_a_graph_is_shown_against_another(tmp_path, monkeypatch):
+    before = zoo_model("digits").gradient_graph
+    after = gcn.simplify(before)
+    asked = []
+
+    def difference(*graphs):
+        asked.append(graphs)
+        return Difference(((0, 0),), (), tuple(range(1, len(before))), tuple(range(1, len(after))))
+
+    module = SimpleNamespace(difference=difference)
+    monkeypatch.setitem(sys.modules, "graphcnn.inspection.difference", module)
+    path = before.show(tmp_path / "difference.html", against=after, open=False)
+    assert asked == [(before, after)]
+    assert '"id":"difference"' in path.read_text(encoding="utf-8")
+    with pytest.raises(GraphError, match="is empty"):
+        before.show(tmp_path / "empty.html", against=Graph("nothing"), open=False)
+
+
 # The page
 
 
@@ -437,9 +458,6 @@ def test_no_browser(lenet5, tmp_path, monkeypatch):
 
 
 def test_the_wheel_holds_the_page_s_parts(tmp_path):
-    import subprocess
-    import sys
-
     root = Path(__file__).parents[2]
     code = (
         "import sys; from hatchling.builders.wheel import WheelBuilder;"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import tempfile
 import webbrowser
@@ -21,7 +22,7 @@ from graphcnn.inspection.viewer.document import (
     graph_document,
     model_document,
 )
-from graphcnn.inspection.viewer.nodes import Json
+from graphcnn.inspection.viewer.nodes import Json, require_showable
 from graphcnn.inspection.viewer.page import write_page
 from graphcnn.ir import Graph
 from graphcnn.ops.attributes import is_int
@@ -106,11 +107,21 @@ def show_model(
 
 
 def show_graph(
-    graph: Graph, path: str | PathLike[str] | None = None, *, batch_size: int = 1, open: bool = True
+    graph: Graph,
+    path: str | PathLike[str] | None = None,
+    *,
+    against: Graph | None = None,
+    batch_size: int = 1,
+    open: bool = True,
 ) -> Path:
-    """Write the page of one graph and return its path; see `Graph.show`."""
+    """Write the page of one graph, or of two beside each other, and return its path; see `Graph.show`."""
     _check_batch_size(batch_size)
-    return _written(graph_document(graph, batch=batch_size), path, open)
+    if against is None:
+        return _written(graph_document(graph, batch=batch_size), path, open)
+    require_showable(graph)
+    require_showable(against)
+    difference = importlib.import_module("graphcnn.inspection.difference").difference(graph, against)
+    return show_difference(graph, against, difference, path, batch_size=batch_size, open=open)
 
 
 def show_difference(

@@ -24,6 +24,24 @@ function dagreGraph(direction, separation) {
   return graph;
 }
 
+const shapes = new Map();
+
+/** Lays out a small graph; layers of the same shape, of which deep networks have many, are laid out once. */
+function laidOut(graph) {
+  const names = graph.nodes();
+  const edges = graph.edges();
+  const number = new Map(names.map((each, index) => [each, index]));
+  const sizes = names.map((each) => `${graph.node(each).width}x${graph.node(each).height}`);
+  const shape = [graph.graph().rankdir, ...sizes, ...edges.map(({ v, w }) => `${number.get(v)}>${number.get(w)}`)].join(" ");
+  if (!shapes.has(shape)) {
+    dagre.layout(graph);
+    const { width, height } = graph.graph();
+    shapes.set(shape, { width, height, places: names.map((each) => graph.node(each)), points: edges.map((edge) => graph.edge(edge).points.slice(1, -1)) });
+  }
+  const { width, height, places, points } = shapes.get(shape);
+  return { width, height, places: new Map(names.map((each, index) => [each, places[index]])), edges: new Map(edges.map(({ v, w }, index) => [`${v}>${w}`, points[index]])) };
+}
+
 class Layout {
   constructor(view) {
     this.view = view;
@@ -100,11 +118,9 @@ class Layout {
           graph.setEdge(node, `out ${node}`);
         }
       }
-      dagre.layout(graph);
-      const { width, height } = graph.graph();
-      result = { width, height, nodes: new Map(), lanes: new Map(), edges: new Map() };
-      for (const node of graph.nodes()) result[inside.has(node) ? "nodes" : "lanes"].set(node, graph.node(node));
-      for (const edge of graph.edges()) result.edges.set(`${edge.v}>${edge.w}`, graph.edge(edge).points.slice(1, -1));
+      const { width, height, places, edges } = laidOut(graph);
+      result = { width, height, nodes: new Map(), lanes: new Map(), edges };
+      for (const [node, place] of places) result[inside.has(node) ? "nodes" : "lanes"].set(node, place);
     }
     this.inner.set(id, result);
     return result;

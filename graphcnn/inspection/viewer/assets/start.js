@@ -43,6 +43,7 @@ const app = {
     drawing.show(this.layout);
     navigation.attach(drawing.root, this.layout);
     const after = keep && this.layout.boxes.get(keep);
+    if (!canvas.querySelector('[tabindex="0"]')) canvas.querySelector(".box")?.setAttribute("tabindex", "0");
     if (before && after) navigation.hold(before, after);
     this.paint();
   },
@@ -178,6 +179,11 @@ function toggleChosen() {
   app.choose(box.id, { focus: true });
 }
 
+// On the stage, as an SVG element that listens to focus takes part in it.
+byId("stage").addEventListener("focusin", ({ target }) => {
+  const { id } = target.dataset;
+  if (id && id !== app.chosen && target.matches(":focus-visible")) app.choose(id);
+});
 addEventListener("resize", headings);
 let theme = "";
 addEventListener("beforeprint", () => {
