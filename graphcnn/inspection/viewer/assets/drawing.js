@@ -247,7 +247,10 @@ class Drawing {
     const ids = isNode ? [box.id] : box.group.bySide[box.side];
     const inside = new Set(ids);
     set(box.id, "chosen");
-    if (!isNode) for (const id of ids) if (this.layout.boxes.has(id)) set(id, "inside");
+    if (!isNode) {
+      const within = ({ kind, id, side, group }) => side === box.side && (kind === "node" ? inside.has(id) : group.id.startsWith(`${box.group.id}.`));
+      for (const other of this.layout.boxes.values()) if (within(other)) set(other.id, "inside");
+    }
     const links = new Map();
     const relate = (id, mark) => {
       if (inside.has(id)) return;

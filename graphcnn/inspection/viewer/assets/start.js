@@ -155,7 +155,10 @@ document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || target.matches("input, select, textarea")) return;
   if (target.matches("button") && (event.key === "Enter" || event.key === " ")) return;
   const actions = {
-    "/": () => byId("search").select(),
+    "/": () => {
+      byId("search").focus();
+      byId("search").select();
+    },
     Escape: () => app.choose(null),
     "+": () => navigation.zoom(1.3),
     "=": () => navigation.zoom(1.3),
