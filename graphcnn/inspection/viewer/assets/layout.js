@@ -315,19 +315,22 @@ class Layout {
     if (from === to) return [];
     const { waypoints } = this.arranged.get(group);
     const { followers } = this.structures.get(group);
-    for (const [start, end, isForth] of [[from, to, true], [to, from, false]]) {
-      const before = new Map([[start, null]]);
-      const queue = [start];
-      while (queue.length && !before.has(end)) {
-        const at = queue.shift();
-        for (const next of followers.get(at)) if (!before.has(next)) before.set(next, at) && queue.push(next);
+    // Chains are numbered in an order in which they can be computed.
+    const [start, end] = from < to ? [from, to] : [to, from];
+    const before = new Map([[start, null]]);
+    const queue = [start];
+    while (queue.length && !before.has(end)) {
+      const at = queue.shift();
+      for (const next of followers.get(at)) {
+        if (before.has(next) || next > end) continue;
+        before.set(next, at);
+        queue.push(next);
       }
-      if (!before.has(end)) continue;
-      const points = [];
-      for (let at = end; before.get(at) !== null; at = before.get(at)) points.unshift(...waypoints.get(`${side}/${before.get(at)}>${at}`));
-      return isForth ? points : points.reverse();
     }
-    return [];
+    if (!before.has(end)) return [];
+    const points = [];
+    for (let at = end; before.get(at) !== null; at = before.get(at)) points.unshift(...waypoints.get(`${side}/${before.get(at)}>${at}`));
+    return from < to ? points : points.reverse();
   }
 
   /** The points of a lane inside an open layer, from its node to the border. */

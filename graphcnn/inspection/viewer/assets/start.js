@@ -206,6 +206,9 @@ app.change(views[0].id);
 document.documentElement.dataset.ready = "yes";
 performance.mark("first picture");
 
-// The first layout after a change would be slow, as its code is new to the browser: let that be done before a click.
-const [leaf] = [...app.view.groupsById.values()].filter((group) => group.isLeaf && group.parent);
-if (leaf && app.view.nodes.length > MANY_NODES) setTimeout(() => new Layout(app.view).compute(new Set([leaf.id])), 80);
+// The first layouts after a change would be slow, as their code is new to the browser: have that done before a click.
+if (app.view.nodes.length > MANY_NODES) {
+  const leaves = [...app.view.groupsById.values()].filter((group) => group.isLeaf && group.parent);
+  leaves.sort((a, b) => b.nodes.length - a.nodes.length);
+  leaves.slice(0, 3).forEach((leaf, index) => setTimeout(() => new Layout(app.view).compute(new Set([leaf.id])), 60 + 120 * index));
+}
