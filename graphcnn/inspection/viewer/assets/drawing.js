@@ -20,17 +20,27 @@ class Drawing {
 
   show(layout) {
     this.layout = layout;
-    this.#update(this.elements, layout.boxes, (box) => this.#box(box), (element, box) => {
-      element.setAttribute("transform", `translate(${round(box.x)} ${round(box.y)})`);
-      if (box.kind !== "frame") return;
-      const outline = element.firstChild;
-      outline.setAttribute("width", box.width);
-      outline.setAttribute("height", box.height);
-    });
-    this.#update(this.paths, layout.edges, (edge) => this.#edge(edge), (element, edge) => {
-      edge.element = element;
-      element.setAttribute("d", curve([edge.start, ...edge.points, edge.end]));
-    });
+    this.#update(
+      this.elements,
+      layout.boxes,
+      (box) => this.#box(box),
+      (element, box) => {
+        element.setAttribute("transform", `translate(${round(box.x)} ${round(box.y)})`);
+        if (box.kind !== "frame") return;
+        const outline = element.firstChild;
+        outline.setAttribute("width", box.width);
+        outline.setAttribute("height", box.height);
+      },
+    );
+    this.#update(
+      this.paths,
+      layout.edges,
+      (edge) => this.#edge(edge),
+      (element, edge) => {
+        edge.element = element;
+        element.setAttribute("d", curve([edge.start, ...edge.points, edge.end]));
+      },
+    );
     this.#links();
     this.paint(this.colour);
   }
@@ -68,15 +78,43 @@ class Drawing {
 
   #frame(box) {
     const { group, side } = box;
-    const open = svg("g", { class: "fold", role: "button", "aria-label": `Close ${clipped(group.name, 80)}`, "aria-expanded": "true",
-      on: { click: (event) => { event.stopPropagation(); this.onToggle(group.id); } } },
+    const open = svg(
+      "g",
+      {
+        class: "fold",
+        role: "button",
+        "aria-label": `Close ${clipped(group.name, 80)}`,
+        "aria-expanded": "true",
+        on: {
+          click: (event) => {
+            event.stopPropagation();
+            this.onToggle(group.id);
+          },
+        },
+      },
       svg("rect", { x: 6, y: 6, width: 24, height: 24, rx: 6 }),
-      svg("path", { d: "M14 16l4 4 4-4" }));
-    const element = svg("g", { class: `frame side${side} depth${Math.min(group.depth, 3)}`, tabindex: -1, "data-id": box.id, role: "group",
-      "aria-label": `${clipped(group.name, 80)}, ${this.view.columns[side]}, open`,
-      on: { click: (event) => { event.stopPropagation(); this.onChoose(box.id); }, dblclick: () => this.onToggle(group.id) } },
-      svg("rect", { class: "outline", rx: 12 }), open,
-      label(group.name, 34, 22, box.width - 60, "600 12.5px", { class: "name" }));
+      svg("path", { d: "M14 16l4 4 4-4" }),
+    );
+    const element = svg(
+      "g",
+      {
+        class: `frame side${side} depth${Math.min(group.depth, 3)}`,
+        tabindex: -1,
+        "data-id": box.id,
+        role: "group",
+        "aria-label": `${clipped(group.name, 80)}, ${this.view.columns[side]}, open`,
+        on: {
+          click: (event) => {
+            event.stopPropagation();
+            this.onChoose(box.id);
+          },
+          dblclick: () => this.onToggle(group.id),
+        },
+      },
+      svg("rect", { class: "outline", rx: 12 }),
+      open,
+      label(group.name, 34, 22, box.width - 60, "600 12.5px", { class: "name" }),
+    );
     this.layer.frames.append(element);
     return element;
   }
@@ -89,18 +127,45 @@ class Drawing {
     const statuses = this.#statuses(group, side);
     const status = statuses.length > 1 ? "changed" : (statuses[0]?.[0] ?? "common");
     const colour = this.view.id === "difference" ? `status-${status}` : `kind-${this.#mainKind(group, side)}`;
-    return svg("g", { class: `card box side${side} ${colour}`, tabindex: -1, "data-id": box.id, role: "button", "aria-expanded": "false",
-      "aria-label": `${clipped(group.name, 80)}, ${this.view.columns[side]}, ${count} ${count === 1 ? "node" : "nodes"}, closed. ${note}`,
-      on: { click: (event) => { event.stopPropagation(); this.onChoose(box.id); }, dblclick: () => this.onToggle(group.id) } },
+    return svg(
+      "g",
+      {
+        class: `card box side${side} ${colour}`,
+        tabindex: -1,
+        "data-id": box.id,
+        role: "button",
+        "aria-expanded": "false",
+        "aria-label": `${clipped(group.name, 80)}, ${this.view.columns[side]}, ${count} ${count === 1 ? "node" : "nodes"}, closed. ${note}`,
+        on: {
+          click: (event) => {
+            event.stopPropagation();
+            this.onChoose(box.id);
+          },
+          dblclick: () => this.onToggle(group.id),
+        },
+      },
       count > 1 && svg("rect", { class: "stack", x: 4, y: 4, width: box.width, height: box.height, rx: 9 }),
       svg("rect", { class: "outline", width: box.width, height: box.height, rx: 9 }),
       svg("path", { class: "stripe", d: stripe(box.height) }),
       label(group.name, 18, 20, box.width - 62, "600 13px", { class: "name" }),
       label(note, 18, 37, box.width - 62, "11px", { class: "note" }),
-      svg("g", { class: "fold", role: "button", "aria-label": `Open ${clipped(group.name, 80)}`,
-        on: { click: (event) => { event.stopPropagation(); this.onToggle(group.id); } } },
+      svg(
+        "g",
+        {
+          class: "fold",
+          role: "button",
+          "aria-label": `Open ${clipped(group.name, 80)}`,
+          on: {
+            click: (event) => {
+              event.stopPropagation();
+              this.onToggle(group.id);
+            },
+          },
+        },
         svg("rect", { x: box.width - 36, y: 12, width: 28, height: 24, rx: 6 }),
-        svg("path", { d: `M${box.width - 25} 20l4 4-4 4` })));
+        svg("path", { d: `M${box.width - 25} 20l4 4-4 4` }),
+      ),
+    );
   }
 
   /** The kind of op that a layer is there for. */
@@ -126,7 +191,11 @@ class Drawing {
   #cardNote(group, side) {
     const nodes = group.bySide[side].map((id) => this.view.byId.get(id));
     if (this.view.id === "difference") {
-      return this.#statuses(group, side).map(([status, count]) => `${count} ${status}`).join(", ") || "the same";
+      return (
+        this.#statuses(group, side)
+          .map(([status, count]) => `${count} ${status}`)
+          .join(", ") || "the same"
+      );
     }
     if (side === 0) {
       const last = [...nodes].reverse().find((node) => node.op !== "input") ?? nodes.at(-1);
@@ -141,9 +210,21 @@ class Drawing {
     const members = node.members && node.members.length > 1 ? node.members : [];
     const tag = node.members ? "" : (node.rule.match(/^Eq\. \d+/)?.[0] ?? "");
     const status = node.status && node.status !== "common" ? `, ${node.status}` : "";
-    return svg("g", { class: `node box kind-${node.kind} side${node.side} status-${node.status ?? "none"}`, tabindex: -1, "data-id": box.id, role: "button",
-      "aria-label": `${clipped(node.title, 80)}, ${shownId(node)}, ${node.layer ? clipped(node.layer, 60) : "no layer"}, ${shapeOf(node)}${tag ? `, ${tag}` : ""}${status}`,
-      on: { click: (event) => { event.stopPropagation(); this.onChoose(box.id); } } },
+    return svg(
+      "g",
+      {
+        class: `node box kind-${node.kind} side${node.side} status-${node.status ?? "none"}`,
+        tabindex: -1,
+        "data-id": box.id,
+        role: "button",
+        "aria-label": `${clipped(node.title, 80)}, ${shownId(node)}, ${node.layer ? clipped(node.layer, 60) : "no layer"}, ${shapeOf(node)}${tag ? `, ${tag}` : ""}${status}`,
+        on: {
+          click: (event) => {
+            event.stopPropagation();
+            this.onChoose(box.id);
+          },
+        },
+      },
       svg("rect", { class: "outline", width, height, rx: 8 }),
       svg("path", { class: "stripe", d: stripe(height) }),
       label(node.title, 17, 18, width - (tag ? 70 : 28), "600 12px", { class: "name" }),
@@ -152,11 +233,15 @@ class Drawing {
       ...members.map((id, index) => {
         const member = memberNode(id);
         const y = NODE.height + index * MEMBER;
-        return svg("g", { class: `member kind-${member.kind}` },
+        return svg(
+          "g",
+          { class: `member kind-${member.kind}` },
           svg("rect", { x: 12, y: y - 3, width: width - 24, height: MEMBER - 3, rx: 4 }),
           svg("circle", { cx: 21, cy: y + 5, r: 3 }),
-          label(`${member.title}  %${id}`, 30, y + 9, width - 48, "10.5px"));
-      }));
+          label(`${member.title}  %${id}`, 30, y + 9, width - 48, "10.5px"),
+        );
+      }),
+    );
   }
 
   /** Dotted lines between the parts of one layer in neighbouring columns: what belongs together. */
@@ -164,8 +249,10 @@ class Drawing {
     const { boxes } = this.layout;
     const lines = [];
     for (const box of boxes.values()) {
-      if (box.kind === "node" || !box.group || box.kind === "frame" && !box.group.isLeaf) continue;
-      const others = this.view.sides.filter((side) => side > box.side).map((side) => boxes.get(`${box.group.id}/${side}`));
+      if (box.kind === "node" || !box.group || (box.kind === "frame" && !box.group.isLeaf)) continue;
+      const others = this.view.sides
+        .filter((side) => side > box.side)
+        .map((side) => boxes.get(`${box.group.id}/${side}`));
       const other = others.find(Boolean);
       if (!other) continue;
       const y = box.kind === "card" ? box.y + box.height / 2 : box.y + 18;
@@ -181,18 +268,34 @@ class Drawing {
     const from = this.#shown(start.of ?? "");
     const to = this.#shown(start.id);
     if (!from || !to) return [];
-    const [a, b] = [{ x: middle(from), y: from.y + from.height }, { x: middle(to), y: to.y + to.height }];
+    const [a, b] = [
+      { x: middle(from), y: from.y + from.height },
+      { x: middle(to), y: to.y + to.height },
+    ];
     const low = Math.max(a.y, b.y) + 40;
     return [
-      svg("path", { class: "turn", d: `M${a.x} ${a.y}C${a.x} ${low} ${a.x} ${low} ${a.x + 60} ${low}H${b.x - 60}C${b.x} ${low} ${b.x} ${low} ${b.x} ${b.y + 3}`, "marker-end": "url(#arrow)" }),
-      svg("text", { class: "turn-note", x: (a.x + b.x) / 2, y: low - 8, "text-anchor": "middle" }, "δ starts here: ∂E/∂E = 1"),
+      svg("path", {
+        class: "turn",
+        d: `M${a.x} ${a.y}C${a.x} ${low} ${a.x} ${low} ${a.x + 60} ${low}H${b.x - 60}C${b.x} ${low} ${b.x} ${low} ${b.x} ${b.y + 3}`,
+        "marker-end": "url(#arrow)",
+      }),
+      svg(
+        "text",
+        { class: "turn-note", x: (a.x + b.x) / 2, y: low - 8, "text-anchor": "middle" },
+        "δ starts here: ∂E/∂E = 1",
+      ),
     ];
   }
 
   #shown(id) {
     if (!this.view.byId.has(id)) return null;
-    const closed = this.view.around(id).find((group) => !this.layout.boxes.has(`${group.id}/${this.view.byId.get(id).side}`) ||
-      this.layout.boxes.get(`${group.id}/${this.view.byId.get(id).side}`).kind === "card");
+    const closed = this.view
+      .around(id)
+      .find(
+        (group) =>
+          !this.layout.boxes.has(`${group.id}/${this.view.byId.get(id).side}`) ||
+          this.layout.boxes.get(`${group.id}/${this.view.byId.get(id).side}`).kind === "card",
+      );
     return this.layout.boxes.get(closed ? `${closed.id}/${this.view.byId.get(id).side}` : id) ?? null;
   }
 
@@ -228,7 +331,8 @@ class Drawing {
 
   /** Marks what is chosen and what it has to do with. */
   mark(chosen) {
-    for (const element of this.marked ?? []) element.classList.remove("chosen", "inside", "partner", "operand", "user");
+    for (const element of this.marked ?? [])
+      element.classList.remove("chosen", "inside", "partner", "operand", "user");
     for (const path of this.markedEdges ?? []) path.classList.remove("into", "out");
     this.marked = new Set();
     this.markedEdges = [];
@@ -248,14 +352,16 @@ class Drawing {
     const inside = new Set(ids);
     set(box.id, "chosen");
     if (!isNode) {
-      const within = ({ kind, id, side, group }) => side === box.side && (kind === "node" ? inside.has(id) : group.id.startsWith(`${box.group.id}.`));
+      const within = ({ kind, id, side, group }) =>
+        side === box.side && (kind === "node" ? inside.has(id) : group.id.startsWith(`${box.group.id}.`));
       for (const other of this.layout.boxes.values()) if (within(other)) set(other.id, "inside");
     }
     const links = new Map();
     const relate = (id, mark) => {
       if (inside.has(id)) return;
       const other = set(id, mark);
-      if (isNode && other && other.side !== box.side && !links.has(other.id)) links.set(other.id, [other, mark]);
+      if (isNode && other && other.side !== box.side && !links.has(other.id))
+        links.set(other.id, [other, mark]);
     };
     for (const id of ids) for (const partner of this.view.partners.get(id)) relate(partner, "partner");
     for (const id of ids) {
@@ -280,8 +386,14 @@ class Drawing {
   }
 }
 
-const shapeOf = (node) => node.types.length ? node.types[0].replace(/^float32/, "").replace(/^\[\]$/, "scalar") : "";
-const shownId = (node) => node.members ? `kernel ${node.id.slice(1)}` : node.id.includes("/") ? `%${node.id.split("/")[1]}` : `%${node.id}`;
+const shapeOf = (node) =>
+  node.types.length ? node.types[0].replace(/^float32/, "").replace(/^\[\]$/, "scalar") : "";
+const shownId = (node) =>
+  node.members
+    ? `kernel ${node.id.slice(1)}`
+    : node.id.includes("/")
+      ? `%${node.id.split("/")[1]}`
+      : `%${node.id}`;
 const stripe = (height) => `M8 11V${Math.min(height, NODE.height) - 11}`;
 
 function memberNode(id) {
@@ -294,5 +406,8 @@ function bridge(from, to, mark) {
   const start = { x: right ? from.x + from.width : from.x, y: from.y + Math.min(from.height / 2, 24) };
   const end = { x: right ? to.x : to.x + to.width, y: to.y + Math.min(to.height / 2, 24) };
   const bend = Math.max(40, Math.abs(end.x - start.x) / 2.4) * (right ? 1 : -1);
-  return svg("path", { class: `bridge ${mark}`, d: `M${start.x} ${start.y}C${start.x + bend} ${start.y} ${end.x - bend} ${end.y} ${end.x} ${end.y}` });
+  return svg("path", {
+    class: `bridge ${mark}`,
+    d: `M${start.x} ${start.y}C${start.x + bend} ${start.y} ${end.x - bend} ${end.y} ${end.x} ${end.y}`,
+  });
 }

@@ -13,8 +13,10 @@ function append(element, children) {
 function make(namespace, tag, attributes, children) {
   const element = namespace ? document.createElementNS(namespace, tag) : document.createElement(tag);
   for (const [name, value] of Object.entries(attributes ?? {})) {
-    if (name === "on") for (const [event, listener] of Object.entries(value)) element.addEventListener(event, listener);
-    else if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : value);
+    if (name === "on")
+      for (const [event, listener] of Object.entries(value)) element.addEventListener(event, listener);
+    else if (value !== null && value !== undefined && value !== false)
+      element.setAttribute(name, value === true ? "" : value);
   }
   return append(element, children);
 }
@@ -24,7 +26,8 @@ const svg = (tag, attributes, ...children) => make(SVG, tag, attributes, childre
 const byId = (id) => document.getElementById(id);
 
 /** A name of the user's: isolated, so that its direction and its control characters stay its own affair. */
-const name = (text, longest = 120) => el("bdi", { title: text.length > longest ? clipped(text, 600) : null }, clipped(text, longest));
+const name = (text, longest = 120) =>
+  el("bdi", { title: text.length > longest ? clipped(text, 600) : null }, clipped(text, longest));
 
 function clipped(text, longest) {
   const flat = text.replace(/[\u0000-\u001f\u007f]+/g, " ");

@@ -32,14 +32,28 @@ function laidOut(graph) {
   const edges = graph.edges();
   const number = new Map(names.map((each, index) => [each, index]));
   const sizes = names.map((each) => `${graph.node(each).width}x${graph.node(each).height}`);
-  const shape = [graph.graph().rankdir, ...sizes, ...edges.map(({ v, w }) => `${number.get(v)}>${number.get(w)}`)].join(" ");
+  const shape = [
+    graph.graph().rankdir,
+    ...sizes,
+    ...edges.map(({ v, w }) => `${number.get(v)}>${number.get(w)}`),
+  ].join(" ");
   if (!shapes.has(shape)) {
     dagre.layout(graph);
     const { width, height } = graph.graph();
-    shapes.set(shape, { width, height, places: names.map((each) => graph.node(each)), points: edges.map((edge) => graph.edge(edge).points.slice(1, -1)) });
+    shapes.set(shape, {
+      width,
+      height,
+      places: names.map((each) => graph.node(each)),
+      points: edges.map((edge) => graph.edge(edge).points.slice(1, -1)),
+    });
   }
   const { width, height, places, points } = shapes.get(shape);
-  return { width, height, places: new Map(names.map((each, index) => [each, places[index]])), edges: new Map(edges.map(({ v, w }, index) => [`${v}>${w}`, points[index]])) };
+  return {
+    width,
+    height,
+    places: new Map(names.map((each, index) => [each, places[index]])),
+    edges: new Map(edges.map(({ v, w }, index) => [`${v}>${w}`, points[index]])),
+  };
 }
 
 class Layout {
@@ -99,7 +113,9 @@ class Layout {
     if (ids.length) {
       const graph = dagreGraph(side === 1 && this.view.id !== "difference" ? "BT" : "TB", 24);
       const inside = new Set(ids);
-      const isHere = (operand) => this.view.byId.get(operand)?.side === side && phaseOf(this.view.byId.get(operand)) === phaseOf(this.view.byId.get(ids[0]));
+      const isHere = (operand) =>
+        this.view.byId.get(operand)?.side === side &&
+        phaseOf(this.view.byId.get(operand)) === phaseOf(this.view.byId.get(ids[0]));
       for (const node of ids) graph.setNode(node, nodeSize(this.view.byId.get(node)));
       for (const node of ids) {
         const operands = this.view.byId.get(node).operands.map(([operand]) => operand);
@@ -113,7 +129,11 @@ class Layout {
           }
         }
         const users = this.view.users.get(node);
-        if (side !== 2 && users.some((user) => inside.has(user)) && users.some((user) => !inside.has(user) && isHere(user))) {
+        if (
+          side !== 2 &&
+          users.some((user) => inside.has(user)) &&
+          users.some((user) => !inside.has(user) && isHere(user))
+        ) {
           graph.setNode(`out ${node}`, { width: 4, height: 1 });
           graph.setEdge(node, `out ${node}`);
         }
@@ -136,7 +156,9 @@ class Layout {
     let known = null;
     for (const side of this.view.sides) {
       const sides = chains.length > FEW_CHAINS ? this.view.sides : [side];
-      const widths = chains.map((chain) => Math.max(2, ...chain.flatMap((child) => sides.map((each) => sizes.get(child).widths[each]))));
+      const widths = chains.map((chain) =>
+        Math.max(2, ...chain.flatMap((child) => sides.map((each) => sizes.get(child).widths[each]))),
+      );
       const same = known && widths.every((width, index) => width === known.widths[index]);
       const graph = same ? known.graph : this.#layers(chains, edges, sizes, widths);
       known = { widths, graph };
@@ -152,10 +174,15 @@ class Layout {
         }
       });
       for (const edge of graph.edges()) {
-        const points = graph.edge(edge).points.slice(1, -1).map(({ x, y }) => ({ x: margin + x, y: head + y }));
+        const points = graph
+          .edge(edge)
+          .points.slice(1, -1)
+          .map(({ x, y }) => ({ x: margin + x, y: head + y }));
         placed.waypoints.set(`${side}/${edge.v}>${edge.w}`, points);
       }
-      placed.widths[side] = used ? Math.max(graph.graph().width + 2 * margin, group.parent ? CARD.width : 0) : 0;
+      placed.widths[side] = used
+        ? Math.max(graph.graph().width + 2 * margin, group.parent ? CARD.width : 0)
+        : 0;
       placed.height = graph.graph().height + head + margin;
     }
     this.arranged.set(group, placed);
@@ -194,7 +221,8 @@ class Layout {
           // The forward pass decides the rows; gradients do only where a layer has no forward part.
           if (from.bySide[0].length && to.bySide[0].length) continue;
           [from, to] = [to, from];
-        } else if (side !== node.side || side === 2 || phaseOf(view.byId.get(operand)) !== phaseOf(node)) continue;
+        } else if (side !== node.side || side === 2 || phaseOf(view.byId.get(operand)) !== phaseOf(node))
+          continue;
         if (order.get(from) > order.get(to)) continue;
         next.get(from).add(to);
         before.get(to).add(from);
@@ -204,7 +232,7 @@ class Layout {
       // What nothing leads to or from, such as the learning rate, stands below the group before it; and so does the
       // first gradient of a graph that is compared with another.
       const begins = phaseOf(view.byId.get(child.nodes[0])) > 0 && !before.get(child).size;
-      if (!index || !begins && (before.get(child).size || next.get(child).size)) return;
+      if (!index || (!begins && (before.get(child).size || next.get(child).size))) return;
       const above = group.groups[index - 1];
       next.get(above).add(child);
       before.get(child).add(above);
@@ -221,7 +249,8 @@ class Layout {
     }
     const edges = [];
     for (const [from, followers] of next) {
-      for (const to of followers) if (chainOf.get(from) !== chainOf.get(to)) edges.push([chainOf.get(from), chainOf.get(to)]);
+      for (const to of followers)
+        if (chainOf.get(from) !== chainOf.get(to)) edges.push([chainOf.get(from), chainOf.get(to)]);
     }
     const followers = new Map(chains.map((chain, index) => [index, []]));
     for (const [from, to] of edges) followers.get(from).push(to);
@@ -256,7 +285,16 @@ class Layout {
     frame.inside = { left, top };
     for (const [id, place] of inside.nodes) {
       const { width, height } = place;
-      boxes.set(id, { id, kind: "node", node: this.view.byId.get(id), side, x: left + place.x - width / 2, y: top + place.y - height / 2, width, height });
+      boxes.set(id, {
+        id,
+        kind: "node",
+        node: this.view.byId.get(id),
+        side,
+        x: left + place.x - width / 2,
+        y: top + place.y - height / 2,
+        width,
+        height,
+      });
     }
   }
 
@@ -268,10 +306,12 @@ class Layout {
       if (group.parent) closed.set(group, closed.get(group.parent) ?? (this.isOpen(group) ? null : group));
     }
     // The box that stands for a node: its own, or the card of the outermost closed group around it.
-    const shown = new Map(view.nodes.map((node) => {
-      const group = closed.get(view.leafOf.get(node.id));
-      return [node.id, boxes.get(group ? `${group.id}/${node.side}` : node.id)];
-    }));
+    const shown = new Map(
+      view.nodes.map((node) => {
+        const group = closed.get(view.leafOf.get(node.id));
+        return [node.id, boxes.get(group ? `${group.id}/${node.side}` : node.id)];
+      }),
+    );
     for (const node of view.nodes) {
       for (const [operand] of node.operands) {
         const source = view.byId.get(operand);
@@ -306,7 +346,13 @@ class Layout {
     const shift = ({ x, y }) => ({ x: x + origin.x, y: y + origin.y });
     const between = this.#between(group, side, from, to).map(shift);
     const leaving = this.#lane(above.at(-1), side, boxes, `out ${operand}`, `${operand}>out ${operand}`);
-    const arriving = this.#lane(below.at(-1), side, boxes, `in ${operand}`, `in ${operand}>${user}`).reverse();
+    const arriving = this.#lane(
+      below.at(-1),
+      side,
+      boxes,
+      `in ${operand}`,
+      `in ${operand}>${user}`,
+    ).reverse();
     return [...leaving, ...between, ...arriving];
   }
 
@@ -329,7 +375,8 @@ class Layout {
     }
     if (!before.has(end)) return [];
     const points = [];
-    for (let at = end; before.get(at) !== null; at = before.get(at)) points.unshift(...waypoints.get(`${side}/${before.get(at)}>${at}`));
+    for (let at = end; before.get(at) !== null; at = before.get(at))
+      points.unshift(...waypoints.get(`${side}/${before.get(at)}>${at}`));
     return from < to ? points : points.reverse();
   }
 
@@ -363,10 +410,15 @@ class Layout {
     for (const edge of edges) {
       const up = edge.from.y > edge.to.y;
       edge.up = up;
-      for (const [box, isStart] of [[edge.from, true], [edge.to, false]]) {
+      for (const [box, isStart] of [
+        [edge.from, true],
+        [edge.to, false],
+      ]) {
         const id = `${box.id}|${isStart === up ? "top" : "bottom"}`;
         if (!ends.has(id)) ends.set(id, []);
-        const toward = edge.points.length ? edge.points[isStart ? 0 : edge.points.length - 1].x : middle(isStart ? edge.to : edge.from);
+        const toward = edge.points.length
+          ? edge.points[isStart ? 0 : edge.points.length - 1].x
+          : middle(isStart ? edge.to : edge.from);
         ends.get(id).push({ edge, isStart, toward, box, y: isStart === up ? box.y : bottom(box) });
       }
     }
@@ -382,7 +434,8 @@ class Layout {
   }
 }
 
-const bottom = (box) => box.y + box.height + (box.kind === "card" && box.group.bySide[box.side].length > 1 ? 4 : 0);
+const bottom = (box) =>
+  box.y + box.height + (box.kind === "card" && box.group.bySide[box.side].length > 1 ? 4 : 0);
 /** Where two graphs are compared, whether a node of either is forward or gradient. */
 const phaseOf = (node) => node.phase ?? 0;
 const middle = (box) => box.x + box.width / 2;
@@ -393,9 +446,10 @@ function curve(points) {
   for (let index = 1; index < points.length; index += 1) {
     const [from, to] = [points[index - 1], points[index]];
     const half = (from.y + to.y) / 2;
-    path += Math.abs(from.x - to.x) < 0.5
-      ? `L${round(to.x)} ${round(to.y)}`
-      : `C${round(from.x)} ${round(half)} ${round(to.x)} ${round(half)} ${round(to.x)} ${round(to.y)}`;
+    path +=
+      Math.abs(from.x - to.x) < 0.5
+        ? `L${round(to.x)} ${round(to.y)}`
+        : `C${round(from.x)} ${round(half)} ${round(to.x)} ${round(half)} ${round(to.x)} ${round(to.y)}`;
   }
   return path;
 }

@@ -38,7 +38,14 @@ class View {
   }
 
   #group(source, parent, id) {
-    const group = { id, name: source.name, parent, depth: parent ? parent.depth + 1 : 0, groups: [], nodes: [] };
+    const group = {
+      id,
+      name: source.name,
+      parent,
+      depth: parent ? parent.depth + 1 : 0,
+      groups: [],
+      nodes: [],
+    };
     this.groupsById.set(id, group);
     if (source.groups) {
       group.groups = source.groups.map((child, index) => this.#group(child, group, `${id}.${index}`));
@@ -61,7 +68,8 @@ class View {
       this.partners.get(b).add(a);
     };
     const home = new Map();
-    for (const node of this.nodes) for (const member of node.members ?? []) if (!home.has(member)) home.set(member, node.id);
+    for (const node of this.nodes)
+      for (const member of node.members ?? []) if (!home.has(member)) home.set(member, node.id);
     for (const node of this.nodes) {
       if (node.partner) pair(node.id, node.partner);
       if (node.members) {
@@ -84,7 +92,12 @@ class View {
 
 const views = [];
 for (const source of data.views) {
-  views.push(new View(source, views.find((view) => view.id === "simplified")));
+  views.push(
+    new View(
+      source,
+      views.find((view) => view.id === "simplified"),
+    ),
+  );
 }
 
 /** What cards can be coloured by. */

@@ -32,7 +32,10 @@ class Navigation {
     const smallest = all ? 0.02 : 0.5;
     this.scale = Math.max(Math.min(wide, all || high > 0.72 ? high : 1, 1.15), smallest);
     this.x = (width - this.layout.width * this.scale) / 2;
-    this.y = this.layout.height * this.scale < height - 170 ? (height + 20 - this.layout.height * this.scale) / 2 : 84;
+    this.y =
+      this.layout.height * this.scale < height - 170
+        ? (height + 20 - this.layout.height * this.scale) / 2
+        : 84;
     if (this.layout.width * this.scale > width - 64) this.x = 48;
     this.#apply();
   }
@@ -52,7 +55,11 @@ class Navigation {
     const { width, height } = this.size;
     if (this.scale < 0.45) this.scale = 0.8;
     const [left, top] = [this.x + box.x * this.scale, this.y + box.y * this.scale];
-    const inside = left > 30 && top > 70 && left + box.width * this.scale < width - 30 && top + Math.min(box.height, 300) * this.scale < height - 60;
+    const inside =
+      left > 30 &&
+      top > 70 &&
+      left + box.width * this.scale < width - 30 &&
+      top + Math.min(box.height, 300) * this.scale < height - 60;
     if (inside && !toCentre) return this.#apply();
     this.x = width / 2 - (box.x + box.width / 2) * this.scale;
     this.y = height / 2 - (box.y + Math.min(box.height, height / this.scale / 2) / 2) * this.scale;
@@ -86,17 +93,24 @@ class Navigation {
   }
 
   #listen() {
-    this.canvas.addEventListener("wheel", (event) => {
-      event.preventDefault();
-      if (event.ctrlKey || event.metaKey) {
-        const { left, top } = this.canvas.getBoundingClientRect();
-        return this.zoom(Math.exp(-event.deltaY / 240), { x: event.clientX - left, y: event.clientY - top });
-      }
-      const step = event.deltaMode === 1 ? 24 : 1;
-      this.x -= (event.shiftKey ? event.deltaY : event.deltaX) * step;
-      this.y -= (event.shiftKey ? 0 : event.deltaY) * step;
-      this.#apply();
-    }, { passive: false });
+    this.canvas.addEventListener(
+      "wheel",
+      (event) => {
+        event.preventDefault();
+        if (event.ctrlKey || event.metaKey) {
+          const { left, top } = this.canvas.getBoundingClientRect();
+          return this.zoom(Math.exp(-event.deltaY / 240), {
+            x: event.clientX - left,
+            y: event.clientY - top,
+          });
+        }
+        const step = event.deltaMode === 1 ? 24 : 1;
+        this.x -= (event.shiftKey ? event.deltaY : event.deltaX) * step;
+        this.y -= (event.shiftKey ? 0 : event.deltaY) * step;
+        this.#apply();
+      },
+      { passive: false },
+    );
     const pointers = new Map();
     let distance = 0;
     this.canvas.addEventListener("pointerdown", (event) => {
@@ -133,11 +147,15 @@ class Navigation {
     };
     this.canvas.addEventListener("pointerup", release);
     this.canvas.addEventListener("pointercancel", release);
-    this.canvas.addEventListener("click", (event) => {
-      if (!this.moved) return;
-      event.stopPropagation();
-      this.moved = false;
-    }, { capture: true });
+    this.canvas.addEventListener(
+      "click",
+      (event) => {
+        if (!this.moved) return;
+        event.stopPropagation();
+        this.moved = false;
+      },
+      { capture: true },
+    );
   }
 }
 
@@ -152,7 +170,9 @@ function neighbour(layout, box, direction) {
       .filter((edge) => edge.from === box || edge.to === box)
       .map((edge) => (edge.from === box ? edge.to : edge.from))
       .filter((other) => sign * (centre(other).y - from.y) > 1);
-    linked.sort((a, b) => Math.abs(centre(a).x - from.x) - Math.abs(centre(b).x - from.x) || sign * (a.y - b.y));
+    linked.sort(
+      (a, b) => Math.abs(centre(a).x - from.x) - Math.abs(centre(b).x - from.x) || sign * (a.y - b.y),
+    );
     if (linked.length) return linked[0];
   }
   let best = null;

@@ -15,17 +15,22 @@ const app = {
     this.view = view;
     if (!this.states.has(id)) {
       const open = new Set();
-      if (view.nodes.length <= MANY_NODES && smallEnough(view)) for (const group of view.groupsById.values()) open.add(group.id);
+      if (view.nodes.length <= MANY_NODES && smallEnough(view))
+        for (const group of view.groupsById.values()) open.add(group.id);
       else if (id === "difference") for (const group of differing(view)) open.add(group.id);
       else if (view.root.groups.length === 1) open.add(view.root.groups[0].id);
-      const drawing = new Drawing(view, { onChoose: (box) => this.choose(box), onToggle: (group) => this.toggle(group) });
+      const drawing = new Drawing(view, {
+        onChoose: (box) => this.choose(box),
+        onToggle: (group) => this.toggle(group),
+      });
       this.states.set(id, { open, drawing, layout: new Layout(view) });
     }
     const state = this.states.get(id);
     this.open = state.open;
     this.drawing = state.drawing;
     canvas.replaceChildren(markers(), state.drawing.root);
-    for (const button of byId("views").children) button.setAttribute("aria-checked", String(button.dataset.view === id));
+    for (const button of byId("views").children)
+      button.setAttribute("aria-checked", String(button.dataset.view === id));
     const timed = view.nodes.some((node) => node.seconds !== undefined);
     for (const option of byId("colour").options) if (option.value === "time") option.disabled = !timed;
     if (this.colour === "time" && !timed) this.colour = byId("colour").value = "kind";
@@ -65,7 +70,8 @@ const app = {
   },
 
   openAll(isOpen) {
-    for (const group of this.view.groupsById.values()) if (group.parent) this.open[isOpen ? "add" : "delete"](group.id);
+    for (const group of this.view.groupsById.values())
+      if (group.parent) this.open[isOpen ? "add" : "delete"](group.id);
     this.arrange();
     navigation.fit();
     this.choose(this.chosen);
@@ -92,7 +98,9 @@ const app = {
 
   walk(direction) {
     const box = (this.chosen && this.drawing.boxOf(this.chosen)) ?? null;
-    const next = box ? neighbour(this.layout, box, direction) : [...this.layout.boxes.values()].find((each) => each.kind !== "frame");
+    const next = box
+      ? neighbour(this.layout, box, direction)
+      : [...this.layout.boxes.values()].find((each) => each.kind !== "frame");
     if (next) this.choose(next.id, { focus: true });
     if (next) navigation.reveal(next);
   },
@@ -105,12 +113,28 @@ function smallEnough(view) {
 
 /** The layers in which two graphs differ, unless they are so many that nobody could look at them at once. */
 function differing(view) {
-  const groups = [...view.groupsById.values()].filter((group) => group.parent && group.nodes.some((id) => view.byId.get(id).status !== "common"));
+  const groups = [...view.groupsById.values()].filter(
+    (group) => group.parent && group.nodes.some((id) => view.byId.get(id).status !== "common"),
+  );
   return groups.length <= 24 ? groups : [];
 }
 
 function markers() {
-  const arrow = (id) => svg("marker", { id, viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto-start-reverse", markerUnits: "userSpaceOnUse" }, svg("path", { class: id, d: "M0.5 0.8L7.5 4L0.5 7.2z" }));
+  const arrow = (id) =>
+    svg(
+      "marker",
+      {
+        id,
+        viewBox: "0 0 8 8",
+        refX: 7,
+        refY: 4,
+        markerWidth: 7,
+        markerHeight: 7,
+        orient: "auto-start-reverse",
+        markerUnits: "userSpaceOnUse",
+      },
+      svg("path", { class: id, d: "M0.5 0.8L7.5 4L0.5 7.2z" }),
+    );
   return svg("defs", {}, arrow("arrow"), arrow("arrow-strong"));
 }
 
@@ -120,23 +144,56 @@ function headings() {
   const shown = layout.columns.filter(Boolean);
   const apart = shown.length > 1 ? (shown[1].x - shown[0].x) * navigation.scale : Infinity;
   byId("headings").hidden = apart < 120;
-  const notes = view.id === "difference" ? [] : ["↓ down to the loss", "↑ delta runs back up", "the new parameters"];
-  byId("headings").replaceChildren(...shown.map((column) => {
-    const heading = el("div", { class: "heading" }, el("strong", {}, name(view.columns[column.side], 40)), apart > 180 && (view.sides.length > 1 || column.side) ? el("span", {}, notes[column.side] ?? "") : null);
-    heading.style.left = `${navigation.x + (column.x + column.width / 2) * navigation.scale}px`;
-    return heading;
-  }));
+  const notes =
+    view.id === "difference" ? [] : ["↓ down to the loss", "↑ delta runs back up", "the new parameters"];
+  byId("headings").replaceChildren(
+    ...shown.map((column) => {
+      const heading = el(
+        "div",
+        { class: "heading" },
+        el("strong", {}, name(view.columns[column.side], 40)),
+        apart > 180 && (view.sides.length > 1 || column.side)
+          ? el("span", {}, notes[column.side] ?? "")
+          : null,
+      );
+      heading.style.left = `${navigation.x + (column.x + column.width / 2) * navigation.scale}px`;
+      return heading;
+    }),
+  );
 }
 
 const canvas = byId("graph");
 const navigation = new Navigation(byId("stage"), canvas, headings);
-app.panel = new Panel(byId("panel"), (id) => app.choose(id, { reveal: true }), (id) => app.toggle(id));
-const search = new Search(byId("search"), byId("found"), (id) => app.choose(id, { reveal: true, focus: true }));
+app.panel = new Panel(
+  byId("panel"),
+  (id) => app.choose(id, { reveal: true }),
+  (id) => app.toggle(id),
+);
+const search = new Search(byId("search"), byId("found"), (id) =>
+  app.choose(id, { reveal: true, focus: true }),
+);
 
 byId("title").append(name(data.title, 80));
-byId("views").append(...views.map((view) => el("button", { type: "button", role: "radio", "data-view": view.id, title: view.about, on: { click: () => app.change(view.id) } }, view.name)));
+byId("views").append(
+  ...views.map((view) =>
+    el(
+      "button",
+      {
+        type: "button",
+        role: "radio",
+        "data-view": view.id,
+        title: view.about,
+        on: { click: () => app.change(view.id) },
+      },
+      view.name,
+    ),
+  ),
+);
 byId("views").hidden = views.length < 2;
-byId("colour").append(el("option", { value: "kind" }, data.views[0].id === "difference" ? "change" : "kind of op"), ...Object.entries(MEASURES).map(([id, measure]) => el("option", { value: id }, measure.name)));
+byId("colour").append(
+  el("option", { value: "kind" }, data.views[0].id === "difference" ? "change" : "kind of op"),
+  ...Object.entries(MEASURES).map(([id, measure]) => el("option", { value: id }, measure.name)),
+);
 byId("colour").addEventListener("change", (event) => {
   app.colour = event.target.value;
   app.paint();
@@ -210,5 +267,9 @@ performance.mark("first picture");
 if (app.view.nodes.length > MANY_NODES) {
   const leaves = [...app.view.groupsById.values()].filter((group) => group.isLeaf && group.parent);
   leaves.sort((a, b) => b.nodes.length - a.nodes.length);
-  leaves.slice(0, 3).forEach((leaf, index) => setTimeout(() => new Layout(app.view).compute(new Set([leaf.id])), 60 + 120 * index));
+  leaves
+    .slice(0, 3)
+    .forEach((leaf, index) =>
+      setTimeout(() => new Layout(app.view).compute(new Set([leaf.id])), 60 + 120 * index),
+    );
 }

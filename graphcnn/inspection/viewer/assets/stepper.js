@@ -28,7 +28,11 @@ function stepperPanel(node, values) {
     grids = {
       images: new Grid(images.height, images.width, mapOf(images, channel, 0), { pad, title: words.images }),
       window: new Grid(taps.height, taps.width, used, { title: words.window, room: 150 }),
-      result: new Grid(result.height, result.width, out, { title: words.result, room: 150, onPick: (row, column) => move(row, column) }),
+      result: new Grid(result.height, result.width, out, {
+        title: words.result,
+        room: 150,
+        onPick: (row, column) => move(row, column),
+      }),
     };
     plates.replaceChildren(
       plate(words.images, grids.images, remark(images, channel)),
@@ -46,7 +50,10 @@ function stepperPanel(node, values) {
     const [inside, tapped] = [[], []];
     for (let m = 0; m < taps.height; m += 1) {
       for (let n = 0; n < taps.width; n += 1) {
-        const [i, j] = [row * op.stride[0] + m * op.dilation[0] - top, column * op.stride[1] + n * op.dilation[1] - left];
+        const [i, j] = [
+          row * op.stride[0] + m * op.dilation[0] - top,
+          column * op.stride[1] + n * op.dilation[1] - left,
+        ];
         const isPadding = i < 0 || j < 0 || i >= images.height || j >= images.width;
         inside.push([i, j]);
         if (isPadding) tapped.push([m, n, "zero"]);
@@ -73,14 +80,45 @@ function stepperPanel(node, values) {
     const listed = terms.length > LISTED_TERMS ? terms.filter((term) => term.product) : terms;
     const zeros = terms.length - listed.length;
     return [
-      el("div", { class: "terms" }, listed.slice(0, LISTED_TERMS).map((term, index) => el("span", { class: "term" },
-        index ? el("i", {}, " + ") : null,
-        el("b", {}, digits(term.value, 2)), " · ", el("em", {}, digits(term.weight, 2)))),
-        listed.length > LISTED_TERMS && el("span", { class: "more" }, `+ ${listed.length - LISTED_TERMS} more`)),
-      el("div", { class: "total" }, `${isPart ? (batchSum ? "sample 1 gives " : `channel ${state.channel + 1} gives `) : "= "}`, el("strong", { id: "step-sum" }, digits(sum, 4))),
-      isPart && el("div", { class: "total" }, `all ${grouped(count)} ${what}: ${words.result}(${state.row}, ${state.column}) = `, el("strong", {}, digits(real, 4))),
+      el(
+        "div",
+        { class: "terms" },
+        listed
+          .slice(0, LISTED_TERMS)
+          .map((term, index) =>
+            el(
+              "span",
+              { class: "term" },
+              index ? el("i", {}, " + ") : null,
+              el("b", {}, digits(term.value, 2)),
+              " · ",
+              el("em", {}, digits(term.weight, 2)),
+            ),
+          ),
+        listed.length > LISTED_TERMS &&
+          el("span", { class: "more" }, `+ ${listed.length - LISTED_TERMS} more`),
+      ),
+      el(
+        "div",
+        { class: "total" },
+        `${isPart ? (batchSum ? "sample 1 gives " : `channel ${state.channel + 1} gives `) : "= "}`,
+        el("strong", { id: "step-sum" }, digits(sum, 4)),
+      ),
+      isPart &&
+        el(
+          "div",
+          { class: "total" },
+          `all ${grouped(count)} ${what}: ${words.result}(${state.row}, ${state.column}) = `,
+          el("strong", {}, digits(real, 4)),
+        ),
       zeros ? el("small", {}, `${zeros} more products are zero. `) : null,
-      skipped ? el("small", {}, `${skipped} ${skipped === 1 ? "tap meets" : "taps meet"} the padding, which is zero`) : null,
+      skipped
+        ? el(
+            "small",
+            {},
+            `${skipped} ${skipped === 1 ? "tap meets" : "taps meet"} the padding, which is zero`,
+          )
+        : null,
     ];
   };
 
@@ -89,10 +127,19 @@ function stepperPanel(node, values) {
     draw();
   };
   const count = result.height * result.width;
-  const go = (index) => move(Math.floor(((index + count) % count) / result.width), (index + count) % result.width);
+  const go = (index) =>
+    move(Math.floor(((index + count) % count) / result.width), (index + count) % result.width);
   const current = () => state.row * result.width + state.column;
   const place = el("output", {}, "(0, 0)");
-  const slider = el("input", { type: "range", id: "step-slider", min: 0, max: count - 1, value: 0, "aria-label": "Place in the result", on: { input: (event) => go(Number(event.target.value)) } });
+  const slider = el("input", {
+    type: "range",
+    id: "step-slider",
+    min: 0,
+    max: count - 1,
+    value: 0,
+    "aria-label": "Place in the result",
+    on: { input: (event) => go(Number(event.target.value)) },
+  });
   const play = el("button", { type: "button", id: "step-play", "aria-label": "Play" }, "▶");
   const stop = () => {
     clearInterval(state.timer);
@@ -106,31 +153,97 @@ function stepperPanel(node, values) {
     play.setAttribute("aria-label", "Pause");
     state.timer = setInterval(() => (play.isConnected ? go(current() + 1) : stop()), 420);
   });
-  const button = (text, title, by) => el("button", { type: "button", title, "aria-label": title, on: { click: () => { stop(); go(current() + by); } } }, text);
-  const pick = (title, number, from, property) => number > 1 && el("label", { class: "field" }, `${title} `,
-    el("select", { "aria-label": title, on: { change: (event) => { state[property] = Number(event.target.value); build(); } } },
-      Array.from({ length: number }, (_, index) => el("option", { value: index }, `${index + 1}`))), ` of ${grouped(from)}`);
+  const button = (text, title, by) =>
+    el(
+      "button",
+      {
+        type: "button",
+        title,
+        "aria-label": title,
+        on: {
+          click: () => {
+            stop();
+            go(current() + by);
+          },
+        },
+      },
+      text,
+    );
+  const pick = (title, number, from, property) =>
+    number > 1 &&
+    el(
+      "label",
+      { class: "field" },
+      `${title} `,
+      el(
+        "select",
+        {
+          "aria-label": title,
+          on: {
+            change: (event) => {
+              state[property] = Number(event.target.value);
+              build();
+            },
+          },
+        },
+        Array.from({ length: number }, (_, index) => el("option", { value: index }, `${index + 1}`)),
+      ),
+      ` of ${grouped(from)}`,
+    );
   const filters = batchSum ? taps.maps.length : taps.maps[0].length;
-  const picks = el("div", { class: "picks" },
+  const picks = el(
+    "div",
+    { class: "picks" },
     pick("channel", images.maps.length, images.of[0], "channel"),
-    pick("filter", Array.isArray(taps.maps[0][0]) || batchSum ? filters : 1, (batchSum ? taps.of[0] : taps.of[1]) ?? filters, "filter"));
-  const panel = section("Step through it",
+    pick(
+      "filter",
+      Array.isArray(taps.maps[0][0]) || batchSum ? filters : 1,
+      (batchSum ? taps.of[0] : taps.of[1]) ?? filters,
+      "filter",
+    ),
+  );
+  const panel = section(
+    "Step through it",
     !given && example(),
     el("p", { class: "hint" }, words.text, words.equation && el("span", { class: "chip" }, words.equation)),
     plates,
-    el("div", { class: "stepper" }, button("◀", "Step back", -1), play, button("▶▏", "Step on", 1), slider, place),
+    el(
+      "div",
+      { class: "stepper" },
+      button("◀", "Step back", -1),
+      play,
+      button("▶▏", "Step on", 1),
+      slider,
+      place,
+    ),
     picks.childNodes.length ? picks : null,
-    formula);
+    formula,
+  );
   build();
   return panel;
 }
 
-const remark = (images, channel) => [images.of[0] > 1 ? `channel ${channel + 1} of ${grouped(images.of[0])}` : "", images.cut ? "upper left part" : ""].filter(Boolean).join(", ");
+const remark = (images, channel) =>
+  [
+    images.of[0] > 1 ? `channel ${channel + 1} of ${grouped(images.of[0])}` : "",
+    images.cut ? "upper left part" : "",
+  ]
+    .filter(Boolean)
+    .join(", ");
 
 /** Rows and columns of zeros that the shown places of the result really reach. */
 function paddingShown(op, images, taps, result) {
-  const over = (axis, size, window, places) => Math.max(0, (places - 1) * op.stride[axis] + (window - 1) * op.dilation[axis] + 1 - op.padding[axis][0] - size);
-  return [op.padding[0][0], over(1, images.width, taps.width, result.width), over(0, images.height, taps.height, result.height), op.padding[1][0]];
+  const over = (axis, size, window, places) =>
+    Math.max(
+      0,
+      (places - 1) * op.stride[axis] + (window - 1) * op.dilation[axis] + 1 - op.padding[axis][0] - size,
+    );
+  return [
+    op.padding[0][0],
+    over(1, images.width, taps.width, result.width),
+    over(0, images.height, taps.height, result.height),
+    op.padding[1][0],
+  ];
 }
 
 function attributesOf(node) {
@@ -140,7 +253,10 @@ function attributesOf(node) {
   return {
     stride: numbers(text.stride, [1, 1]),
     dilation: numbers(text.dilation, [1, 1]),
-    padding: [[top, bottom], [left, right]],
+    padding: [
+      [top, bottom],
+      [left, right],
+    ],
     sum_over: text.sum_over ?? "channels",
     flips: node.op === "convolve2d",
   };
@@ -150,40 +266,77 @@ function attributesOf(node) {
 function wording(node, op) {
   if (node.of === undefined) {
     const equation = op.flips ? "Eq. 2" : "Eq. 7";
-    return { images: "o", window: "w", result: "x", sign: op.flips ? "∗" : "⊗", windowRemark: "", equation,
-      text: "x(i, j) is the sum of the inputs under the filter, each times the tap that lies on it. " };
+    return {
+      images: "o",
+      window: "w",
+      result: "x",
+      sign: op.flips ? "∗" : "⊗",
+      windowRemark: "",
+      equation,
+      text: "x(i, j) is the sum of the inputs under the filter, each times the tap that lies on it. ",
+    };
   }
   if (op.sum_over === "batch") {
-    return { images: "o", window: op.flips ? "rot180(δ)" : "δ", result: "∂E/∂w", sign: op.flips ? "∗" : "⊗", equation: "Eq. 13",
+    return {
+      images: "o",
+      window: op.flips ? "rot180(δ)" : "δ",
+      result: "∂E/∂w",
+      sign: op.flips ? "∗" : "⊗",
+      equation: "Eq. 13",
       windowRemark: op.flips ? "twice rotated is δ as it was" : "",
-      text: "∂E/∂w(m′, n′) sums what the tap saw, o(i + m′, j + n′), times the delta that it caused, δ(i, j), over all places. " };
+      text: "∂E/∂w(m′, n′) sums what the tap saw, o(i + m′, j + n′), times the delta that it caused, δ(i, j), over all places. ",
+    };
   }
-  return { images: "δ", window: node.rule.includes("flipped") ? "w" : "rot180(w)", result: "∂E/∂o", sign: "⊗", equation: "Eq. 20, 21", windowRemark: "",
-    text: "∂E/∂o(i′, j′) sums the deltas of all outputs that this input had a part in, δ(i′ − m, j′ − n), times the tap between them, w(m, n): rotated, the taps lie in the order in which the deltas come. " };
+  return {
+    images: "δ",
+    window: node.rule.includes("flipped") ? "w" : "rot180(w)",
+    result: "∂E/∂o",
+    sign: "⊗",
+    equation: "Eq. 20, 21",
+    windowRemark: "",
+    text: "∂E/∂o(i′, j′) sums the deltas of all outputs that this input had a part in, δ(i′ − m, j′ − n), times the tap between them, w(m, n): rotated, the taps lie in the order in which the deltas come. ",
+  };
 }
 
 /** Small whole numbers for the same arithmetic, where no sample was given. */
 function exampleStep(node) {
   const op = attributesOf(node);
-  const simple = (seed) => (index) => [2, -1, 0, 1, 3, -2, 1, 0, 1, -1, 2, 1][(index * 5 + seed * 7 + (index >> 2)) % 12];
+  const simple = (seed) => (index) =>
+    [2, -1, 0, 1, 3, -2, 1, 0, 1, -1, 2, 1][(index * 5 + seed * 7 + (index >> 2)) % 12];
   const taps = op.sum_over === "batch" ? 3 : Math.min(3, tapsOf(node));
   const places = op.sum_over === "batch" ? Math.min(3, Number(node.types[0].match(/\d+(?=,)/)?.[0] ?? 3)) : 4;
   const padding = op.padding.flat().map((width) => Math.min(width, taps - 1));
-  const sizes = [0, 1].map((axis) => Math.max(2, (places - 1) * op.stride[axis] + (taps - 1) * op.dilation[axis] + 1 - padding[2 * axis] - padding[2 * axis + 1]));
-  const fill = (height, width, seed) => Array.from({ length: height * width }, (_, index) => simple(seed)(index));
+  const sizes = [0, 1].map((axis) =>
+    Math.max(
+      2,
+      (places - 1) * op.stride[axis] +
+        (taps - 1) * op.dilation[axis] +
+        1 -
+        padding[2 * axis] -
+        padding[2 * axis + 1],
+    ),
+  );
+  const fill = (height, width, seed) =>
+    Array.from({ length: height * width }, (_, index) => simple(seed)(index));
   const images = fill(sizes[0], sizes[1], 1);
   const window = fill(taps, taps, 2);
   const used = op.flips ? [...window].reverse() : window;
-  const rows = Math.floor((sizes[0] + padding[0] + padding[1] - (taps - 1) * op.dilation[0] - 1) / op.stride[0]) + 1;
-  const columns = Math.floor((sizes[1] + padding[2] + padding[3] - (taps - 1) * op.dilation[1] - 1) / op.stride[1]) + 1;
+  const rows =
+    Math.floor((sizes[0] + padding[0] + padding[1] - (taps - 1) * op.dilation[0] - 1) / op.stride[0]) + 1;
+  const columns =
+    Math.floor((sizes[1] + padding[2] + padding[3] - (taps - 1) * op.dilation[1] - 1) / op.stride[1]) + 1;
   const out = [];
   for (let row = 0; row < rows; row += 1) {
     for (let column = 0; column < columns; column += 1) {
       let sum = 0;
       for (let m = 0; m < taps; m += 1) {
         for (let n = 0; n < taps; n += 1) {
-          const [i, j] = [row * op.stride[0] + m * op.dilation[0] - padding[0], column * op.stride[1] + n * op.dilation[1] - padding[2]];
-          if (i >= 0 && j >= 0 && i < sizes[0] && j < sizes[1]) sum += images[i * sizes[1] + j] * used[m * taps + n];
+          const [i, j] = [
+            row * op.stride[0] + m * op.dilation[0] - padding[0],
+            column * op.stride[1] + n * op.dilation[1] - padding[2],
+          ];
+          if (i >= 0 && j >= 0 && i < sizes[0] && j < sizes[1])
+            sum += images[i * sizes[1] + j] * used[m * taps + n];
         }
       }
       out.push(sum);
