@@ -172,6 +172,21 @@ def test_a_layer_of_very_many_nodes_is_cut_into_parts():
     ]
 
 
+def test_nodes_without_layers_are_gathered_in_parts():
+    graph = Graph("bare")
+    value = graph.input("x", TensorType(("N", 4)))
+    for _ in range(2 * MOST_MEMBERS):
+        value = graph.add(Relu(), value)
+    graph.output("y", value)
+    x, rest = graph_document(graph)["views"][0]["groups"]["groups"]
+    assert x == {"name": "x", "nodes": ["0"]}
+    assert rest["name"] == f"%1 to %{2 * MOST_MEMBERS}"
+    assert rest["groups"][0]["name"].startswith("%1 to %")
+    assert [id for part in rest["groups"] for id in part["nodes"]] == [
+        str(key) for key in range(1, len(graph))
+    ]
+
+
 def test_a_layer_s_name_with_very_many_dots():
     graph = Graph("deep")
     origin = replace(Node(Relu(), (), ()).origin, layer=".".join("x" * 5000))

@@ -13,7 +13,10 @@ _Member = TypeVar("_Member")
 MOST_LEVELS = 3
 """Blocks in blocks in blocks: what lies deeper in a layer's name is part of its last name."""
 
-MOST_MEMBERS = 120
+NO_LAYER = ("",)
+"""Where nodes stand that no layer made; as long as they follow each other, they are one group."""
+
+MOST_MEMBERS = 80
 """What a group may hold before it is cut into parts, so that each can be laid out within a click's time."""
 
 PART = 40
@@ -52,26 +55,29 @@ def group_nodes(nodes: Sequence[Json], *, apart: bool = False) -> Json:
             path = (*path[:-1], f"{path[-1]} gradient")
         partner = group_of.get(node.get("of", "")) if gradient and not apart else None
         group = partner or (latest.get(path) if gradient else None)
-        if group is None and leaves and leaves[-1].path == path and path[0]:
+        if group is None and leaves and leaves[-1].path == path:
             group = leaves[-1]
         if group is None:
             counts[path] = counts.get(path, 0) + 1
             again = f" · {counts[path]}" if counts[path] > 1 and node["layer"] else ""
-            group = Group(path[-1] + again, path)
+            group = Group((path[-1] or node["title"]) + again, path)
             leaves.append(group)
             latest[path] = group
         group.nodes.append(node["id"])
         group_of[node["id"]] = group
     for leaf in leaves:
+        if leaf.path == NO_LAYER and len(leaf.nodes) > 1:
+            leaf.name = _part_of_nodes(leaf.nodes).name
         if len(leaf.nodes) > MOST_MEMBERS:
             leaf.groups = _parts(leaf.nodes, _part_of_nodes)
     return Group("", groups=_nested(leaves, 0)).data()
 
 
 def _path(node: Json) -> tuple[str, ...]:
-    """Return the names of blocks and layer that a node stands in; a node without a layer stands alone."""
-    name = node["layer"] or node["title"]
-    parts = name.split(".") if node["layer"] else [name]
+    """Return the names of blocks and layer that a node stands in; inputs without a layer stand alone."""
+    if not node["layer"]:
+        return (node["title"],) if node["op"] == "input" else NO_LAYER
+    parts = node["layer"].split(".")
     if len(parts) > MOST_LEVELS:
         parts = [*parts[: MOST_LEVELS - 1], ".".join(parts[MOST_LEVELS - 1 :])]
     return tuple(parts)
@@ -87,7 +93,7 @@ def _nested(leaves: Sequence[Group], level: int) -> list[Group]:
             run = []
         if leaf is not None:
             run.append(leaf)
-    return _parts(result, _part_of_groups) if len(result) > MOST_MEMBERS * 3 else result
+    return _parts(result, _part_of_groups) if len(result) > 4 * MOST_MEMBERS else result
 
 
 def _block(run: list[Group], level: int) -> list[Group]:
