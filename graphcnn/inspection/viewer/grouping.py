@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from graphcnn.inspection.viewer.nodes import FORWARD, Json
+from graphcnn.inspection.viewer.nodes import FORWARD, GRADIENT, Json
 
 _Member = TypeVar("_Member")
 
@@ -52,7 +52,7 @@ def group_nodes(nodes: Sequence[Json], *, apart: bool = False) -> Json:
         path = _path(node)
         gradient = node["side"] != FORWARD
         if apart and gradient:
-            path = (*path[:-1], f"{path[-1]} gradient")
+            path = (*path[:-1], f"{path[-1]} {'gradient' if node['side'] == GRADIENT else 'update'}")
         partner = group_of.get(node.get("of", "")) if gradient and not apart else None
         group = partner or (latest.get(path) if gradient else None)
         if group is None and leaves and leaves[-1].path == path:

@@ -221,7 +221,7 @@ class Layout {
           // The forward pass decides the rows; gradients do only where a layer has no forward part.
           if (from.bySide[0].length && to.bySide[0].length) continue;
           [from, to] = [to, from];
-        } else if (side !== node.side || side === 2 || phaseOf(view.byId.get(operand)) !== phaseOf(node))
+        } else if (side !== node.side || isUpdate(node) || phaseOf(view.byId.get(operand)) !== phaseOf(node))
           continue;
         if (order.get(from) > order.get(to)) continue;
         next.get(from).add(to);
@@ -319,7 +319,7 @@ class Layout {
         const [from, to] = [shown.get(operand), shown.get(node.id)];
         if (!from || !to || from === to) continue;
         const crosses = source.side !== node.side || phaseOf(source) !== phaseOf(node);
-        const apart = source.side === 2 && view.leafOf.get(operand) !== view.leafOf.get(node.id);
+        const apart = isUpdate(source) && view.leafOf.get(operand) !== view.leafOf.get(node.id);
         const id = `${from.id}>${to.id}`;
         if (crosses || apart || edges.has(id)) continue;
         edges.set(id, { id, from, to, points: this.#waypoints(operand, node.id, source.side, boxes) });
@@ -438,6 +438,7 @@ const bottom = (box) =>
   box.y + box.height + (box.kind === "card" && box.group.bySide[box.side].length > 1 ? 4 : 0);
 /** Where two graphs are compared, whether a node of either is forward or gradient. */
 const phaseOf = (node) => node.phase ?? 0;
+const isUpdate = (node) => node.side === 2 || node.phase === 2;
 const middle = (box) => box.x + box.width / 2;
 
 /** A smooth line through points that leaves and arrives vertically. */
