@@ -230,7 +230,7 @@ def test_colours_by_cost_rank_the_layers(lenet5):
 
 
 def numbers(text):
-    return [float(part.replace("−", "-")) for part in re.findall(r"−?\d+(?:\.\d+)?", text)]
+    return [float(part.replace("−", "-")) for part in re.findall(r"−?\d+(?:\.\d+)?(?:e[−+]?\d+)?", text)]
 
 
 @pytest.mark.parametrize(
@@ -328,6 +328,58 @@ def test_stepping_through_a_convolution_on_a_sample(page, tmp_path):
     assert "Values" in page.panel()
     assert len(page.all("#panel .grid")) == 3
     assert page.problems() == []
+
+
+GENERAL = (
+    gcn.Conv2d(2, 3),
+    gcn.Conv2d(2, 3, stride=2, padding=((1, 0), (2, 1))),
+    gcn.Conv2d(2, 3, flip=True),
+    gcn.Conv2d(2, 2, dilation=2),
+)
+
+
+@pytest.mark.parametrize("has_sample", [True, False], ids=["sample", "example"])
+def test_the_sum_is_the_result_for_any_stride_dilation_padding_and_flip(page, tmp_path, has_sample):
+    model = compiled(gcn.Sequential(*GENERAL, gcn.Flatten(), gcn.Dense(3)), (15, 14, 1))
+    images = np.random.default_rng(4).standard_normal((1, 15, 14, 1)).astype(np.float32)
+    recording = recording_of(model, images, np.array([1])) if has_sample else None
+    page.open(model.show(tmp_path / "general.html", recording=recording, open=False))
+    page.find("#expand").click()
+    convolutions = [
+        (str(key), node)
+        for key, node in model.gradient_graph.items()
+        if node.op.name in ("correlate2d", "convolve2d")
+    ]
+    assert len(convolutions) == 11
+    for key, node in convolutions:
+        page.run(
+            "document.querySelector(`[data-id='${arguments[0]}']`).dispatchEvent(new MouseEvent('click'))",
+            key,
+        )
+        assert ("example values" in page.panel()) is not has_sample
+        places = int(page.find("#step-slider").get_attribute("max"))
+        for place in sorted({0, 1, places // 2, places}):
+            sums, result = [], 0.0
+            channels = page.all('[aria-label="channel"] option') or [None]
+            for channel in channels:
+                if channel is not None:
+                    channel.click()
+                page.run(
+                    "const slider = document.querySelector('#step-slider'); slider.value = arguments[0];"
+                    "slider.dispatchEvent(new Event('input'))",
+                    place,
+                )
+                shown = page.texts(".total strong")
+                sums.append(numbers(shown[0])[0])
+                result = numbers(shown[-1])[0]
+            is_summed_over_channels = node.op.sum_over == "channels"
+            wanted = sum(sums) if is_summed_over_channels else sums[-1]
+            assert wanted == pytest.approx(result, rel=5e-3, abs=2e-3 * max(1, abs(result))), (
+                f"%{key} at {place}"
+            )
+            if has_sample and is_summed_over_channels:
+                where = np.unravel_index(place, recording.values[int(key)].shape[1:3])
+                assert result == pytest.approx(recording.values[int(key)][(0, *where, 0)], rel=1e-3, abs=1e-4)
 
 
 def test_two_graphs_side_by_side(page, tmp_path):

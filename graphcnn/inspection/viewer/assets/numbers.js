@@ -49,6 +49,6 @@ function digits(value, places = 3) {
   if (value === 0) return "0";
   const size = Math.abs(value);
   const text =
-    size >= 1e4 || size < 1e-3 ? value.toExponential(1) : String(Number(value.toPrecision(places)));
-  return text.replace("-", "−");
+    size >= 1e4 || size < 1e-3 ? value.toExponential(places - 1) : String(Number(value.toPrecision(places)));
+  return text.replaceAll("-", "−");
 }

@@ -290,8 +290,8 @@ class Panel {
         node.kernel && ["fused in", this.#kernelLink(node.kernel)],
         node.details && ["built as", node.details],
       ]),
-      node.op === "rot180" && rotationPanel(node, values),
-      (node.op === "correlate2d" || node.op === "convolve2d") && stepperPanel(node, values),
+      node.op === "rot180" && !node.members && rotationPanel(node, values),
+      (node.op === "correlate2d" || node.op === "convolve2d") && !node.members && stepperPanel(node, values),
       values?.summary && this.#values(values),
       node.members &&
         section(

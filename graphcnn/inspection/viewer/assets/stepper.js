@@ -35,7 +35,7 @@ function stepperPanel(node, values) {
       }),
     };
     plates.replaceChildren(
-      plate(words.images, grids.images, remark(images, channel)),
+      plate(words.images, grids.images, remark(images, channel, words.imagesRemark)),
       el("div", { class: "between" }, words.sign),
       plate(op.flips ? `${words.window}, rotated` : words.window, grids.window, words.windowRemark),
       el("div", { class: "between" }, "="),
@@ -223,10 +223,11 @@ function stepperPanel(node, values) {
   return panel;
 }
 
-const remark = (images, channel) =>
+const remark = (images, channel, more = "") =>
   [
     images.of[0] > 1 ? `channel ${channel + 1} of ${grouped(images.of[0])}` : "",
     images.cut ? "upper left part" : "",
+    more,
   ]
     .filter(Boolean)
     .join(", ");
@@ -264,37 +265,44 @@ function attributesOf(node) {
 
 /** What the three grids are in the article's words: forward pass, filter gradient, or input gradient. */
 function wording(node, op) {
+  const [images, window] = node.operands.map(([id]) => app.view.byId.get(id));
+  const turned = (operand, text) => (operand?.op === "rot180" ? `rot180(${text})` : text);
+  const sign = op.flips ? "∗" : "⊗";
+  const step = Math.max(...op.stride, ...op.dilation);
   if (node.of === undefined) {
-    const equation = op.flips ? "Eq. 2" : "Eq. 7";
     return {
       images: "o",
       window: "w",
       result: "x",
-      sign: op.flips ? "∗" : "⊗",
-      windowRemark: "",
-      equation,
+      sign,
+      equation: op.flips ? "Eq. 2" : "Eq. 7",
       text: "x(i, j) is the sum of the inputs under the filter, each times the tap that lies on it. ",
     };
   }
   if (op.sum_over === "batch") {
     return {
-      images: "o",
-      window: op.flips ? "rot180(δ)" : "δ",
+      images: turned(images, "o"),
+      window: turned(window, "δ"),
       result: "∂E/∂w",
-      sign: op.flips ? "∗" : "⊗",
+      sign,
       equation: "Eq. 13",
-      windowRemark: op.flips ? "twice rotated is δ as it was" : "",
-      text: "∂E/∂w(m′, n′) sums what the tap saw, o(i + m′, j + n′), times the delta that it caused, δ(i, j), over all places. ",
+      windowRemark: op.flips && window?.op === "rot180" ? "twice rotated is δ as it was" : "",
+      text:
+        "∂E/∂w(m′, n′) sums what the tap saw, o(i + m′, j + n′), times the delta that it caused, δ(i, j), " +
+        `over all places${step > 1 ? `, here ${step} apart` : ""}. `,
     };
   }
+  const isRotated = !node.rule.includes("flipped");
   return {
     images: "δ",
-    window: node.rule.includes("flipped") ? "w" : "rot180(w)",
+    imagesRemark: images?.op === "zero_insert" ? "with zeros where the stride skipped" : "",
+    window: isRotated ? "rot180(w)" : "w",
     result: "∂E/∂o",
-    sign: "⊗",
+    sign,
     equation: "Eq. 20, 21",
-    windowRemark: "",
-    text: "∂E/∂o(i′, j′) sums the deltas of all outputs that this input had a part in, δ(i′ − m, j′ − n), times the tap between them, w(m, n): rotated, the taps lie in the order in which the deltas come. ",
+    text:
+      "∂E/∂o(i′, j′) sums the deltas of all outputs that this input had a part in, δ(i′ − m, j′ − n), times the tap " +
+      `between them, w(m, n)${isRotated ? ": rotated, the taps lie in the order in which the deltas come" : ""}. `,
   };
 }
 
