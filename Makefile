@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow test-torch lint examples wheel clean
+.PHONY: demo test test-slow test-torch test-browser lint examples wheel clean
 
 demo: $(VENV)/demo-ready
 	$(BIN)/graphcnn train digits --epochs 15 --output runs/digits
@@ -17,6 +17,11 @@ test-slow: $(VENV)/dev-ready
 test-torch: $(VENV)/dev-ready
 	$(BIN)/python -c "import torch" || $(BIN)/python -m pip install --quiet torch==2.13.0
 	$(BIN)/python -m pytest -m torch
+
+# Needs Chromium and its driver: apt-get install chromium chromium-driver
+test-browser: $(VENV)/dev-ready
+	$(BIN)/python -c "import selenium" 2> /dev/null || $(BIN)/python -m pip install --quiet --editable '.[browser]'
+	$(BIN)/python -m pytest -m browser tests/browser
 
 lint: $(VENV)/dev-ready
 	$(BIN)/ruff check

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 STAGES = ("forward", "gradient", "step")
 CODE = ("kernels", "llvm", "assembly")
-FORMS = ("text", "table", "dot", "mermaid", "latex", "svg")
+FORMS = ("text", "table", "dot", "mermaid", "latex", "svg", "html")
 WIDEST_TABLE = 160
 MODEL_SUFFIX = ".safetensors"
 
@@ -129,10 +129,21 @@ input_shape_option = click.option(
     type=click.Choice([*STAGES, *CODE]),
     help="A graph, or what the backend made of the step.",
 )
-@click.option("--as", "form", default="text", show_default=True, type=click.Choice(FORMS))
+@click.option(
+    "--as",
+    "form",
+    default="text",
+    show_default=True,
+    type=click.Choice(FORMS),
+    help="html: a page that shows all stages, to look at in a browser.",
+)
 @click.option(
     "--by", type=click.Choice(["layer", "node"]), help="The boxes of svg. Default: by the size of the graph."
 )
+@click.option(
+    "--output", type=click.Path(dir_okay=False, path_type=Path), help="For html; default: NETWORK.html."
+)
+@click.option("--profile", is_flag=True, help="For html: measure a step on random data, and show times.")
 @click.option(
     "--batch-size", default=1, show_default=True, type=click.IntRange(1), help="For FLOPs and bytes."
 )
@@ -144,10 +155,21 @@ def show(
     form: str,
     by: str | None,
     batch_size: int,
+    output: Path | None,
+    profile: bool,
     backend: str,
     input_shape: tuple[int, int, int] | None,
 ) -> None:
     """Show a graph of NETWORK: a name from the zoo, SCRIPT.py:VARIABLE, or a saved MODEL.safetensors."""
+    if (output is not None or profile) and form != "html":
+        raise OptionError("--output and --profile are for pages", mend="--as html, or `> FILE` for text")
+    if form == "html":
+        path = output or Path(f"{Path(network.partition(':')[0]).stem}.html")
+        model = _model(network, input_shape, backend)
+        times = benchmark(model, batch=batch_size) if profile else None
+        model.show(path, profile=times, batch_size=batch_size, title=path.stem, open=False)
+        click.echo(f"{path}")
+        return
     if stage in CODE:
         click.echo(_code(_model(network, input_shape, backend), stage))
         return
@@ -162,14 +184,26 @@ def show(
 @click.argument("network")
 @click.argument("other", required=False)
 @click.option("--stage", default="gradient", show_default=True, type=click.Choice(STAGES))
+@click.option(
+    "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write a page with both side by side."
+)
 @input_shape_option
-def diff(network: str, other: str | None, stage: str, input_shape: tuple[int, int, int] | None) -> None:
+def diff(
+    network: str,
+    other: str | None,
+    stage: str,
+    output: Path | None,
+    input_shape: tuple[int, int, int] | None,
+) -> None:
     """Show how the graphs of NETWORK and OTHER differ; without OTHER, what simplification changes."""
     from graphcnn.inspection.difference import difference
 
     before = getattr(_model(network, input_shape), f"{stage}_graph")
     after = getattr(_model(other, input_shape), f"{stage}_graph") if other else simplify(before)
-    click.echo(str(difference(before, after)))
+    if output is None:
+        click.echo(str(difference(before, after)))
+        return
+    click.echo(before.show(output, against=after, open=False))
 
 
 @main.command()

@@ -66,7 +66,7 @@ def recording_display(recording: Recording) -> Group:
 
     title = f"{recording.graph.name}, batch {recording.batch}: outputs by layer"
     if any(record.gradient_norm is not None for record in recording.layers):
-        title += "; gradient: the norm over a layer's parameters"
+        title += ", norms of gradients"
     first = recording.first_nonfinite
     end = [] if first is None else [Text(str(first), style="red")]
     return Group(Text(title), recording_table(recording), *end)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from os import PathLike
+from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar, Literal, Self, TypeAlias, get_args
 
@@ -225,6 +227,27 @@ class Graph:
         inputs = ", ".join(f"{k}: {v.type}" for k, v in self.inputs_with_role("data").items())
         outputs = ", ".join(f"{k}: {v.type}" for k, v in self._outputs.items())
         return f"<Graph {self.name}: {len(self)} nodes, ({inputs}) -> ({outputs})>"
+
+    def show(
+        self,
+        path: str | PathLike[str] | None = None,
+        *,
+        against: Graph | None = None,
+        batch_size: int = 1,
+        open: bool = True,
+    ) -> Path:
+        """Write the graph as one HTML page, open it in the browser, and return its path.
+
+        path: the file to write, atomically; by default one in a new folder for temporary files.
+        against: another graph, to show both side by side, with what it removes, adds and changes in colour.
+        batch_size: samples that FLOPs, bytes and memory are given for. open: whether to open the page.
+
+        Raises GraphError for a graph that is empty or breaks the rules of `verify`, OptionError for a path
+        that cannot be one, and OSError where the file cannot be written.
+        """
+        from graphcnn.inspection.viewer import show_graph
+
+        return show_graph(self, path, against=against, batch_size=batch_size, open=open)
 
     def _repr_svg_(self) -> str | None:
         """Return the graph as a picture, for notebooks; an empty graph has none."""

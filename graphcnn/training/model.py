@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -175,6 +176,43 @@ class Model:
         from graphcnn.inspection.recording import record
 
         return record(self, x, y)
+
+    def show(
+        self,
+        path: str | PathLike[str] | None = None,
+        *,
+        profile: Profile | None = None,
+        recording: Recording | None = None,
+        batch_size: int = 1,
+        kernels: bool = True,
+        title: str = "",
+        open: bool = True,
+    ) -> Path:
+        """Write the model's graphs as one HTML page, open it in the browser, and return its path.
+
+        The page shows the forward and gradient graphs side by side, as derived and simplified, and the
+        kernels of the backend. It loads nothing, so it can be sent to others; it holds lines of your script.
+
+        path: the file to write, atomically; by default one in a new folder for temporary files.
+        profile: of the training step, for times. recording: of one batch, for the values that the page draws.
+        batch_size: samples that FLOPs, bytes and memory are given for; with a profile, those that it took.
+        kernels: whether to compile the step and show its kernels. title: of the page; by default the name of
+        the network. open: whether to open the page.
+
+        Raises OptionError for a path that cannot be one, and OSError where the file cannot be written.
+        """
+        from graphcnn.inspection.viewer import show_model
+
+        return show_model(
+            self,
+            path,
+            profile=profile,
+            recording=recording,
+            batch_size=batch_size,
+            kernels=kernels,
+            title=title,
+            open=open,
+        )
 
     # State
 
