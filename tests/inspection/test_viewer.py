@@ -301,7 +301,7 @@ def test_a_graph_is_shown_against_another(tmp_path):
     path = before.show(tmp_path / "difference.html", against=gcn.simplify(before), open=False)
     text = path.read_text(encoding="utf-8")
     assert '"id":"difference"' in text
-    assert all(f'"status":"{status}"' in text for status in ("removed", "added", "common"))
+    assert all(f'"status":"{status}"' in text for status in ("removed", "changed", "common"))
     with pytest.raises(GraphError, match="is empty"):
         before.show(tmp_path / "empty.html", against=Graph("nothing"), open=False)
 
