@@ -44,7 +44,7 @@ EMITTERS: dict[type[Op], Callable[[Writer], None]] = {
     ops.ZeroInsert: movement.zero_insert,
     ops.Concatenate: movement.concatenate,
 }
-MODULES = 4
+MODULES = 6
 """So many modules share the kernels, to be compiled at the same time."""
 NOWHERE = Ssa(POINTER, "null")
 CHUNK = 8192

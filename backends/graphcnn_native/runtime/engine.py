@@ -93,7 +93,33 @@ def _object_code(text: str, target: Target, known: frozenset[str] = frozenset())
         missing = sorted(function.name for function in module.functions if _is_missing(function, known))
         if missing:
             raise _fault(f"the generated code calls {', '.join(missing)}, which this process does not have")
-        return bytes(machine.emit_object(module))
+        return _emit_object(module, machine)
+
+
+def _emit_object(module: Any, machine: Any) -> bytes:
+    """Return the object code of a module, while other threads generate theirs.
+
+    llvmlite lets one thread into LLVM at a time. The code generator needs no such lock for modules in contexts
+    of their own, as these are, with target machines of their own; so it is called past llvmlite's wrapper.
+    """
+    with llvm.ffi.OutputString() as error:
+        buffer = _code_generator()(machine, module, 1, error)
+        if not buffer:
+            raise RuntimeError(str(error))
+    try:
+        start, size = llvm.ffi.lib.LLVMPY_GetBufferStart(buffer), llvm.ffi.lib.LLVMPY_GetBufferSize(buffer)
+        return ctypes.string_at(start, size)
+    finally:
+        llvm.ffi.lib.LLVMPY_DisposeMemoryBuffer(buffer)
+
+
+@functools.cache
+def _code_generator() -> Any:
+    wrapped = llvm.ffi.lib.LLVMPY_TargetMachineEmitToMemory
+    library = ctypes.CDLL(llvm.ffi.lib._name, handle=llvm.ffi.lib._handle)
+    function = library.LLVMPY_TargetMachineEmitToMemory
+    function.argtypes, function.restype = wrapped.argtypes, wrapped.restype
+    return function
 
 
 def _is_missing(function: Any, known: frozenset[str]) -> bool:
