@@ -99,8 +99,8 @@ def _object_code(text: str, target: Target, known: frozenset[str] = frozenset())
 def _emit_object(module: Any, machine: Any) -> bytes:
     """Return the object code of a module, while other threads generate theirs.
 
-    llvmlite lets one thread into LLVM at a time. The code generator needs no such lock for modules in contexts
-    of their own, as these are, with target machines of their own; so it is called past llvmlite's wrapper.
+    llvmlite lets one thread into LLVM at a time. The code generator needs no such lock for modules in
+    contexts of their own with target machines of their own; so it is called past llvmlite's wrapper.
     """
     with llvm.ffi.OutputString() as error:
         buffer = _code_generator()(machine, module, 1, error)
