@@ -106,7 +106,10 @@ class _Narrow:
         self._turn(node.operands[0], row, self.f.element(slot, self.item, beside))
 
     def _turn(self, value: Value, row: Index, target: Ssa, *, absent_as_zero: bool = False) -> None:
-        """Turn a row of feature maps, so that samples are innermost."""
+        """Turn a row of feature maps, so that samples are innermost.
+
+        By blocks of as many numbers as there are lanes; the last one may overlap the one before.
+        """
         f, w, lanes = self.f, self.w, self.lanes
         height, width, channels = (value.type.static(axis) for axis in (1, 2, 3))
         run, base = width * channels, w.base(w.buffer(value))
@@ -122,20 +125,15 @@ class _Narrow:
             x = f.select(present, x, constant(x.type, 0.0)) if absent_as_zero else x
             f.store(x, f.element(target, self.item, f.multiply(place, lanes)))
 
-        whole = run // SQUARE * SQUARE
-        with f.loop(0, whole, SQUARE) as place:
-            squares = [
-                f.joined(
-                    [
-                        f.load(vector(self.item, SQUARE), f.element(r, self.item, place.index))
-                        for r in rows[first::SQUARE]
-                    ]
-                )
-                for first in range(SQUARE)
-            ]
-            for number, x in enumerate(f.transposed(squares)):
-                keep(x, f.add(place.index, number))
-        for single in range(whole, run):
+        type = vector(self.item, lanes)
+        if run >= lanes:
+            with f.loop(0, run, lanes) as place:
+                first = f.least(place.index, run - lanes)
+                block = f.turned([f.load(type, f.element(r, self.item, first)) for r in rows])
+                for number, x in enumerate(block):
+                    keep(x, f.add(first, number))
+            return
+        for single in range(run):
             keep(f.assemble([f.load(self.item, f.element(r, self.item, single)) for r in rows]), single)
 
     def _taps(self, row: Index) -> tuple[Index, Index]:
@@ -328,23 +326,27 @@ class NarrowForward(_Narrow):
     def _turn_back_run(
         self, source: Ssa, item: str, row: Index, rows: int, run: int, store: Callable[[Position, Ssa], None]
     ) -> None:
-        """Store a row, one of `rows`, as a run of numbers in each sample, wherever pixels begin."""
+        """Store a row, one of `rows`, as a run of numbers in each sample, wherever pixels begin.
+
+        The last block may overlap the one before, and store the same again.
+        """
         f, lanes = self.f, self.lanes
         samples = [self._sample(lane) for lane in range(lanes)]
         for sample in samples:
             f.multiply(sample, rows * run)  # known before the loop, it is not repeated in it
-        start, whole = f.multiply(row, run), run // SQUARE * SQUARE
-        type = vector(item, lanes)
+        start, type = f.multiply(row, run), vector(item, lanes)
 
         def element(place: Index) -> Ssa:
             return f.load(type, f.element(source, item, f.multiply(place, lanes)))
 
-        with f.loop(0, whole, SQUARE) as place:
-            squares = f.transposed([element(f.add(place.index, number)) for number in range(SQUARE)])
-            for lane, sample in enumerate(samples):
-                part = f.part(squares[lane % SQUARE], lane - lane % SQUARE, SQUARE)
-                store(Position((sample, f.add(start, place.index)), SQUARE, SQUARE), part)
-        for single in range(whole, run):
+        if run >= lanes:
+            with f.loop(0, run, lanes) as place:
+                first = f.least(place.index, run - lanes)
+                block = f.turned([element(f.add(first, number)) for number in range(lanes)])
+                for sample, x in zip(samples, block, strict=True):
+                    store(Position((sample, f.add(start, first)), lanes, lanes), x)
+            return
+        for single in range(run):
             x = element(single)
             for lane, sample in enumerate(samples):
                 store(Position((sample, f.add(start, single))), f.lane(x, lane))
