@@ -294,22 +294,11 @@ def test_the_rotation_is_drawn_on_the_parameter_s_own_values(page, tmp_path):
     assert read == "987654321", "read from the screen, row by row"
 
 
-def recording_of(model, images, labels):
-    """Every value of the model's gradient graph for a batch, each made an output of its own."""
-    graph = model.gradient_graph.copy(outputs=False)
-    for key, _ in model.gradient_graph.items():
-        graph.output(f"%{key}", graph.results(key)[0])
-    data = {"image": images, "target": labels, **dict(model.parameters)}
-    computed = gcn.evaluate(graph, **{label: data[label] for label in graph.inputs})
-    values = {key: computed[f"%{key}"] for key, _ in model.gradient_graph.items()}
-    return SimpleNamespace(graph=model.gradient_graph, values=values)
-
-
 def test_stepping_through_a_convolution_on_a_sample(page, tmp_path):
     model = compiled(gcn.Sequential(gcn.Conv2d(4, 3), gcn.ReLU(), gcn.Flatten(), gcn.Dense(10)), (6, 6, 1))
     random = np.random.default_rng(2)
     images = random.standard_normal((1, 6, 6, 1)).astype(np.float32)
-    recording = recording_of(model, images, np.array([4]))
+    recording = model.inspect(images, np.array([4]))
     page.open(model.show(tmp_path / "sample.html", recording=recording, open=False))
     page.keys("/", "correlate2d conv1", "\ue007")
     assert "example values" not in page.panel()
@@ -342,7 +331,7 @@ GENERAL = (
 def test_the_sum_is_the_result_for_any_stride_dilation_padding_and_flip(page, tmp_path, has_sample):
     model = compiled(gcn.Sequential(*GENERAL, gcn.Flatten(), gcn.Dense(3)), (15, 14, 1))
     images = np.random.default_rng(4).standard_normal((1, 15, 14, 1)).astype(np.float32)
-    recording = recording_of(model, images, np.array([1])) if has_sample else None
+    recording = model.inspect(images, np.array([1])) if has_sample else None
     page.open(model.show(tmp_path / "general.html", recording=recording, open=False))
     page.find("#expand").click()
     convolutions = [

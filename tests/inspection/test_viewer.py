@@ -444,14 +444,16 @@ def test_a_path_that_cannot_be_one(lenet5, tmp_path):
         lenet5.show(tmp_path / "graph.html", batch_size=0, open=False)
 
 
-def test_a_recording_of_another_graph(lenet5, tmp_path):
-    @dataclass(frozen=True)
-    class Recording:
-        graph: Graph
-        values: dict
-
-    with pytest.raises(OptionError, match="another graph"):
-        lenet5.show(tmp_path / "x.html", recording=Recording(lenet5.forward_graph, {}), open=False)
+def test_a_recording_or_profile_that_is_not_of_the_step(lenet5, tmp_path):
+    images = np.zeros((2, 28, 28, 1), np.float32)
+    for wrong, message in (
+        ({"recording": lenet5.inspect(images)}, "another graph"),
+        ({"recording": 3}, "recording is 3"),
+        ({"profile": lenet5.profile(images, repeats=1)}, "no profile of a training step"),
+        ({"profile": "yes"}, "no profile of a training step"),
+    ):
+        with pytest.raises(OptionError, match=message):
+            lenet5.show(tmp_path / "x.html", open=False, **wrong)
 
 
 def test_no_browser(lenet5, tmp_path, monkeypatch):

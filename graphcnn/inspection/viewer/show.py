@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from graphcnn.errors import GraphcnnError, OptionError
 from graphcnn.inspection.difference import GraphDifference, difference
+from graphcnn.inspection.profile import Profile
+from graphcnn.inspection.recording import Recording
 from graphcnn.inspection.viewer.document import difference_document, graph_document, model_document
 from graphcnn.inspection.viewer.nodes import Json, require_showable
 from graphcnn.inspection.viewer.page import write_page
@@ -18,8 +20,6 @@ from graphcnn.ir import Graph
 from graphcnn.ops.attributes import is_int
 
 if TYPE_CHECKING:
-    from graphcnn.inspection.profile import Profile
-    from graphcnn.inspection.recording import Recording
     from graphcnn.training.model import Model
 
 SUFFIX = ".html"
@@ -39,6 +39,14 @@ def show_model(
     """Write the page of a model and return its path; see `Model.show`."""
     _check_batch_size(batch_size)
     shown = model.forward_graph if model.loss is None else model.gradient_graph
+    if profile is not None and (not isinstance(profile, Profile) or profile.mode != "train"):
+        raise OptionError(
+            "profile is no profile of a training step",
+            facts=[f"it is {profile!r:.80}" if not isinstance(profile, Profile) else "it is of an inference"],
+            mend="measure with targets: model.show(profile=model.profile(x, y))",
+        )
+    if recording is not None and not isinstance(recording, Recording):
+        raise OptionError(f"recording is {recording!r:.80}", mend="model.show(recording=model.inspect(x, y))")
     if recording is not None and recording.graph != shown:
         raise OptionError(
             "the recording is of another graph than the one that is shown",
