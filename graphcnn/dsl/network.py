@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from graphcnn.dsl.builder import Builder, retyped
 from graphcnn.dsl.initializers import Constant, Initializer
-from graphcnn.dsl.layers.arguments import check_initializer
+from graphcnn.dsl.layers.arguments import check_initializer, is_word
 from graphcnn.dsl.layers.base import Layer
 from graphcnn.dsl.tensor import Tensor, at_users_line
 from graphcnn.errors import GraphcnnError, OptionError, ShapeError
@@ -56,7 +56,7 @@ def _source(
 ) -> Tensor:
     origin = users_line()
     try:
-        if not isinstance(name, str) or not name:
+        if not is_word(name):
             raise OptionError(f"name={name!r} is not a word", mend='gcn.Input(shape, name="image")')
         if name == OUTPUT:
             raise OptionError(f"the name {name!r} is the output's", mend='gcn.Input(shape, name="image")')

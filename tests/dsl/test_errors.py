@@ -216,6 +216,8 @@ def test_accuracy_of_a_regression():
         (lambda: gcn.Conv2d(4, 3, padding=((1, 1), 1)), "unknown padding ((1, 1), 1)"),
         (lambda: gcn.Conv2d(4, 3, initializer="he"), "initializer='he' is not an initializer"),
         (lambda: gcn.Conv2d(4, 3, name=""), "name='' is not a word"),
+        (lambda: gcn.ReLU(name="half \ud800"), "is not a word"),
+        (lambda: gcn.Input(IMAGE, name="half \ud800"), "is not a word"),
         (lambda: gcn.DepthwiseConv2d(3, stride=0), "stride=0 is neither"),
         (lambda: gcn.DepthwiseConv2d(3, multiplier=0), "multiplier=0 is not an integer"),
         (lambda: gcn.ConvTranspose2d(4, 3, padding="same"), 'padding="same" is not defined'),

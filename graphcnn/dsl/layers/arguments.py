@@ -45,6 +45,11 @@ def is_between(value: object, low: float, high: float) -> bool:
     return isinstance(value, int | float) and low < value < high
 
 
+def is_word(name: object) -> bool:
+    """Whether a name can be written to files: a string, not empty, without half of a surrogate pair."""
+    return isinstance(name, str) and bool(name) and not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
 def check_initializer(initializer: object) -> None:
     """Raise OptionError for anything that cannot be called with a generator and a type."""
     if not callable(initializer) or isinstance(initializer, type):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from graphcnn.dsl.builder import Builder
+from graphcnn.dsl.layers.arguments import is_word
 from graphcnn.dsl.tensor import Tensor, apply_layer
 from graphcnn.errors import GraphcnnError, OptionError
 from graphcnn.ir import Origin, Value, users_line
@@ -36,7 +37,7 @@ class Layer:
     def __post_init__(self) -> None:
         self.origin = users_line()
         try:
-            if self.name is not None and not (isinstance(self.name, str) and self.name):
+            if self.name is not None and not is_word(self.name):
                 raise OptionError(f"name={self.name!r} is not a word", mend='leave it out, or name="edges"')
             self.check()
         except GraphcnnError as error:
