@@ -13,6 +13,7 @@ from graphcnn_native.target import named_target, runs_here
 CASES = (
     "correlate2d: everything, float32",
     "correlate2d over the batch: 15 to 17 channels, float32",
+    "correlate2d: 3x3, many channels, padded, float32",
     "convolve2d: depthwise, float64",
     "pooled back: unevenly padded, float32",
     "pools: with a remainder, float64",
