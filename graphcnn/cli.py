@@ -36,6 +36,7 @@ CODE = ("kernels", "llvm", "assembly")
 FORMS = ("text", "table", "dot", "mermaid", "latex", "svg", "html")
 WIDEST_TABLE = 160
 MODEL_SUFFIX = ".safetensors"
+PAGE = "graphs.html"
 
 
 class _Group(click.Group):
@@ -85,7 +86,7 @@ def train(
 ) -> None:
     """Train NETWORK: a name from the zoo, or SCRIPT.py:VARIABLE.
 
-    Writes the weights, the history as CSV and the graphs as text to the output folder.
+    Writes the weights, the history as CSV, and the graphs as text and as a page to the output folder.
     """
     dataset = _dataset(data)
     definition, shape = _definition(network)
@@ -113,6 +114,7 @@ def train(
     click.echo(f"weights         {folder / 'model.safetensors'}")
     click.echo(f"history         {folder / 'history.csv'}")
     click.echo(f"gradient graph  {folder / 'gradient.graph'}  (also forward.graph and step.graph)")
+    click.echo(f"viewer          {folder / PAGE}  (open it in a browser)")
 
 
 input_shape_option = click.option(
@@ -388,3 +390,4 @@ def _write(model: Model, folder: Path) -> None:
     model.save(folder / f"model{MODEL_SUFFIX}")
     for stage in STAGES:
         (folder / f"{stage}.graph").write_text(str(getattr(model, f"{stage}_graph")), encoding="utf-8")
+    model.show(folder / PAGE, open=False)

@@ -47,6 +47,9 @@ def test_train_writes_weights_history_and_graphs(script: Path, tmp_path: Path) -
     assert (tmp_path / "run" / "step.graph").read_text(encoding="utf-8").count("update ") > 4
     graph = gcn.parse((tmp_path / "run" / "gradient.graph").read_text(encoding="utf-8"))
     assert graph.outputs.keys() == model.gradient_graph.outputs.keys()
+    page = (tmp_path / "run" / "graphs.html").read_text(encoding="utf-8")
+    assert page.startswith("<!DOCTYPE html>")
+    assert all(f'"name":"{view}"' in page for view in ("As derived", "Simplified", "Kernels"))
     with (tmp_path / "run" / "history.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
