@@ -21,6 +21,8 @@ INDEX = "i64"
 ITEMS = {"float32": "float", "float64": "double", "int64": "i64", "int32": "i32", "uint8": "i8", "bool": "i8"}
 """The LLVM type of an element in memory."""
 SIZES = {"float": 4, "double": 8, "i64": 8, "i32": 4, "i8": 1}
+SQUARE = 4
+"""The side of the squares in which lanes are transposed: what any processor's vectors hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,7 +314,7 @@ class Function:
         Squares of four are transposed where they are, and then exchanged as a whole, which processors do
         faster than moving single lanes across a vector.
         """
-        groups = [self.transposed(rows[first : first + 4]) for first in range(0, len(rows), 4)]
+        groups = [self.transposed(rows[first : first + SQUARE]) for first in range(0, len(rows), SQUARE)]
         columns = [self._exchanged(squares) for squares in zip(*groups, strict=True)]
         return [column for across in zip(*columns, strict=True) for column in across]
 
@@ -336,7 +338,7 @@ class Function:
 
     def _fours(self, x: Ssa, y: Ssa, picked: Sequence[int]) -> Ssa:
         """Return fours of lanes picked from two vectors."""
-        lanes = ", ".join(f"i32 {4 * four + n}" for four in picked for n in range(4))
+        lanes = ", ".join(f"i32 {SQUARE * four + n}" for four in picked for n in range(SQUARE))
         return self.emit(x.type, f"shufflevector {x}, {y}, <{lanes_of(x.type)} x i32> <{lanes}>")
 
     def joined(self, parts: Sequence[Ssa]) -> Ssa:

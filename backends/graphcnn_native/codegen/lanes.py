@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from graphcnn_native.codegen.function import SIZES, Function, Ssa, item_of, lanes_of, vector
+from graphcnn_native.codegen.function import SIZES, Function, Ssa, constant, item_of, lanes_of, vector
 from graphcnn_native.target import Target
 
 
@@ -61,6 +61,22 @@ def load_lanes(f: Function, item: str, address: Ssa, lanes: int, used: int, *, e
     return whole
 
 
+def load_filled(
+    f: Function, item: str, address: Ssa, lanes: int, used: int, filling: float, *, exact: bool
+) -> Ssa:
+    """Load `used` elements as a vector of `lanes`, with `filling` in those beyond."""
+    loaded = load_lanes(f, item, address, lanes, used, exact=exact)
+    if used == lanes:
+        return loaded
+    return f.select(_first(lanes, used), loaded, constant(loaded.type, filling))
+
+
+def _first(lanes: int, used: int) -> Ssa:
+    """Return the mask of the first lanes of a vector."""
+    mask = ", ".join(f"i1 {int(lane < used)}" for lane in range(lanes))
+    return Ssa(vector("i1", lanes), f"<{mask}>")
+
+
 def _placed(f: Function, part: Ssa, first: int, whole: Ssa | None, lanes: int) -> Ssa:
     """Put a part into the lanes of a vector from `first` on."""
     item, width = item_of(part.type), lanes_of(part.type)
@@ -90,12 +106,11 @@ def store_lanes(f: Function, value: Ssa, address: Ssa, used: int, target: Target
         f.store(value, address)
         return
     if target.masks and item in ("float", "double"):
-        mask = ", ".join(f"i1 {int(lane < used)}" for lane in range(lanes))
+        mask = _first(lanes, used)
         suffix = f"v{lanes}{'f32' if item == 'float' else 'f64'}"
         name = f"llvm.masked.store.{suffix}.p0"
-        mask_type = vector("i1", lanes)
-        f.declare("void", name, [value.type, "ptr", "i32", mask_type])
-        f.do(f"call void @{name}({value}, {address}, i32 {SIZES[item]}, {mask_type} <{mask}>)")
+        f.declare("void", name, [value.type, "ptr", "i32", mask.type])
+        f.do(f"call void @{name}({value}, {address}, i32 {SIZES[item]}, {mask})")
         return
     for first, width in _parts(used, lanes):
         f.store(f.part(value, first, width), f.element(address, item, first))

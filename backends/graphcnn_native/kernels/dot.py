@@ -8,14 +8,11 @@ end. That costs a few shuffles a sum, and saves a transposed copy of the weights
 from __future__ import annotations
 
 from graphcnn.ir import Value
-from graphcnn_native.codegen.function import ITEMS, SIZES, Index, Ssa, constant, lanes_of, vector
-from graphcnn_native.codegen.lanes import load_lanes
+from graphcnn_native.codegen.function import ITEMS, SIZES, SQUARE, Index, Ssa, constant, lanes_of, vector
+from graphcnn_native.codegen.lanes import load_filled
 from graphcnn_native.kernels.tile import multiply_add
 from graphcnn_native.kernels.writer import Position, Writer
 from graphcnn_native.lowering.program import Place
-
-SQUARE = 4
-"""Lanes are added up by squares of this size, which any processor's vectors hold."""
 
 
 class DotProduct:
@@ -81,11 +78,7 @@ class DotProduct:
     def _load(self, value: Value, row: Ssa, offset: Index, lanes: int, used: int) -> Ssa:
         """Load lanes along the depth; what lies beyond it counts as zero on both sides."""
         f, exact = self.f, self.w.buffer(value).place is Place.CALLER
-        loaded = load_lanes(f, self.item, f.element(row, self.item, offset), lanes, used, exact=exact)
-        if used == lanes:
-            return loaded
-        mask = ", ".join(f"i1 {int(lane < used)}" for lane in range(lanes))
-        return f.select(Ssa(vector("i1", lanes), f"<{mask}>"), loaded, constant(loaded.type, 0.0))
+        return load_filled(f, self.item, f.element(row, self.item, offset), lanes, used, 0.0, exact=exact)
 
     def _across_lanes(self, sums: list[Ssa]) -> Ssa:
         """Add up the lanes of each sum, and return the totals side by side."""

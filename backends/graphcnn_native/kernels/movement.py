@@ -6,14 +6,11 @@ from collections.abc import Callable
 
 from graphcnn import ops
 from graphcnn.ir import BATCH, Value
-from graphcnn_native.codegen.function import ITEMS, Index, Ssa, constant, vector
+from graphcnn_native.codegen.function import ITEMS, SQUARE, Index, Ssa, constant, vector
 from graphcnn_native.codegen.lanes import load_lanes
 from graphcnn_native.kernels.nest import over_axes, over_rest, over_run
 from graphcnn_native.kernels.writer import Position, Writer, value_item
 from graphcnn_native.lowering.program import Place
-
-SQUARE = 4
-"""The side of the blocks in which matrices are transposed: what any processor's vectors hold."""
 
 
 def _parts(w: Writer) -> tuple[Value, Value]:

@@ -12,12 +12,12 @@ from collections.abc import Callable
 
 from graphcnn.ir import TensorType, Value
 from graphcnn.ops import Correlate2d, MaxPool2d, Pad
-from graphcnn_native.codegen.function import ITEMS, SIZES, Index, Ssa, constant, vector
+from graphcnn_native.codegen.function import ITEMS, SIZES, SQUARE, Index, Ssa, constant, vector
 from graphcnn_native.codegen.lanes import Column, across
 from graphcnn_native.kernels.pooling import winner_of
 from graphcnn_native.kernels.tile import LATENCY, Factors, accumulate, evenly, tile_cost, zeros
 from graphcnn_native.kernels.writer import Position, Writer
-from graphcnn_native.lowering.narrow import SQUARE, is_same_for_samples
+from graphcnn_native.lowering.narrow import is_same_for_samples
 from graphcnn_native.lowering.program import Buffer, Kernel
 
 OVERHEAD = 60
@@ -246,13 +246,16 @@ class NarrowForward(_Narrow):
     def _cost(self, pixel: int, pixels: int) -> float:
         """Return about how many cycles a tile takes."""
         low, high = self._taps_of_tile(pixel, pixels)
+        assert isinstance(low, int) and isinstance(high, int)
         return (high - low) * self.channels * tile_cost(self.count, pixels) * self.k1 + OVERHEAD
 
-    def _taps_of_tile(self, pixel: int, pixels: int) -> tuple[int, int]:
+    def _taps_of_tile(self, pixel: Index, pixels: int) -> tuple[Index, Index]:
         """Return the columns of the filters that fall on pixels, not on zeros beside the images."""
         if not self.skips_zeros:
             return 0, self.k2
-        return max(0, self.left - pixels + 1 - pixel), min(self.k2, self.width - self.right - pixel)
+        f = self.f
+        low = f.greatest(0, f.subtract(self.left - pixels + 1, pixel))
+        return low, f.least(self.k2, f.subtract(self.width - self.right, pixel))
 
     def _tile(self, row: Index, pixel: Index, pixels: int) -> None:
         """Sum up a few pixels of a row, all filters of each."""
@@ -280,9 +283,7 @@ class NarrowForward(_Narrow):
             if not self.skips_zeros:
                 m.results = run(0, self.k2 * channels, m.values)
             else:
-                low = f.greatest(0, f.subtract(self.left - pixels + 1, pixel))
-                high = f.least(self.k2, f.subtract(self.width - self.right, pixel))
-                with f.loop(low, high, carried=m.values) as tap:
+                with f.loop(*self._taps_of_tile(pixel, pixels), carried=m.values) as tap:
                     tap.results = run(tap.index, channels, tap.values)
                 m.results = tap.results
         rows_before: Index = 0

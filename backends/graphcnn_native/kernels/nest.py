@@ -60,14 +60,11 @@ def over_run(w: Writer, begin: Index, end: Index, outer: tuple[Index, ...], body
     """Run `body` along the last axis: for whole vectors, and then for what is left."""
     f, lanes = w.f, w.target.lanes(SIZES[item])
     if isinstance(begin, int) and isinstance(end, int):
-        cut = columns(end - begin, w.target, item)
-        whole = [column for column in cut if column.used == lanes]
-        if len(whole) > UNROLLED:
-            with f.loop(begin, begin + len(whole) * lanes, lanes) as run:
-                body(Position((*outer, run.index), lanes, lanes))
-            cut = cut[len(whole) :]
-        for column in cut:
-            body(Position((*outer, begin + column.offset), column.lanes, column.used))
+
+        def vector_of(offset: Index, lanes: int, used: int) -> None:
+            body(Position((*outer, offset), lanes, used))
+
+        over_vectors(w, begin, end, item, vector_of, unrolled=UNROLLED)
         return
     length = f.subtract(end, begin)
     whole_end = f.add(begin, f.multiply(f.divide(length, lanes), lanes))
@@ -75,3 +72,18 @@ def over_run(w: Writer, begin: Index, end: Index, outer: tuple[Index, ...], body
         body(Position((*outer, run.index), lanes, lanes))
     with f.loop(whole_end, end) as run:
         body(Position((*outer, run.index)))
+
+
+def over_vectors(
+    w: Writer, begin: int, end: int, item: str, body: Callable[[Index, int, int], None], *, unrolled: int
+) -> None:
+    """Run `body(offset, lanes, used)` for the vectors of a row; more than `unrolled` whole ones in a loop."""
+    f, lanes = w.f, w.target.lanes(SIZES[item])
+    cut = columns(end - begin, w.target, item)
+    whole = [column for column in cut if column.used == lanes]
+    if len(whole) > unrolled:
+        with f.loop(begin, begin + len(whole) * lanes, lanes) as run:
+            body(run.index, lanes, lanes)
+        cut = cut[len(whole) :]
+    for column in cut:
+        body(begin + column.offset, column.lanes, column.used)

@@ -7,8 +7,9 @@ from typing import Any, TypeAlias
 
 from graphcnn import ops
 from graphcnn.ir import Value
-from graphcnn_native.codegen.function import ITEMS, SIZES, Function, Index, Ssa, constant, lanes_of, vector
-from graphcnn_native.codegen.lanes import columns, load_lanes
+from graphcnn_native.codegen.function import ITEMS, Function, Index, Ssa, constant, lanes_of, vector
+from graphcnn_native.codegen.lanes import load_lanes
+from graphcnn_native.kernels.nest import over_vectors
 from graphcnn_native.kernels.writer import Position, Writer
 from graphcnn_native.lowering.narrow import LARGEST_POOL
 from graphcnn_native.lowering.program import Place
@@ -46,16 +47,10 @@ class _Pool:
             self.channels((n.index, i.index, j.index), body)
 
     def channels(self, outer: tuple[Index, ...], body: Body) -> None:
-        w = self.w
-        lanes = w.target.lanes(SIZES[self.item])
-        cut = columns(self.results[0].type.static(3), w.target, self.item)
-        whole = [column for column in cut if column.used == lanes]
-        if len(whole) > 2:
-            with self.f.loop(0, len(whole) * lanes, lanes) as run:
-                body(Position((*outer, run.index), lanes, lanes))
-            cut = cut[len(whole) :]
-        for column in cut:
-            body(Position((*outer, column.offset), column.lanes, column.used))
+        def vector_of(offset: Index, lanes: int, used: int) -> None:
+            body(Position((*outer, offset), lanes, used))
+
+        over_vectors(self.w, 0, self.results[0].type.static(3), self.item, vector_of, unrolled=2)
 
     @property
     def is_padded(self) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from graphcnn import ops
 from graphcnn.ir import Value
 from graphcnn_native.codegen.function import INDEX, ITEMS, Index, Ssa, constant, vector
-from graphcnn_native.codegen.lanes import columns, load_lanes
+from graphcnn_native.codegen.lanes import columns, load_filled, load_lanes
 from graphcnn_native.kernels.elementary import exponential, logarithm
 from graphcnn_native.kernels.nest import over_run
 from graphcnn_native.kernels.writer import Position, Writer
@@ -42,12 +42,7 @@ class _Row:
         buffer = w.buffer(self.value)
         address = f.element(w.base(buffer), self.item, w.offset(self.value.type, (*self.outer, offset)))
         exact = buffer.place is Place.CALLER
-        loaded = load_lanes(f, self.item, address, lanes, used, exact=exact)
-        if used == lanes:
-            return loaded
-        mask = ", ".join(f"i1 {'true' if lane < used else 'false'}" for lane in range(lanes))
-        inside = Ssa(vector("i1", lanes), f"<{mask}>")
-        return f.select(inside, loaded, constant(loaded.type, filling))
+        return load_filled(f, self.item, address, lanes, used, filling, exact=exact)
 
     def fold(
         self,

@@ -12,9 +12,9 @@ from typing import TypeAlias
 
 from graphcnn.ir import Value
 from graphcnn.ops import Correlate2d
-from graphcnn_native.codegen.function import ITEMS, Function, Index, Ssa, constant, vector
-from graphcnn_native.codegen.lanes import columns, load_lanes, store_lanes
-from graphcnn_native.kernels.nest import over_run
+from graphcnn_native.codegen.function import ITEMS, SIZES, Function, Index, Ssa, constant, vector
+from graphcnn_native.codegen.lanes import load_lanes, store_lanes
+from graphcnn_native.kernels.nest import over_run, over_vectors
 from graphcnn_native.kernels.tile import Factors, accumulate, best_tile, column_groups, evenly, zeros
 from graphcnn_native.kernels.writer import Position, Writer
 from graphcnn_native.lowering.program import Place
@@ -100,7 +100,8 @@ def winograd_filters(w: Writer) -> None:
 class _Tiled:
     """What both kernels share: tiles of all samples, counted through, and where each is in the workspace."""
 
-    def __init__(self, w: Writer, maps: Value) -> None:
+    def __init__(self, w: Writer, maps: Value, rows: int) -> None:
+        """maps: the result or its deltas. rows: of the products' matrices, to be cut into register tiles."""
         assert w.kernel.root is not None
         op = w.graph.node(w.kernel.root).op
         assert isinstance(op, Correlate2d)
@@ -112,6 +113,9 @@ class _Tiled:
         self.channels = self.images.type.static(3)
         self.tile_rows, self.tile_columns = -(-self.rows // RESULTS), -(-self.columns // RESULTS)
         self.space = workspace(op, self.images.type, maps.type, w.target)
+        wide = self.space.width // w.target.lanes(SIZES[self.item])
+        self.at_once, self.wide = best_tile(w.target, rows, wide)
+        self.groups = column_groups(self.space.width, self.wide, w.target, self.item)
         start = self.f.element(w.block, "i8", w.kernel.workspace_offset)
         self.zeros, self.mapped_images, self.mapped_maps, self.sums = (
             self.f.element(start, "i8", offset)
@@ -137,8 +141,10 @@ class _Tiled:
         """Do what comes before the first tile."""
 
     def enter(self, tile: Index, place: tuple[Index, Index, Index]) -> None:
-        """Map what belongs to one tile into the workspace."""
-        raise NotImplementedError
+        """Map what belongs to one tile into the workspace: its pixels."""
+        target = self.f.element(self.mapped_images, self.item, self.f.multiply(tile, self.space.channels))
+        before = (self.op.padding[0][0], self.op.padding[1][0])
+        self.map_pixels(self.images, place, before, of_pixels, target)
 
     def multiply(self, point: Index, count: Index) -> None:
         """Multiply the matrices of one point."""
@@ -209,21 +215,17 @@ class _Tiled:
                 address = f.element(base, self.item, w.offset(type, (sample, row, column, 0)))
                 conditions = [inside for inside in (row_inside, column_inside) if inside is not None]
                 if conditions:
-                    inside = conditions[0] if len(conditions) == 1 else f.binary("and", *conditions)
-                    address = f.select(inside, address, self.zeros)
+                    address = f.select(self.all_of(conditions), address, self.zeros)
                 found.append(address)
         return found
 
     def vectors(self, size: int, body: Callable[[Index, int, int], None]) -> None:
         """Run `body(offset, lanes, used)` for the vectors of a row of channels."""
-        cut = columns(size, self.w.target, self.item)
-        whole = [column for column in cut if column.used == cut[0].lanes]
-        if len(whole) > 1:
-            with self.f.loop(0, len(whole) * cut[0].lanes, cut[0].lanes) as run:
-                body(run.index, cut[0].lanes, cut[0].lanes)
-            cut = cut[len(whole) :]
-        for column in cut:
-            body(column.offset, column.lanes, column.used)
+        over_vectors(self.w, 0, size, self.item, body, unrolled=1)
+
+    def all_of(self, conditions: list[Ssa]) -> Ssa:
+        """Return whether one or two conditions hold."""
+        return conditions[0] if len(conditions) == 1 else self.f.binary("and", *conditions)
 
 
 class WinogradForward(_Tiled):
@@ -231,16 +233,8 @@ class WinogradForward(_Tiled):
 
     def __init__(self, w: Writer) -> None:
         assert w.kernel.root is not None
-        super().__init__(w, w.graph.results(w.kernel.root)[0])
-        wide = self.space.width // w.target.lanes(4)
-        self.at_once, wide = best_tile(w.target, LARGEST_TILE, wide)
-        self.groups = column_groups(self.space.width, wide, w.target, self.item)
-        w.kernel.tile = f"2x2 results, {self.at_once} tiles x {wide} vectors"
-
-    def enter(self, tile: Index, place: tuple[Index, Index, Index]) -> None:
-        target = self.f.element(self.mapped_images, self.item, self.f.multiply(tile, self.space.channels))
-        before = (self.op.padding[0][0], self.op.padding[1][0])
-        self.map_pixels(self.images, place, before, of_pixels, target)
+        super().__init__(w, w.graph.results(w.kernel.root)[0], LARGEST_TILE)
+        w.kernel.tile = f"2x2 results, {self.at_once} tiles x {self.wide} vectors"
 
     def multiply(self, point: Index, count: Index) -> None:
         f, w, space = self.f, self.w, self.space
@@ -288,15 +282,15 @@ class WinogradForward(_Tiled):
         f = self.f
         sample, row, column = corner[0], f.add(corner[1], beside[0]), f.add(corner[2], beside[1])
         place = Position((sample, row, column, *along.indices), along.lanes, along.used)
-        beyond = [
+        within = [
             f.compare("slt", f.index(index), f.index(size))
             for index, size, further in ((row, self.rows, beside[0]), (column, self.columns, beside[1]))
             if further and size % RESULTS
         ]
-        if not beyond:
+        if not within:
             self.w.store(place, {self.result: x})
             return
-        with f.when(beyond[0] if len(beyond) == 1 else f.binary("and", *beyond)):
+        with f.when(self.all_of(within)):
             self.w.store(place, {self.result: x})
 
 
@@ -305,21 +299,16 @@ class WinogradGradient(_Tiled):
 
     def __init__(self, w: Writer) -> None:
         assert w.kernel.root is not None
-        super().__init__(w, w.graph.node(w.kernel.root).operands[1])
-        wide = self.space.width // w.target.lanes(4)
-        self.at_once, wide = best_tile(w.target, self.channels, wide)
-        self.groups = column_groups(self.space.width, wide, w.target, self.item)
-        w.kernel.tile = f"2x2 deltas, {self.at_once} channels x {wide} vectors"
+        images, deltas = w.graph.node(w.kernel.root).operands
+        super().__init__(w, deltas, images.type.static(3))
+        w.kernel.tile = f"2x2 deltas, {self.at_once} channels x {self.wide} vectors"
 
     def begin(self) -> None:
         self.f.clear(self.sums, self.space.bytes - self.space.sums)
 
     def enter(self, tile: Index, place: tuple[Index, Index, Index]) -> None:
-        f, space = self.f, self.space
-        images = f.element(self.mapped_images, self.item, f.multiply(tile, space.channels))
-        before = (self.op.padding[0][0], self.op.padding[1][0])
-        self.map_pixels(self.images, place, before, of_pixels, images)
-        maps = f.element(self.mapped_maps, self.item, f.multiply(tile, space.width))
+        super().enter(tile, place)
+        maps = self.f.element(self.mapped_maps, self.item, self.f.multiply(tile, self.space.width))
         self.map_pixels(self.window, place, (0, 0), of_deltas, maps)
 
     def multiply(self, point: Index, count: Index) -> None:

@@ -13,13 +13,11 @@ import math
 from graphcnn.ir import Graph, TensorType
 from graphcnn.ops import Broadcast, Correlate2d, MaxPool2d, Pad
 from graphcnn.ops.attributes import NO_PADDING
-from graphcnn_native.codegen.function import ITEMS, SIZES
+from graphcnn_native.codegen.function import ITEMS, SIZES, SQUARE
 from graphcnn_native.lowering.program import Domain, Kernel, base, operands_read
 from graphcnn_native.lowering.schedule import POINTWISE, Schedule
 from graphcnn_native.target import Target
 
-SQUARE = 4
-"""Rows are turned in squares of this size, which any processor's vectors hold."""
 LARGEST_WINDOW = 256 * 1024
 """Bytes of turned rows that a thread's stack and second cache hold."""
 LEAST_PRODUCTS = 16
