@@ -1,4 +1,3 @@
-import builtins
 import inspect
 from collections.abc import Callable
 from pathlib import Path
@@ -282,17 +281,8 @@ def test_images_are_written(recording: Recording, tmp_path: Path) -> None:
     assert recording.filters("conv2")._repr_png_().startswith(b"\x89PNG")
 
 
-def test_images_without_matplotlib_say_how_to_get_it(
-    recording: Recording, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ordinary = builtins.__import__
-
-    def without(name: str, *arguments: Any, **options: Any) -> Any:
-        if name.startswith("matplotlib"):
-            raise ImportError(name)
-        return ordinary(name, *arguments, **options)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+@pytest.mark.usefixtures("without_matplotlib")
+def test_images_without_matplotlib_say_how_to_get_it(recording: Recording) -> None:
     with pytest.raises(gcn.GraphcnnError, match=r"pip install 'graphcnn\[plot\]'"):
         recording.feature_maps("conv1").plot()
 

@@ -1,4 +1,3 @@
-import builtins
 import math
 from typing import Any
 
@@ -142,7 +141,7 @@ def test_a_figure_has_a_panel_for_every_layer() -> None:
     assert titles == ["gradient norm", "conv1", "conv2", "conv3", "conv4", "dense1"]
 
 
-def test_mistakes_have_named_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mistakes_have_named_errors() -> None:
     with pytest.raises(gcn.GraphcnnError, match="every=0"):
         gcn.GradientLog(every=0)
     log = gcn.GradientLog()
@@ -151,16 +150,12 @@ def test_mistakes_have_named_errors(monkeypatch: pytest.MonkeyPatch) -> None:
         log.plot()
     with pytest.raises(gcn.GraphcnnError, match="no gradients of 'conv1' were recorded"):
         log.norms("conv1")
-    ordinary = builtins.__import__
 
-    def without(name: str, *arguments: Any, **options: Any) -> Any:
-        if name.startswith("matplotlib"):
-            raise ImportError(name)
-        return ordinary(name, *arguments, **options)
 
-    monkeypatch.setattr(builtins, "__import__", without)
+@pytest.mark.usefixtures("without_matplotlib")
+def test_a_figure_without_matplotlib_says_how_to_get_it() -> None:
     with pytest.raises(gcn.GraphcnnError, match=r"pip install 'graphcnn\[plot\]'"):
-        log.plot()
+        gcn.GradientLog().plot()
 
 
 def test_a_callback_of_ones_own_sees_every_step() -> None:
