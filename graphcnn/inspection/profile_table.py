@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import html
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from graphcnn.backend import Memory
 from graphcnn.inspection.tables import scaled
+from graphcnn.rendering import as_text
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from graphcnn.inspection.profile import KernelTime, Profile
 
-WIDTH = 110
-"""Columns of a table as text."""
 NAMES = ("kernel", "layer", "rule")
 EXACT = 0.1
 """How far the sum of the parts may be from the step before the table says so."""
@@ -62,12 +60,7 @@ def profile_display(profile: Profile) -> Group:
 
 def profile_text(profile: Profile) -> str:
     """Return the same as text."""
-    from rich.console import Console
-
-    console = Console(file=io.StringIO(), width=WIDTH)
-    console.print(profile_display(profile))
-    text: str = console.file.getvalue()  # type: ignore[attr-defined]
-    return "\n".join(line.rstrip() for line in text.splitlines()).strip("\n")
+    return as_text(profile_display(profile))
 
 
 def profile_html(profile: Profile, rows: int = 20) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import html
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -22,6 +21,7 @@ from graphcnn.inspection.images import ImageGrid, feature_map_grid, filter_grid
 from graphcnn.inspection.nonfinite import NonFinite, first_nonfinite
 from graphcnn.ir import BATCH, Graph, Input, Value
 from graphcnn.ops import Relu
+from graphcnn.rendering import as_html
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -280,7 +280,7 @@ class Recording:
         return recording_text(self)
 
     def _repr_html_(self) -> str:
-        return f'<pre style="line-height: 1.2">{html.escape(str(self))}</pre>'
+        return as_html(str(self))
 
     def __repr__(self) -> str:
         return f"<Recording of {self.graph.name}: {len(self.graph)} nodes, batch {self.batch}>"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from graphcnn.rendering import as_text
 from graphcnn.training.bars import log_bar
 
 if TYPE_CHECKING:
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from graphcnn.inspection.recording import LayerRecord, Recording
 
-WIDTH = 110
 BAR = 8
 MANY = 0.5
 """The share of dead units from which a ReLU is shown in another colour."""
@@ -74,9 +73,4 @@ def recording_display(recording: Recording) -> Group:
 
 def recording_text(recording: Recording) -> str:
     """Return the same as text."""
-    from rich.console import Console
-
-    console = Console(file=io.StringIO(), width=WIDTH)
-    console.print(recording_display(recording))
-    text: str = console.file.getvalue()  # type: ignore[attr-defined]
-    return "\n".join(line.rstrip() for line in text.splitlines()).strip("\n")
+    return as_text(recording_display(recording))

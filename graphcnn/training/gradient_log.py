@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import io
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +12,7 @@ from graphcnn.arrays import Array
 from graphcnn.errors import OptionError
 from graphcnn.ir import Graph
 from graphcnn.ops.attributes import is_int
+from graphcnn.rendering import as_html, as_text
 from graphcnn.training.bars import log_bar, log_trend
 from graphcnn.training.callbacks import Callback
 
@@ -29,7 +28,6 @@ EDGES: Final = np.arange(-12.0, 4.5, 0.5)
 """Between the intervals of a histogram: powers of ten of a gradient's size."""
 FACTOR = 1e3
 """So many times smaller or larger than that of the last layer, a gradient is said to vanish or to explode."""
-WIDTH = 110
 
 
 class GradientLog(Callback):
@@ -158,15 +156,10 @@ class GradientLog(Callback):
         return f"Gradient norms by layer, {count}, bars by powers of ten"
 
     def __str__(self) -> str:
-        from rich.console import Console
-
-        console = Console(file=io.StringIO(), width=WIDTH)
-        console.print(self)
-        text: str = console.file.getvalue()  # type: ignore[attr-defined]
-        return "\n".join(line.rstrip() for line in text.splitlines()).strip("\n")
+        return as_text(self)
 
     def _repr_html_(self) -> str:
-        return f'<pre style="line-height: 1.2">{html.escape(str(self))}</pre>'
+        return as_html(str(self))
 
     def plot(self) -> Figure:
         """Return a matplotlib figure: the norms of all layers over the steps, and histograms of each.
