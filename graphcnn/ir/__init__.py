@@ -1,7 +1,7 @@
 """What a graph is: types, nodes, origins, the text form, and the rules of validity."""
 
 from graphcnn.ir.graph import Emitter, Graph, Input, Node, Role, Value, batch_inputs
-from graphcnn.ir.liveness import live_bytes, peak_bytes
+from graphcnn.ir.liveness import live_bytes
 from graphcnn.ir.op import OPERAND_LETTERS, Cost, Gradients, Op, Values, arguments_of
 from graphcnn.ir.origin import Origin, users_line
 from graphcnn.ir.text import format_call, format_graph, parse_graph
@@ -33,7 +33,6 @@ __all__ = [
     "format_shape",
     "live_bytes",
     "parse_graph",
-    "peak_bytes",
     "users_line",
     "verify",
 ]

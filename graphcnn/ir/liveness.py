@@ -27,8 +27,3 @@ def live_bytes(graph: Graph, batch: int) -> dict[int, int]:
         found[key] = alive
         alive -= dropped.pop(key, 0)
     return found
-
-
-def peak_bytes(graph: Graph, batch: int) -> int:
-    """Return the greatest number of bytes that are alive at the same time; see `live_bytes`."""
-    return max(live_bytes(graph, batch).values(), default=0)
