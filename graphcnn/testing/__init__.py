@@ -4,10 +4,28 @@ from graphcnn.testing import check_backend, check_gradients
 
 check_gradients(graph, of="loss", wrt=["image", "filters"], inputs=arrays)
 print(check_backend("mine"))
+check_random_steps("mine", 1000)
 """
 
-from graphcnn.testing.cases import backend_cases
-from graphcnn.testing.conformance import Conformance, check_backend, check_backend_case
+from graphcnn.testing.cases import Case, backend_cases
+from graphcnn.testing.conformance import (
+    Conformance,
+    check_backend,
+    check_backend_case,
+    check_case,
+    check_random_steps,
+)
 from graphcnn.testing.gradients import check_gradients
+from graphcnn.testing.random_graphs import random_step
 
-__all__ = ["Conformance", "backend_cases", "check_backend", "check_backend_case", "check_gradients"]
+__all__ = [
+    "Case",
+    "Conformance",
+    "backend_cases",
+    "check_backend",
+    "check_backend_case",
+    "check_case",
+    "check_gradients",
+    "check_random_steps",
+    "random_step",
+]

@@ -14,6 +14,8 @@ from graphcnn.errors import BackendError, DataError
 from graphcnn.ir import BATCH, Graph, Op, TensorType
 from graphcnn.ops import Add, Multiply, Relu
 from graphcnn.testing.cases import Case, backend_cases, build_case
+from graphcnn.testing.random_graphs import random_step
+from graphcnn.transform import prune
 
 REFERENCE: Final = "numpy"
 TOLERANCES: Final = {"float32": 1e-5, "float64": 1e-12}
@@ -65,13 +67,52 @@ def check_backend_case(backend: str | Backend, name: str) -> bool:
     return check_case(load_backend(backend) if isinstance(backend, str) else backend, build_case(name))
 
 
+def check_random_steps(backend: str | Backend, count: int, *, first: int = 0) -> None:
+    """Check a backend on `count` random training steps (`random_step`), whose seeds go on from `first`.
+
+    Raises AssertionError for the first one that does not compile or computes something else, with its seed
+    and, as text, as little of its graph as still fails.
+    """
+    runner = load_backend(backend) if isinstance(backend, str) else backend
+    for seed in range(first, first + count):
+        case = random_step(seed, allowed=runner.ops)
+        error = _failure(runner, case)
+        if error is not None:
+            smallest = next((part for part in _parts(case) if _failure(runner, part) is not None), case)
+            raise AssertionError(
+                f"{case.name}: {_failure(runner, smallest) or error!r}\n{smallest.graph}"
+            ) from error
+
+
+def _failure(runner: Backend, case: Case) -> Exception | None:
+    try:
+        check_case(runner, case)
+    except Exception as error:
+        return error
+    return None
+
+
+def _parts(case: Case) -> list[Case]:
+    """Return cases of a single output or update each, the shortest graph first."""
+    parts = []
+    for is_update, roots in ((False, case.graph.outputs), (True, case.graph.updates)):
+        for label, value in roots.items():
+            part = Case(case.name, case.inputs)
+            part.graph = case.graph.copy(outputs=False, updates=False)
+            (part.graph.update if is_update else part.graph.output)(label, value)
+            part.graph = prune(part.graph)
+            parts.append(part)
+    return sorted(parts, key=lambda part: len(part.graph))
+
+
 def check_case(runner: Backend, case: Case) -> bool:
     """Check a backend on any graph and inputs; return False where the backend lacks one of the graph's ops.
 
     Outputs must have the types of the graph and equal the reference's, and the definition's where the case
     has values of its own. Whole numbers and truth values are equal exactly. Floating-point outputs may
-    differ by 1e-12 (float64) or 1e-5 (float32) times max|expected| + n, where n is the greatest number of
-    terms that one element of any node sums up: inputs are of size 1, so n bounds what rounding can do.
+    differ by 1e-12 (float64) or 1e-5 (if the graph holds any float32) times max|expected| + n, where n is the
+    greatest number of terms that one element of any node sums up: inputs are of size 1, so n bounds what
+    rounding can do.
     Further: two runs give the same bits, inputs are unmodified, outputs share no memory with inputs or with
     each other, and `step` overwrites the state in place with what a call returns.
 
@@ -208,7 +249,7 @@ def _require_fresh(case: Case, given: Mapping[str, Array], *runs: Mapping[str, A
 
 
 def _require_close(case: Case, other: str, found: Mapping[str, Array], expected: Mapping[str, Array]) -> None:
-    terms = _greatest_sum(case)
+    terms, tolerance = _greatest_sum(case), _tolerance(case.graph)
     for label, wanted in expected.items():
         array = found[label]
         if array.dtype.kind != "f":
@@ -218,9 +259,15 @@ def _require_close(case: Case, other: str, found: Mapping[str, Array], expected:
         finite = np.isfinite(exact)
         _require(np.array_equal(value[~finite], exact[~finite], equal_nan=True), case.name,
                  f"{label!r}: infinities or NaNs differ from {other}")  # fmt: skip
-        allowed = TOLERANCES[str(array.dtype)] * (float(np.abs(exact[finite]).max(initial=0)) + terms)
+        allowed = tolerance * (float(np.abs(exact[finite]).max(initial=0)) + terms)
         error = float(np.abs(value[finite] - exact[finite]).max(initial=0))
         _require(error <= allowed, case.name, f"{label!r} is {error:.3g} off {other}, allowed {allowed:.3g}")
+
+
+def _tolerance(graph: Graph) -> float:
+    """Return the tolerance of the coarsest element type that anything in the graph is computed in."""
+    found = {type.dtype for _, node in graph.items() for type in node.types}
+    return max((TOLERANCES[dtype] for dtype in found & TOLERANCES.keys()), default=0.0)
 
 
 def _greatest_sum(case: Case) -> int:
