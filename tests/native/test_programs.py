@@ -381,6 +381,30 @@ def sums_that_depend_on_sums(case, emit):
     output(case, emit(ops.Sum((0, 1)), x))
 
 
+# Scalars of the whole batch
+
+
+@graph
+def a_scalar_of_the_batch_scales_what_is_summed(case, emit):
+    x, (w,) = case.normal("float64", 17, 5, batch=True), states(case, 1, 5)
+    y = emit(ops.Multiply(), x, spread(emit, w, BATCH, 5))
+    square = emit(ops.Mean((0, 1)), emit(ops.Multiply(), y, y))
+    size = emit(ops.Sqrt(), emit(ops.Add(), square, ops.constant(emit, 1e-6, square.type)))
+    normal = emit(ops.Divide(), y, size)
+    output(case, normal)
+    total = emit(ops.Sum((0,)), emit(ops.Divide(), emit(ops.Multiply(), normal, x), size))
+    update(case, w, emit(ops.Subtract(), w, total))
+
+
+@graph
+def the_square_of_a_mean_scales_what_is_summed(case, emit):
+    x, (w,) = case.normal("float64", 17, 5, batch=True), states(case, 1, 5)
+    mean = emit(ops.Mean((0, 1)), emit(ops.Multiply(), x, spread(emit, w, BATCH, 5)))
+    output(case, emit(ops.Multiply(), mean, mean))
+    total = emit(ops.Sum((0,)), emit(ops.Multiply(), x, emit(ops.Tanh(), mean)))
+    update(case, w, emit(ops.Subtract(), w, total))
+
+
 # Element types
 
 
@@ -408,6 +432,12 @@ def truth_values_are_spread_from_labels(case, emit):
     output(case, emit(ops.Select(), emit(ops.OneHot(6, "bool"), labels), x, y))
     for dtype in ("bool", "uint8", "int32", "int64", "float32"):
         output(case, emit(ops.OneHot(6, dtype), labels))
+
+
+@graph
+def matrices_are_padded(case, emit):
+    x = emit(ops.Pad(((0, 0), (0, 0))), case.normal("float64", 17, 5, batch=True))
+    output(case, emit(ops.Sum((0, 1)), emit(ops.Multiply(), x, x)))
 
 
 @graph

@@ -292,7 +292,7 @@ class Writer:
             pending += self.graph.node(self.kernel.root).operands
         while pending:
             value = pending.pop()
-            if value in seen:
+            if value in seen or self._is_root(value):
                 continue
             seen.add(value)
             stored = self.program.base(value)

@@ -88,7 +88,7 @@ def _pads_sides(schedule: Schedule, kernel: Kernel) -> bool:
     op = kernel.op(schedule.graph)
     if not isinstance(op, Pad) or not _is_plain(schedule, kernel) or kernel.stores:
         return False
-    return op.widths[0] == op.widths[1] == op.widths[3] == (0, 0)
+    return len(op.widths) == 4 and op.widths[0] == op.widths[1] == op.widths[3] == (0, 0)
 
 
 def _pools_tiles(schedule: Schedule, kernel: Kernel) -> bool:
