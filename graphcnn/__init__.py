@@ -70,6 +70,8 @@ if TYPE_CHECKING:
     from graphcnn.ir import Graph as Graph
     from graphcnn.ir.verify import verify as verify
     from graphcnn.ops import parse as parse
+    from graphcnn.rewrite import Match as Match
+    from graphcnn.rewrite import Rule as Rule
     from graphcnn.training.callbacks import Callback as Callback
     from graphcnn.training.callbacks import CSVLog as CSVLog
     from graphcnn.training.callbacks import EarlyStopping as EarlyStopping
@@ -107,6 +109,7 @@ _HOMES = {
     "errors": ("GraphcnnError",),
     "ir": ("Graph", "verify"),
     "ops": ("parse",),
+    "rewrite": ("Match", "Rule"),
     "training.callbacks": (
         *("CSVLog", "Callback", "EarlyStopping", "LearningRateSchedule", "cosine_decay", "step_decay"),
     ),

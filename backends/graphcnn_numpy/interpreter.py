@@ -20,7 +20,7 @@ from graphcnn.backend import (
     require_ops,
     step_by_calling,
 )
-from graphcnn.ir import Graph, Input, Op, live_bytes
+from graphcnn.ir import Graph, Input, Op, last_reads, live_bytes
 from graphcnn_numpy.kernels import KERNELS
 
 
@@ -33,14 +33,7 @@ class NumpyExecutable:
         self._is_profiled = False
         self._began = self._ended = 0.0
         self._moments: list[tuple[float, float]] = []
-        kept = {value.key for value in graph.roots()}
-        last_use = {key: key for key, _ in graph.items()}
-        for key, node in graph.items():
-            last_use.update((operand.key, key) for operand in node.operands)
-        self._dropped: dict[int, list[int]] = {}
-        for key, last in last_use.items():
-            if key not in kept:
-                self._dropped.setdefault(last, []).append(key)
+        self._dropped = last_reads(graph)
 
     def __call__(self, /, **inputs: object) -> dict[str, Array]:
         arrays, batch = bind_inputs(self.graph, inputs)

@@ -1,9 +1,10 @@
 """What a graph is: types, nodes, origins, the text form, and the rules of validity."""
 
 from graphcnn.ir.graph import Emitter, Graph, Input, Node, Role, Value, batch_inputs
-from graphcnn.ir.liveness import live_bytes
+from graphcnn.ir.liveness import last_reads, live_bytes, needed_nodes, use_counts
 from graphcnn.ir.op import OPERAND_LETTERS, Cost, Gradients, Op, Values, arguments_of
 from graphcnn.ir.origin import Origin, users_line
+from graphcnn.ir.rebuild import Rebuild
 from graphcnn.ir.text import format_call, format_graph, parse_graph
 from graphcnn.ir.types import BATCH, Dim, DType, TensorType, concrete_shape, format_shape
 from graphcnn.ir.verify import verify
@@ -21,6 +22,7 @@ __all__ = [
     "Node",
     "Op",
     "Origin",
+    "Rebuild",
     "Role",
     "TensorType",
     "Value",
@@ -31,8 +33,11 @@ __all__ = [
     "format_call",
     "format_graph",
     "format_shape",
+    "last_reads",
     "live_bytes",
+    "needed_nodes",
     "parse_graph",
+    "use_counts",
     "users_line",
     "verify",
 ]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
-from typing import ClassVar, Literal, Self, TypeAlias, get_args
+from typing import ClassVar, Final, Literal, Self, TypeAlias, get_args
 
 import networkx
 
@@ -47,13 +47,30 @@ class Input(Op):
         return Cost(0, 0)
 
 
+class Identity:
+    """Which graph a value belongs to: an object that is no other, and that does not keep the graph alive."""
+
+    __slots__ = ()
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+
 @dataclass(frozen=True, slots=True)
 class Value:
-    """One result of one node: the node's key, the result's index, and its type."""
+    """One result of one node: the node's key, the result's index, and its type.
+
+    owner: tells which graph it belongs to (`Graph.require` compares it). Values of different graphs are equal
+    where key, index and type are, so that graphs can be compared. A value made by hand has no owner.
+    """
 
     key: int
     index: int
     type: TensorType
+    owner: Identity | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +98,9 @@ class Graph:
     Nodes are only ever appended (`add`), and their operands must exist already: creation order is
     therefore a valid schedule and no cycle can be built. Keys are creation integers. State is an input
     with the role "parameter" or "state", paired in `updates` with the value that replaces it.
+
+    Values belong to their graph, and a value of another one is refused. A copy also takes the values that
+    the original had when it was copied: their keys are the same.
     """
 
     def __init__(self, name: str = "graph") -> None:
@@ -90,6 +110,8 @@ class Graph:
         self._inputs: dict[str, Value] = {}
         self._outputs: dict[str, Value] = {}
         self._updates: dict[str, Value] = {}
+        self._identity = Identity()
+        self._copied: dict[Identity, int] = {}
 
     # Building
 
@@ -100,8 +122,7 @@ class Graph:
     def add_all(self, op: Op, *operands: Value, origin: Origin | None = None) -> tuple[Value, ...]:
         """Append a node and return all of its results."""
         origin = origin or Origin()
-        for operand in operands:
-            self._require(operand, f"operand of {op.name}")
+        operands = tuple(self.require(operand, f"operand of {op.name}") for operand in operands)
         if len(operands) != op.arity >= 0:
             raise GraphError(f"{op.name} takes {op.arity} operands, not {len(operands)}")
         if isinstance(op, Input) and op.label in self._inputs:
@@ -133,14 +154,14 @@ class Graph:
 
     def output(self, label: str, value: Value) -> None:
         """Name a value as an output of the graph."""
-        self._require(value, f"output {label!r}")
+        value = self.require(value, f"output {label!r}")
         if label in self._outputs:
             raise GraphError(f"there is an output {label!r} already")
         self._outputs[label] = value
 
     def update(self, label: str, value: Value) -> None:
         """Pair the state input `label` with the value that replaces it after a step."""
-        self._require(value, f"update of {label!r}")
+        value = self.require(value, f"update of {label!r}")
         state = self._inputs.get(label)
         if state is None or self.role(label) not in ("parameter", "state"):
             raise GraphError(f"update of {label!r}: there is no parameter or state input of this name")
@@ -184,7 +205,8 @@ class Graph:
 
     def results(self, key: int) -> tuple[Value, ...]:
         """Return the values that a node computes."""
-        return tuple(Value(key, index, type) for index, type in enumerate(self._nodes[key].types))
+        owner = self._identity
+        return tuple(Value(key, index, type, owner) for index, type in enumerate(self._nodes[key].types))
 
     def items(self) -> Iterator[tuple[int, Node]]:
         """Yield every key and node, in an order in which they can be computed."""
@@ -192,6 +214,7 @@ class Graph:
 
     def users(self, value: Value) -> list[int]:
         """Return the keys of the nodes that take this value as an operand."""
+        value = self.require(value, "users")
         edges = self._nx.out_edges(value.key, data="result")
         return sorted({user for _, user, result in edges if result == value.index})
 
@@ -263,23 +286,58 @@ class Graph:
 
     # Making another graph out of this one
 
-    def copy(self, name: str | None = None, *, outputs: bool = True, updates: bool = True) -> Graph:
-        """Return a graph with the same nodes and keys, to which more nodes can be added."""
-        other = Graph(name or self.name)
-        for node in self._nodes.values():
-            other.add_all(node.op, *node.operands, origin=node.origin)
-        if outputs:
-            other._outputs.update(self._outputs)
-        if updates:
-            other._updates.update(self._updates)
-        return other
+    def copy(
+        self,
+        name: str | None = None,
+        *,
+        outputs: bool = True,
+        updates: bool = True,
+        origin: Callable[[Origin], Origin] | None = None,
+    ) -> Graph:
+        """Return a graph with the same nodes and keys, to which more nodes can be added.
 
-    def _require(self, value: Value, what: str) -> None:
+        outputs, updates: whether it has those as well. origin: returns what becomes of a node's origin.
+        """
+        from graphcnn.ir.rebuild import Rebuild
+
+        rebuild = Rebuild(self, name)
+        for key, node in self._nodes.items():
+            rebuild.copy(key, node.origin if origin is None else origin(node.origin))
+        rebuild.name_roots(outputs=outputs, updates=updates)
+        copy = rebuild.result
+        copy._copied = self._copied | {self._identity: len(self)}
+        return copy
+
+    def __copy__(self) -> Graph:
+        return self.copy()
+
+    def __deepcopy__(self, memo: object) -> Graph:
+        return self.copy()
+
+    def require(self, value: Value, what: str = "value") -> Value:
+        """Return a value as one of this graph's own. Raises GraphError for what is a value of another graph.
+
+        what: what the value is for, as the error says it.
+        """
         if not isinstance(value, Value):
             raise GraphError(f"{what}: {value!r} is not a value of a graph")
+        is_own = value.owner is self._identity
+        if not is_own and value.owner is not None and value.key >= self._copied.get(value.owner, 0):
+            raise GraphError(
+                f"{what}: %{value.key} of type {value.type} is a value of another graph than {self.name!r}",
+                facts=["a graph that was simplified, parsed or loaded has values of its own"],
+                mend=f"take it from this graph: {_PLACES}",
+            )
         node = self._nodes.get(value.key)
         if node is None or not 0 <= value.index < len(node.types) or node.types[value.index] != value.type:
-            raise GraphError(f"{what}: %{value.key} of type {value.type} is not in graph {self.name!r}")
+            raise GraphError(
+                f"{what}: %{value.key} of type {value.type} is not in graph {self.name!r}",
+                mend=f"take it from this graph: {_PLACES}",
+            )
+        return value if is_own else replace(value, owner=self._identity)
+
+
+_PLACES: Final = "graph.inputs[name], graph.outputs[name] or graph.results(key)[0]"
 
 
 @dataclass(frozen=True, slots=True)

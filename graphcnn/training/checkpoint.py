@@ -221,12 +221,5 @@ def _restored(text: str | None, known: Mapping[str, type]) -> Any:
 
 def _without_folders(graph: Graph) -> str:
     """Return a graph's text with the base names of source files alone: folders are the user's own affair."""
-    result = Graph(graph.name)
-    for _, node in graph.items():
-        origin = dataclasses.replace(node.origin, file=PurePath(node.origin.file).name)
-        result.add_all(node.op, *node.operands, origin=origin)
-    for label, value in graph.outputs.items():
-        result.output(label, value)
-    for label, value in graph.updates.items():
-        result.update(label, value)
-    return str(result)
+    copy = graph.copy(origin=lambda origin: dataclasses.replace(origin, file=PurePath(origin.file).name))
+    return str(copy)

@@ -21,8 +21,11 @@ def differentiate(graph: Graph, of: Value, wrt: Mapping[str, Value]) -> tuple[Gr
     the copy keeps outputs and updates. Gradient nodes are nodes like any others, so the result can be
     differentiated again.
 
-    Raises DifferentiationError where `of` is no scalar or an op on the way has no gradient rule.
+    Raises DifferentiationError where `of` is no scalar or an op on the way has no gradient rule, and
+    GraphError for values of another graph.
     """
+    of = graph.require(of, "what is differentiated")
+    wrt = {name: graph.require(value, f"gradient with respect to {name!r}") for name, value in wrt.items()}
     if not of.type.is_scalar or not of.type.is_float:
         raise DifferentiationError(
             f"only a floating-point scalar can be differentiated, not {of.type}",
@@ -65,7 +68,8 @@ def gradient(graph: Graph, of: str | Value, wrt: Sequence[str | Value]) -> Graph
     The outputs are named after `wrt`: `gradient(x)` for the input `x`, `gradient(%7)` for an unnamed value.
     To compute them, hand the graph to `gcn.evaluate` or to a backend.
 
-    Raises DifferentiationError for names that the graph does not have and for a non-scalar `of`.
+    Raises DifferentiationError for names that the graph does not have and for a non-scalar `of`, and
+    GraphError for values of another graph.
     """
     targets = {_label(item): _resolve(graph, item) for item in wrt}
     result, gradients = differentiate(graph.copy(outputs=False, updates=False), _resolve(graph, of), targets)

@@ -1,12 +1,18 @@
 """The graph as a data structure: ordered operands, append-only, and nothing foreign."""
 
+import copy
+import gc
+import pickle
+import weakref
+
 import numpy as np
 import pytest
 
 from graphcnn.backend import evaluate
 from graphcnn.errors import GraphError, ShapeError
 from graphcnn.ir import Graph, Origin, TensorType, Value
-from graphcnn.ops import Add, MaxPool2d, Multiply, Relu, Subtract
+from graphcnn.ops import Add, MaxPool2d, Multiply, Relu, Subtract, Sum, parse
+from graphcnn.transform import differentiate, gradient, simplify
 
 ROW = TensorType(("N", 3), "float64")
 
@@ -114,10 +120,10 @@ def test_a_copy_is_equal_and_independent():
     x = graph.input("x", TensorType(("N", 4, 4, 1), "float64"))
     pooled, index = graph.add_all(MaxPool2d((2, 2), (2, 2)), x)
     graph.output("y", pooled)
-    copy = graph.copy()
-    assert copy == graph
-    copy.output("index", index)
-    copy.add(Relu(), pooled)
+    other = graph.copy()
+    assert other == graph
+    other.output("index", index)
+    other.add(Relu(), pooled)
     assert "index" not in graph.outputs
     assert len(graph) == 2
     assert graph.users(pooled) == []
@@ -129,3 +135,95 @@ def test_cost_counts_a_multiply_add_as_two():
     graph.add(Add(), x, x)
     assert graph.cost(batch=5).flops == 15
     assert graph.node(1).cost(5).bytes == 3 * 15 * 8
+
+
+def chain(name="chain"):
+    graph = Graph(name)
+    x = graph.input("x", ROW)
+    state = graph.input("state", ROW, role="state")
+    y = graph.add(Relu(), graph.add(Relu(), x))
+    graph.output("y", y)
+    return graph, x, state, y
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda graph: chain()[0],
+        lambda graph: simplify(graph),
+        lambda graph: parse(str(graph)),
+        lambda graph: pickle.loads(pickle.dumps(graph)),
+    ],
+)
+def test_values_of_another_graph_are_refused(other):
+    graph, x, _, y = chain()
+    foreign = other(graph)
+    before = str(foreign)
+    for act in (
+        lambda: foreign.add(Relu(), y),
+        lambda: foreign.add(Add(), foreign.inputs["x"], x),
+        lambda: foreign.output("z", y),
+        lambda: foreign.update("state", y),
+        lambda: foreign.users(x),
+        lambda: differentiate(foreign, y, {"x": foreign.inputs["x"]}),
+        lambda: differentiate(foreign, foreign.add(Sum((0, 1)), foreign.outputs["y"]), {"x": x}),
+        lambda: gradient(foreign, y, ["x"]),
+    ):
+        with pytest.raises(GraphError, match="is a value of another graph than 'chain'") as caught:
+            act()
+        assert "graph.inputs[name]" in str(caught.value)
+    assert str(foreign).startswith(before.split("\n\n")[0])
+
+
+def test_the_mend_for_a_foreign_value_works():
+    graph, _, _, y = chain()
+    other = simplify(graph)
+    with pytest.raises(GraphError, match="another graph"):
+        other.output("negated", y)
+    other.output("again", other.outputs["y"])
+    other.output("state", other.inputs["state"])
+    other.output("first", other.results(2)[0])
+
+
+def test_a_copy_takes_the_values_that_the_original_had():
+    graph, x, _, y = chain()
+    first = graph.copy()
+    second = first.copy("second", outputs=False)
+    late = graph.add(Relu(), y)
+    for each in (first, second, copy.copy(graph), copy.deepcopy(graph)):
+        assert each.node(each.add(Add(), x, y).key).operands == (x, y)
+    for each in (first, second):
+        with pytest.raises(GraphError, match="another graph"):
+            each.add(Relu(), late)
+    with pytest.raises(GraphError, match="another graph"):
+        graph.output("z", first.results(0)[0])
+
+
+def test_pickled_together_a_graph_and_its_values_stay_together():
+    graph, _, _, y = chain()
+    held = pickle.loads(pickle.dumps({"graph": graph, "value": y}))
+    again = copy.deepcopy(held)
+    for pair in (held, again):
+        pair["graph"].output("z", pair["value"])
+        assert pair["graph"].outputs["z"] == y
+    assert "z" not in graph.outputs
+
+
+def test_a_deep_copy_is_independent():
+    for duplicate in (copy.copy, copy.deepcopy):
+        graph, _, _, y = chain()
+        other = duplicate(graph)
+        assert other == graph
+        other.output("z", other.add(Relu(), y))
+        assert len(graph) == 4
+        assert "z" not in graph.outputs
+
+
+def test_a_value_does_not_keep_its_graph_alive():
+    graph, _, _, y = chain()
+    known = weakref.ref(graph)
+    other = graph.copy()
+    del graph
+    gc.collect()
+    assert known() is None
+    other.output("z", y)
