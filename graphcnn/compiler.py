@@ -114,6 +114,8 @@ def load(
         epochs_done=checkpoint.epochs_done,
     )
     model.learning_rate = checkpoint.learning_rate
+    model.history.epochs.extend(map(dict, checkpoint.history))
+    model.resume.update(checkpoint.resume)
     return model
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import PurePath
 from typing import Any
@@ -25,11 +25,15 @@ from graphcnn.training.metrics import METRICS, Metric, resolve_metrics
 from graphcnn.training.optimizers import OPTIMIZERS, Optimizer
 
 FORMAT = "graphcnn/1"
+WEIGHTS_FORMAT = "graphcnn weights/1"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """All that a model is made of, but the backend that runs it."""
+    """All that a model is made of, but the backend that runs it.
+
+    history: the numbers of each epoch by name. resume: what callbacks need in order to go on, as JSON.
+    """
 
     graphs: Graphs
     state: Mapping[str, Array]
@@ -39,6 +43,8 @@ class Checkpoint:
     seed: int
     epochs_done: int
     learning_rate: float
+    history: tuple[Mapping[str, float], ...] = ()
+    resume: Mapping[str, object] = field(default_factory=dict)
 
 
 def write_checkpoint(path: str | PathLike[str], checkpoint: Checkpoint) -> None:
@@ -55,7 +61,10 @@ def write_checkpoint(path: str | PathLike[str], checkpoint: Checkpoint) -> None:
         "epochs_done": str(checkpoint.epochs_done),
         "learning_rate": repr(checkpoint.learning_rate),
         "metrics": json.dumps([_known_metric(metric) for metric in checkpoint.metrics]),
+        "history": json.dumps([_numbers(epoch) for epoch in checkpoint.history]),
     }
+    if checkpoint.resume:
+        metadata["resume"] = json.dumps(checkpoint.resume)
     functions = _function_names(checkpoint.graphs)
     if functions:
         metadata["functions"] = json.dumps(functions)
@@ -77,8 +86,8 @@ def read_checkpoint(path: str | PathLike[str], functions: Iterable[ScalarFunctio
     if metadata.get("format") != FORMAT:
         raise FileError(
             f"{path} was not saved by this version of graphcnn",
-            facts=[f"metadata 'format' is {metadata.get('format')!r}, expected {FORMAT!r}"],
-            mend="for weights alone, assign them: model.parameters[name] = array",
+            facts=[f"metadata 'format' is {metadata.get('format')!r:.100}, expected {FORMAT!r}"],
+            mend="if it holds weights alone, compile the network and model.load_weights(path)",
         )
     _require_functions(path, metadata, given)
     try:
@@ -93,6 +102,24 @@ def read_checkpoint(path: str | PathLike[str], functions: Iterable[ScalarFunctio
     return dataclasses.replace(empty, state={name: np.array(tensors[name]) for name in wanted})
 
 
+def write_weights_alone(path: str | PathLike[str], weights: Mapping[str, Array]) -> None:
+    """Write weights by name, and nothing else of a model. Raises OSError where they cannot be written."""
+    write_weights(path, weights, {"format": WEIGHTS_FORMAT})
+
+
+def read_weights_alone(path: str | PathLike[str], wanted: Mapping[str, TensorType]) -> dict[str, Array]:
+    """Return the wanted tensors of a file of weights, or of a whole model, which holds others as well.
+
+    Raises FileError for a damaged file, and for one that does not hold them all and, but for a whole model's,
+    no others.
+    """
+    tensors, metadata = read_weights(path)
+    if metadata.get("format") == FORMAT:
+        tensors = {name: tensor for name, tensor in tensors.items() if name in wanted}
+    require_tensors(path, tensors, wanted)
+    return tensors
+
+
 def _restored_checkpoint(
     metadata: Mapping[str, str], functions: Iterable[ScalarFunction]
 ) -> tuple[Checkpoint, dict[str, TensorType]]:
@@ -105,8 +132,19 @@ def _restored_checkpoint(
     graphs, initial = build_graphs(forward, training, loss, optimizer, metrics)
     if graphs.step is not None:
         wanted |= {label: graphs.step.inputs[label].type for label in initial}
-    seed, epochs_done = _whole_number(metadata, "seed"), _whole_number(metadata, "epochs_done")
-    return Checkpoint(graphs, {}, loss, optimizer, metrics, seed, epochs_done, _rate(metadata)), wanted
+    restored = Checkpoint(
+        graphs,
+        {},
+        loss,
+        optimizer,
+        metrics,
+        seed=_whole_number(metadata, "seed"),
+        epochs_done=_whole_number(metadata, "epochs_done"),
+        learning_rate=_rate(metadata),
+        history=_restored_history(metadata.get("history", "[]")),
+        resume=_restored_resume(metadata.get("resume", "{}")),
+    )
+    return restored, wanted
 
 
 def _parse_graphs(
@@ -180,6 +218,29 @@ def _rate(metadata: Mapping[str, str]) -> float:
     return rate
 
 
+def _numbers(epoch: Mapping[str, object]) -> dict[str, float]:
+    """Return the numbers of an epoch; what else a callback may have added has no place in a file."""
+    return {name: float(value) for name, value in epoch.items() if isinstance(value, int | float | np.number)}
+
+
+def _restored_history(text: str) -> tuple[dict[str, float], ...]:
+    epochs = json.loads(text)
+    if not isinstance(epochs, list) or not all(isinstance(epoch, dict) for epoch in epochs):
+        raise FileError("history is not a list of epochs")
+    for epoch in epochs:
+        for name, value in epoch.items():
+            if not isinstance(value, float):
+                raise FileError(f"history has {value!r:.40} as {name!r:.40}, which is no number")
+    return tuple(epochs)
+
+
+def _restored_resume(text: str) -> dict[str, object]:
+    resume = json.loads(text)
+    if not isinstance(resume, dict):
+        raise FileError(f"resume {text[:40]!r} is no object")
+    return resume
+
+
 def _restored_metrics(text: str) -> tuple[Metric, ...]:
     names = json.loads(text)
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -204,7 +265,7 @@ def _known_metric(metric: Metric) -> str:
 def _not_saved(name: str) -> OptionError:
     return OptionError(
         f"a model with the user's own {name} cannot be saved whole: a file holds no code",
-        mend="save dict(model.parameters) with safetensors.numpy.save_file, and rebuild in a script",
+        mend="model.save_weights(path) saves the weights; rebuild in a script and model.load_weights(path)",
     )
 
 

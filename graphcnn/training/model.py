@@ -18,7 +18,12 @@ from graphcnn.errors import DataError, OptionError, TrainingError
 from graphcnn.ir import Graph
 from graphcnn.ops.attributes import is_int
 from graphcnn.training.callbacks import Callback, StopTraining, check_callbacks
-from graphcnn.training.checkpoint import Checkpoint, write_checkpoint
+from graphcnn.training.checkpoint import (
+    Checkpoint,
+    read_weights_alone,
+    write_checkpoint,
+    write_weights_alone,
+)
 from graphcnn.training.feeding import (
     as_inputs,
     as_targets,
@@ -32,7 +37,7 @@ from graphcnn.training.history import History
 from graphcnn.training.losses import Loss
 from graphcnn.training.metrics import Metric
 from graphcnn.training.optimizers import LEARNING_RATE, Optimizer
-from graphcnn.training.parameters import Parameters
+from graphcnn.training.parameters import Parameters, Weights
 from graphcnn.training.progress import Progress
 from graphcnn.training.totals import Totals
 from graphcnn.training.trail import Trail
@@ -48,6 +53,7 @@ class Model:
     """A network, compiled. `gcn.compile` and `gcn.load` make it.
 
     parameters: name → array. learning_rate: may be set at any time. history: of all `fit` calls so far.
+    resume: what callbacks need in order to go on, a JSON object by name; it is in the model's file.
     """
 
     def __init__(
@@ -72,6 +78,7 @@ class Model:
         self._options = dict(options or {})
         self._learning_rate = float(optimizer.learning_rate) if optimizer else 0.0
         self.history = History()
+        self.resume: dict[str, object] = {}
         self._graphs = graphs
         self._state = state
         self._executables: dict[str, Executable] = {}
@@ -236,6 +243,12 @@ class Model:
         types = {k: v.type for k, v in self._graphs.training.inputs_with_role("parameter").items()}
         return Parameters(self._state, types)
 
+    @property
+    def weights(self) -> Weights:
+        """The parameters and the statistics that inference uses, such as batch norm's: name → array."""
+        statistics = {k: v.type for k, v in self._graphs.forward.inputs_with_role("state").items()}
+        return Weights(self._state, {**self.parameters.types, **statistics})
+
     def state(self) -> dict[str, Array]:
         """Return a copy of all that training changes: parameters, statistics, the optimiser's state."""
         return {name: array.copy() for name, array in self._state.items()}
@@ -258,7 +271,7 @@ class Model:
     def save(self, path: str | PathLike[str]) -> None:
         """Write the model to a safetensors file that `gcn.load` reads: graphs as text, state as tensors.
 
-        The file is replaced atomically. Raises OSError where it cannot be written.
+        The history is in it too. The file is replaced atomically. Raises OSError where it cannot be written.
         """
         write_checkpoint(
             path,
@@ -271,8 +284,26 @@ class Model:
                 self.seed,
                 self.epochs_done,
                 self.learning_rate,
+                tuple(self.history),
+                self.resume,
             ),
         )
+
+    def save_weights(self, path: str | PathLike[str]) -> None:
+        """Write `weights` alone to a safetensors file: parameters and statistics by name, and no graphs.
+
+        The file is replaced atomically. Raises OSError where it cannot be written.
+        """
+        write_weights_alone(path, self.weights)
+
+    def load_weights(self, path: str | PathLike[str]) -> None:
+        """Set `weights` from a safetensors file that `save_weights` or `save` wrote, or another program.
+
+        The file holds every parameter and statistic by name, with the network's shapes and precision. Its
+        optimiser's state and history are left alone.
+        Raises FileError for a file that does not fit, and then leaves the model as it is.
+        """
+        self.weights.update(read_weights_alone(path, self.weights.types))
 
     # Training
 

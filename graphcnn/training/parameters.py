@@ -1,9 +1,10 @@
-"""The parameters of a model, as its user reads and assigns them."""
+"""The weights of a model, as its user reads and assigns them: parameters alone, or with the statistics."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -13,12 +14,18 @@ from graphcnn.errors import OptionError
 from graphcnn.ir import TensorType
 
 
+class UnknownNameError(OptionError, KeyError):
+    """A name that is not among the model's; a KeyError too, as mappings promise."""
+
+
 @dataclass
 class Parameters(MutableMapping[str, Array]):
     """The trained parameters by name. What is read is a read-only copy; assign to change a parameter."""
 
     _state: dict[str, Array]
     _types: Mapping[str, TensorType] = field(repr=False)
+
+    kind: ClassVar[str] = "parameter"
 
     def __getitem__(self, name: str) -> Array:
         self._require(name)
@@ -27,11 +34,16 @@ class Parameters(MutableMapping[str, Array]):
         return copy
 
     def __setitem__(self, name: str, value: object) -> None:
-        self._require(name)
-        np.copyto(self._state[name], as_input(f"parameter {name!r}", self._types[name], value))
+        self.update({name: value})
+
+    def update(self, *values: Any, **named: Any) -> None:
+        """Assign several at once, as `dict.update` does; all of them, or after an error none."""
+        checked = {name: self._checked(name, value) for name, value in dict(*values, **named).items()}
+        for name, array in checked.items():
+            np.copyto(self._state[name], array)
 
     def __delitem__(self, name: str) -> None:
-        raise OptionError("a model's parameters cannot be deleted")
+        raise OptionError(f"a model's {self.kind}s cannot be deleted")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._types)
@@ -41,15 +53,40 @@ class Parameters(MutableMapping[str, Array]):
 
     def __repr__(self) -> str:
         lines = [f"  {name}: {type}" for name, type in self._types.items()]
-        return "\n".join([f"{self.count:,} parameters", *lines])
+        return "\n".join([f"{self.count:,} {self.kind}s", *lines])
+
+    @property
+    def types(self) -> Mapping[str, TensorType]:
+        """The shape and precision of each, by name."""
+        return self._types
 
     @property
     def count(self) -> int:
-        """How many numbers are trained."""
+        """How many numbers they are."""
         return sum(type.elements(1) for type in self._types.values())
 
+    def _checked(self, name: str, value: object) -> Array:
+        self._require(name)
+        return as_input(f"{self.kind} {name!r}", self._types[name], value)
+
     def _require(self, name: str) -> None:
-        if name not in self._types:
-            raise OptionError(
-                f"there is no parameter {name!r}", facts=[f"parameters: {', '.join(self._types)}"]
+        if name in self._types:
+            return
+        if name in self._state:
+            raise UnknownNameError(
+                f"{name!r} is state of the model, not a {self.kind}",
+                facts=[f"{self.kind}s: {', '.join(self._types)}"],
+                mend="model.weights holds parameters and statistics; model.set_state(state) sets all state",
             )
+        raise UnknownNameError(
+            f"there is no {self.kind} {name!r}", facts=[f"{self.kind}s: {', '.join(self._types)}"]
+        )
+
+
+class Weights(Parameters):
+    """All that inference computes with, by name: the parameters, and statistics such as batch norm's.
+
+    Read and assign them as `Parameters`.
+    """
+
+    kind: ClassVar[str] = "weight"

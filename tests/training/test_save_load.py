@@ -102,6 +102,25 @@ def test_everything_about_a_model_comes_back(tmp_path):
     assert loaded.evaluate(IMAGES, LABELS) == model.evaluate(IMAGES, LABELS)
 
 
+def test_the_history_comes_back_and_goes_on(tmp_path):
+    model = rich_model()
+    fit(model, 2)
+    model.history.epochs[0]["remark"] = "numbers alone are kept"
+    model.resume["schedule"] = {"epoch": 2}
+    model.save(tmp_path / "model.safetensors")
+    loaded = gcn.load(tmp_path / "model.safetensors")
+    del model.history.epochs[0]["remark"]
+    assert loaded.history == model.history
+    assert loaded.resume == {"schedule": {"epoch": 2}}
+    fit(loaded, 1)
+    assert len(loaded.history) == 3
+
+
+def test_a_file_from_before_the_history_was_in_it_loads(saved):
+    rewrite(saved, lambda tensors, metadata: metadata.pop("history"))
+    assert gcn.load(saved).history == gcn.History()
+
+
 def test_the_same_model_gives_the_same_file(saved, tmp_path):
     gcn.load(saved).save(tmp_path / "again.safetensors")
     assert (tmp_path / "again.safetensors").read_bytes() == saved.read_bytes()
@@ -235,7 +254,7 @@ def test_code_of_the_users_is_not_saved(tmp_path, options, name):
     with pytest.raises(OptionError) as caught:
         model.save(tmp_path / "model.safetensors")
     assert f"the user's own {name} cannot be saved whole: a file holds no code" in str(caught.value)
-    assert "Mend: save dict(model.parameters)" in str(caught.value)
+    assert "Mend: model.save_weights(path)" in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -279,7 +298,7 @@ def test_a_path_that_is_no_file(tmp_path):
 def test_weights_of_another_program(tmp_path):
     path = tmp_path / "other.safetensors"
     save_file({"w": np.zeros(3)}, path)
-    refused(path, "was not saved by this version of graphcnn", "'format' is None", "model.parameters[name]")
+    refused(path, "was not saved by this version of graphcnn", "'format' is None", "model.load_weights(path)")
 
 
 def rewrite(path, change):
@@ -364,6 +383,10 @@ METADATA = {
     "negative epochs": ("epochs_done", "-3", "epochs_done '-3' is not an integer"),
     "a rate that is no number": ("learning_rate", "nan", "learning_rate nan is not a finite number"),
     "a word as rate": ("learning_rate", "fast", "could not convert"),
+    "a word as history": ("history", '"long"', "history is not a list of epochs"),
+    "a history of words": ("history", '[{"loss": "low"}]', "history has 'low' as 'loss', which is no number"),
+    "a history of lists": ("history", "[[1]]", "history is not a list of epochs"),
+    "a list to resume from": ("resume", "[]", "resume '[]' is no object"),
     "another version": ("format", "graphcnn/999", "'graphcnn/999', expected 'graphcnn/1'"),
 }
 
