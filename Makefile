@@ -33,6 +33,8 @@ examples: $(VENV)/dev-ready
 	$(BIN)/python examples/digits.py > /dev/null
 	$(BIN)/python examples/article.py
 	$(BIN)/python examples/mnist.py
+	$(BIN)/python examples/add_a_rule.py
+	$(BIN)/python examples/add_a_pass.py
 
 # The wheel must work without the checkout: install it elsewhere and train.
 wheel: $(VENV)/dev-ready

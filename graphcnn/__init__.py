@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from graphcnn.dsl.tensor import Tensor as Tensor
     from graphcnn.errors import GraphcnnError as GraphcnnError
     from graphcnn.ir import Graph as Graph
+    from graphcnn.ir import TensorType as TensorType
     from graphcnn.ir.verify import verify as verify
     from graphcnn.ops import parse as parse
     from graphcnn.rewrite import Match as Match
@@ -86,6 +87,7 @@ if TYPE_CHECKING:
     from graphcnn.training.optimizers import SGD as SGD
     from graphcnn.training.optimizers import Adam as Adam
     from graphcnn.training.optimizers import AdamW as AdamW
+    from graphcnn.transform import Pass as Pass
     from graphcnn.transform import gradient as gradient
     from graphcnn.transform import simplification_rules as simplification_rules
     from graphcnn.transform.simplify import simplify as simplify
@@ -107,7 +109,7 @@ _HOMES = {
     "dsl.pointwise": ("Activation", "pointwise"),
     "dsl.tensor": ("Tensor",),
     "errors": ("GraphcnnError",),
-    "ir": ("Graph", "verify"),
+    "ir": ("Graph", "TensorType", "verify"),
     "ops": ("parse",),
     "rewrite": ("Match", "Rule"),
     "training.callbacks": (
@@ -118,7 +120,7 @@ _HOMES = {
     "training.losses": ("CrossEntropy", "SquaredError"),
     "training.model": ("Model",),
     "training.optimizers": ("SGD", "Adam", "AdamW"),
-    "transform": ("gradient", "simplification_rules", "simplify"),
+    "transform": ("Pass", "gradient", "simplification_rules", "simplify"),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _PACKAGES = ("data", "zoo")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 
 import numpy as np
 
-from graphcnn.backend import DEFAULT, Backend, check_options, load_backend
+from graphcnn.arrays import Array
+from graphcnn.backend import DEFAULT, Backend, as_input, check_options, load_backend
+from graphcnn.dsl.from_graph import traced_graph
 from graphcnn.dsl.initializers import initial_value
 from graphcnn.dsl.layers import Layer
-from graphcnn.dsl.network import Network, as_network
+from graphcnn.dsl.network import Network, Traced, as_network
 from graphcnn.errors import GraphcnnError, OptionError
-from graphcnn.ir import DType, users_line
+from graphcnn.ir import DType, Graph, users_line
 from graphcnn.scalar import ScalarFunction
 from graphcnn.training.checkpoint import read_checkpoint
 from graphcnn.training.graphs import build_graphs, check_names
@@ -20,10 +22,12 @@ from graphcnn.training.losses import CrossEntropy, Loss
 from graphcnn.training.metrics import Metric, resolve_metrics
 from graphcnn.training.model import Model
 from graphcnn.training.optimizers import Optimizer
+from graphcnn.transform import Passes
+from graphcnn.transform.passes import Given
 
 
 def compile(
-    network: Network | Layer,
+    network: Network | Layer | Graph,
     *,
     input_shape: tuple[int, ...] | None = None,
     loss: Loss | None = None,
@@ -34,9 +38,13 @@ def compile(
     winograd: bool | None = None,
     seed: int = 0,
     dtype: DType | None = None,
+    weights: Mapping[str, object] | None = None,
+    passes: Given = None,
 ) -> Model:
     """Return a model of the network, ready to train and to predict.
 
+    network: what layers make, or a `Graph`, whose output is the one named `output` or its only one. A graph
+    is trained as it is; for inference its updates are left out.
     input_shape: the shape of one sample, (height, width, channels); needed for a `Sequential`.
     loss: without one the model can only predict. optimizer: without one it can also be evaluated.
     metrics: names or metrics; by default accuracy with `CrossEntropy`, none with other losses.
@@ -45,26 +53,32 @@ def compile(
     convolutions product by product as well, which takes about twice as long and rounds differently.
     seed: of first values, shuffling and dropout; the same seed gives the same bits. dtype: "float32"
     (default) or "float64" for the whole network.
+    weights: first values of parameters and states by name. Others are drawn as their layers say; of a graph,
+    parameters with two and more axes as those of `Conv2d`, and all else is 0.
+    passes: functions from a graph to a graph, or `gcn.Pass`, for the stages "forward" (the network, before
+    loss and gradient are made of it), "gradient" (network, loss and gradients; the step is made of what comes
+    out) and "step" (the step, simplified; what comes out is compiled): {"forward": [first, second]}.
 
     Raises ShapeError or OptionError, with the layer and its line, for a network that does not fit
-    together, and BackendError for an unknown backend.
+    together, GraphError for a pass that changes what a graph takes or gives, and BackendError for an unknown
+    backend.
     """
     place = users_line()
     try:
-        traced_network = as_network(network, input_shape)
-        dtype = _precision(dtype)
+        inference, training = _traced(network, input_shape, _precision(dtype))
+        chosen_passes = Passes.of(passes)
         _check_seed(seed)
         _check_parts(loss, optimizer)
         chosen_backend, options = _backend(backend, threads=threads, winograd=winograd)
-        inference = traced_network.trace(training=False, dtype=dtype)
-        training = traced_network.trace(training=True, dtype=dtype)
         chosen = _metrics(metrics, loss)
         check_names(inference.graph, loss, chosen)
-        graphs, initial = build_graphs(inference.graph, training.graph, loss, optimizer, chosen)
+        forward, trained = (chosen_passes.run("forward", traced.graph) for traced in (inference, training))
+        graphs, initial = build_graphs(forward, trained, loss, optimizer, chosen, chosen_passes)
         state = {
             label: initial_value(initializer, training.graph.inputs[label].type, label, seed)
             for label, initializer in training.initializers.items()
         }
+        state |= _given_weights(training.graph, weights or {})
         for label, number in initial.items():
             assert graphs.step is not None
             type = graphs.step.inputs[label].type
@@ -78,6 +92,7 @@ def compile(
             optimizer=optimizer,
             metrics=chosen,
             seed=int(seed),
+            passes=chosen_passes,
         )
     except GraphcnnError as error:
         raise error.located(file=place.file, line=place.line) from None
@@ -87,6 +102,7 @@ def load(
     path: str | PathLike[str],
     *,
     functions: Iterable[ScalarFunction] = (),
+    passes: Given = None,
     backend: str = DEFAULT,
     threads: int | None = None,
     winograd: bool | None = None,
@@ -96,12 +112,14 @@ def load(
     backend, threads, winograd: as `compile` takes them.
 
     functions: what `gcn.pointwise` made and the model uses; the file knows them by name alone.
+    passes: as `compile` takes them, where the model went through some. Those of the stage "forward" have done
+    their work; those of the other stages run again. {} goes on without them.
 
-    Raises FileError for a file that is damaged or was not saved by graphcnn, OptionError for a function that
-    is missing, and BackendError for an unknown backend.
+    Raises FileError for a file that is damaged or was not saved by graphcnn, OptionError for functions or
+    passes that are missing, and BackendError for an unknown backend.
     """
     chosen_backend, options = _backend(backend, threads=threads, winograd=winograd)
-    checkpoint = read_checkpoint(path, functions)
+    checkpoint = read_checkpoint(path, functions, None if passes is None else Passes.of(passes))
     model = Model(
         checkpoint.graphs,
         dict(checkpoint.state),
@@ -112,11 +130,39 @@ def load(
         metrics=checkpoint.metrics,
         seed=checkpoint.seed,
         epochs_done=checkpoint.epochs_done,
+        passes=checkpoint.passes,
     )
     model.learning_rate = checkpoint.learning_rate
     model.history.epochs.extend(map(dict, checkpoint.history))
     model.resume.update(checkpoint.resume)
     return model
+
+
+def _traced(network: object, input_shape: object, dtype: DType | None) -> tuple[Traced, Traced]:
+    """Return a network as graphs for inference and for training."""
+    if not isinstance(network, Graph):
+        layers = as_network(network, input_shape)  # type: ignore[arg-type]
+        return layers.trace(training=False, dtype=dtype), layers.trace(training=True, dtype=dtype)
+    for name, given in (("input_shape", input_shape), ("dtype", dtype)):
+        if given is not None:
+            raise OptionError("the inputs of a Graph have their types already", mend=f"leave out {name}")
+    return traced_graph(network)
+
+
+def _given_weights(graph: Graph, weights: Mapping[str, object]) -> dict[str, Array]:
+    """Return first values of parameters and states as arrays of their types."""
+    if not isinstance(weights, Mapping):
+        raise OptionError(f"weights={weights!r:.60} is not a dictionary", mend="weights={name: array}")
+    types = {label: value.type for label, value in graph.inputs_with_role("parameter", "state").items()}
+    unknown = [name for name in weights if name not in types]
+    if unknown:
+        raise OptionError(
+            f"there is no parameter or state {', '.join(map(repr, unknown)):.200}",
+            facts=[f"there are: {', '.join(types) or 'none'}"],
+        )
+    return {
+        name: np.array(as_input(f"weights[{name!r}]", types[name], given)) for name, given in weights.items()
+    }
 
 
 def _backend(name: str, **given: object) -> tuple[Backend, dict[str, object]]:

@@ -183,16 +183,16 @@ class _Round:
         for rule in self._plan.by_op.get(type(op), ()):
             if self.count >= self._left:
                 break
-            assert rule.rewrite is not None
+            place = len(self.applied)
             found = self._replacement(rule, Match(self, op, operands, origin))
             if found is not None:
-                self._note(rule.name, op)
+                self._note(rule.name, op, place)
                 self._note_absorbed(operands, found[0])
                 return found
         content = _content(op, operands)
         known = self._known.get(content)
         if known is not None and self._plan.shares and self.count < self._left:
-            self._note(COMMON_SUBEXPRESSIONS.name, op)
+            self._note(COMMON_SUBEXPRESSIONS.name, op, len(self.applied))
             return known
         results = self.rebuild.result.add_all(op, *operands, origin=origin)
         if not isinstance(op, Input):
@@ -232,8 +232,9 @@ class _Round:
 
     # Notes
 
-    def _note(self, rule: str, op: Op) -> None:
-        self.applied.append(Applied(rule, self._key, op.name))
+    def _note(self, rule: str, op: Op, place: int) -> None:
+        """Note an application, before those of what the rule has emitted."""
+        self.applied.insert(place, Applied(rule, self._key, op.name))
         self.count += 1
 
     def _note_source(self) -> None:

@@ -19,10 +19,11 @@ from graphcnn.interchange.weights import read_weights, require_tensors, write_we
 from graphcnn.ir import Graph, TensorType, verify
 from graphcnn.ops import UserFunction, parse
 from graphcnn.scalar import ScalarFunction, by_name
-from graphcnn.training.graphs import Graphs, build_graphs, check_names
+from graphcnn.training.graphs import NO_PASSES, Graphs, build_graphs, check_names
 from graphcnn.training.losses import LOSSES, Loss
 from graphcnn.training.metrics import METRICS, Metric, resolve_metrics
 from graphcnn.training.optimizers import OPTIMIZERS, Optimizer
+from graphcnn.transform import Passes
 
 FORMAT = "graphcnn/1"
 WEIGHTS_FORMAT = "graphcnn weights/1"
@@ -45,6 +46,7 @@ class Checkpoint:
     learning_rate: float
     history: tuple[Mapping[str, float], ...] = ()
     resume: Mapping[str, object] = field(default_factory=dict)
+    passes: Passes = NO_PASSES
 
 
 def write_checkpoint(path: str | PathLike[str], checkpoint: Checkpoint) -> None:
@@ -68,6 +70,9 @@ def write_checkpoint(path: str | PathLike[str], checkpoint: Checkpoint) -> None:
     functions = _function_names(checkpoint.graphs)
     if functions:
         metadata["functions"] = json.dumps(functions)
+    passes = [each.name for each in (*checkpoint.passes.gradient, *checkpoint.passes.step)]
+    if passes:
+        metadata["passes"] = json.dumps(passes)
     if checkpoint.loss is not None:
         metadata["loss"] = _described(checkpoint.loss, LOSSES)
     if checkpoint.optimizer is not None:
@@ -75,11 +80,14 @@ def write_checkpoint(path: str | PathLike[str], checkpoint: Checkpoint) -> None:
     write_weights(path, checkpoint.state, metadata)
 
 
-def read_checkpoint(path: str | PathLike[str], functions: Iterable[ScalarFunction] = ()) -> Checkpoint:
-    """Return the checkpoint that a file holds. No code is executed.
+def read_checkpoint(
+    path: str | PathLike[str], functions: Iterable[ScalarFunction] = (), passes: Passes | None = None
+) -> Checkpoint:
+    """Return the checkpoint that a file holds. No code of the file's is executed.
 
-    functions: the user's own that the model uses. Raises OptionError where one is missing, and FileError for
-    a file that is damaged or was not saved by graphcnn.
+    functions: the user's own that the model uses. passes: those that its gradient and step went through.
+    Raises OptionError where one is missing, and FileError for a file that is damaged or was not saved by
+    graphcnn.
     """
     given = by_name(functions)
     tensors, metadata = read_weights(path)
@@ -90,6 +98,8 @@ def read_checkpoint(path: str | PathLike[str], functions: Iterable[ScalarFunctio
             mend="if it holds weights alone, compile the network and model.load_weights(path)",
         )
     _require_functions(path, metadata, given)
+    if passes is None:
+        _require_no_passes(path, metadata)
     try:
         empty, wanted = _restored_checkpoint(metadata, given.values())
     except (GraphcnnError, ValueError, TypeError, KeyError, ArithmeticError, RecursionError) as error:
@@ -99,6 +109,8 @@ def read_checkpoint(path: str | PathLike[str], functions: Iterable[ScalarFunctio
             mend="load an older file, or train again",
         ) from None
     require_tensors(path, tensors, wanted)
+    if passes is not None:
+        empty = _with_passes(empty, passes)
     return dataclasses.replace(empty, state={name: np.array(tensors[name]) for name in wanted})
 
 
@@ -147,6 +159,13 @@ def _restored_checkpoint(
     return restored, wanted
 
 
+def _with_passes(checkpoint: Checkpoint, passes: Passes) -> Checkpoint:
+    """Return a checkpoint whose gradient and step went through passes: what they raise is no damage."""
+    parts = checkpoint.graphs.forward, checkpoint.graphs.training, checkpoint.loss, checkpoint.optimizer
+    graphs, _ = build_graphs(*parts, checkpoint.metrics, passes)
+    return dataclasses.replace(checkpoint, graphs=graphs, passes=passes)
+
+
 def _parse_graphs(
     metadata: Mapping[str, str], functions: Iterable[ScalarFunction]
 ) -> tuple[tuple[Graph, Graph], dict[str, TensorType]]:
@@ -174,18 +193,35 @@ def _require_functions(
     path: str | PathLike[str], metadata: Mapping[str, str], given: Mapping[str, ScalarFunction]
 ) -> None:
     """Raise OptionError unless all functions are given that the model uses."""
-    try:
-        names = json.loads(metadata.get("functions", "[]"))
-    except (ValueError, RecursionError):
-        names = []  # the graphs name them as well, and are read without
-    found = [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
-    missing = ", ".join(name for name in found if name.isprintable() and name not in given)
+    missing = ", ".join(name for name in _names(metadata, "functions") if name not in given)
     if missing:
         raise OptionError(
             f"the model in {path} uses functions of its writer's own: {missing:.200}",
             facts=["a file holds their names, and no code"],
             mend=f"import them, and gcn.load(path, functions=[{missing:.200}])",
         )
+
+
+def _require_no_passes(path: str | PathLike[str], metadata: Mapping[str, str]) -> None:
+    """Raise OptionError where the model's gradient or step went through passes."""
+    names = ", ".join(_names(metadata, "passes"))
+    if names:
+        raise OptionError(
+            f"the training of the model in {path} goes through passes of its writer's own: {names:.200}",
+            facts=["a file holds their names, and no code"],
+            mend='gcn.load(path, passes={"gradient": [...], "step": [...]}) as it was compiled, '
+            "or passes={} to do without them",
+        )
+
+
+def _names(metadata: Mapping[str, str], field: str) -> list[str]:
+    """Return the names that a field lists; what is no name is left out."""
+    try:
+        names = json.loads(metadata.get(field, "[]"))
+    except (ValueError, RecursionError):
+        return []
+    given = names if isinstance(names, list) else []
+    return [name for name in given if isinstance(name, str) and name.isprintable()]
 
 
 def _fed(graph: Graph) -> dict[str, TensorType]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -11,9 +11,10 @@ from graphcnn.ir import BATCH, Emitter, Graph, Origin, Value, verify
 from graphcnn.training.losses import Loss, total_loss
 from graphcnn.training.metrics import Metric
 from graphcnn.training.optimizers import LEARNING_RATE, Optimizer
-from graphcnn.transform import differentiate, prune, simplify
+from graphcnn.transform import Passes, differentiate, prune, simplify
 
 TARGET = "target"
+NO_PASSES = Passes()
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,17 @@ class Graphs:
 
 
 def build_graphs(
-    forward: Graph, training: Graph, loss: Loss | None, optimizer: Optimizer | None, metrics: Sequence[Metric]
+    forward: Graph,
+    training: Graph,
+    loss: Loss | None,
+    optimizer: Optimizer | None,
+    metrics: Sequence[Metric],
+    passes: Passes = NO_PASSES,
 ) -> tuple[Graphs, dict[str, float]]:
-    """Return all graphs of a model, and the first value of each state that the optimiser added."""
+    """Return all graphs of a model, and the first value of each state that the optimiser added.
+
+    passes: of their stages, `gradient` and `step` run here.
+    """
     output = forward.outputs["output"]
     if output.type.shape[:1] != (BATCH,):
         place = forward.node(output.key).origin
@@ -45,19 +54,31 @@ def build_graphs(
         return Graphs(forward, training), {}
     evaluation, *_ = _with_loss(forward, f"{forward.name} evaluation", loss, metrics)
     with_loss, total, scores = _with_loss(training, f"{training.name} gradient", loss, ())
-    parameters = with_loss.inputs_with_role("parameter")
-    differentiated, gradients = differentiate(with_loss, total, parameters)
-    gradient = differentiated.copy()
+    whole, gradients = differentiate(with_loss, total, with_loss.inputs_with_role("parameter"))
+    names = {label: f"gradient({label})" for label in gradients}
     for label, value in gradients.items():
-        gradient.output(f"gradient({label})", value)
-    gradient = prune(gradient)
+        whole.output(names[label], value)
+    _append_metrics(whole, scores, metrics)
+    whole = passes.run("gradient", whole)
+    gradient = prune(_with_outputs(whole, whole.name, ["loss", *names.values()]))
     if optimizer is None:
         return Graphs(forward, training, evaluation, gradient), {}
-    step = differentiated.copy(f"{training.name} step")
-    _append_metrics(step, scores, metrics)
+    step = _with_outputs(whole, f"{training.name} step", ["loss", *(metric.name for metric in metrics)])
     rate = step.input(LEARNING_RATE, total.type, role="setting")
-    initial = optimizer.append_updates(step, parameters, gradients, rate)
-    return Graphs(forward, training, evaluation, gradient, simplify(verify(step))), initial
+    parameters = step.inputs_with_role("parameter")
+    initial = optimizer.append_updates(
+        step, parameters, {label: whole.outputs[name] for label, name in names.items()}, rate
+    )
+    step = passes.run("step", simplify(verify(step)))
+    return Graphs(forward, training, evaluation, gradient, step), initial
+
+
+def _with_outputs(graph: Graph, name: str, labels: Iterable[str]) -> Graph:
+    """Return the graph with these of its outputs alone."""
+    copy = graph.copy(name, outputs=False)
+    for label in labels:
+        copy.output(label, graph.outputs[label])
+    return copy
 
 
 def _with_loss(

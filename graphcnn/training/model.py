@@ -32,7 +32,7 @@ from graphcnn.training.feeding import (
     labels_fit,
     require_finite,
 )
-from graphcnn.training.graphs import TARGET, Graphs
+from graphcnn.training.graphs import NO_PASSES, TARGET, Graphs
 from graphcnn.training.history import History
 from graphcnn.training.losses import Loss
 from graphcnn.training.metrics import Metric
@@ -41,6 +41,7 @@ from graphcnn.training.parameters import Parameters, Weights
 from graphcnn.training.progress import Progress
 from graphcnn.training.totals import Totals
 from graphcnn.training.trail import Trail
+from graphcnn.transform import Passes
 
 if TYPE_CHECKING:
     from graphcnn.inspection.profile import Profile
@@ -54,6 +55,7 @@ class Model:
 
     parameters: name → array. learning_rate: may be set at any time. history: of all `fit` calls so far.
     resume: what callbacks need in order to go on, a JSON object by name; it is in the model's file.
+    passes: those that its graphs went through.
     """
 
     def __init__(
@@ -68,12 +70,14 @@ class Model:
         metrics: Sequence[Metric] = (),
         seed: int = 0,
         epochs_done: int = 0,
+        passes: Passes = NO_PASSES,
     ) -> None:
         self.loss = loss
         self.optimizer = optimizer
         self.metrics = tuple(metrics)
         self.seed = seed
         self.epochs_done = epochs_done
+        self.passes = passes
         self.backend = backend
         self._options = dict(options or {})
         self._learning_rate = float(optimizer.learning_rate) if optimizer else 0.0
@@ -286,6 +290,7 @@ class Model:
                 self.learning_rate,
                 tuple(self.history),
                 self.resume,
+                self.passes,
             ),
         )
 

@@ -1,12 +1,15 @@
-"""Graph in, graph out: the gradient, and simplification."""
+"""Graph in, graph out: the gradient, simplification, and passes of the user's own."""
 
 from graphcnn.rewrite import Applied, Match, Rule
 from graphcnn.transform.differentiate import differentiate, gradient
+from graphcnn.transform.passes import Pass, Passes
 from graphcnn.transform.simplify import prune, simplification_rules, simplify
 
 __all__ = [
     "Applied",
     "Match",
+    "Pass",
+    "Passes",
     "Rule",
     "differentiate",
     "gradient",
