@@ -20,6 +20,7 @@ from graphcnn.inspection.benchmark import benchmark, random_batch
 from graphcnn.inspection.profile import Mode
 from graphcnn.inspection.recording import record_graph
 from graphcnn.inspection.tables import kernel_lines, layer_table
+from graphcnn.interchange.files import require_place, write_atomically
 from graphcnn.ir import Graph
 from graphcnn.training.callbacks import CSVLog
 from graphcnn.training.losses import CrossEntropy
@@ -100,6 +101,8 @@ def train(
     )
     folder = output or Path("runs") / Path(network.partition(":")[0]).stem
     folder.mkdir(parents=True, exist_ok=True)
+    for name in (f"model{MODEL_SUFFIX}", PAGE):
+        require_place(folder / name)
     click.echo(f"{dataset}\n{model}")
     history = model.fit(
         dataset.images,
@@ -389,5 +392,5 @@ def _definition(name: str) -> tuple[Network | Layer, tuple[int, int, int] | None
 def _write(model: Model, folder: Path) -> None:
     model.save(folder / f"model{MODEL_SUFFIX}")
     for stage in STAGES:
-        (folder / f"{stage}.graph").write_text(str(getattr(model, f"{stage}_graph")), encoding="utf-8")
+        write_atomically(folder / f"{stage}.graph", str(getattr(model, f"{stage}_graph")).encode())
     model.show(folder / PAGE, open=False)

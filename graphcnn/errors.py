@@ -5,6 +5,7 @@ from __future__ import annotations
 import linecache
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 
 class GraphcnnError(Exception):
@@ -54,6 +55,19 @@ class ShapeError(GraphcnnError, ValueError):
 
 class OptionError(GraphcnnError, ValueError):
     """An argument whose value is not allowed, such as a stride of 0 or an unknown padding."""
+
+
+class PathError(OptionError, OSError):
+    """A path at which no file can be written; an OSError too."""
+
+    def about(self, number: int, path: Path) -> Self:
+        """Set the system's number of the error and the path, as an OSError has them; return the error."""
+        self.errno, self.strerror, self.filename = number, self.problem, str(path)
+        return self
+
+
+class MissingFolderError(PathError, FileNotFoundError):
+    """A path whose folder does not exist; a FileNotFoundError too."""
 
 
 class GraphError(GraphcnnError, ValueError):

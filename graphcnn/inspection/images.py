@@ -12,6 +12,7 @@ import numpy as np
 
 from graphcnn.arrays import Array
 from graphcnn.errors import OptionError
+from graphcnn.interchange.files import as_path, write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -71,12 +72,25 @@ class ImageGrid:
         return figure
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the figure, in the format that the name ends with. Raises OptionError as `plot` does."""
-        self.plot().savefig(path)
+        """Write the figure, in the format that the name ends with, atomically.
+
+        Raises OptionError as `plot` does and for a format that matplotlib does not know, and OSError.
+        """
+        write_atomically(path, self._drawn(as_path(path).suffix[1:]))
 
     def _repr_png_(self) -> bytes:
-        buffer = io.BytesIO()
-        self.plot().savefig(buffer, format="png")
+        return self._drawn("png")
+
+    def _drawn(self, format: str) -> bytes:
+        figure, buffer = self.plot(), io.BytesIO()
+        known = figure.canvas.get_supported_filetypes()
+        if format.lower() not in known:
+            raise OptionError(
+                f"a picture's name ends with its format, and not with {format!r}",
+                facts=[f"formats: {', '.join(known)}"],
+                mend='for example save("maps.png")',
+            )
+        figure.savefig(buffer, format=format)
         return buffer.getvalue()
 
 

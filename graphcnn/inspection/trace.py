@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphcnn.backend import Timeline
 from graphcnn.errors import OptionError
+from graphcnn.interchange.files import write_atomically
 
 if TYPE_CHECKING:
     from graphcnn.inspection.profile import Profile
@@ -34,7 +34,7 @@ def write_chrome_trace(profile: Profile, path: str | PathLike[str]) -> None:
         "displayTimeUnit": "ms",
         "otherData": {"title": profile.title, "median of a call in ms": profile.seconds * 1e3},
     }
-    Path(path).write_text(json.dumps(trace, indent=0, ensure_ascii=False), encoding="utf-8")
+    write_atomically(path, json.dumps(trace, indent=0, ensure_ascii=False).encode())
 
 
 def _names(profile: Profile) -> Iterator[dict[str, Any]]:

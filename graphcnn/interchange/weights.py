@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from os import PathLike
-from pathlib import Path
 
 import numpy as np
 
 from graphcnn.arrays import Array
 from graphcnn.errors import FileError
-from graphcnn.interchange.files import write_atomically
+from graphcnn.interchange.files import as_path, write_atomically
 from graphcnn.ir import TensorType, format_shape
 
 
@@ -22,7 +21,7 @@ def write_weights(
     from safetensors.numpy import save
 
     contiguous = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
-    write_atomically(Path(path), _in_fixed_order(save(contiguous, metadata=dict(metadata))))
+    write_atomically(path, _in_fixed_order(save(contiguous, metadata=dict(metadata))))
 
 
 def _in_fixed_order(content: bytes) -> bytes:
@@ -43,7 +42,7 @@ def read_weights(path: str | PathLike[str]) -> tuple[dict[str, Array], dict[str,
     """
     from safetensors import SafetensorError, safe_open
 
-    path = Path(path)
+    path = as_path(path)
     if not path.is_file():
         raise FileError(
             f"{path} does not exist, or is not a file", mend="check the path and the working folder"

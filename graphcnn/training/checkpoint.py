@@ -20,6 +20,7 @@ from graphcnn.ir import Graph, TensorType, verify
 from graphcnn.ops import UserFunction, parse
 from graphcnn.scalar import ScalarFunction, by_name
 from graphcnn.training.graphs import NO_PASSES, Graphs, build_graphs, check_names
+from graphcnn.training.history import TIMES
 from graphcnn.training.losses import LOSSES, Loss
 from graphcnn.training.metrics import METRICS, Metric, resolve_metrics
 from graphcnn.training.optimizers import OPTIMIZERS, Optimizer
@@ -33,7 +34,8 @@ WEIGHTS_FORMAT = "graphcnn weights/1"
 class Checkpoint:
     """All that a model is made of, but the backend that runs it.
 
-    history: the numbers of each epoch by name. resume: what callbacks need in order to go on, as JSON.
+    history: the numbers of each epoch by name, of which a file holds all but the times.
+    resume: what callbacks need in order to go on, as JSON.
     """
 
     graphs: Graphs
@@ -255,8 +257,12 @@ def _rate(metadata: Mapping[str, str]) -> float:
 
 
 def _numbers(epoch: Mapping[str, object]) -> dict[str, float]:
-    """Return the numbers of an epoch; what else a callback may have added has no place in a file."""
-    return {name: float(value) for name, value in epoch.items() if isinstance(value, int | float | np.number)}
+    """Return the numbers of an epoch, but its times: the same training makes the same file."""
+    return {
+        name: float(value)
+        for name, value in epoch.items()
+        if isinstance(value, int | float | np.number) and name not in TIMES
+    }
 
 
 def _restored_history(text: str) -> tuple[dict[str, float], ...]:

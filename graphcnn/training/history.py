@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graphcnn.errors import OptionError
+from graphcnn.interchange.files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,11 +43,12 @@ class History:
         return list(dict.fromkeys(name for epoch in self.epochs for name in epoch))
 
     def to_csv(self, path: str | PathLike[str]) -> None:
-        """Write a row per epoch, with a header."""
-        with Path(path).open("w", newline="") as file:
-            writer = csv.DictWriter(file, ["epoch", *self.names])
-            writer.writeheader()
-            writer.writerows({"epoch": number, **row} for number, row in enumerate(self.epochs, 1))
+        """Write a row per epoch, with a header; atomically. Raises OSError where it cannot be written."""
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, ["epoch", *self.names])
+        writer.writeheader()
+        writer.writerows({"epoch": number, **row} for number, row in enumerate(self.epochs, 1))
+        write_atomically(path, text.getvalue().encode())
 
     def plot(self) -> Figure:
         """Return a matplotlib figure with a panel for the losses and one for each metric.
@@ -82,4 +84,5 @@ class History:
         return "\n".join("  ".join(f"{c:>{w}}" for c, w in zip(row, widths, strict=True)) for row in rows)
 
 
-UNPLOTTED = ("learning_rate", "seconds", "images_per_second")
+TIMES = ("seconds", "images_per_second")
+UNPLOTTED = ("learning_rate", *TIMES)

@@ -275,7 +275,8 @@ class Model:
     def save(self, path: str | PathLike[str]) -> None:
         """Write the model to a safetensors file that `gcn.load` reads: graphs as text, state as tensors.
 
-        The history is in it too. The file is replaced atomically. Raises OSError where it cannot be written.
+        The history is in it, but for times. The file is replaced atomically.
+        Raises OSError where it cannot be written.
         """
         write_checkpoint(
             path,

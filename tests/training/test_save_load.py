@@ -2,7 +2,6 @@
 
 import json
 import os
-import stat
 import struct
 import subprocess
 import sys
@@ -105,11 +104,13 @@ def test_everything_about_a_model_comes_back(tmp_path):
 def test_the_history_comes_back_and_goes_on(tmp_path):
     model = rich_model()
     fit(model, 2)
-    model.history.epochs[0]["remark"] = "numbers alone are kept"
+    model.history.epochs[0]["remark"] = "numbers alone are kept, and no times"
     model.resume["schedule"] = {"epoch": 2}
     model.save(tmp_path / "model.safetensors")
     loaded = gcn.load(tmp_path / "model.safetensors")
-    del model.history.epochs[0]["remark"]
+    for epoch in model.history.epochs:
+        for name in ("remark", "seconds", "images_per_second"):
+            epoch.pop(name, None)
     assert loaded.history == model.history
     assert loaded.resume == {"schedule": {"epoch": 2}}
     fit(loaded, 1)
@@ -180,40 +181,6 @@ def test_the_file_holds_no_folder_of_the_users_machine(saved):
 def test_the_file_is_plain_safetensors(saved):
     tensors, _ = contents(saved)
     np.testing.assert_array_equal(tensors["conv1.filters"], gcn.load(saved).parameters["conv1.filters"])
-
-
-# Atomic saving
-
-
-@pytest.mark.parametrize("broken", [(os, "fsync"), (Path, "replace")], ids=["fsync", "replace"])
-def test_a_write_that_fails_leaves_the_old_file(saved, monkeypatch, broken):
-    old = saved.read_bytes()
-    model = gcn.load(saved)
-    fit(model, 1)
-
-    def fail(*_, **__):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(*broken, fail)
-    with pytest.raises(OSError, match="No space left"):
-        model.save(saved)
-    monkeypatch.undo()
-    assert saved.read_bytes() == old
-    assert [path.name for path in saved.parent.iterdir()] == [saved.name]
-    model.save(saved)
-    assert_same_bits(model, gcn.load(saved))
-
-
-@pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
-def test_saving_keeps_the_files_permissions(saved):
-    saved.chmod(0o640)
-    gcn.load(saved).save(saved)
-    assert stat.S_IMODE(saved.stat().st_mode) == 0o640
-
-
-def test_saving_into_a_folder_that_is_not_there(tmp_path):
-    with pytest.raises(FileNotFoundError, match="missing"):
-        rich_model().save(tmp_path / "missing" / "model.safetensors")
 
 
 # What cannot be saved

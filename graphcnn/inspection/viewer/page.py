@@ -9,7 +9,6 @@ import json
 from importlib.resources import files
 from pathlib import Path
 
-from graphcnn.errors import OptionError
 from graphcnn.inspection.viewer.nodes import Json
 from graphcnn.interchange.files import write_atomically
 
@@ -60,14 +59,8 @@ def page(document: Json) -> str:
 def write_page(document: Json, path: Path) -> Path:
     """Write the page of a document, whole or not at all, and return its path.
 
-    Raises OptionError for a path whose folder does not exist, and OSError where it cannot be written.
+    Raises OptionError for a path that cannot be one, and OSError where it cannot be written.
     """
-    if not path.parent.is_dir():
-        raise OptionError(
-            f"there is no folder {path.parent} for {path.name}", mend="make it, or choose another"
-        )
-    if path.is_dir():
-        raise OptionError(f"{path} is a folder", mend=f"name a file in it, such as {path / 'graph.html'}")
     write_atomically(path, page(document).encode("utf-8"))
     return path
 
