@@ -11,6 +11,7 @@ bytes afterwards.
 
 import ctypes
 import faulthandler
+import itertools
 import math
 import mmap
 import runpy
@@ -156,8 +157,9 @@ def aligned(size):
     return -(-(size + BETWEEN) // ALIGNMENT) * ALIGNMENT
 
 
-def behind_all(placed, begin, end, size):
-    return max((offset + length for offset, length, _, _ in placed), default=0)
+def one_behind_the_other(lives):
+    offsets = list(itertools.accumulate((life.size for life in lives), initial=0))
+    return offsets[-1], list(zip(lives, offsets[:-1], strict=True))
 
 
 def case_of(name, programs):
@@ -191,7 +193,7 @@ def zoo_case(name, batch):
 def main():
     faulthandler.enable()
     programs = runpy.run_path(str(Path(__file__).with_name("test_programs.py")))["GRAPHS"]
-    storage.aligned, storage._lowest_gap = aligned, behind_all
+    storage.aligned, storage._offsets = aligned, one_behind_the_other
     for name in sys.argv[1:] or [*backend_cases(), *programs, *ZOO]:
         print(name, flush=True)
         case = case_of(name, programs)

@@ -13,6 +13,7 @@ from graphcnn_native.kernels import movement, nest, pooling, product, reduction,
 from graphcnn_native.kernels.correlation import correlation
 from graphcnn_native.kernels.narrow import leave_to_neighbours
 from graphcnn_native.kernels.writer import Slot, Writer
+from graphcnn_native.lowering.layout import Layout, shared
 from graphcnn_native.lowering.program import Domain, Kernel, Program
 from graphcnn_native.lowering.winograd import WinogradCorrelation, WinogradFilterGradient, WinogradFilters
 from graphcnn_native.runtime.call_log import BEGAN, ENDED, HEADER
@@ -65,30 +66,48 @@ def generate(program: Program, target: Target) -> list[str]:
 
     They are several so that they can be compiled at the same time.
     """
-    kernels: list[Function] = []
+    layouts = [Layout(program, kernel) for kernel in program.kernels]
+    functions: list[Function] = []
     shares: dict[int, Share] = {}
-    for kernel in program.kernels:
-        writer = Writer(program, kernel, target)
-        kernel.is_flat = kernel.root is None and writer.is_flat(*(value for value, _ in kernel.stores))
-        root = kernel.op(program.graph)
-        if kernel.is_optional:
-            leave_to_neighbours(writer)
-        if root is None:
-            nest.pointwise(writer)
-        else:
-            EMITTERS[type(root)](writer)
-        kernels.append(writer.finish())
+    for kernel, layout, first in zip(program.kernels, layouts, shared(layouts), strict=True):
+        alike = program.kernels[first]
+        if alike is kernel:
+            writer = written(program, kernel, layout, target)
+            functions.append(writer.finish())
+            if kernel.domain is Domain.WHOLE:
+                shares[kernel.number] = _share(kernel, writer)
+        kernel.name, kernel.is_flat, kernel.tile = alike.name, alike.is_flat, alike.tile
         if kernel.domain is Domain.WHOLE:
-            shares[kernel.number] = _share(kernel, writer)
-            kernel.pieces = shares[kernel.number].items
-    stages = [_stage(program, stage, shares) for stage in range(program.stages)]
+            shares[kernel.number] = shares[first]
+            kernel.pieces = shares[first].items
+    stages = [_stage(program, stage, kernels, shares) for stage, kernels in enumerate(program.by_stage())]
     monotonic = 6 if "apple" in target.triple or "darwin" in target.triple else 1
     ticks = TICKS if target.triple.startswith("x86_64") else OTHER_TICKS
     runner = RUNNER.format(clock=monotonic, profile=int(Slot.PROFILE), header=HEADER) + ticks
     main = [*stages, _step(program, shares)]
-    declared = [f"declare void @{kernel.name}({', '.join(kernel.parameter_types)})" for kernel in kernels]
-    texts = [_text(target, main, [runner, *declared])]
-    return texts + [_text(target, part) for part in _parts(kernels)]
+    declared = [f"declare void @{f.name}({', '.join(f.parameter_types)})" for f in functions]
+    places = [_places(number, layout.places) for number, layout in enumerate(layouts)]
+    texts = [_text(target, main, [runner, *declared, *places])]
+    return texts + [_text(target, part) for part in _parts(functions)]
+
+
+def written(program: Program, kernel: Kernel, layout: Layout, target: Target) -> Writer:
+    """Return the writer of a kernel, all of which is written but its end."""
+    writer = Writer(program, kernel, layout, target)
+    kernel.is_flat = kernel.root is None and writer.is_flat(*(value for value, _ in kernel.stores))
+    root = kernel.op(program.graph)
+    if kernel.is_optional:
+        leave_to_neighbours(writer)
+    if root is None:
+        nest.pointwise(writer)
+    else:
+        EMITTERS[type(root)](writer)
+    return writer
+
+
+def _places(number: int, places: Sequence[int]) -> str:
+    numbers = ", ".join(f"i64 {place}" for place in places)
+    return f"@places{number} = internal constant [{len(places)} x i64] [{numbers}]"
 
 
 def _text(target: Target, functions: Sequence[Function], more: Sequence[str] = ()) -> str:
@@ -132,7 +151,7 @@ def _share(kernel: Kernel, writer: Writer) -> Share:
     return Share(-(-extent // chunk), chunk, extent)
 
 
-def _stage(program: Program, stage: int, shares: dict[int, Share]) -> Function:
+def _stage(program: Program, stage: int, kernels: list[Kernel], shares: dict[int, Share]) -> Function:
     """The work of one stage: item 0, 1, ... are shards of the samples, and then pieces of the whole."""
     f = Function(
         f"stage{stage}",
@@ -147,10 +166,11 @@ def _stage(program: Program, stage: int, shares: dict[int, Share]) -> Function:
     scratch = f.element(slot(Slot.SCRATCH, POINTER), "i8", f.multiply(worker, program.scratch))
 
     def call(kernel: Kernel, begin: Index, end: Index, sums: Ssa = NOWHERE) -> None:
-        arguments = f"{context}, {scratch}, {sums}, {f.index(begin)}, {f.index(end)}"
+        arguments = (
+            f"{context}, {scratch}, {sums}, {f.index(begin)}, {f.index(end)}, ptr @places{kernel.number}"
+        )
         f.do(f"call void @run(ptr @{kernel.name}, i64 {kernel.number}, {worker}, {arguments})")
 
-    kernels = [kernel for kernel in program.kernels if kernel.stage == stage]
     by_sample = [kernel for kernel in kernels if kernel.domain is Domain.SAMPLES]
     first: Index = 0
     if by_sample:
@@ -232,17 +252,17 @@ define internal i64 @now() nounwind noinline {{
 }}
 
 define internal void @run(ptr %kernel, i64 %number, i64 %worker, ptr %context, ptr %block, ptr %sums,
-                          i64 %begin, i64 %end) nounwind noinline {{
+                          i64 %begin, i64 %end, ptr %places) nounwind noinline {{
   %slot = getelementptr i64, ptr %context, i64 {profile}
   %log = load ptr, ptr %slot
   %quick = icmp eq ptr %log, null
   br i1 %quick, label %call, label %measured
 call:
-  call void %kernel(ptr %context, ptr %block, ptr %sums, i64 %begin, i64 %end)
+  call void %kernel(ptr %context, ptr %block, ptr %sums, i64 %begin, i64 %end, ptr %places)
   ret void
 measured:
   %before = call i64 @ticks()
-  call void %kernel(ptr %context, ptr %block, ptr %sums, i64 %begin, i64 %end)
+  call void %kernel(ptr %context, ptr %block, ptr %sums, i64 %begin, i64 %end, ptr %places)
   %after = call i64 @ticks()
   %room = load i64, ptr %log
   %row = mul i64 %worker, %room
@@ -325,8 +345,10 @@ def _step(program: Program, shares: dict[int, Share]) -> Function:
         arguments = f"{pool}, ptr @stage{stage}, {context}, {f.index(items)}, {threads}"
         f.do(f"call void {slot(Slot.PARALLEL_FOR, POINTER).name}({arguments})")
 
+    by_stage = program.by_stage()
+
     def items(stage: int) -> Index:
-        kernels = [kernel for kernel in program.kernels if kernel.stage == stage]
+        kernels = by_stage[stage]
         whole = sum(shares[k.number].items for k in kernels if k.number in shares)
         by_sample = any(kernel.domain is Domain.SAMPLES for kernel in kernels)
         return f.add(whole, slot(Slot.SHARDS)) if by_sample else whole

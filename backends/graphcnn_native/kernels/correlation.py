@@ -248,7 +248,7 @@ class _FilterGradient(_Correlation):
             ),
             self.filters,
         )
-        sums = f.element(f.element(w.sums, "i8", w.kernel.partial), self.item, place, filter_)
+        sums = f.element(w.shard, self.item, place, filter_)
         for row_number in range(self.count):
             for number, c in enumerate(group.columns):
                 self._add(sums, row_number, c, n.results[row_number * len(group.columns) + number])

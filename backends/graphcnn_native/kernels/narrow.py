@@ -391,7 +391,7 @@ class NarrowFilterGradient(_Narrow):
         f, size = self.f, self.k1 * self.run * self.count
         f.clear(self.sums, size * self.lanes * SIZES[self.item])
         super().write()
-        shard = f.element(self.w.sums, "i8", self.w.kernel.partial)
+        shard = self.w.shard
         with f.loop(0, size) as place:
             lanes = f.element(self.sums, self.item, f.multiply(place.index, self.lanes))
             total = across(f, f.load(vector(self.item, self.lanes), lanes), "fadd")

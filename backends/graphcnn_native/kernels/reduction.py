@@ -46,7 +46,7 @@ def reduction(w: Writer) -> None:
 def _add_to_shard(w: Writer, result: Value, position: Position, total: Ssa) -> None:
     f, item = w.f, ITEMS[result.type.dtype]
     offset = w.offset(result.type, position.indices)
-    address = f.element(f.element(w.sums, "i8", w.kernel.partial), item, offset)
+    address = f.element(w.shard, item, offset)
     before = f.load(total.type, address)
     store_lanes(f, f.binary("fadd", before, total), address, position.used, w.target)
 

@@ -116,7 +116,7 @@ class _Tiled:
         wide = self.space.width // w.target.lanes(SIZES[self.item])
         self.at_once, self.wide = best_tile(w.target, rows, wide)
         self.groups = column_groups(self.space.width, self.wide, w.target, self.item)
-        start = self.f.element(w.block, "i8", w.kernel.workspace_offset)
+        start = w.workspace
         self.zeros, self.mapped_images, self.mapped_maps, self.sums = (
             self.f.element(start, "i8", offset)
             for offset in (self.space.zeros, self.space.images, self.space.maps, self.space.sums)
@@ -337,7 +337,7 @@ class WinogradGradient(_Tiled):
 
     def end(self) -> None:
         f, w, space = self.f, self.w, self.space
-        shard = f.element(w.sums, "i8", w.kernel.partial)
+        shard = w.shard
         with f.loop(0, self.channels) as channel:
             source = f.element(self.sums, self.item, f.multiply(channel.index, space.width))
             target = f.element(shard, self.item, f.multiply(channel.index, self.filters))

@@ -33,13 +33,18 @@ from graphcnn_native.codegen.lanes import load_lanes, store_lanes
 from graphcnn_native.kernels.philox import uniform
 from graphcnn_native.kernels.pointwise import POINTWISE
 from graphcnn_native.kernels.user import user_function
+from graphcnn_native.lowering.layout import ARENA, PARTIAL, SHARD, WORKSPACE, Layout
 from graphcnn_native.lowering.program import Buffer, Domain, Kernel, Place, Program, operands_read
 from graphcnn_native.target import Target
 
 MANY_VALUES = 8
 """A kernel of more values computes them in order, since each would recurse into all of those before it."""
-PARAMETERS = [(POINTER, "context"), (POINTER, "block"), (POINTER, "sums"), (INDEX, "begin"), (INDEX, "end")]
-"""Of every kernel: the table of addresses, this thread's block, this shard's sums, and what to work on."""
+PARAMETERS = [
+    *((POINTER, "context"), (POINTER, "block"), (POINTER, "sums")),
+    *((INDEX, "begin"), (INDEX, "end"), (POINTER, "places")),
+]
+"""Of every kernel: the table of addresses, this thread's block, this shard's sums, what to work on, and where
+in each of them the kernel has its own (`Layout`)."""
 
 
 class Slot(IntEnum):
@@ -85,13 +90,14 @@ class Writer:
     `known` holds what is already computed: (value, position) → its lanes.
     """
 
-    def __init__(self, program: Program, kernel: Kernel, target: Target) -> None:
+    def __init__(self, program: Program, kernel: Kernel, layout: Layout, target: Target) -> None:
         self.program = program
+        self.layout = layout
         self.graph = program.graph
         self.kernel = kernel
         self.target = target
         self.f = Function(kernel.name, PARAMETERS, attributes="nounwind")
-        self.context, self.block, self.sums, self.begin, self.end = self.f.parameters
+        self.context, self.block, self.sums, self.begin, self.end, self._places = self.f.parameters
         self.known: dict[tuple[Value, Position], Ssa] = {}
         self._scalars: dict[Value, Ssa] = {}
         self._bases: dict[int, Ssa] = {}
@@ -118,33 +124,33 @@ class Writer:
         return self._bases[id(buffer)]
 
     def _base(self, buffer: Buffer) -> Ssa:
-        f = self.f
+        f, place = self.f, self._place(self.layout.number(buffer))
         if buffer.place is Place.CALLER:
-            return self.slot(Slot.ARRAYS + buffer.slot)
+            return f.load(POINTER, f.element(self.context, INDEX, place, Slot.ARRAYS))
         if buffer.place is Place.ARENA:
             arena = self.slot(Slot.ARENA)
             if not buffer.per_sample:
-                return f.element(arena, "i8", buffer.offset)
-            behind = f.multiply(self.slot(Slot.CAPACITY, INDEX), buffer.offset)
+                return f.element(arena, "i8", place)
+            behind = f.multiply(self.slot(Slot.CAPACITY, INDEX), place)
             before = f.multiply(self.slot(Slot.FIRST, INDEX), -buffer.bytes)
-            return f.element(arena, "i8", self.program.arena, behind, before)
+            return f.element(arena, "i8", self._place(ARENA), behind, before)
         before = f.multiply(self.begin, -buffer.bytes)
-        return f.element(self.block, "i8", buffer.offset, before)
+        return f.element(self.block, "i8", place, before)
+
+    def _place(self, number: int) -> Ssa:
+        return self.f.load(INDEX, self.f.element(self._places, INDEX, number))
 
     def _find_memory(self) -> None:
         """Compute the addresses of all that the kernel loads and stores, outside of the loops to come."""
-        for value in sorted(self.kernel.loads, key=lambda v: (v.key, v.index)):
-            self.base(self.kernel.source or self.buffer(value))
-        if self.kernel.source is not None:
-            self.base(self.kernel.source)
-        stores = [*self.kernel.stores, *(self.kernel.pool.stores if self.kernel.pool is not None else ())]
-        for _, buffer in stores:
+        for buffer in self.layout.buffers:
             self.base(buffer)
-        if self.kernel.unfinished is not None:
-            self.base(self.kernel.unfinished)
+        if self.kernel.partial >= 0:
+            self.shard = self.f.element(self.sums, "i8", self._place(PARTIAL))
+        if self.kernel.workspace:
+            self.workspace = self.f.element(self.block, "i8", self._place(WORKSPACE))
         if self.kernel.sums is not None:
-            self._shards = self.slot(Slot.SHARDS, INDEX)
-            self._shard_sums = self.f.element(self.slot(Slot.SUMS), "i8", self.kernel.sums.partial)
+            self._shards, self._shard_bytes = self.slot(Slot.SHARDS, INDEX), self._place(SHARD)
+            self._shard_sums = self.f.element(self.slot(Slot.SUMS), "i8", self._place(PARTIAL))
 
     def sizes(self, type: TensorType) -> tuple[Index, ...]:
         return tuple(self.batch if size == BATCH else int(size) for size in type.shape)
@@ -235,7 +241,7 @@ class Writer:
         address = f.element(self._shard_sums, item, self.offset(value.type, position.indices))
         zero = constant(vector(item, position.lanes), 0.0)
         with f.loop(0, self._shards, carried=[zero]) as shard:
-            part = f.element(address, "i8", f.multiply(shard.index, self.program.partial))
+            part = f.element(address, "i8", f.multiply(shard.index, self._shard_bytes))
             loaded = f.load(vector(item, position.lanes), part)
             shard.results = [f.binary("fadd", shard.values[0], loaded)]
         total = shard.results[0]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from graphcnn.ir import Value
 from graphcnn_native.lowering.program import Domain, Kernel, Place, Program
-from graphcnn_native.lowering.storage import SLACK, aligned, stages_alive
+from graphcnn_native.lowering.storage import SLACK, aligned, copies_of, stages_alive
 
 
 def live_bytes(program: Program, capacity: int, shards: int, threads: int) -> list[int]:
@@ -21,13 +21,13 @@ def live_bytes(program: Program, capacity: int, shards: int, threads: int) -> li
     """
     by_stage = [0] * program.stages
     by_kernel = [0] * len(program.kernels)
-    readers = _readers(program)
+    readers, copying = _readers(program), copies_of(program)
     for kernel in program.kernels:
         if kernel.workspace:
             by_kernel[kernel.number] += threads * aligned(kernel.workspace + SLACK)
         if kernel.unfinished is not None:
             size = aligned(kernel.unfinished.bytes + SLACK)
-            _add(by_stage, *stages_alive(program, kernel, kernel.unfinished, []), size)
+            _add(by_stage, *stages_alive(program, kernel, []), size)
         for value, buffer in kernel.stores:
             reading = readers.get(value, [])
             if buffer.place is Place.BLOCK:
@@ -39,7 +39,8 @@ def live_bytes(program: Program, capacity: int, shards: int, threads: int) -> li
             elif buffer.place is Place.ARENA:
                 sample, whole = capacity * aligned(buffer.bytes), aligned(buffer.bytes + SLACK)
                 size = sample if buffer.per_sample else whole
-                _add(by_stage, *stages_alive(program, kernel, buffer, reading), size)
+                reading = [*reading, *copying.get(id(buffer), ())]
+                _add(by_stage, *stages_alive(program, kernel, reading), size)
     for kernel in program.kernels:
         if kernel.sums is not None:
             assert kernel.sums.root is not None

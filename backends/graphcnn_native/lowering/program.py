@@ -134,6 +134,13 @@ class Program:
     def stages(self) -> int:
         return 1 + max((kernel.stage for kernel in self.kernels), default=-1)
 
+    def by_stage(self) -> list[list[Kernel]]:
+        """Return the kernels of each stage."""
+        found: list[list[Kernel]] = [[] for _ in range(self.stages)]
+        for kernel in self.kernels:
+            found[kernel.stage].append(kernel)
+        return found
+
     def is_repeated(self, stage: int) -> bool:
         """Whether a stage runs after each part of the batch, since it sums up products over samples."""
         follows = self.divided >= 0 and stage == self.divided + 1

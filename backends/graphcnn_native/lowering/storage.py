@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from graphcnn.arrays import Array
 from graphcnn.ir import BATCH, Value
 from graphcnn.ops import Broadcast, RandomUniform
 from graphcnn_native.codegen.function import SIZES
@@ -18,6 +21,7 @@ from graphcnn_native.lowering.program import (
     Program,
     base,
     is_product_over_samples,
+    operands_read,
 )
 from graphcnn_native.lowering.schedule import Schedule
 from graphcnn_native.lowering.winograd import WinogradCorrelation, WinogradFilterGradient, workspace
@@ -126,10 +130,13 @@ def _assign_roots(schedule: Schedule, buffers: dict[Value, Buffer], slots: list[
         if buffer.value not in schedule.home:
             first = buffer if kind == "output" else Buffer(buffer.value, Place.ARENA)
             _copy(schedule, buffer.value, first, 0)
+    readers, spread = _readers(schedule.kernels), dict[int, set[Value]]()
     last = max((kernel.stage for kernel in schedule.kernels), default=0)
     for (kind, label), buffer in arrays.items():
         home = schedule.home.get(buffer.value)
-        if home is not None and (kind == "output" or _may_overwrite(schedule, home, graph.inputs[label])):
+        if home is not None and (
+            kind == "output" or _may_overwrite(schedule, home, graph.inputs[label], readers, spread)
+        ):
             buffers.setdefault(buffer.value, buffer)
             home.stores.append((buffer.value, buffer))
         elif kind == "update":
@@ -152,26 +159,33 @@ def _first_copy(schedule: Schedule, value: Value) -> Buffer:
     return copies[0].stores[0][1]
 
 
-def _may_overwrite(schedule: Schedule, writer: Kernel, state: Value) -> bool:
-    """Whether all that read a state are done when `writer` replaces it, or read just what they replace."""
-    for kernel in schedule.kernels:
-        if state not in kernel.loads:
-            continue
+def _may_overwrite(
+    schedule: Schedule,
+    writer: Kernel,
+    state: Value,
+    readers: dict[Value, list[Kernel]],
+    spread: dict[int, set[Value]],
+) -> bool:
+    """Whether all that read a state are done when `writer` replaces it, or read just what they replace.
+
+    readers: of each value. spread: what kernels read elsewhere than where they write, by kernel; filled here.
+    """
+    for kernel in readers.get(state, ()):
         if kernel is writer:
             if kernel.root is not None and state in schedule.read_by_root(schedule.graph.node(kernel.root)):
                 return False
-            if not _reads_in_place(schedule, kernel, state):
+            if kernel.number not in spread:
+                spread[kernel.number] = _read_elsewhere(schedule, kernel)
+            if state.type.shape != kernel.shape or state in spread[kernel.number]:
                 return False
         elif kernel.stage >= writer.stage:
             return False
     return True
 
 
-def _reads_in_place(schedule: Schedule, kernel: Kernel, state: Value) -> bool:
-    """Whether a kernel reads a state only at the element that it writes: of the same shape, not spread."""
-    graph = schedule.graph
-    if state.type.shape != kernel.shape:
-        return False
+def _read_elsewhere(schedule: Schedule, kernel: Kernel) -> set[Value]:
+    """Return what a kernel reads at other elements than that which it writes: what is spread over them."""
+    graph, found = schedule.graph, set[Value]()
     pending, seen = list(kernel.values), set[Value]()
     while pending:
         value = pending.pop()
@@ -179,16 +193,17 @@ def _reads_in_place(schedule: Schedule, kernel: Kernel, state: Value) -> bool:
         if value in seen or value == kernel.given:
             continue
         seen.add(value)
-        if isinstance(node.op, Broadcast | RandomUniform) and state in schedule.leaves(value):
-            return False
+        if isinstance(node.op, Broadcast | RandomUniform):
+            found |= schedule.leaves(value)
         if value.key != kernel.root and value not in kernel.loads:
-            pending += node.operands
-    return True
+            pending += operands_read(node)
+    return found
 
 
 def _lay_out_arena(program: Program, readers: dict[Value, list[Kernel]]) -> None:
     """Place what lives for more than a block; what does not depend on the batch, only while it is alive."""
     whole: list[Life] = []
+    copying = copies_of(program)
     for kernel in program.kernels:
         unfinished = [] if kernel.unfinished is None else [kernel.unfinished]
         for buffer in [*(buffer for _, buffer in kernel.stores), *unfinished]:
@@ -199,7 +214,7 @@ def _lay_out_arena(program: Program, readers: dict[Value, list[Kernel]]) -> None
                 program.arena_per_sample += aligned(buffer.bytes)
             else:
                 reading = [] if buffer is kernel.unfinished else readers.get(buffer.value, [])
-                first, last = stages_alive(program, kernel, buffer, reading)
+                first, last = stages_alive(program, kernel, [*reading, *copying.get(id(buffer), ())])
                 whole.append(Life(first, last, aligned(buffer.bytes + SLACK), buffer))
     program.arena, offsets = _placed(whole)
     for life, offset in offsets:
@@ -207,26 +222,30 @@ def _lay_out_arena(program: Program, readers: dict[Value, list[Kernel]]) -> None
         life.owner.offset = offset
 
 
-def stages_alive(
-    program: Program, kernel: Kernel, buffer: Buffer, readers: Sequence[Kernel]
-) -> tuple[int, int]:
-    """Return the first and the last stage in which what a kernel keeps in this buffer of the arena is alive.
+def copies_of(program: Program) -> dict[int, list[Kernel]]:
+    """Return the kernels that copy what is in a buffer, by the identity of that buffer."""
+    found: dict[int, list[Kernel]] = {}
+    for kernel in program.kernels:
+        if kernel.source is not None:
+            found.setdefault(id(kernel.source), []).append(kernel)
+    return found
+
+
+def stages_alive(program: Program, kernel: Kernel, readers: Sequence[Kernel]) -> tuple[int, int]:
+    """Return the first and the last stage in which what a kernel keeps for these readers is alive.
 
     Products over samples are summed up in the stage after the divided one, which takes turns with it.
     """
-    copying = [other for other in program.kernels if other.source is buffer]
-    last = max(other.stage for other in (kernel, *copying, *readers))
+    last = max(other.stage for other in (kernel, *readers))
     first = program.divided if program.is_repeated(kernel.stage) else kernel.stage
     return first, last + 1 if program.is_repeated(last + 1) else last
 
 
 def _lay_out_blocks(program: Program, readers: dict[Value, list[Kernel]], target: Target) -> None:
     """Place what lives within a stage: each where it disturbs nobody who is alive at the same time."""
-    for stage in range(program.stages):
+    for kernels in program.by_stage():
         lives: list[Life] = []
-        for kernel in program.kernels:
-            if kernel.stage != stage:
-                continue
+        for kernel in kernels:
             kernel.workspace = _workspace(program, kernel, target)
             if kernel.workspace:
                 lives.append(Life(kernel.number, kernel.number, aligned(kernel.workspace + SLACK), kernel))
@@ -270,10 +289,13 @@ def _placed(lives: list[Life]) -> tuple[int, list[tuple[Life, int]]]:
 
 def _offsets(lives: list[Life]) -> tuple[int, list[tuple[Life, int]]]:
     found: list[tuple[Life, int]] = []
+    placed = np.empty((len(lives), 4), np.int64)  # first, last, offset, size
     length = 0
-    for life in lives:
-        placed = [(offset, other.size, other.first, other.last) for other, offset in found]
-        offset = _lowest_gap(placed, life.first, life.last, life.size)
+    for number, life in enumerate(lives):
+        before = placed[:number]
+        alive = before[(before[:, 0] <= life.last) & (before[:, 1] >= life.first), 2:]
+        offset = _lowest_gap(alive, life.size)
+        placed[number] = life.first, life.last, offset, life.size
         found.append((life, offset))
         length = max(length, offset + life.size)
     return length, found
@@ -290,14 +312,14 @@ def _workspace(program: Program, kernel: Kernel, target: Target) -> int:
     return workspace(op, images.type, maps.type, target).bytes
 
 
-def _lowest_gap(placed: list[tuple[int, int, int, int]], begin: int, end: int, size: int) -> int:
-    alive = sorted((offset, length) for offset, length, b, e in placed if b <= end and begin <= e)
-    place = 0
-    for offset, length in alive:
-        if place + size <= offset:
-            break
-        place = max(place, offset + length)
-    return place
+def _lowest_gap(taken: Array, size: int) -> int:
+    """Return the lowest offset with so many bytes between the taken places: rows of offset and size."""
+    if not len(taken):
+        return 0
+    taken = taken[np.argsort(taken[:, 0], kind="stable")]
+    free = np.concatenate([[0], np.maximum.accumulate(taken.sum(axis=1))])
+    (fits,) = np.nonzero(free[:-1] + size <= taken[:, 0])
+    return int(free[fits[0]] if len(fits) else free[-1])
 
 
 def _lay_out_partial_sums(program: Program) -> None:
