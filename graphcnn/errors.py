@@ -98,5 +98,9 @@ class BackendError(GraphcnnError, RuntimeError):
     """A backend that is unknown, cannot be loaded, or lacks an operation."""
 
 
+class OutOfMemoryError(BackendError, MemoryError):
+    """A call that needs more memory than there is."""
+
+
 class TrainingError(GraphcnnError, ArithmeticError):
     """Training that has gone wrong, such as a loss that is no longer a number."""

@@ -10,10 +10,11 @@ from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from graphcnn.arrays import Array
 from graphcnn.backend import KernelReport, Memory, Report, bind_inputs, with_state
-from graphcnn.errors import DataError
+from graphcnn.errors import DataError, GraphcnnError
 from graphcnn.ir import BATCH, Graph
 from graphcnn_native.codegen.module import generate
 from graphcnn_native.kernels.writer import Slot
@@ -25,6 +26,7 @@ from graphcnn_native.runtime.call_log import CallLog
 from graphcnn_native.runtime.engine import assembly, compile_modules
 from graphcnn_native.runtime.processors import thread_count
 from graphcnn_native.runtime.threads import pool
+from graphcnn_native.shortage import no_memory
 from graphcnn_native.target import Target, host_target
 
 MOST_SHARDS = 16
@@ -171,7 +173,7 @@ class NativeExecutable:
 
     def _run(self, inputs: dict[str, Array], updates: dict[str, Array], batch: int) -> dict[str, Array]:
         """Run on arrays that are known to fit."""
-        held = {label: np.require(array, requirements=("C", "A")) for label, array in inputs.items()}
+        held = {label: self._plain(array, batch) for label, array in inputs.items()}
         with self._lock:
             self._bound = {}
             for label, array in held.items():
@@ -192,7 +194,7 @@ class NativeExecutable:
         outputs = {}
         for label, shape, dtype, slot in self._outputs:
             concrete = tuple([batch if size == BATCH else size for size in shape])
-            array = outputs[label] = np.empty(concrete, dtype)
+            array = outputs[label] = self._empty(concrete, dtype, batch)
             self._table[slot] = address(array)
         if self._log is not None:
             self._log.begin()
@@ -207,12 +209,15 @@ class NativeExecutable:
         return outputs
 
     def _make_room(self, batch: int) -> None:
-        """See to memory for a batch of this size; a large one goes through it in parts, where it can."""
+        """See to memory for a batch of this size; a large one goes through it in parts, where it can.
+
+        Raises OutOfMemoryError where there is not enough.
+        """
         program = self.program
         capacity, shards, size = room(batch, program.block, is_divided=program.divided >= 0)
         for slot, length in self._parts(batch).items():
             if slot not in self._memory or self._memory[slot].nbytes < length + 2 * ALIGNMENT:
-                self._memory[slot] = np.empty(length + 2 * ALIGNMENT, np.uint8)
+                self._memory[slot] = self._empty((length + 2 * ALIGNMENT,), np.uint8, batch)
                 self._table[slot] = -(-address(self._memory[slot]) // ALIGNMENT) * ALIGNMENT
         self._table[Slot.BATCH], self._table[Slot.CAPACITY] = batch, capacity
         self._table[Slot.FIRST], self._table[Slot.COUNT] = 0, batch
@@ -220,6 +225,24 @@ class NativeExecutable:
         is_light = self._shared_bytes < LIGHT
         self._table[Slot.THREADS] = min(self.threads, shards) if is_light else self.threads
         self._batch = batch
+
+    def _empty(self, shape: tuple[int, ...], dtype: DTypeLike, batch: int) -> Array:
+        """Return an array of a call on so many samples. Raises OutOfMemoryError where there is no memory."""
+        try:
+            return np.empty(shape, dtype)
+        except (MemoryError, ValueError):  # NumPy raises ValueError beyond 64 bits
+            raise self._no_memory(batch) from None
+
+    def _plain(self, array: Array, batch: int) -> Array:
+        """Return an array that the machine code can read: it, or a copy."""
+        try:
+            return np.require(array, requirements=("C", "A"))
+        except MemoryError:
+            raise self._no_memory(batch) from None
+
+    def _no_memory(self, batch: int) -> GraphcnnError:
+        outputs = [value.type.bytes(batch) for value in self.graph.outputs.values()]
+        return no_memory(self.program, batch, sum(self._parts(batch).values()) + sum(outputs))
 
     def _make_log(self) -> None:
         """See to a log with room for all calls of kernels that one step makes, even on a single thread."""

@@ -20,7 +20,8 @@ from graphcnn.backend import (
     require_ops,
     step_by_calling,
 )
-from graphcnn.ir import Graph, Input, Op, last_reads, live_bytes
+from graphcnn.errors import GraphcnnError, OutOfMemoryError
+from graphcnn.ir import Graph, Input, Node, Op, last_reads, live_bytes
 from graphcnn_numpy.kernels import KERNELS
 
 
@@ -63,7 +64,10 @@ class NumpyExecutable:
             else:
                 operands = [environment[operand.key][operand.index] for operand in node.operands]
                 start = time.perf_counter()
-                result = KERNELS[type(node.op)](node.op, operands, batch)
+                try:
+                    result = KERNELS[type(node.op)](node.op, operands, batch)
+                except MemoryError as error:
+                    raise _no_memory(node, batch, error) from None
                 if self._is_profiled:
                     self._moments.append((start, time.perf_counter()))
                 environment[key] = result if isinstance(result, tuple) else (result,)
@@ -112,3 +116,13 @@ class NumpyBackend:
         """Return an executable of the graph. Raises BackendError where there is no kernel for an op."""
         require_ops(self, graph)
         return NumpyExecutable(graph)
+
+
+def _no_memory(node: Node, batch: int, error: MemoryError) -> GraphcnnError:
+    """Return the error of a node that needs more memory than there is."""
+    smaller = "make this layer smaller"
+    return OutOfMemoryError(
+        f"there is no memory for {node.op.name}: {', '.join(map(str, node.types))}, a batch of {batch}",
+        facts=[str(error)],
+        mend=f"take smaller batches, or {smaller}" if batch > 1 else smaller,
+    ).located(layer=node.origin.layer, file=node.origin.file, line=node.origin.line)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import overload
 
 from graphcnn_native.codegen.function import SIZES, Function, Ssa, constant, item_of, lanes_of, vector
 from graphcnn_native.target import Target
@@ -17,18 +19,38 @@ class Column:
     used: int
 
 
-def columns(size: int, target: Target, item: str) -> list[Column]:
+class Columns(Sequence[Column]):
+    """A row cut into vectors. Like a range, it takes no memory by its length, which may be any.
+
+    lanes: of a vector. whole: how many vectors the row fills; at most one more is of use in part only.
+    """
+
+    def __init__(self, size: int, lanes: int) -> None:
+        self.lanes, self.whole, self._rest = lanes, size // lanes, size % lanes
+
+    def __len__(self) -> int:
+        return self.whole + (1 if self._rest else 0)
+
+    @overload
+    def __getitem__(self, place: int) -> Column: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Column]: ...
+    def __getitem__(self, place: int | slice) -> Column | list[Column]:
+        if isinstance(place, slice):
+            return [self[number] for number in range(*place.indices(len(self)))]
+        number = range(len(self))[place]
+        if number < self.whole:
+            return Column(number * self.lanes, self.lanes, self.lanes)
+        width = self.lanes if self.whole else next(n for n in (1, 2, 4, 8, 16) if n >= self._rest)
+        return Column(number * self.lanes, width, self._rest)
+
+
+def columns(size: int, target: Target, item: str) -> Columns:
     """Cut a row of `size` elements into vectors; the last may be of use in part only.
 
     A row that is shorter than a vector takes the narrowest one that holds it.
     """
-    lanes = target.lanes(SIZES[item])
-    cut = [Column(offset, lanes, lanes) for offset in range(0, size - lanes + 1, lanes)]
-    rest = size % lanes
-    if rest:
-        width = lanes if cut else next(n for n in (1, 2, 4, 8, 16) if n >= rest)
-        cut.append(Column(size - rest, width, rest))
-    return cut
+    return Columns(size, target.lanes(SIZES[item]))
 
 
 def _parts(used: int, lanes: int) -> list[tuple[int, int]]:

@@ -224,10 +224,11 @@ class NarrowForward(_Narrow):
 
         Beside zeros, small tiles have fewer products with them; but every size of tiles is code to compile.
         """
+        edge = min(max(self.left, self.right), self.k2)
         choices = [
             self._cut_with_edges(size, count)
             for size in range(1, self.pixels + 1)
-            for count in range(max(self.left, self.right) // size + 1)
+            for count in range(edge // size + 1)
             if 2 * size * count < self.columns
         ]
 

@@ -79,11 +79,10 @@ def over_vectors(
 ) -> None:
     """Run `body(offset, lanes, used)` for the vectors of a row; more than `unrolled` whole ones in a loop."""
     f, lanes = w.f, w.target.lanes(SIZES[item])
-    cut = columns(end - begin, w.target, item)
-    whole = [column for column in cut if column.used == lanes]
-    if len(whole) > unrolled:
-        with f.loop(begin, begin + len(whole) * lanes, lanes) as run:
+    cut, first = columns(end - begin, w.target, item), 0
+    if cut.whole > unrolled:
+        with f.loop(begin, begin + cut.whole * lanes, lanes) as run:
             body(run.index, lanes, lanes)
-        cut = cut[len(whole) :]
-    for column in cut:
+        first = cut.whole
+    for column in cut[first:]:
         body(begin + column.offset, column.lanes, column.used)

@@ -9,6 +9,7 @@ from graphcnn import ops
 from graphcnn.ir import BATCH, Value
 from graphcnn_native.codegen.function import ITEMS, SIZES, Index, Ssa, constant, vector
 from graphcnn_native.codegen.lanes import Column, across, columns, store_lanes
+from graphcnn_native.kernels.nest import over_vectors
 from graphcnn_native.kernels.writer import Position, Writer
 
 Finish = Callable[[Position, Ssa], None]
@@ -87,15 +88,14 @@ def _sum_rows(w: Writer, operand: Value, axes: int, finish: Finish, item: str) -
                 total = f.binary("fadd", total, sample.results[turn * len(group) + number])
             finish(Position((f.add(first, column.offset),), column.lanes, column.used), total)
 
-    whole = [column for column in cut if column.used == cut[0].lanes]
-    groups = len(whole) // at_once
+    groups = cut.whole // at_once
+    first = 0
     if groups > 1:
-        with f.loop(0, groups * at_once * cut[0].lanes, at_once * cut[0].lanes) as group:
+        first = groups * at_once
+        with f.loop(0, first * cut.lanes, at_once * cut.lanes) as group:
             add_up(cut[:at_once], group.index)
-        cut = cut[groups * at_once :]
-    while cut:
-        add_up(cut[:at_once], 0)
-        cut = cut[at_once:]
+    for place in range(first, len(cut), at_once):
+        add_up(cut[place : place + at_once], 0)
 
 
 def _place_in_rows(w: Writer, operand: Value, first: Index, element: Index, length: int) -> tuple[Index, ...]:
@@ -123,20 +123,21 @@ def _sum_over(
 
     def along(remaining: list[int], indices: dict[int, Index]) -> None:
         if not remaining:
-            reduce(indices, [(None)])
+            reduce(indices, 1, 1)
             return
         axis, *rest = remaining
         begin, end = bounds(axis)
         if axis == rank - 1 and isinstance(end, int) and isinstance(begin, int):
-            for column in columns(end, w.target, item):
-                reduce({**indices, axis: column.offset}, [column])
+
+            def vector_of(offset: Index, lanes: int, used: int) -> None:
+                reduce({**indices, axis: offset}, lanes, used)
+
+            over_vectors(w, 0, end, item, vector_of, unrolled=ACCUMULATORS)
             return
         with f.loop(begin, end) as run:
             along(rest, {**indices, axis: run.index})
 
-    def reduce(indices: dict[int, Index], column: list[Column | None]) -> None:
-        (kept,) = column
-        lanes, used = (kept.lanes, kept.used) if kept else (1, 1)
+    def reduce(indices: dict[int, Index], lanes: int, used: int) -> None:
         total = inner(list(axes), indices, constant(vector(item, lanes), 0.0), lanes, used)
         place = [indices.get(axis, 0) for axis in range(rank) if axis in stays or keep]
         finish(Position(tuple(place), lanes, used), total)

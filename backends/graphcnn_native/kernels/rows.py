@@ -54,14 +54,13 @@ class _Row:
         """Fold the row into one number: `step(total, lanes)` for each vector, then across the lanes."""
         f, lanes = self.w.f, self.columns[0].lanes
         total = constant(vector(self.item, lanes), start)
-        whole = [column for column in self.columns if column.used == lanes]
-        if len(whole) > 1:
-            with f.loop(0, len(whole) * lanes, lanes, carried=[total]) as run:
+        first = 0
+        if self.columns.whole > 1:
+            first = self.columns.whole
+            with f.loop(0, first * lanes, lanes, carried=[total]) as run:
                 run.results = [step(run.values[0], self.load(run.index, lanes, lanes, filling))]
             total = run.results[0]
-            rest = self.columns[len(whole) :]
-        else:
-            rest = self.columns
+        rest = self.columns[first:]
         result = None
         for column in rest:
             if column.lanes == lanes:

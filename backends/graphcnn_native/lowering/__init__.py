@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from graphcnn.errors import BackendError
 from graphcnn.ir import Graph
 from graphcnn.ops import SoftmaxCrossEntropy
 from graphcnn_native.lowering.canonical import canonical
@@ -10,9 +11,16 @@ from graphcnn_native.lowering.schedule import Schedule
 from graphcnn_native.lowering.storage import assign_buffers
 from graphcnn_native.target import Target
 
+MOST_BYTES = 2**62
+"""Addresses are computed in integers of 64 bits."""
+
 
 def lower(graph: Graph, target: Target, *, winograd: bool = True) -> Program:
-    """Return the program of a graph for a processor. Its kernels name the nodes of the graph given."""
+    """Return the program of a graph for a processor. Its kernels name the nodes of the graph given.
+
+    Raises BackendError for a value of more bytes than 64 bits can count.
+    """
+    _require_addressable(graph)
     normal, sources = canonical(graph, target, winograd=winograd)
     schedule = Schedule(normal)
     program = assign_buffers(schedule, target)
@@ -26,6 +34,17 @@ def lower(graph: Graph, target: Target, *, winograd: bool = True) -> Program:
         kernel.counted = tuple(graph.node(key) for key in finished)
     program.labels = _labels(normal)
     return program
+
+
+def _require_addressable(graph: Graph) -> None:
+    for _, node in graph.items():
+        for type in node.types:
+            if type.bytes(1) >= MOST_BYTES:
+                raise BackendError(
+                    f"{node.op.name} gives {type}, which no memory holds",
+                    facts=[f"a single sample takes {type.bytes(1):.1e} bytes"],
+                    mend="make the layer smaller",
+                ).located(layer=node.origin.layer, file=node.origin.file, line=node.origin.line)
 
 
 def _carried_on(kernel: Kernel) -> list[int]:
