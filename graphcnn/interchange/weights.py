@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from collections.abc import Mapping
+from io import FileIO
 from os import PathLike
+from pathlib import Path
 
 import numpy as np
 
 from graphcnn.arrays import Array
-from graphcnn.errors import FileError
+from graphcnn.errors import FileError, OptionError
 from graphcnn.interchange.files import as_path, write_atomically
+from graphcnn.interchange.header import LENGTH_BYTES, LONGEST_HEADER, Entry, header_length, parse_header
 from graphcnn.ir import TensorType, format_shape
 
 
 def write_weights(
     path: str | PathLike[str], tensors: Mapping[str, Array], metadata: Mapping[str, str]
 ) -> None:
-    """Write tensors and metadata atomically. Raises OSError where the place cannot be written."""
+    """Write tensors and metadata atomically.
+
+    Raises OptionError for what is too large to be read again, and OSError where the place cannot be written.
+    """
     from safetensors.numpy import save
 
     contiguous = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
@@ -31,33 +39,74 @@ def _in_fixed_order(content: bytes) -> bytes:
     header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
+    if len(text) > LONGEST_HEADER:
+        raise OptionError(
+            "the model is too large for a file",
+            facts=[f"its graphs and names take {len(text)} bytes, and a file may have {LONGEST_HEADER}"],
+            mend="shorten the names of layers, or save parts of the network",
+        )
     return b"".join((len(text).to_bytes(8, "little"), text, memoryview(content)[start:]))
 
 
 def read_weights(path: str | PathLike[str]) -> tuple[dict[str, Array], dict[str, str]]:
-    """Return the tensors and the metadata of a safetensors file.
+    """Return the tensors and the metadata of a safetensors file, by name.
 
-    Raises FileError for a missing, damaged or truncated file. The format's own reader checks sizes,
-    overlaps and holes against the file's length before anything is allocated.
+    Raises OptionError for what is no path, FileError for a file that is missing, damaged or cut off, also
+    meanwhile, and OSError where it cannot be read. Sizes, overlaps and holes are checked against the file's
+    length before anything is allocated; the file is read and never mapped, so that nobody can change a
+    tensor later.
     """
-    from safetensors import SafetensorError, safe_open
-
-    path = as_path(path)
-    if not path.is_file():
-        raise FileError(
-            f"{path} does not exist, or is not a file", mend="check the path and the working folder"
-        )
+    place = as_path(path)
     try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
-    except (SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
+        with FileIO(place, opener=_without_waiting) as file:
+            status = os.fstat(file.fileno())
+            if stat.S_ISREG(status.st_mode):
+                return _read(file, status.st_size, place)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        pass
+    raise FileError(f"{place} does not exist, or is not a file", mend="check the path and the working folder")
+
+
+def _without_waiting(name: str, flags: int) -> int:
+    """Open a file at once, where opening a pipe would wait for who writes into it."""
+    return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _read(file: FileIO, size: int, path: Path) -> tuple[dict[str, Array], dict[str, str]]:
+    try:
+        length = header_length(_bytes(file, min(size, LENGTH_BYTES)), size)
+        header = parse_header(_bytes(file, length), size - LENGTH_BYTES - length)
+        return {entry.name: _tensor(file, entry) for entry in header.entries}, header.metadata
+    except FileError as error:
         raise FileError(
             f"{path} is not a whole safetensors file",
-            facts=[f"size {path.stat().st_size} bytes", f"reason: {error}"],
+            facts=[f"size {size} bytes", f"reason: {error.problem}"],
             mend="copy or download the file again, or load an older one",
         ) from None
-    return tensors, metadata
+
+
+def _tensor(file: FileIO, entry: Entry) -> Array:
+    tensor = np.empty(entry.shape, entry.dtype)
+    _fill(file, tensor.reshape(-1).view(np.uint8))
+    if entry.dtype == np.bool_ and tensor.view(np.uint8).max(initial=0) > 1:
+        raise FileError(f"tensor {entry.name!r:.80} has other bytes than 0 and 1 as booleans")
+    return tensor
+
+
+def _bytes(file: FileIO, count: int) -> bytes:
+    content = np.empty(count, np.uint8)
+    _fill(file, content)
+    return content.tobytes()
+
+
+def _fill(file: FileIO, content: Array) -> None:
+    """Read as many bytes as there is room for."""
+    rest = content.data
+    while len(rest):
+        count = file.readinto(rest)
+        if not count:
+            raise FileError("it was cut off while it was read")
+        rest = rest[count:]
 
 
 def require_tensors(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import PurePath
@@ -27,6 +28,7 @@ from graphcnn.training.optimizers import OPTIMIZERS, Optimizer
 from graphcnn.transform import Passes
 
 FORMAT = "graphcnn/1"
+GRAPHS = ("forward_graph", "training_graph")
 WEIGHTS_FORMAT = "graphcnn weights/1"
 
 
@@ -102,18 +104,17 @@ def read_checkpoint(
     _require_functions(path, metadata, given)
     if passes is None:
         _require_no_passes(path, metadata)
-    try:
-        empty, wanted = _restored_checkpoint(metadata, given.values())
-    except (GraphcnnError, ValueError, TypeError, KeyError, ArithmeticError, RecursionError) as error:
-        raise FileError(
-            f"the metadata of {path} is damaged",
-            facts=_reasons(error),
-            mend="load an older file, or train again",
-        ) from None
+    with _named_as_damage(path):
+        _require_tensors_for_all(metadata, len(tensors))
+        graphs, held = _parse_graphs(metadata, given.values())
+    require_tensors(path, {name: tensors[name] for name in held if name in tensors}, held)
+    with _named_as_damage(path):
+        empty, added = _restored_checkpoint(metadata, *graphs)
+    wanted = held | added
     require_tensors(path, tensors, wanted)
     if passes is not None:
         empty = _with_passes(empty, passes)
-    return dataclasses.replace(empty, state={name: np.array(tensors[name]) for name in wanted})
+    return dataclasses.replace(empty, state={name: tensors[name] for name in wanted})
 
 
 def write_weights_alone(path: str | PathLike[str], weights: Mapping[str, Array]) -> None:
@@ -134,18 +135,41 @@ def read_weights_alone(path: str | PathLike[str], wanted: Mapping[str, TensorTyp
     return tensors
 
 
+@contextlib.contextmanager
+def _named_as_damage(path: str | PathLike[str]) -> Iterator[None]:
+    """Raise what goes wrong with a file's metadata as FileError, which names the file and the reason."""
+    try:
+        yield
+    except (GraphcnnError, ValueError, TypeError, KeyError, ArithmeticError, RecursionError) as error:
+        raise FileError(
+            f"the metadata of {path} is damaged",
+            facts=_reasons(error),
+            mend="load an older file, or train again",
+        ) from None
+
+
+def _require_tensors_for_all(metadata: Mapping[str, str], count: int) -> None:
+    """Raise FileError where a graph has more parameters and states than the file tensors, before it is read.
+
+    The text of a graph has quotation marks in no other place unescaped: this counts inputs and nothing else.
+    """
+    for name in GRAPHS:
+        inputs = sum(metadata[name].count(f'role="{role}"') for role in ("parameter", "state"))
+        if inputs > count:
+            raise FileError(f"{name} has {inputs} parameters and states, but the file {count} tensors")
+
+
 def _restored_checkpoint(
-    metadata: Mapping[str, str], functions: Iterable[ScalarFunction]
+    metadata: Mapping[str, str], forward: Graph, training: Graph
 ) -> tuple[Checkpoint, dict[str, TensorType]]:
-    """Return the checkpoint without its state, and the tensors that the state needs."""
-    (forward, training), wanted = _parse_graphs(metadata, functions)
+    """Return the checkpoint without its state, and the tensors that the optimiser's state needs."""
     loss = _restored(metadata.get("loss"), LOSSES)
     optimizer = _restored(metadata.get("optimizer"), OPTIMIZERS)
     metrics = _restored_metrics(metadata["metrics"])
     check_names(forward, loss, metrics)
     graphs, initial = build_graphs(forward, training, loss, optimizer, metrics)
-    if graphs.step is not None:
-        wanted |= {label: graphs.step.inputs[label].type for label in initial}
+    step = graphs.step
+    added = {label: step.inputs[label].type for label in initial} if step is not None else {}
     restored = Checkpoint(
         graphs,
         {},
@@ -158,7 +182,7 @@ def _restored_checkpoint(
         history=_restored_history(metadata.get("history", "[]")),
         resume=_restored_resume(metadata.get("resume", "{}")),
     )
-    return restored, wanted
+    return restored, added
 
 
 def _with_passes(checkpoint: Checkpoint, passes: Passes) -> Checkpoint:
@@ -171,9 +195,7 @@ def _with_passes(checkpoint: Checkpoint, passes: Passes) -> Checkpoint:
 def _parse_graphs(
     metadata: Mapping[str, str], functions: Iterable[ScalarFunction]
 ) -> tuple[tuple[Graph, Graph], dict[str, TensorType]]:
-    forward, training = (
-        verify(parse(metadata[name], functions=functions)) for name in ("forward_graph", "training_graph")
-    )
+    forward, training = (verify(parse(metadata[name], functions=functions)) for name in GRAPHS)
     if list(forward.outputs) != ["output"] or list(training.outputs) != ["output"] or forward.updates:
         raise FileError("a graph has other outputs or updates than a network's")
     held = {label: value.type for label, value in training.inputs_with_role("parameter", "state").items()}
