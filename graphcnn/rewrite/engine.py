@@ -181,7 +181,7 @@ class _Round:
     def make(self, op: Op, operands: Values, origin: Origin) -> Values:
         """Return the results of a node: by the first rule that fits, of an equal node, or of a new one."""
         for rule in self._plan.by_op.get(type(op), ()):
-            if self.count >= self._left:
+            if self.count + len(self._under_way) >= self._left:
                 break
             place = len(self.applied)
             found = self._replacement(rule, Match(self, op, operands, origin))
@@ -191,7 +191,7 @@ class _Round:
                 return found
         content = _content(op, operands)
         known = self._known.get(content)
-        if known is not None and self._plan.shares and self.count < self._left:
+        if known is not None and self._plan.shares and self.count + len(self._under_way) < self._left:
             self._note(COMMON_SUBEXPRESSIONS.name, op, len(self.applied))
             return known
         results = self.rebuild.result.add_all(op, *operands, origin=origin)

@@ -15,8 +15,10 @@ from graphcnn.testing.conformance import (
     check_case,
     check_random_steps,
 )
+from graphcnn.testing.exact import evaluate_exactly
 from graphcnn.testing.gradients import check_gradients
 from graphcnn.testing.random_graphs import random_step
+from graphcnn.testing.rules import check_end, check_rule, expression_size
 
 __all__ = [
     "Case",
@@ -25,7 +27,11 @@ __all__ = [
     "check_backend",
     "check_backend_case",
     "check_case",
+    "check_end",
     "check_gradients",
     "check_random_steps",
+    "check_rule",
+    "evaluate_exactly",
+    "expression_size",
     "random_step",
 ]

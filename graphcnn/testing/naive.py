@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,8 @@ def sliding_product(op: Correlate2d | Convolve2d, images: Array, window: Array) 
     """Return Eq. 4 as it stands, with stride, padding, dilation and groups.
 
     images: [N, H, W, C]. window: [k1, k2, C / groups, D], or [N, H', W', D] where the op sums over the
-    batch. Taps outside the image count as zeros. Convolution meets the taps in reverse, Eq. 2.
+    batch. Taps outside the image count as zeros. Convolution meets the taps in reverse, Eq. 2. Arrays of
+    fractions have fractions as their product.
     """
     n, height, width, channels = images.shape
     over_batch = op.sum_over == "batch"
@@ -28,7 +30,7 @@ def sliding_product(op: Correlate2d | Convolve2d, images: Array, window: Array) 
     )
     pixel, weight = images.tolist(), window.tolist()
     shape = (rows, columns, per_group, filters) if over_batch else (n, rows, columns, filters)
-    result = np.zeros(shape)
+    result = np.zeros(shape, images.dtype if images.dtype == object else np.float64)
     for i, j, d in itertools.product(range(rows), range(columns), range(filters)):
         first = d // (filters // op.groups) * per_group
         for s, m, q, c in itertools.product(range(n), range(k1), range(k2), range(per_group)):
@@ -51,15 +53,19 @@ def pools(images: Array, size: Pair, stride: Pair, padding: Padding) -> dict[str
         (extent + sum(padding[a]) - size[a]) // stride[a] + 1 for a, extent in enumerate((height, width))
     )
     names = ("max", "index", "sum", "average", "l2")
-    result = {name: np.zeros((n, rows, columns, channels)) for name in names}
+    is_exact = images.dtype == object
+    zero: Any = 0 if is_exact else 0.0
+    result = {
+        name: np.zeros((n, rows, columns, channels), object if is_exact else np.float64) for name in names
+    }
     for at in itertools.product(range(n), range(rows), range(columns), range(channels)):
         s, i, j, c = at
-        best, winner, total, squares = -math.inf, 0, 0.0, 0.0
+        best, winner, total, squares = -math.inf, 0, zero, zero
         for m, q in itertools.product(range(size[0]), range(size[1])):
             y, x = i * stride[0] + m - padding[0][0], j * stride[1] + q - padding[1][0]
             if not (0 <= y < height and 0 <= x < width):
                 continue
-            pixel = float(images[s, y, x, c])
+            pixel = images[s, y, x, c] if is_exact else float(images[s, y, x, c])
             if pixel > best:
                 best, winner = pixel, m * size[1] + q
             total, squares = total + pixel, squares + pixel * pixel

@@ -1,9 +1,9 @@
 """Rewrites a graph into the forms that the kernels are made for; what it computes stays the same.
 
-That rewriting ends is seen from numbers that no rule but the last ones of the list raises, and that each
-rule lowers, in this order: squared errors; convolutions; correlations over images; correlations that are
-padded at the sides or could be Winograd's; for all multiplications together, through how many pools their
-operands were routed; masks that do not ask a relu; movements of scalars; nodes.
+That rewriting ends is seen from these numbers of what is needed: each rule lowers one of them, and raises
+only those behind it. Squared errors; convolutions; correlations over images; correlations that are padded at
+the sides or could be Winograd's; for all multiplications together, through how many pools their operands were
+routed; masks that do not ask a relu; movements of scalars; nodes.
 """
 
 from __future__ import annotations

@@ -75,5 +75,12 @@ RULES: Final = (
     ),
     Rule("no-widths", "pad or crop by nothing → x", (Pad, Crop), _no_widths, group="no-operation"),
     Rule("no-zeros", "zero_insert by factors of 1 → x", ZeroInsert, _no_zeros, group="no-operation"),
-    Rule("no-axes", "sum or mean over no axes → x", (Sum, Mean), _no_axes, group="no-operation"),
+    Rule(
+        "no-axes",
+        "sum or mean over no axes → x, though a sum may begin with 0.0 and so turn -0.0 into it",
+        (Sum, Mean),
+        _no_axes,
+        keeps="finite",
+        group="no-operation",
+    ),
 )

@@ -1,0 +1,254 @@
+"""The forms that kernels are made for: each rule holds in rational numbers, and rewriting ends."""
+
+import itertools
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+import graphcnn as gcn
+from graphcnn import ops
+from graphcnn.ir import Emitter, Graph, TensorType, needed_nodes
+from graphcnn.ops import Convolve2d, Correlate2d
+from graphcnn.rewrite import rewrite
+from graphcnn.testing import backend_cases, check_end, check_rule, naive, random_step
+from graphcnn.testing.cases import build_case
+from graphcnn_native.lowering.canonical import canonical, canonical_rules
+from graphcnn_native.lowering.winograd import (
+    WinogradCorrelation,
+    WinogradFilterGradient,
+    WinogradFilters,
+    suits,
+)
+from graphcnn_native.target import named_target
+
+TARGET = named_target("avx2")
+RULES = {rule.name: rule for rule in canonical_rules(TARGET) if rule.rewrite is not None}
+
+
+def measure(graph):
+    """Return the numbers that the canonical rules lower, in the order that their module states."""
+    needed = [graph.node(key) for key in sorted(needed_nodes(graph))]
+    routed = routes(graph)
+    kinds = [type(node.op) for node in needed]
+    correlations = [node for node in needed if type(node.op) is Correlate2d]
+    return (
+        kinds.count(ops.SquaredError),
+        kinds.count(Convolve2d),
+        sum(is_over_images(node) for node in correlations),
+        sum(any(node.op.padding[1]) or is_suited(node) for node in correlations),
+        sum(routed[value.key] for node in needed if type(node.op) is ops.Multiply for value in node.operands),
+        sum(type(node.op) is ops.ReluMask and not is_relu(graph, node.operands[0]) for node in needed),
+        sum(type(node.op) in MOVEMENTS and node.operands[0].type.is_scalar for node in needed),
+        len(graph),
+    )
+
+
+MOVEMENTS = (ops.Pad, ops.Crop, ops.Transpose, ops.Rot180)
+
+
+def routes(graph):
+    """Return through how many pools each node's value was routed, multiplications on the way not counted."""
+    found = {}
+    for key, node in graph.items():
+        below = [found[operand.key] for operand in node.operands]
+        if isinstance(node.op, ops.RouteToWinner2d):
+            found[key] = 1 + below[0]
+        else:
+            found[key] = max(below) if isinstance(node.op, ops.Multiply) else 0
+    return found
+
+
+def is_over_images(node):
+    return node.op.sum_over == "batch" and node.operands[0].type.shape[0] != "N"
+
+
+def is_suited(node):
+    images, window = (operand.type for operand in node.operands)
+    filters, maps = (node.types[0], window) if node.op.sum_over == "batch" else (window, node.types[0])
+    return images.shape[0] == "N" and suits(node.op, images, filters, maps, TARGET)
+
+
+def is_relu(graph, value):
+    return isinstance(graph.node(value.key).op, ops.Relu)
+
+
+# On small graphs
+
+
+def graph_of(build, *types):
+    graph = Graph("small")
+    try:
+        graph.output(
+            "y", build(Emitter(graph), *(graph.input(f"x{i}", type) for i, type in enumerate(types)))
+        )
+    except gcn.GraphcnnError:
+        return None
+    return graph
+
+
+def contractions(kind):
+    """Yield contractions over channels and over the batch, which is N or 2 images."""
+    options = itertools.product(
+        (((0, 0), (0, 0)), ((1, 0), (0, 2))), ((1, 1), (2, 1)), ((1, 1), (1, 2)), (1, 2), ("N", 2), (1, 3)
+    )
+    for padding, stride, dilation, groups, batch, size in options:  # fmt: skip
+        op = kind(stride, padding, dilation, groups)
+        images = TensorType((batch, 3, size, 2), "float64")
+        filters = TensorType((2, 1, 2 // groups, 4), "float64")
+        yield graph_of(lambda e, x, w, op=op: e(op, x, w), images, filters)
+        over = replace(op, sum_over="batch")
+        maps = TensorType((batch, 2, 1, 4), "float64")
+        yield graph_of(lambda e, x, d, op=over: e(op, x, d), images, maps)
+
+
+def wide():
+    for channels, filters, padding, over_batch in ((8, 8, 1, 0), (8, 16, 0, 0), (16, 8, 1, 0), (8, 8, 1, 1)):
+        edges = ((padding, padding), (padding, 0))
+        images = TensorType(("N", 6, 7, channels))
+        op = Correlate2d(padding=edges, sum_over="batch" if over_batch else "channels")
+        if over_batch:
+            other = TensorType(("N", 6 + 2 * padding - 2, 7 + padding - 2, filters))
+        else:
+            other = TensorType((3, 3, channels, filters))
+        yield graph_of(lambda e, x, w, op=op: e(op, x, w), images, other)
+
+
+def masks():
+    def build(emit, x, relu_first):
+        values = (emit(ops.Relu(), x), emit(ops.ReluMask(), x))
+        return emit(ops.Multiply(), *(values if relu_first else values[::-1]))
+
+    for type in (TensorType(("N", 3), "float32"), TensorType((), "float64")):
+        yield graph_of(lambda e, x: build(e, x, True), type)
+
+
+def scalars():
+    for op in (ops.Pad(()), ops.Crop(()), ops.Transpose(()), ops.Rot180(())):
+        yield graph_of(lambda e, x, op=op: e(ops.Relu(), e(op, x)), TensorType((), "float64"))
+
+
+def routed():
+    """Yield errors that go back through a pool and a relu, windows apart and overlapping."""
+    for stride, padding, mask_first in itertools.product(((1, 1), (2, 2), (2, 1)), (0, 1), (True, False)):
+
+        def build(emit, x, stride=stride, padding=padding, mask_first=mask_first):
+            options = (2, 2), stride, ((padding, 0), (0, padding))
+            y = emit(ops.Relu(), x)
+            pooled, index = emit.all(ops.MaxPool2d(*options), y)
+            delta = emit(ops.Subtract(), pooled, ops.constant(emit, 0.5, pooled.type))
+            route = emit(ops.RouteToWinner2d(*options, x.type.shape), delta, index)
+            mask = emit(ops.ReluMask(), y)
+            return emit(ops.Multiply(), *((mask, route) if mask_first else (route, mask)))
+
+        yield graph_of(build, TensorType(("N", 4, 3, 2), "float64"))
+
+
+def errors():
+    for shape in (("N",), ("N", 3), ("N", 2, 2)):
+        type = TensorType(shape, "float64")
+        yield graph_of(lambda e, x, t: e(ops.SquaredError(), x, t), type, type)
+
+
+DOMAINS = {
+    "convolution-as-correlation": lambda: contractions(Convolve2d),
+    "correlation-over-images": lambda: contractions(Correlate2d),
+    "winograd": wide,
+    "pad-at-the-sides": lambda: contractions(Correlate2d),
+    "mask-of-relu": masks,
+    "scalar-stays": scalars,
+    "masked-before-routing": routed,
+    "squared-error": errors,
+}
+
+
+def test_every_rule_has_a_domain():
+    assert list(DOMAINS) == list(RULES)
+    assert list(RULES)[:2] + list(RULES)[3:] == [
+        rule.name for rule in canonical_rules(None) if rule.rewrite is not None
+    ]
+
+
+def matrix(*rows):
+    return np.array([[Fraction(entry) for entry in row] for row in rows], object)
+
+
+# Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", F(2x2, 3x3)
+B_T = matrix((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1))
+G = matrix((1, 0, 0), ("1/2", "1/2", "1/2"), ("1/2", "-1/2", "1/2"), (0, 0, 1))
+A_T = matrix((1, 1, 1, 0), (0, 1, -1, -1))
+
+
+def mapped_filters(op, arrays, batch):
+    (w,) = arrays
+    mapped = np.empty((16, *w.shape[2:]), object)
+    for c, d in np.ndindex(*w.shape[2:]):
+        mapped[:, c, d] = G.dot(w[:, :, c, d]).dot(G.T).reshape(16)
+    return mapped
+
+
+def on_tiles(op, arrays, batch):
+    images, mapped = arrays
+    (top, bottom), (left, right) = op.padding
+    n, height, width, channels = images.shape
+    rows, columns = height + top + bottom - 2, width + left + right - 2
+    padded = np.full((n, rows + 4, columns + 4, channels), Fraction(0), object)
+    padded[:, top : top + height, left : left + width] = images
+    result = np.full((n, rows + 1, columns + 1, mapped.shape[2]), Fraction(0), object)
+    for s, i, j in itertools.product(range(n), range(0, rows, 2), range(0, columns, 2)):
+        products = Fraction(0)
+        for c in range(channels):
+            tile = B_T.dot(padded[s, i : i + 4, j : j + 4, c]).dot(B_T.T)
+            products = products + mapped[:, c].reshape(4, 4, -1) * tile[:, :, None]
+        for d in range(mapped.shape[2]):
+            result[s, i : i + 2, j : j + 2, d] = A_T.dot(products[:, :, d]).dot(A_T.T)
+    return result[:, :rows, :columns]
+
+
+MEANINGS = {
+    WinogradFilters: mapped_filters,
+    WinogradCorrelation: on_tiles,
+    WinogradFilterGradient: lambda op, arrays, batch: naive.sliding_product(op, *arrays),
+}
+
+
+@pytest.mark.parametrize("name", DOMAINS)
+def test_a_rule_keeps_its_graphs_on_small_shapes(name):
+    graphs = [graph for graph in DOMAINS[name]() if graph is not None]
+    backend = None if name == "winograd" else "numpy"
+    assert check_rule(RULES[name], graphs, measure=measure, meanings=MEANINGS, backend=backend)
+
+
+# Towards an end
+
+
+@pytest.mark.parametrize("name", backend_cases()[::9])
+def test_rewriting_ends_on_conformance_graphs(name):
+    check_canonical(build_case(name).graph)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_rewriting_ends_on_random_steps(seed):
+    check_canonical(random_step(seed).graph)
+
+
+def test_rewriting_ends_on_networks():
+    network = gcn.Sequential(
+        gcn.Conv2d(8, 3, padding="same"), gcn.BatchNorm2d(), gcn.ReLU(), gcn.Conv2d(16, 3, padding="same"),
+        gcn.ReLU(), gcn.MaxPool2d(2), gcn.ReLU(), gcn.ConvTranspose2d(8, 3, stride=2), gcn.ReLU(),
+        gcn.MaxPool2d(2), gcn.ReLU(), gcn.MaxPool2d(1), gcn.Flatten(), gcn.Dense(3),
+    )  # fmt: skip
+    model = gcn.compile(network, input_shape=(8, 8, 8), loss=gcn.SquaredError(), optimizer=gcn.SGD(0.1))
+    for graph in (model.gradient_graph, model.step_graph):
+        assert check_canonical(graph) > 5
+
+
+def check_canonical(graph):
+    rules = canonical_rules(TARGET)
+    steps = check_end(graph, rules, measure)
+    result, sources = canonical(graph, TARGET, winograd=True)
+    assert not rewrite(result, rules).applied, "nothing is left to do"
+    assert sources.keys() == {key for key, _ in result.items()}
+    assert all(source in dict(graph.items()) for source in sources.values())
+    return steps
