@@ -4,8 +4,9 @@ from graphcnn.ir.graph import Emitter, Graph, Input, Node, Role, Value, batch_in
 from graphcnn.ir.liveness import last_reads, live_bytes, needed_nodes, use_counts
 from graphcnn.ir.op import OPERAND_LETTERS, Cost, Gradients, Op, Values, arguments_of
 from graphcnn.ir.origin import Origin, users_line
+from graphcnn.ir.parser import parse_graph
 from graphcnn.ir.rebuild import Rebuild
-from graphcnn.ir.text import format_call, format_graph, parse_graph
+from graphcnn.ir.text import format_call, format_graph
 from graphcnn.ir.types import BATCH, Dim, DType, TensorType, concrete_shape, format_shape
 from graphcnn.ir.verify import verify
 

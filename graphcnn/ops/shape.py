@@ -167,9 +167,9 @@ class Transpose(Op):
     arity: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        if not isinstance(self.permutation, tuple) or sorted(self.permutation) != list(
-            range(len(self.permutation))
-        ):
+        order = self.permutation
+        is_order = isinstance(order, tuple) and all(is_int(axis, 0) for axis in order)
+        if not is_order or sorted(order) != list(range(len(order))):
             raise OptionError(f"permutation={self.permutation!r} is not an order of the axes 0, 1, ...")
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:

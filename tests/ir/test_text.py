@@ -1,15 +1,21 @@
 """The text form: what is printed parses to an equal graph, and nothing else parses."""
 
+import contextlib
 import random
+import re
+import re._parser as sre
+import sys
 import time
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphcnn.errors import ParseError
-from graphcnn.ir import Graph, Origin, TensorType
-from graphcnn.ops import Add, Constant, Correlate2d, MaxPool2d, Mean, Multiply, Relu, parse
+from graphcnn.ir import Graph, Op, Origin, TensorType, parse_graph, parser, scanner
+from graphcnn.ops import OPS, Add, Constant, Correlate2d, MaxPool2d, Mean, Multiply, Relu, parse
 from graphcnn.testing.cases import backend_cases, build_case
 from graphcnn.transform import differentiate, simplify
 
@@ -102,7 +108,7 @@ def test_a_comparison_sees_what_differs():
     assert other != network()
 
 
-HEADER = 'graph "g"\n\n%0: float64[N, 6, 5, 2] = input(label="x")\n'
+HEADER = 'graph "g"\nsource a = "a.py"\n%0: float64[N, 6, 5, 2] = input(label="x")\n'
 BAD_LINES = {
     "unknown op": ("%1: float64[] = launch(%0)", "there is no op 'launch'"),
     "forward reference": ("%1: float64[N, 6, 5, 2] = add(%0, %2)", "%2 is used before it is computed"),
@@ -131,6 +137,16 @@ BAD_LINES = {
     "fractional size": ("%1: float64[N, 1.5] = relu(%0)", "1.5"),
     "two batch axes": ("%1: float64[N, N] = relu(%0)", "more than once"),
     "many axes": (f"%1: float64[{', '.join('1' * 5000)}] = relu(%0)", "5000 axes are more than 8"),
+    "digits of another script": ("%1: float64[N, ٣] = relu(%0)", "cannot be read"),
+    "a key in another script": ("%١: float64[N] = relu(%0)", "cannot be read"),
+    "fractional axes": (
+        "%1: float64[N, 6, 5, 2] = transpose(%0, permutation=(0.0, 1.0, 2.0, 3.0))",
+        "permutation=",
+    ),
+    "axes of words": ('%1: float64[N] = sum(%0, axes=("a",))', "axes=('a',)"),
+    "a flag that is a number": ("%1: float64[N, 1] = sum(%0, axes=(1, 2, 3), keep=1)", "keep=1"),
+    "nested axes": ("%1: float64[N] = transpose(%0, permutation=(1, (0,)))", "permutation="),
+    "a second source of a name": ('source a = "x"', "there is a source 'a' already"),
     "deep nesting": (f"%1: float64[] = sum(%0, axes={'(' * 5000})", "nested more than 8 deep"),
     "a Python expression": ("%1: float64[N] = sum(%0, axes=__import__('os'))", "is not a value"),
     "text behind the call": ("%1: float64[N, 6, 5, 2] = relu(%0) and more", "only `| origin` may stand"),
@@ -161,10 +177,159 @@ def test_a_bad_line_is_named_with_its_number_and_fault(case):
     assert len(text) < 1000
 
 
+@dataclass(frozen=True, slots=True)
+class Window(Op):
+    """An op of a user's own that checks none of its attributes."""
+
+    sizes: tuple[int, ...]
+    scale: float = 1.0
+    kind: Literal["flat", "round"] = "flat"
+    offset: int | None = None
+
+    name: ClassVar[str] = "window"
+    arity: ClassVar[int] = 1
+
+    def result_types(self, *operands):
+        return (operands[0].with_shape(tuple(operands[0].shape[size] for size in self.sizes)),)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "fault"),
+    [
+        ("sizes=(1.0,)", "window takes no sizes=(1.0,): it is not of the type tuple[int, ...]"),
+        ("sizes=(True,)", "sizes=(True,)"),
+        ("sizes=1", "sizes=1"),
+        ('sizes=(0,), scale="2"', "scale='2'"),
+        ('sizes=(0,), kind="square"', "kind='square'"),
+        ("sizes=(0,), kind=1", "kind=1"),
+        ("sizes=(0,), offset=1.5", "offset=1.5"),
+        ("sizes=(9,)", "window does not take these operands: tuple index out of range"),
+    ],
+)
+def test_attributes_are_of_the_types_that_an_op_declares(attributes, fault):
+    ops = {**OPS, "window": Window}
+    graph = parse_graph(HEADER + "%1: float64[N] = window(%0, sizes=(0,), scale=2, offset=1)", ops)
+    assert graph.node(1).op == Window((0,), 2.0, "flat", 1)
+    with pytest.raises(ParseError) as caught:
+        parse_graph(HEADER + f"%1: float64[N] = window(%0, {attributes})", ops)
+    assert fault in str(caught.value)
+
+
 def test_text_that_is_no_graph_at_all():
     for text in ("", "graph", "graph name", 'graph "a" "b"', "import os", "\x00", "%0: float32[N] = input()"):
         with pytest.raises(ParseError):
             parse(text)
+
+
+INVALID = {
+    "an output named as an input": ('output "x" = %0', "['x'] name both an input and an output"),
+    "the batch size of no input": (
+        "%1: float64[] = constant(value=1.0)\n%2: float64[N] = broadcast(%1)",
+        "uses the batch size N, but no input has a batch axis",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", INVALID)
+def test_what_verify_refuses_does_not_parse(case):
+    lines, fault = INVALID[case]
+    header = HEADER.replace("[N, 6, 5, 2]", "[6]") if "batch" in case else HEADER
+    with pytest.raises(ParseError, match=re.escape(fault)):
+        parse(f"{header}{lines}\n")
+
+
+LIMITS = {
+    "text": ("LONGEST_TEXT", 100, "characters, and at most 100 are read"),
+    "lines": ("MOST_LINES", 3, "lines, and at most 3 are read"),
+    "nodes": ("MOST_NODES", 2, "line 5 of the graph's text: the graph has more than 2 nodes"),
+}
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+def test_what_a_text_can_ask_for_is_bounded(monkeypatch, limit):
+    constant, value, fault = LIMITS[limit]
+    monkeypatch.setattr(parser, constant, value)
+    nodes = "".join(f"%{key}: float64[N, 6, 5, 2] = relu(%0)\n" for key in (1, 2, 3))
+    with pytest.raises(ParseError, match=fault):
+        parse(HEADER + nodes)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'graph "' + "n" * 16_385 + '"',
+        HEADER + 'output "' + "\\u0061" * 16_385 + '" = %0',
+        HEADER + "%1: float64[N, 6, 5, 2] = relu(%0) | " + "l" * 16_385,
+    ],
+)
+def test_names_are_bounded(text):
+    with pytest.raises(ParseError, match="a name of 16385 characters is longer than 16384"):
+        parse(text)
+
+
+def unbounded_repeats(pattern):
+    """Yield the repeats of a pattern that have no bound and may be tried again with less."""
+    for code, argument in pattern:
+        if code in (sre.MAX_REPEAT, sre.MIN_REPEAT) and argument[1] == sre.MAXREPEAT:
+            yield argument
+        for inner in argument if isinstance(argument, tuple | list) else [argument]:
+            for part in inner if isinstance(inner, list) else [inner]:
+                if isinstance(part, sre.SubPattern):
+                    yield from unbounded_repeats(part)
+
+
+def test_no_pattern_goes_back_over_what_it_has_read():
+    patterns = [value for value in vars(scanner).values() if isinstance(value, re.Pattern)]
+    assert len(patterns) >= 5
+    for pattern in patterns:
+        assert not list(unbounded_repeats(sre.parse(pattern.pattern, pattern.flags))), pattern.pattern
+    assert list(unbounded_repeats(sre.parse(r"(?:a|b(c*))+")))  # the check itself finds them
+
+
+HOSTILE_LINES = {
+    "blanks before a quotation": lambda n: "%1: float64[N] = relu(%0) |" + " " * n + '"x"y',
+    "blanks in a second field": lambda n: "%1: float64[N] = relu(%0) | a |" + " " * n + '"x"y|',
+    "blanks after a quotation": lambda n: '%1: float64[N] = relu(%0) | "a"' + " " * n + "y",
+    "blanks in a source": lambda n: "source" + " " * n + '= "x',
+    "operands": lambda n: "%1: float64[N] = relu(" + "%0, " * n,
+    "axes": lambda n: "%1: float64[N] = sum(%0, axes=(" + "1, " * n + "))",
+    "nodes": lambda n: "".join(
+        f"%{key}: float64[N, 6, 5, 2] = relu(%{key - 1})\n" for key in range(1, n // 8)
+    ),
+    "outputs": lambda n: "".join(f'output "{number}" = %0\n' for number in range(n // 8)),
+    "sources": lambda n: "".join(f'source s{number} = "a/s"\n' for number in range(n // 8)),
+}
+
+
+@pytest.mark.parametrize("make", HOSTILE_LINES.values(), ids=HOSTILE_LINES)
+def test_twice_the_text_takes_twice_the_steps(make):
+    def steps(n):
+        count = 0
+
+        def trace(frame, event, argument):
+            nonlocal count
+            count += event in ("call", "line")
+            return trace
+
+        sys.settrace(trace)
+        try:
+            with contextlib.suppress(ParseError):
+                str(parse(HEADER + make(n)))
+        finally:
+            sys.settrace(None)
+        return count
+
+    assert steps(2000) < 2.1 * steps(1000) + 1000
+
+
+def test_many_files_of_one_name_print_in_linear_time():
+    graph = Graph("files")
+    for number in range(3000):
+        place = Origin(f"/{number}/train.py", 1)
+        graph.add(Constant(1.0, TensorType((), "float64")), origin=place)
+    text = str(graph)
+    assert 'source train.py~3000 = "/999/train.py"' in text
+    assert parse(text) == graph
 
 
 def test_a_duplicate_output_is_refused():
