@@ -16,12 +16,19 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from graphcnn import backend as backend
     from graphcnn import data as data
+    from graphcnn import ops as ops
+    from graphcnn import testing as testing
     from graphcnn import zoo as zoo
+    from graphcnn.backend import Backend as Backend
+    from graphcnn.backend import Executable as Executable
+    from graphcnn.backend import Report as Report
     from graphcnn.backend import backends as backends
     from graphcnn.backend import evaluate as evaluate
     from graphcnn.compiler import compile as compile
     from graphcnn.compiler import load as load
+    from graphcnn.dsl.builder import Builder as Builder
     from graphcnn.dsl.functional import concatenate as concatenate
     from graphcnn.dsl.functional import convolve2d as convolve2d
     from graphcnn.dsl.functional import correlate2d as correlate2d
@@ -66,11 +73,17 @@ if TYPE_CHECKING:
     from graphcnn.dsl.pointwise import Activation as Activation
     from graphcnn.dsl.pointwise import pointwise as pointwise
     from graphcnn.dsl.tensor import Tensor as Tensor
+    from graphcnn.dsl.tensor import apply_op as apply_op
     from graphcnn.errors import GraphcnnError as GraphcnnError
+    from graphcnn.ir import Emitter as Emitter
     from graphcnn.ir import Graph as Graph
+    from graphcnn.ir import Op as Op
+    from graphcnn.ir import Origin as Origin
     from graphcnn.ir import TensorType as TensorType
+    from graphcnn.ir import Value as Value
     from graphcnn.ir.verify import verify as verify
     from graphcnn.ops import parse as parse
+    from graphcnn.ops import register_op as register_op
     from graphcnn.rewrite import Match as Match
     from graphcnn.rewrite import Rule as Rule
     from graphcnn.training.callbacks import Callback as Callback
@@ -82,19 +95,23 @@ if TYPE_CHECKING:
     from graphcnn.training.gradient_log import GradientLog as GradientLog
     from graphcnn.training.history import History as History
     from graphcnn.training.losses import CrossEntropy as CrossEntropy
+    from graphcnn.training.losses import Loss as Loss
     from graphcnn.training.losses import SquaredError as SquaredError
+    from graphcnn.training.metrics import Metric as Metric
     from graphcnn.training.model import Model as Model
     from graphcnn.training.optimizers import SGD as SGD
     from graphcnn.training.optimizers import Adam as Adam
     from graphcnn.training.optimizers import AdamW as AdamW
+    from graphcnn.training.optimizers import Optimizer as Optimizer
     from graphcnn.transform import Pass as Pass
     from graphcnn.transform import gradient as gradient
     from graphcnn.transform import simplification_rules as simplification_rules
     from graphcnn.transform.simplify import simplify as simplify
 
 _HOMES = {
-    "backend": ("backends", "evaluate"),
+    "backend": ("Backend", "Executable", "Report", "backends", "evaluate"),
     "compiler": ("compile", "load"),
+    "dsl.builder": ("Builder",),
     "dsl.functional": (
         *("concatenate", "convolve2d", "correlate2d", "exp", "flatten", "log", "log_softmax", "maximum"),
         *("mean", "relu", "reshape", "sigmoid", "softmax", "sqrt", "squared_error", "sum", "tanh"),
@@ -107,23 +124,24 @@ _HOMES = {
     ),
     "dsl.network": ("Input", "Network", "Parameter", "Sequential"),
     "dsl.pointwise": ("Activation", "pointwise"),
-    "dsl.tensor": ("Tensor",),
+    "dsl.tensor": ("Tensor", "apply_op"),
     "errors": ("GraphcnnError",),
-    "ir": ("Graph", "TensorType", "verify"),
-    "ops": ("parse",),
+    "ir": ("Emitter", "Graph", "Op", "Origin", "TensorType", "Value", "verify"),
+    "ops": ("parse", "register_op"),
     "rewrite": ("Match", "Rule"),
     "training.callbacks": (
         *("CSVLog", "Callback", "EarlyStopping", "LearningRateSchedule", "cosine_decay", "step_decay"),
     ),
     "training.gradient_log": ("GradientLog",),
     "training.history": ("History",),
-    "training.losses": ("CrossEntropy", "SquaredError"),
+    "training.losses": ("CrossEntropy", "Loss", "SquaredError"),
+    "training.metrics": ("Metric",),
     "training.model": ("Model",),
-    "training.optimizers": ("SGD", "Adam", "AdamW"),
+    "training.optimizers": ("SGD", "Adam", "AdamW", "Optimizer"),
     "transform": ("Pass", "gradient", "simplification_rules", "simplify"),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-_PACKAGES = ("data", "zoo")
+_PACKAGES = ("backend", "data", "ops", "testing", "zoo")
 
 __all__ = [*_HOME_OF, *_PACKAGES, "__version__"]
 

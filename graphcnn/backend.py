@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final, Protocol, TypeAlias
@@ -21,7 +21,7 @@ import numpy as np
 
 from graphcnn.arrays import Array
 from graphcnn.errors import BackendError, DataError, OptionError
-from graphcnn.ir import BATCH, Graph, Op, TensorType, batch_inputs, format_shape
+from graphcnn.ir import BATCH, Graph, Op, TensorType, batch_inputs, format_shape, users_line
 
 GROUP = "graphcnn.backends"
 DEFAULT = "native"
@@ -129,12 +129,14 @@ class Executable(Protocol):
 
 
 class Backend(Protocol):
-    """A way to run graphs."""
-
-    name: str
+    """A way to run graphs: `gcn.compile(backend=...)` takes its installed name, or such an object itself."""
 
     @property
-    def ops(self) -> frozenset[type[Op]]:
+    def name(self) -> str:
+        """What errors and reports call it."""
+
+    @property
+    def ops(self) -> Set[type[Op]]:
         """The operations that the backend can compile."""
 
     def compile(self, graph: Graph) -> Executable:
@@ -190,6 +192,53 @@ def _install_hint(entry: EntryPoint, error: Exception) -> str:
         return f"pip install {missing}"
     package = entry.dist.name if entry.dist is not None else entry.name
     return f"pip install --force-reinstall {package}"
+
+
+def as_backend(given: object) -> Backend:
+    """Return a backend for its installed name, or the object itself.
+
+    Raises BackendError for an unknown name, OptionError for an object that is no backend.
+    """
+    if isinstance(given, str):
+        return load_backend(given)
+    if isinstance(given, type):
+        raise OptionError(
+            f"backend is the class {given.__name__}, not an object", mend=f"backend={given.__name__}()"
+        )
+    name, ops = getattr(given, "name", None), getattr(given, "ops", None)
+    lacking = [
+        what
+        for what, holds in (
+            ('name, such as "mine"', isinstance(name, str) and bool(name)),
+            ("ops, the set of the classes of ops that it compiles", isinstance(ops, Set)),
+            ("compile(graph), a method", callable(getattr(given, "compile", None))),
+        )
+        if not holds
+    ]
+    if lacking:
+        raise OptionError(
+            f"backend={given!r:.60} is neither the name of a backend nor one itself",
+            facts=[f"it lacks {what}" for what in lacking],
+            mend='backend="native", or an object as gcn.Backend says',
+        )
+    backend: Backend = given  # type: ignore[assignment]
+    return backend
+
+
+def check_kernel(op: object, **kernel: object) -> None:
+    """Raise OptionError, at the user's line, unless this is a class of ops, and a kernel that can be called.
+
+    kernel: by the name of the argument that it was given as.
+    """
+    problem, mend = "", ""
+    ((argument, given),) = kernel.items()
+    if not isinstance(op, type) or not issubclass(op, Op) or not hasattr(op, "name"):
+        problem, mend = f"{op!r:.60} is not a class of ops", "register(Swish, ...), where class Swish(gcn.Op)"
+    elif not callable(given):
+        problem, mend = f"{argument}={given!r:.60} is not a function", f"{argument}=function"
+    if problem:
+        place = users_line()
+        raise OptionError(problem, mend=mend).located(file=place.file, line=place.line)
 
 
 def check_options(backend: Backend, options: Mapping[str, object]) -> None:

@@ -8,7 +8,7 @@ from os import PathLike
 import numpy as np
 
 from graphcnn.arrays import Array
-from graphcnn.backend import DEFAULT, Backend, as_input, check_options, load_backend
+from graphcnn.backend import DEFAULT, Backend, as_backend, as_input, check_options
 from graphcnn.dsl.from_graph import traced_graph
 from graphcnn.dsl.initializers import initial_value
 from graphcnn.dsl.layers import Layer
@@ -18,10 +18,10 @@ from graphcnn.ir import DType, Graph, users_line
 from graphcnn.scalar import ScalarFunction
 from graphcnn.training.checkpoint import read_checkpoint
 from graphcnn.training.graphs import build_graphs, check_names
-from graphcnn.training.losses import CrossEntropy, Loss
+from graphcnn.training.losses import CrossEntropy, Loss, check_loss
 from graphcnn.training.metrics import Metric, resolve_metrics
 from graphcnn.training.model import Model
-from graphcnn.training.optimizers import Optimizer
+from graphcnn.training.optimizers import Optimizer, check_optimizer
 from graphcnn.transform import Passes
 from graphcnn.transform.passes import Given
 
@@ -33,7 +33,7 @@ def compile(
     loss: Loss | None = None,
     optimizer: Optimizer | None = None,
     metrics: Sequence[str | Metric] | None = None,
-    backend: str = DEFAULT,
+    backend: str | Backend = DEFAULT,
     threads: int | None = None,
     winograd: bool | None = None,
     seed: int = 0,
@@ -48,9 +48,10 @@ def compile(
     input_shape: the shape of one sample, (height, width, channels); needed for a `Sequential`.
     loss: without one the model can only predict. optimizer: without one it can also be evaluated.
     metrics: names or metrics; by default accuracy with `CrossEntropy`, none with other losses.
-    backend: the name of an installed backend. threads: how many it may use, by default $GRAPHCNN_THREADS or
-    else all processors; results do not depend on it. winograd: False has the native backend compute 3x3
-    convolutions product by product as well, which takes about twice as long and rounds differently.
+    backend: the name of an installed backend, or a backend itself. threads: how many it may use, by default
+    $GRAPHCNN_THREADS or else all processors; results do not depend on it. winograd: False has the native
+    backend compute 3x3 convolutions product by product as well, which takes about twice as long and rounds
+    differently.
     seed: of first values, shuffling and dropout; the same seed gives the same bits. dtype: "float32"
     (default) or "float64" for the whole network.
     weights: first values of parameters and states by name. Others are drawn as their layers say; of a graph,
@@ -68,7 +69,10 @@ def compile(
         inference, training = _traced(network, input_shape, _precision(dtype))
         chosen_passes = Passes.of(passes)
         _check_seed(seed)
-        _check_parts(loss, optimizer)
+        if loss is not None:
+            check_loss(loss)
+        if optimizer is not None:
+            check_optimizer(optimizer)
         chosen_backend, options = _backend(backend, threads=threads, winograd=winograd)
         chosen = _metrics(metrics, loss)
         check_names(inference.graph, loss, chosen)
@@ -79,10 +83,7 @@ def compile(
             for label, initializer in training.initializers.items()
         }
         state |= _given_weights(training.graph, weights or {})
-        for label, number in initial.items():
-            assert graphs.step is not None
-            type = graphs.step.inputs[label].type
-            state[label] = np.full(type.concrete(1), number, type.dtype)
+        state |= initial
         return Model(
             graphs,
             state,
@@ -101,9 +102,10 @@ def compile(
 def load(
     path: str | PathLike[str],
     *,
+    objects: Iterable[object] = (),
     functions: Iterable[ScalarFunction] = (),
     passes: Given = None,
-    backend: str = DEFAULT,
+    backend: str | Backend = DEFAULT,
     threads: int | None = None,
     winograd: bool | None = None,
 ) -> Model:
@@ -111,15 +113,17 @@ def load(
 
     backend, threads, winograd: as `compile` takes them.
 
-    functions: what `gcn.pointwise` made and the model uses; the file knows them by name alone.
+    objects: what the model uses of your own, which the file knows by name alone: the classes of losses,
+    optimisers and metrics, and what `gcn.pointwise` made. Ops are there once `gcn.register_op` has them.
+    functions: further objects; an older name for those that `gcn.pointwise` made.
     passes: as `compile` takes them, where the model went through some. Those of the stage "forward" have done
     their work; those of the other stages run again. {} goes on without them.
 
-    Raises FileError for a file that is damaged or was not saved by graphcnn, OptionError for functions or
+    Raises FileError for a file that is damaged or was not saved by graphcnn, OptionError for objects or
     passes that are missing, and BackendError for an unknown backend.
     """
     chosen_backend, options = _backend(backend, threads=threads, winograd=winograd)
-    checkpoint = read_checkpoint(path, functions, None if passes is None else Passes.of(passes))
+    checkpoint = read_checkpoint(path, [*objects, *functions], None if passes is None else Passes.of(passes))
     model = Model(
         checkpoint.graphs,
         dict(checkpoint.state),
@@ -165,12 +169,12 @@ def _given_weights(graph: Graph, weights: Mapping[str, object]) -> dict[str, Arr
     }
 
 
-def _backend(name: str, **given: object) -> tuple[Backend, dict[str, object]]:
+def _backend(backend: str | Backend, **given: object) -> tuple[Backend, dict[str, object]]:
     """Return a backend and the options that were given. Raises OptionError for one that it does not take."""
-    backend = load_backend(name)
+    chosen = as_backend(backend)
     options = {option: value for option, value in given.items() if value is not None}
-    check_options(backend, options)
-    return backend, options
+    check_options(chosen, options)
+    return chosen, options
 
 
 def _precision(dtype: object) -> DType | None:
@@ -190,20 +194,6 @@ def _check_seed(seed: object) -> None:
         raise OptionError(
             f"seed={seed!r:.60} is not an integer from 0 to 2**64 - 1", mend="seed=0, or another whole number"
         )
-
-
-def _check_parts(loss: object, optimizer: object) -> None:
-    """Raise OptionError unless loss and optimiser are objects that can do their work."""
-    for name, part, method, example in (
-        ("loss", loss, "target_type", "gcn.CrossEntropy()"),
-        ("optimizer", optimizer, "append_updates", "gcn.SGD(0.05)"),
-    ):
-        if part is None or (hasattr(part, method) and not isinstance(part, type)):
-            continue
-        if isinstance(part, type):
-            example = f"gcn.{part.__name__}()"
-        shown = f"the class {part.__name__}" if isinstance(part, type) else repr(part)
-        raise OptionError(f"{name} is {shown}, not an object such as {example}", mend=f"{name}={example}")
 
 
 def _metrics(metrics: Sequence[str | Metric] | None, loss: Loss | None) -> tuple[Metric, ...]:

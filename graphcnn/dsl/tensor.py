@@ -148,7 +148,10 @@ def apply_layer(layer: Layer, *operands: Tensor) -> Tensor:
 
 
 def apply_op(op: Op, *operands: Tensor | float) -> Tensor:
-    """Return the result of one op on tensors; numbers become constants."""
+    """Return the result of one op, such as one of your own, on values of a network; numbers become constants.
+
+    Raises ShapeError, at the user's line, where they do not fit.
+    """
     return apply_function(lambda build, *values: build(op, *values), op.name, *operands)
 
 

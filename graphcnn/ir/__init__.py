@@ -3,7 +3,7 @@
 from graphcnn.ir.graph import Emitter, Graph, Input, Node, Role, Value, batch_inputs
 from graphcnn.ir.liveness import last_reads, live_bytes, needed_nodes, use_counts
 from graphcnn.ir.op import OPERAND_LETTERS, Cost, Gradients, Op, Values, arguments_of
-from graphcnn.ir.origin import Origin, users_line
+from graphcnn.ir.origin import Origin, users_line, users_line_of
 from graphcnn.ir.parser import parse_graph
 from graphcnn.ir.rebuild import Rebuild
 from graphcnn.ir.text import format_call, format_graph
@@ -40,5 +40,6 @@ __all__ = [
     "parse_graph",
     "use_counts",
     "users_line",
+    "users_line_of",
     "verify",
 ]

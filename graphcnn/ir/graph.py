@@ -129,6 +129,7 @@ class Graph:
             raise GraphError(f"there is an input {op.label!r} already")
         try:
             types = op.result_types(*(operand.type for operand in operands))
+            _check_types(op, types)
         except GraphcnnError as error:
             raise error.located(layer=origin.layer, file=origin.file, line=origin.line) from None
         key = len(self._nodes)
@@ -335,6 +336,16 @@ class Graph:
                 mend=f"take it from this graph: {_PLACES}",
             )
         return value if is_own else replace(value, owner=self._identity)
+
+
+def _check_types(op: Op, types: object) -> None:
+    """Raise GraphError for a shape rule that returned anything but types."""
+    if isinstance(types, tuple) and types and all(isinstance(type, TensorType) for type in types):
+        return
+    raise GraphError(
+        f"the shape rule of {op.name} returned {types!r:.100}",
+        mend="return a tuple with the TensorType of each result",
+    )
 
 
 _PLACES: Final = "graph.inputs[name], graph.outputs[name] or graph.results(key)[0]"

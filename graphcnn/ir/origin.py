@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,9 @@ class Origin:
         return replace(self, forward=key_of(self.forward))
 
 
+_OWN_PACKAGES: Final = ("graphcnn", "graphcnn_numpy", "graphcnn_native")
+
+
 def users_line() -> Origin:
     """Return the innermost frame outside graphcnn's own code (its zoo counts as a user's script)."""
     frame = sys._getframe(1)
@@ -38,6 +42,16 @@ def users_line() -> Origin:
     return Origin(file=frame.f_code.co_filename, line=frame.f_lineno)
 
 
+def users_line_of(error: BaseException) -> Origin:
+    """Return the innermost line outside graphcnn's own code that an error passed; an empty one for none."""
+    place, step = Origin(), error.__traceback__
+    while step is not None:
+        if not _is_internal(step.tb_frame.f_globals.get("__name__", "")):
+            place = Origin(file=step.tb_frame.f_code.co_filename, line=step.tb_lineno)
+        step = step.tb_next
+    return place
+
+
 def _is_internal(module: str) -> bool:
     package = module.split(".")
-    return package[0] == "graphcnn" and package[1:2] != ["zoo"]
+    return package[0] in _OWN_PACKAGES and package[1:2] != ["zoo"]

@@ -157,7 +157,10 @@ def _parse_call(
     name = scanner.take("word")
     op_class = Input if name == Input.name else ops.get(name)
     if op_class is None:
-        raise ParseError(f"there is no op {name!r}")
+        raise ParseError(
+            f"there is no op {name!r}",
+            facts=["one of your own is known after gcn.register_op, in its module"],
+        )
     fields = {field.name for field in dataclasses.fields(op_class)}
     attributes: dict[str, Any] = {told: tell(type) for told, tell in TOLD_BY_TYPE.items() if told in fields}
     operands: list[Value] = []

@@ -1,13 +1,13 @@
 """What each operation means: attributes, shape rule, gradient rule, cost and equation; no kernels.
 
-`OPS` is the table of all operations by their name in the text form.
+`OPS` is the table of all operations by their name in the text form; `register_op` is the door into it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from graphcnn.ir import Graph, Input, Op, parse_graph
+from graphcnn.ir import Graph, Input, parse_graph
 from graphcnn.ops.convolution import Convolve2d, Correlate2d, Rot180
 from graphcnn.ops.linear import Matmul
 from graphcnn.ops.loss import LogSoftmax, OneHot, SoftmaxCrossEntropy, SquaredError
@@ -44,26 +44,25 @@ from graphcnn.ops.pooling import (
 from graphcnn.ops.random import GENERATOR_STATE, RandomUniform
 from graphcnn.ops.reduction import ArgMax, Broadcast, Count, Mean, Sum
 from graphcnn.ops.shape import Cast, Concatenate, Crop, Pad, Reshape, Subsample, Transpose, ZeroInsert
+from graphcnn.ops.table import OPS, register_op
 from graphcnn.ops.user import UserFunction
 from graphcnn.scalar import ScalarFunction, by_name
 
-OPS: dict[str, type[Op]] = {
-    op.name: op
-    for op in (
-        *(Input, Constant),
-        *(Correlate2d, Convolve2d, Rot180),
-        *(ZeroInsert, Subsample, Pad, Crop, Transpose, Reshape, Broadcast, Concatenate, Cast),
-        *(Matmul,),
-        *(Add, Subtract, Multiply, Divide, Maximum, Negate, Power, Exp, Log, Sqrt, Tanh, Sigmoid),
-        *(Relu, ReluMask, Greater, Equal, Select),
-        *(MaxPool2d, RouteToWinner2d, GatherWinner2d),
-        *(AveragePool2d, L2Pool2d, SumPool2d, SpreadToBlock2d),
-        *(Sum, Mean, Count, ArgMax),
-        *(LogSoftmax, OneHot, SoftmaxCrossEntropy, SquaredError),
-        *(RandomUniform,),
-        *(UserFunction,),
-    )
-}
+for _op in (
+    *(Input, Constant),
+    *(Correlate2d, Convolve2d, Rot180),
+    *(ZeroInsert, Subsample, Pad, Crop, Transpose, Reshape, Broadcast, Concatenate, Cast),
+    *(Matmul,),
+    *(Add, Subtract, Multiply, Divide, Maximum, Negate, Power, Exp, Log, Sqrt, Tanh, Sigmoid),
+    *(Relu, ReluMask, Greater, Equal, Select),
+    *(MaxPool2d, RouteToWinner2d, GatherWinner2d),
+    *(AveragePool2d, L2Pool2d, SumPool2d, SpreadToBlock2d),
+    *(Sum, Mean, Count, ArgMax),
+    *(LogSoftmax, OneHot, SoftmaxCrossEntropy, SquaredError),
+    *(RandomUniform,),
+    *(UserFunction,),
+):
+    register_op(_op)
 
 
 def parse(text: str, *, functions: Iterable[ScalarFunction] = ()) -> Graph:
@@ -128,4 +127,5 @@ __all__ = [
     "ZeroInsert",
     "constant",
     "parse",
+    "register_op",
 ]

@@ -9,7 +9,7 @@ from typing import ClassVar, Final
 import numpy as np
 
 from graphcnn.arrays import Array
-from graphcnn.backend import Backend, Executable, bind_inputs, load_backend
+from graphcnn.backend import Backend, Executable, as_backend, bind_inputs, load_backend
 from graphcnn.errors import BackendError, DataError
 from graphcnn.ir import BATCH, Graph, Op, TensorType
 from graphcnn.ops import Add, Multiply, Relu
@@ -39,7 +39,7 @@ def check_backend(backend: str | Backend) -> Conformance:
     Returns which cases passed and which need ops that the backend does not have. Raises AssertionError,
     which lists every failed case, where there is any; BackendError for an unknown name.
     """
-    runner = load_backend(backend) if isinstance(backend, str) else backend
+    runner = as_backend(backend)
     passed: list[str] = []
     uncovered: list[str] = []
     failed: list[str] = []
@@ -64,7 +64,7 @@ def check_backend_case(backend: str | Backend, name: str) -> bool:
 
     Raises what `check_case` raises, and KeyError for an unknown name.
     """
-    return check_case(load_backend(backend) if isinstance(backend, str) else backend, build_case(name))
+    return check_case(as_backend(backend), build_case(name))
 
 
 def check_random_steps(backend: str | Backend, count: int, *, first: int = 0) -> None:
@@ -73,7 +73,7 @@ def check_random_steps(backend: str | Backend, count: int, *, first: int = 0) ->
     Raises AssertionError for the first one that does not compile or computes something else, with its seed
     and, as text, as little of its graph as still fails.
     """
-    runner = load_backend(backend) if isinstance(backend, str) else backend
+    runner = as_backend(backend)
     for seed in range(first, first + count):
         case = random_step(seed, allowed=runner.ops)
         error = _failure(runner, case)

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from graphcnn.arrays import Array
-from graphcnn.backend import Backend, Executable, bind_inputs, load_backend
+from graphcnn.backend import Backend, Executable, as_backend, bind_inputs
 from graphcnn.errors import DifferentiationError
 from graphcnn.ir import Emitter, Graph, Value
 from graphcnn.ops import Add, Multiply, Sum
@@ -50,7 +50,7 @@ def check_gradients(
     tolerance or an input's array was modified; DifferentiationError where there is no gradient.
     Source: Griewank and Walther, "Evaluating Derivatives", 2nd ed., 2008, on testing by projection.
     """
-    runner = load_backend(backend) if isinstance(backend, str) else backend
+    runner = as_backend(backend)
     value = _resolve(graph, of)
     rng = np.random.default_rng(seed)
     arrays = {label: np.array(array) for label, array in inputs.items()}

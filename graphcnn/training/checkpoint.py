@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import PurePath
-from typing import Any
 
 import numpy as np
 
@@ -18,13 +17,22 @@ from graphcnn.arrays import Array
 from graphcnn.errors import FileError, GraphcnnError, OptionError
 from graphcnn.interchange.weights import read_weights, require_tensors, write_weights
 from graphcnn.ir import Graph, TensorType, verify
-from graphcnn.ops import UserFunction, parse
-from graphcnn.scalar import ScalarFunction, by_name
+from graphcnn.ops import OPS, UserFunction, parse
+from graphcnn.scalar import by_name
+from graphcnn.training.descriptions import (
+    Objects,
+    described,
+    described_metric,
+    own_classes,
+    restored_loss,
+    restored_metrics,
+    restored_optimizer,
+)
 from graphcnn.training.graphs import NO_PASSES, Graphs, build_graphs, check_names
 from graphcnn.training.history import TIMES
-from graphcnn.training.losses import LOSSES, Loss
-from graphcnn.training.metrics import METRICS, Metric, resolve_metrics
-from graphcnn.training.optimizers import OPTIMIZERS, Optimizer
+from graphcnn.training.losses import Loss
+from graphcnn.training.metrics import Metric
+from graphcnn.training.optimizers import Optimizer
 from graphcnn.transform import Passes
 
 FORMAT = "graphcnn/1"
@@ -56,8 +64,9 @@ class Checkpoint:
 def write_checkpoint(path: str | PathLike[str], checkpoint: Checkpoint) -> None:
     """Write a checkpoint atomically: state as tensors, graphs and settings as metadata.
 
-    A function of the user's own is there by its name alone. Raises OptionError for a loss, optimiser or
-    metric of the user's own, for two functions of one name, and OSError where the place cannot be written.
+    What is the user's own is there by its name alone: functions, and the classes of losses, optimisers and
+    metrics, whose attributes are there as JSON. Raises OptionError for attributes that JSON does not give
+    back, for two functions of one name, and OSError where the place cannot be written.
     """
     metadata = {
         "format": FORMAT,
@@ -66,34 +75,36 @@ def write_checkpoint(path: str | PathLike[str], checkpoint: Checkpoint) -> None:
         "seed": str(checkpoint.seed),
         "epochs_done": str(checkpoint.epochs_done),
         "learning_rate": repr(checkpoint.learning_rate),
-        "metrics": json.dumps([_known_metric(metric) for metric in checkpoint.metrics]),
+        "metrics": json.dumps([described_metric(metric) for metric in checkpoint.metrics]),
         "history": json.dumps([_numbers(epoch) for epoch in checkpoint.history]),
     }
     if checkpoint.resume:
         metadata["resume"] = json.dumps(checkpoint.resume)
-    functions = _function_names(checkpoint.graphs)
-    if functions:
-        metadata["functions"] = json.dumps(functions)
-    passes = [each.name for each in (*checkpoint.passes.gradient, *checkpoint.passes.step)]
-    if passes:
-        metadata["passes"] = json.dumps(passes)
+    own = {
+        "functions": _function_names(checkpoint.graphs),
+        "ops": _own_ops(checkpoint.graphs),
+        "objects": own_classes(checkpoint.loss, checkpoint.optimizer, *checkpoint.metrics),
+        "passes": [each.name for each in (*checkpoint.passes.gradient, *checkpoint.passes.step)],
+    }
+    metadata |= {field: json.dumps(names) for field, names in own.items() if names}
     if checkpoint.loss is not None:
-        metadata["loss"] = _described(checkpoint.loss, LOSSES)
+        metadata["loss"] = json.dumps(described(checkpoint.loss))
     if checkpoint.optimizer is not None:
-        metadata["optimizer"] = _described(checkpoint.optimizer, OPTIMIZERS)
+        metadata["optimizer"] = json.dumps(described(checkpoint.optimizer))
     write_weights(path, checkpoint.state, metadata)
 
 
 def read_checkpoint(
-    path: str | PathLike[str], functions: Iterable[ScalarFunction] = (), passes: Passes | None = None
+    path: str | PathLike[str], objects: Iterable[object] = (), passes: Passes | None = None
 ) -> Checkpoint:
     """Return the checkpoint that a file holds. No code of the file's is executed.
 
-    functions: the user's own that the model uses. passes: those that its gradient and step went through.
+    objects: the user's own functions and classes that the model uses. passes: those that its gradient and
+    step went through.
     Raises OptionError where one is missing, and FileError for a file that is damaged or was not saved by
     graphcnn.
     """
-    given = by_name(functions)
+    given = Objects(objects)
     tensors, metadata = read_weights(path)
     if metadata.get("format") != FORMAT:
         raise FileError(
@@ -101,15 +112,15 @@ def read_checkpoint(
             facts=[f"metadata 'format' is {metadata.get('format')!r:.100}, expected {FORMAT!r}"],
             mend="if it holds weights alone, compile the network and model.load_weights(path)",
         )
-    _require_functions(path, metadata, given)
+    _require_objects(path, metadata, given)
     if passes is None:
         _require_no_passes(path, metadata)
     with _named_as_damage(path):
         _require_tensors_for_all(metadata, len(tensors))
-        graphs, held = _parse_graphs(metadata, given.values())
+        graphs, held = _parse_graphs(metadata, given)
     require_tensors(path, {name: tensors[name] for name in held if name in tensors}, held)
     with _named_as_damage(path):
-        empty, added = _restored_checkpoint(metadata, *graphs)
+        empty, added = _restored_checkpoint(metadata, given, *graphs)
     wanted = held | added
     require_tensors(path, tensors, wanted)
     if passes is not None:
@@ -160,12 +171,12 @@ def _require_tensors_for_all(metadata: Mapping[str, str], count: int) -> None:
 
 
 def _restored_checkpoint(
-    metadata: Mapping[str, str], forward: Graph, training: Graph
+    metadata: Mapping[str, str], objects: Objects, forward: Graph, training: Graph
 ) -> tuple[Checkpoint, dict[str, TensorType]]:
     """Return the checkpoint without its state, and the tensors that the optimiser's state needs."""
-    loss = _restored(metadata.get("loss"), LOSSES)
-    optimizer = _restored(metadata.get("optimizer"), OPTIMIZERS)
-    metrics = _restored_metrics(metadata["metrics"])
+    loss = restored_loss(metadata.get("loss"), objects.classes)
+    optimizer = restored_optimizer(metadata.get("optimizer"), objects.classes)
+    metrics = restored_metrics(metadata["metrics"], objects.classes)
     check_names(forward, loss, metrics)
     graphs, initial = build_graphs(forward, training, loss, optimizer, metrics)
     step = graphs.step
@@ -193,8 +204,9 @@ def _with_passes(checkpoint: Checkpoint, passes: Passes) -> Checkpoint:
 
 
 def _parse_graphs(
-    metadata: Mapping[str, str], functions: Iterable[ScalarFunction]
+    metadata: Mapping[str, str], objects: Objects
 ) -> tuple[tuple[Graph, Graph], dict[str, TensorType]]:
+    functions = objects.functions.values()
     forward, training = (verify(parse(metadata[name], functions=functions)) for name in GRAPHS)
     if list(forward.outputs) != ["output"] or list(training.outputs) != ["output"] or forward.updates:
         raise FileError("a graph has other outputs or updates than a network's")
@@ -213,16 +225,35 @@ def _function_names(graphs: Graphs) -> list[str]:
     return [function.name for function in used]
 
 
-def _require_functions(
-    path: str | PathLike[str], metadata: Mapping[str, str], given: Mapping[str, ScalarFunction]
-) -> None:
-    """Raise OptionError unless all functions are given that the model uses."""
-    missing = ", ".join(name for name in _names(metadata, "functions") if name not in given)
-    if missing:
+def _own_ops(graphs: Graphs) -> list[str]:
+    """Return the names of the ops in a model that are not graphcnn's."""
+    used = {type(node.op) for graph in (graphs.forward, graphs.training) for _, node in graph.items()}
+    return sorted(op.name for op in used if op.__module__.partition(".")[0] != "graphcnn")
+
+
+def _require_objects(path: str | PathLike[str], metadata: Mapping[str, str], given: Objects) -> None:
+    """Raise OptionError unless all is there that the model uses of its writer's own."""
+    ops = ", ".join(name for name in _names(metadata, "ops") if name not in OPS)
+    if ops:
         raise OptionError(
-            f"the model in {path} uses functions of its writer's own: {missing:.200}",
+            f"the model in {path} has ops of its writer's own: {ops:.200}",
             facts=["a file holds their names, and no code"],
-            mend=f"import them, and gcn.load(path, functions=[{missing:.200}])",
+            mend="import the module that passes their classes to gcn.register_op, and load again",
+        )
+    lacking = {
+        kind: [name for name in _names(metadata, field) if name not in known]
+        for kind, field, known in (
+            ("functions", "functions", given.functions),
+            ("classes", "objects", given.classes),
+        )
+    }
+    missing = ", ".join(name for names in lacking.values() for name in names)
+    if missing:
+        kinds = " and ".join(kind for kind, names in lacking.items() if names)
+        raise OptionError(
+            f"the model in {path} uses {kinds} of its writer's own: {missing:.200}",
+            facts=["a file holds their names, and no code"],
+            mend=f"import them, and gcn.load(path, objects=[{missing:.200}])",
         )
 
 
@@ -303,45 +334,6 @@ def _restored_resume(text: str) -> dict[str, object]:
     if not isinstance(resume, dict):
         raise FileError(f"resume {text[:40]!r} is no object")
     return resume
-
-
-def _restored_metrics(text: str) -> tuple[Metric, ...]:
-    names = json.loads(text)
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise FileError(f"metrics {text[:40]!r} is not a list of names")
-    return resolve_metrics(tuple(names))
-
-
-def _described(part: object, known: Mapping[str, type]) -> str:
-    """Return a loss or optimiser as JSON: the name of its class and its options."""
-    name = type(part).__name__
-    if known.get(name) is not type(part):
-        raise _not_saved(name)
-    return json.dumps({"name": name, "options": dataclasses.asdict(part)})  # type: ignore[call-overload]
-
-
-def _known_metric(metric: Metric) -> str:
-    if METRICS.get(metric.name) != metric:
-        raise _not_saved(type(metric).__name__)
-    return metric.name
-
-
-def _not_saved(name: str) -> OptionError:
-    return OptionError(
-        f"a model with the user's own {name} cannot be saved whole: a file holds no code",
-        mend="model.save_weights(path) saves the weights; rebuild in a script and model.load_weights(path)",
-    )
-
-
-def _restored(text: str | None, known: Mapping[str, type]) -> Any:
-    if text is None:
-        return None
-    description = json.loads(text)
-    if not isinstance(description, dict) or description.keys() != {"name", "options"}:
-        raise FileError(f"{text[:60]!r} does not describe a loss or optimiser")
-    if description["name"] not in known:
-        raise FileError(f"there is no loss or optimiser {description['name']!r}")
-    return known[description["name"]](**description["options"])
 
 
 def _without_folders(graph: Graph) -> str:

@@ -68,12 +68,17 @@ def as_inputs(types: Mapping[str, TensorType], x: object) -> dict[str, Array]:
     return arrays
 
 
+def are_labels(target: TensorType, output: TensorType) -> bool:
+    """Whether targets are numbers of classes, for which the network gives one output each."""
+    return not target.is_float and target.rank == 1 and output.rank == 2
+
+
 def as_targets(type: TensorType, output: TensorType, targets: object, samples: int) -> Array:
     """Return the targets as an array of the loss's type; labels are checked against the number of classes.
 
     Raises DataError for a wrong shape, element type or number of samples, and for a label out of range.
     """
-    is_labels = not type.is_float
+    is_labels = are_labels(type, output)
     name = "labels" if is_labels else "targets"
     given = _as_array(name, targets)
     if is_labels and given.ndim == 2 and given.shape[1:] == output.shape[1:]:

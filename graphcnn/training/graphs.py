@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
+from graphcnn.arrays import Array
 from graphcnn.errors import GraphcnnError, OptionError, ShapeError
 from graphcnn.ir import BATCH, Emitter, Graph, Origin, Value, verify
-from graphcnn.training.losses import Loss, total_loss
-from graphcnn.training.metrics import Metric
-from graphcnn.training.optimizers import LEARNING_RATE, Optimizer
+from graphcnn.training.losses import Loss, target_type, total_loss
+from graphcnn.training.metrics import Metric, append_metric
+from graphcnn.training.optimizers import LEARNING_RATE, Optimizer, append_updates
 from graphcnn.transform import Passes, differentiate, prune, simplify
 
 TARGET = "target"
@@ -35,7 +36,7 @@ def build_graphs(
     optimizer: Optimizer | None,
     metrics: Sequence[Metric],
     passes: Passes = NO_PASSES,
-) -> tuple[Graphs, dict[str, float]]:
+) -> tuple[Graphs, dict[str, Array]]:
     """Return all graphs of a model, and the first value of each state that the optimiser added.
 
     passes: of their stages, `gradient` and `step` run here.
@@ -66,8 +67,8 @@ def build_graphs(
     step = _with_outputs(whole, f"{training.name} step", ["loss", *(metric.name for metric in metrics)])
     rate = step.input(LEARNING_RATE, total.type, role="setting")
     parameters = step.inputs_with_role("parameter")
-    initial = optimizer.append_updates(
-        step, parameters, {label: whole.outputs[name] for label, name in names.items()}, rate
+    initial = append_updates(
+        optimizer, step, parameters, {label: whole.outputs[name] for label, name in names.items()}, rate
     )
     step = passes.run("step", simplify(verify(step)))
     return Graphs(forward, training, evaluation, gradient, step), initial
@@ -90,7 +91,7 @@ def _with_loss(
     place = graph.node(output.key).origin
     emit = Emitter(result, Origin(place.file, place.line, "loss"))
     try:
-        wanted = loss.target_type(output.type)
+        wanted = target_type(loss, output.type)
     except GraphcnnError as error:
         error.facts += (f"the output is made by {place.layer or 'an input'}, {_line(place)}",)
         raise
@@ -109,7 +110,7 @@ def _append_metrics(graph: Graph, scores: tuple[Value, Value], metrics: Sequence
     place = graph.node(scores[0].key).origin
     for metric in metrics:
         emit = Emitter(graph, Origin(place.file, place.line, metric.name))
-        graph.output(metric.name, metric.append(emit, *scores))
+        graph.output(metric.name, append_metric(emit, metric, *scores))
 
 
 def check_names(forward: Graph, loss: Loss | None, metrics: Sequence[Metric]) -> None:

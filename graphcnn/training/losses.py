@@ -3,38 +3,99 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol, get_args
 
 from graphcnn import ops
 from graphcnn.errors import OptionError, ShapeError
-from graphcnn.ir import Emitter, TensorType, Value, users_line
+from graphcnn.ir import BATCH, Emitter, TensorType, Value, users_line
+from graphcnn.training.parts import blaming, check_part, definition, title
 
 Reduction = Literal["mean", "sum"]
+REDUCTIONS: Final = get_args(Reduction)
 
 
 class Loss(Protocol):
-    """What `gcn.compile` takes as a loss."""
+    """What `gcn.compile` takes as a loss: one of these, or an object of your own with these attributes.
+
+    It is saved with a model where it is a frozen dataclass whose attributes are numbers, texts, truth values
+    or tuples of those; `gcn.load(path, objects=[...])` then needs its class.
+    """
 
     @property
     def reduction(self) -> Reduction:
         """How the losses of the samples become the loss of the batch."""
 
     def target_type(self, output: TensorType) -> TensorType:
-        """Return the type of the targets for a network's output. Raises ShapeError where it does not fit."""
+        """Return the type of the targets for a network's output, the batch axis in front.
+
+        Raises ShapeError where the output does not fit.
+        """
 
     def per_sample(self, emit: Emitter, output: Value, target: Value) -> Value:
-        """Append the loss of each sample, of shape [N]."""
+        """Append the loss of each sample, of shape [N], with `emit(op, value, ...)`."""
+
+
+def check_loss(loss: object) -> None:
+    """Raise OptionError unless this is a loss."""
+    methods = {
+        "target_type": "def target_type(self, output): return the TensorType of the targets",
+        "per_sample": "def per_sample(self, emit, output, target): return emit(op, output, target), [N]",
+    }
+    check_part("loss", loss, methods, "gcn.CrossEntropy()")
+    if not hasattr(loss, "reduction"):
+        raise OptionError(
+            f"the loss {title(loss)} does not say how the losses of the samples become one",
+            facts=definition(loss, "per_sample"),
+            mend='reduction = "mean", or "sum", in the class',
+        )
+    if loss.reduction not in REDUCTIONS:
+        raise OptionError(
+            f"{title(loss)}.reduction={loss.reduction!r:.60} is neither 'mean' nor 'sum'",
+            facts=definition(loss, "per_sample"),
+            mend='reduction = "mean"',
+        )
+
+
+def target_type(loss: Loss, output: TensorType) -> TensorType:
+    """Return the type of a loss's targets. Raises OptionError where it is none of a batch."""
+    with blaming(loss, "target_type"):
+        type = loss.target_type(output)
+    if not isinstance(type, TensorType) or type.shape[:1] != (BATCH,):
+        raise OptionError(
+            f"{title(loss)}.target_type returned {_shown(type)}, not the type of a batch of targets",
+            facts=definition(loss, "target_type"),
+            mend='return output, or gcn.TensorType(("N",), "int64") for a label for each sample',
+        )
+    return type
 
 
 def total_loss(emit: Emitter, loss: Loss, output: Value, target: Value) -> Value:
-    """Append the loss of the batch: the mean or the sum over its samples, a scalar."""
-    each = loss.per_sample(emit, output, target)
+    """Append the loss of the batch: the mean or the sum over its samples, a scalar.
+
+    Raises OptionError for a loss of the user's own that is not one number for each sample.
+    """
+    with blaming(loss, "per_sample"):
+        each = loss.per_sample(emit, output, target)
+        if isinstance(each, Value):
+            each = emit.graph.require(each, f"the loss {title(loss)}")
+    if not isinstance(each, Value) or each.type.shape != (BATCH,) or not each.type.is_float:
+        shown = each.type if isinstance(each, Value) else each
+        raise OptionError(
+            f"{title(loss)}.per_sample returned {_shown(shown)}, not one number for each sample: "
+            f"{output.type.dtype}[N]",
+            facts=definition(loss, "per_sample"),
+            mend="sum or average over the other axes: return emit(gcn.ops.Sum((1,)), each) for [N, units]",
+        )
     reduce = ops.Mean if loss.reduction == "mean" else ops.Sum
     return emit(reduce((0,)), each)
 
 
+def _shown(found: object) -> str:
+    return str(found) if isinstance(found, TensorType) else f"{found!r:.60}"
+
+
 def _check_reduction(reduction: object) -> None:
-    if reduction not in ("mean", "sum"):
+    if reduction not in REDUCTIONS:
         place = users_line()
         error = OptionError(f"reduction={reduction!r} is neither 'mean' nor 'sum'", mend='reduction="mean"')
         raise error.located(file=place.file, line=place.line)

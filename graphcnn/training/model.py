@@ -25,6 +25,7 @@ from graphcnn.training.checkpoint import (
     write_weights_alone,
 )
 from graphcnn.training.feeding import (
+    are_labels,
     as_inputs,
     as_targets,
     check_batch_size,
@@ -334,7 +335,7 @@ class Model:
         assert self._target is not None
         if not fits(self._target, y) or len(x) != len(y):  # type: ignore[arg-type]
             return False
-        return self._target.dtype != "int64" or labels_fit(self._output.static(1), y)  # type: ignore[arg-type]
+        return not are_labels(self._target, self._output) or labels_fit(self._output.static(1), y)  # type: ignore[arg-type]
 
     def as_batch(self, x: object, y: object = None) -> dict[str, Array]:
         """Return a batch as inputs of the model's graphs by name, with the targets where there are any.

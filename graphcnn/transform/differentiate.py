@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from graphcnn.errors import DifferentiationError, GraphcnnError
-from graphcnn.ir import Emitter, Graph, Origin, Value
+from graphcnn.ir import Emitter, Gradients, Graph, Node, Origin, Value
 from graphcnn.ops import Add, Broadcast, constant
 from graphcnn.transform.simplify import prune
 
@@ -50,7 +50,7 @@ def differentiate(graph: Graph, of: Value, wrt: Mapping[str, Value]) -> tuple[Gr
             continue
         delta = _total(emit, partial, results[0])
         try:
-            gradients = node.op.gradient(emit, node.operands, results, delta)
+            gradients = _checked(result, node, node.op.gradient(emit, node.operands, results, delta))
         except GraphcnnError as error:
             raise error.located(
                 layer=node.origin.layer, file=node.origin.file, line=node.origin.line
@@ -76,6 +76,26 @@ def gradient(graph: Graph, of: str | Value, wrt: Sequence[str | Value]) -> Graph
     for label, value in gradients.items():
         result.output(f"gradient({label})", value)
     return prune(result)
+
+
+def _checked(result: Graph, node: Node, gradients: object) -> Gradients:
+    """Return what a gradient rule gave. Raises DifferentiationError unless it fits the operands."""
+    rule = f"the gradient rule of {node.op.name}"
+    if not isinstance(gradients, tuple) or len(gradients) != len(node.operands):
+        raise DifferentiationError(
+            f"{rule} returned {gradients!r:.100}",
+            mend=f"return a tuple with a value or None for each operand: {len(node.operands)}",
+        )
+    for position, (operand, gradient) in enumerate(zip(node.operands, gradients, strict=True)):
+        if gradient is None:
+            continue
+        type = result.require(gradient, f"{rule} for operand {position}").type
+        if type != operand.type:
+            raise DifferentiationError(
+                f"{rule} gives {type} for operand {position}, which is {operand.type}",
+                mend="sum over axes along which the operand was repeated, and reshape to its shape",
+            )
+    return gradients
 
 
 def _between(graph: Graph, of: Value, wrt: Iterable[Value]) -> set[int]:

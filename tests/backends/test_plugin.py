@@ -4,8 +4,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+
+import graphcnn as gcn
+import graphcnn_numpy
+from graphcnn.errors import OptionError
 
 PLUGIN = Path(__file__).parents[2] / "examples" / "backend_plugin"
 
@@ -85,3 +91,63 @@ model.predict([[[[0.0]] * 8] * 8])
     assert "backend 'einsum' has no kernel for tanh" in message
     assert "tanh1 (network.py:7)" in message
     assert "backends that have it: native, numpy" in message
+
+
+# A backend that is handed over as an object
+
+
+class Counting:
+    """The reference backend, which counts what it compiles."""
+
+    name = "counting"
+
+    def __init__(self) -> None:
+        self.compiled: list[gcn.Graph] = []
+
+    @property
+    def ops(self) -> frozenset[type[gcn.Op]]:
+        return frozenset(graphcnn_numpy.backend.ops)
+
+    def compile(self, graph: gcn.Graph) -> gcn.Executable:
+        self.compiled.append(graph)
+        return graphcnn_numpy.backend.compile(graph)
+
+
+def test_a_model_is_compiled_and_loaded_with_a_backend_object(tmp_path: Path) -> None:
+    backend, other = Counting(), Counting()
+    options: dict[str, Any] = {"loss": gcn.CrossEntropy(), "optimizer": gcn.SGD(0.1)}
+    model = gcn.compile(gcn.Dense(2), input_shape=(3,), backend=backend, **options)
+    images, labels = np.eye(3, dtype=np.float32), np.array([0, 1, 1])
+    model.train_step(images, labels)
+    assert backend.compiled == [model.step_graph]
+    model.save(tmp_path / "model.safetensors")
+    again = gcn.load(tmp_path / "model.safetensors", backend=other)
+    assert again.backend is other
+    np.testing.assert_array_equal(again.predict(images), model.predict(images))
+    assert other.compiled == [again.forward_graph]
+
+
+def test_options_that_a_backend_object_does_not_take() -> None:
+    with pytest.raises(OptionError, match="backend 'counting' has no option 'threads'"):
+        gcn.compile(gcn.Dense(2), input_shape=(3,), backend=Counting(), threads=2)
+
+
+@pytest.mark.parametrize(
+    ("backend", "problem", "mend"),
+    [
+        (Counting, "backend is the class Counting, not an object", "backend=Counting()"),
+        (None, "backend=None is neither the name of a backend nor one itself", 'backend="native"'),
+        (3, "it lacks compile(graph), a method", "gcn.Backend"),
+        (type("Bare", (), {"name": "bare", "ops": ["add"]})(), "it lacks ops, the set of the", "gcn.Backend"),
+    ],
+)  # fmt: skip
+def test_what_is_no_backend(backend: Any, problem: str, mend: str) -> None:
+    for act in (
+        lambda: gcn.compile(gcn.Dense(2), input_shape=(3,), backend=backend),
+        lambda: gcn.load("model.safetensors", backend=backend),
+        lambda: gcn.testing.check_backend(backend),
+    ):
+        with pytest.raises(OptionError) as caught:
+            act()
+        assert problem in str(caught.value)
+        assert mend in str(caught.value)

@@ -622,7 +622,7 @@ def test_a_saved_model_without_its_functions(trained, tmp_path):
     for functions in ([], [wave]):
         message = refused(OptionError, lambda functions=functions: gcn.load(path, functions=functions))
         assert "uses functions of its writer's own: swish" in message
-        assert "gcn.load(path, functions=[swish])" in message
+        assert "gcn.load(path, objects=[swish])" in message
 
 
 @pytest.mark.parametrize("text", ["", "[", "3", "[3]", "[" * 100_000, "{}", '["\\n"]'])

@@ -1,16 +1,33 @@
 """One kernel per op: `kernel(op, operands, batch)` returns the result, or a tuple of results."""
 
+from __future__ import annotations
+
+from graphcnn.backend import check_kernel
+from graphcnn.ir import Op
 from graphcnn_numpy.kernels import convolution, loss, pointwise, pooling, random, shape, user
 from graphcnn_numpy.kernels.kernel import Kernel, Kernels
 
-KERNELS: Kernels = {
-    **convolution.KERNELS,
-    **pointwise.KERNELS,
-    **pooling.KERNELS,
-    **shape.KERNELS,
-    **loss.KERNELS,
-    **random.KERNELS,
-    **user.KERNELS,
-}
+KERNELS: Kernels = {}
+"""All kernels by the class of their op; `register` fills it."""
 
-__all__ = ["KERNELS", "Kernel", "Kernels"]
+
+def register(op: type[Op], kernel: Kernel) -> None:
+    """Let the reference backend compute an op: graphs that are compiled from now on may hold it.
+
+    kernel: `kernel(op, operands, batch)` returns the result as an array, or a tuple of results. op: the
+    node's op, with its attributes. operands: an array for each, which the kernel must not write to. batch:
+    the number of samples, N. Results have the shapes and element types that the op's shape rule says; they
+    may be views of the operands.
+
+    A kernel that the op has already is replaced. Raises OptionError, at the user's line, for what is no class
+    of ops, and for what cannot be called.
+    """
+    check_kernel(op, kernel=kernel)
+    KERNELS[op] = kernel
+
+
+for _table in (convolution, pointwise, pooling, shape, loss, random, user):
+    for _op, _kernel in _table.KERNELS.items():
+        register(_op, _kernel)
+
+__all__ = ["KERNELS", "Kernel", "Kernels", "register"]
