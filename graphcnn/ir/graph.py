@@ -107,6 +107,7 @@ class Graph:
         self.name = name
         self._nx = networkx.MultiDiGraph()
         self._nodes: dict[int, Node] = {}
+        self._results: dict[int, tuple[Value, ...]] = {}
         self._inputs: dict[str, Value] = {}
         self._outputs: dict[str, Value] = {}
         self._updates: dict[str, Value] = {}
@@ -125,24 +126,37 @@ class Graph:
         operands = tuple(self.require(operand, f"operand of {op.name}") for operand in operands)
         if len(operands) != op.arity >= 0:
             raise GraphError(f"{op.name} takes {op.arity} operands, not {len(operands)}")
-        if isinstance(op, Input) and op.label in self._inputs:
-            raise GraphError(f"there is an input {op.label!r} already")
         try:
             types = op.result_types(*(operand.type for operand in operands))
             _check_types(op, types)
         except GraphcnnError as error:
             raise error.located(layer=origin.layer, file=origin.file, line=origin.line) from None
-        key = len(self._nodes)
-        node = Node(op, operands, types, origin)
-        forward = None if origin.forward is None else self._nodes.get(origin.forward)
-        counted = op.counted_as(node, [self._nodes[operand.key] for operand in operands], forward)
+        return self._append(Node(op, operands, types, origin))
+
+    def add_like(self, node: Node, operands: tuple[Value, ...], origin: Origin) -> tuple[Value, ...]:
+        """Append a node like one of another graph, on operands of the same types: its own are known."""
+        if [operand.type for operand in operands] != [operand.type for operand in node.operands]:
+            return self.add_all(node.op, *operands, origin=origin)
+        operands = tuple(self.require(operand, f"operand of {node.op.name}") for operand in operands)
+        return self._append(Node(node.op, operands, node.types, origin))
+
+    def _append(self, node: Node) -> tuple[Value, ...]:
+        op, nodes, forward = node.op, self._nodes, node.origin.forward
+        if isinstance(op, Input) and op.label in self._inputs:
+            raise GraphError(f"there is an input {op.label!r} already")
+        counted = op.counted_as(
+            node,
+            [nodes[operand.key] for operand in node.operands],
+            None if forward is None else nodes.get(forward),
+        )
         if counted is not None:
             node = replace(node, counted=counted)
-        self._nodes[key] = node
+        key = len(nodes)
+        results = tuple(Value(key, index, type, self._identity) for index, type in enumerate(node.types))
+        nodes[key], self._results[key] = node, results
         self._nx.add_node(key, node=node)
-        for position, operand in enumerate(operands):
+        for position, operand in enumerate(node.operands):
             self._nx.add_edge(operand.key, key, key=position, result=operand.index)
-        results = self.results(key)
         if isinstance(op, Input):
             self._inputs[op.label] = results[0]
         return results
@@ -206,8 +220,7 @@ class Graph:
 
     def results(self, key: int) -> tuple[Value, ...]:
         """Return the values that a node computes."""
-        owner = self._identity
-        return tuple(Value(key, index, type, owner) for index, type in enumerate(self._nodes[key].types))
+        return self._results[key]
 
     def items(self) -> Iterator[tuple[int, Node]]:
         """Yield every key and node, in an order in which they can be computed."""
@@ -322,6 +335,9 @@ class Graph:
         """
         if not isinstance(value, Value):
             raise GraphError(f"{what}: {value!r} is not a value of a graph")
+        results = self._results.get(value.key, ())
+        if 0 <= value.index < len(results) and results[value.index] is value:
+            return value
         is_own = value.owner is self._identity
         if not is_own and value.owner is not None and value.key >= self._copied.get(value.owner, 0):
             raise GraphError(
@@ -329,13 +345,12 @@ class Graph:
                 facts=["a graph that was simplified, parsed or loaded has values of its own"],
                 mend=f"take it from this graph: {_PLACES}",
             )
-        node = self._nodes.get(value.key)
-        if node is None or not 0 <= value.index < len(node.types) or node.types[value.index] != value.type:
+        if not 0 <= value.index < len(results) or results[value.index] != value:
             raise GraphError(
                 f"{what}: %{value.key} of type {value.type} is not in graph {self.name!r}",
                 mend=f"take it from this graph: {_PLACES}",
             )
-        return value if is_own else replace(value, owner=self._identity)
+        return results[value.index]
 
 
 def _check_types(op: Op, types: object) -> None:

@@ -21,6 +21,10 @@ class Rebuild:
         """Return what stands for a value of the source."""
         return self._values[old.key][old.index]
 
+    def results(self, key: int) -> tuple[Value, ...]:
+        """Return what stands for the results of a node of the source."""
+        return self._values[key]
+
     def operands(self, key: int) -> tuple[Value, ...]:
         """Return what stands for the operands of a node of the source."""
         values = self._values
@@ -37,7 +41,7 @@ class Rebuild:
 
     def copy(self, key: int, origin: Origin) -> None:
         """Append a node of the source to the result, on what stands for its operands."""
-        self.replace(key, self.result.add_all(self.source.node(key).op, *self.operands(key), origin=origin))
+        self.replace(key, self.result.add_like(self.source.node(key), self.operands(key), origin))
 
     def name_roots(self, *, outputs: bool = True, updates: bool = True) -> None:
         """Name what stands for the source's outputs and updates as those of the result."""

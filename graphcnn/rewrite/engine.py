@@ -147,20 +147,17 @@ class _Round:
             self._key = self._old_sources[key]
             if key in needed:
                 origin = node.origin.remapped(self._new_key)
-                rebuild.replace(key, self.make(node.op, rebuild.operands(key), origin))
+                rebuild.replace(key, self.make(node.op, rebuild.operands(key), origin, node))
             elif drops:
                 self.applied.append(Applied(self._plan.dead_rule, self._key, node.op.name))
                 continue
             else:
                 rebuild.copy(key, node.origin.remapped(self._new_key))
                 self._note_source()
-            for old, new in zip(source.results(key), self._results_of(key), strict=True):
-                uses = old_uses[key, old.index]
-                self._uses[new.key, new.index] = self._uses.get((new.key, new.index), 0) + uses
+            for index, new in enumerate(rebuild.results(key)):
+                uses = self._uses.get((new.key, new.index), 0)
+                self._uses[new.key, new.index] = uses + old_uses[key, index]
         rebuild.name_roots()
-
-    def _results_of(self, key: int) -> Values:
-        return tuple(self.rebuild.value(old) for old in self.rebuild.source.results(key))
 
     # The maker behind a match
 
@@ -178,8 +175,11 @@ class _Round:
         self.is_hindered |= count > 1
         return count
 
-    def make(self, op: Op, operands: Values, origin: Origin) -> Values:
-        """Return the results of a node: by the first rule that fits, of an equal node, or of a new one."""
+    def make(self, op: Op, operands: Values, origin: Origin, like: Node | None = None) -> Values:
+        """Return the results of a node: by the first rule that fits, of an equal node, or of a new one.
+
+        like: the node of the source that is copied.
+        """
         for rule in self._plan.by_op.get(type(op), ()):
             if self.count + len(self._under_way) >= self._left:
                 break
@@ -194,7 +194,12 @@ class _Round:
         if known is not None and self._plan.shares and self.count + len(self._under_way) < self._left:
             self._note(COMMON_SUBEXPRESSIONS.name, op, len(self.applied))
             return known
-        results = self.rebuild.result.add_all(op, *operands, origin=origin)
+        graph = self.rebuild.result
+        results = (
+            graph.add_all(op, *operands, origin=origin)
+            if like is None
+            else graph.add_like(like, operands, origin)
+        )
         if not isinstance(op, Input):
             self._known.setdefault(content, results)
         self._note_source()

@@ -72,7 +72,7 @@ def check_gradients(
 
 def _resolve(graph: Graph, of: str | Value) -> Value:
     if isinstance(of, Value):
-        return of
+        return graph.require(of, "what is checked")
     if of not in graph.outputs:
         raise DifferentiationError(
             f"graph {graph.name!r} has no output {of!r}", facts=[f"outputs: {', '.join(graph.outputs)}"]
