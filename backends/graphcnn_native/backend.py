@@ -8,7 +8,7 @@ from graphcnn.ir import Graph, Input, Op
 from graphcnn.ops import SquaredError
 from graphcnn.ops.convolution import Convolve2d
 from graphcnn.ops.shape import Reshape
-from graphcnn_native.codegen.module import EMITTERS
+from graphcnn_native.codegen.emitters import EMITTERS
 from graphcnn_native.executable import NativeExecutable
 from graphcnn_native.lowering import winograd
 from graphcnn_native.lowering.schedule import GENERATED, POINTWISE

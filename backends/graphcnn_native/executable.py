@@ -16,11 +16,11 @@ from graphcnn.arrays import Array
 from graphcnn.backend import KernelReport, Memory, Report, bind_inputs, with_state
 from graphcnn.errors import DataError, GraphcnnError
 from graphcnn.ir import BATCH, Graph
+from graphcnn_native.call_table import Slot
 from graphcnn_native.codegen.module import generate
-from graphcnn_native.kernels.writer import Slot
 from graphcnn_native.lowering import lower
 from graphcnn_native.lowering.liveness import live_bytes
-from graphcnn_native.lowering.program import ALIGNMENT, Domain
+from graphcnn_native.lowering.program import ALIGNMENT
 from graphcnn_native.peak import measured_peak
 from graphcnn_native.runtime.call_log import CallLog
 from graphcnn_native.runtime.engine import assembly, compile_modules
@@ -52,7 +52,9 @@ class NativeExecutable:
         self.threads: Final = thread_count(threads)
         self.target: Final = target or host_target()
         self.program: Final = lower(graph, self.target, winograd=winograd)
-        self._library = compile_modules(generate(self.program, self.target), self.target)
+        code = generate(self.program, self.target)
+        self._written: Final = code.kernels
+        self._library = compile_modules(code.modules, self.target)
         self._step = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(self._library.address("step"))
         self._lock = threading.Lock()
         self._batch = 0
@@ -249,7 +251,7 @@ class NativeExecutable:
         parts = -(-self._table[Slot.BATCH] // self._table[Slot.CAPACITY])
         blocks = self._table[Slot.SHARDS] * -(-self._table[Slot.SHARD_SIZE] // self.program.block)
         needed = parts * sum(
-            blocks if kernel.domain is Domain.SAMPLES else kernel.pieces for kernel in self.program.kernels
+            blocks if kernel.share is None else kernel.share.pieces for kernel in self._written
         )
         if self._last_log is None or self._last_log.room < needed:
             self._last_log = CallLog(self.threads, needed)
@@ -263,7 +265,7 @@ class NativeExecutable:
         capacity, shards, _ = room(batch, program.block, is_divided=program.divided >= 0)
         return {
             Slot.ARENA: program.arena + program.arena_per_sample * capacity,
-            Slot.SUMS: program.partial * shards,
+            Slot.SUMS: program.sums * shards,
             Slot.SCRATCH: program.scratch * self.threads,
         }
 
@@ -293,7 +295,7 @@ class NativeExecutable:
         kernels = []
         capacity, shards, _ = room(batch, self.program.block, is_divided=self.program.divided >= 0)
         live = live_bytes(self.program, capacity, shards, self.threads)
-        for kernel in self.program.kernels:
+        for kernel, written in zip(self.program.kernels, self._written, strict=True):
             moved = [*kernel.loads, *(value for value, _ in kernel.stores)]
             kernels.append(
                 KernelReport(
@@ -301,7 +303,7 @@ class NativeExecutable:
                     kernel.nodes,
                     sum(node.cost(batch).flops for node in kernel.counted),
                     sum(value.type.bytes(batch) for value in moved),
-                    details=self.program.describe(kernel),
+                    details=self.program.describe(kernel, written.tile),
                     live=live[kernel.number],
                 )
             )
@@ -319,11 +321,11 @@ class NativeExecutable:
 
     def llvm_ir(self) -> str:
         """Return the generated code as LLVM IR."""
-        return "\n".join(generate(self.program, self.target))
+        return str(generate(self.program, self.target))
 
     def assembly(self) -> str:
         """Return the machine code as assembly."""
-        return "\n".join(assembly(text, self.target) for text in generate(self.program, self.target))
+        return "\n".join(assembly(text, self.target) for text in generate(self.program, self.target).modules)
 
     def profile(self, on: bool) -> None:
         """From now on note when each kernel runs and on which thread; or stop that."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from graphcnn.arrays import Array
-from graphcnn_native.kernels.writer import Slot
+from graphcnn_native.call_table import Slot
 from graphcnn_native.lowering.program import ALIGNMENT
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def numba_function(
     number = np.dtype(output.type.dtype).type
     rooms: Any = numba.njit(room)
     block, is_divided = program.block, program.divided >= 0
-    fixed, per_sample, partial = program.arena, program.arena_per_sample, program.partial
+    fixed, per_sample, partial = program.arena, program.arena_per_sample, program.sums
     scratch = program.scratch * executable.threads
     needed = f"the network takes arrays of the shape [n, {', '.join(map(str, sample))}]"
 

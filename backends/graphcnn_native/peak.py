@@ -6,7 +6,8 @@ import ctypes
 import functools
 import time
 
-from graphcnn_native.codegen.function import INDEX, POINTER, SIZES, Function, constant, vector
+from graphcnn_native.codegen.function import INDEX, POINTER, Function, constant, vector
+from graphcnn_native.elements import SIZES
 from graphcnn_native.kernels.tile import multiply_add
 from graphcnn_native.runtime.engine import compile_module
 from graphcnn_native.runtime.threads import pool

@@ -6,8 +6,8 @@ import functools
 import pytest
 
 from graphcnn_native import NativeBackend, NativeExecutable
+from graphcnn_native.call_table import Slot
 from graphcnn_native.executable import room
-from graphcnn_native.kernels.writer import Slot
 from graphcnn_native.runtime.engine import compile_module
 from graphcnn_native.target import host_target
 

@@ -26,8 +26,8 @@ from graphcnn.testing.cases import Case, backend_cases, build_case
 from graphcnn.testing.conformance import check_case
 from graphcnn.zoo import ZOO
 from graphcnn_native import NativeBackend, NativeExecutable, executable
-from graphcnn_native.kernels.writer import Slot
-from graphcnn_native.lowering import storage
+from graphcnn_native.call_table import Slot
+from graphcnn_native.lowering import placing
 from graphcnn_native.lowering.program import ALIGNMENT, Place
 
 FILLING = 0xFF
@@ -117,27 +117,26 @@ class Guarded(NativeExecutable):
     def _buffers(self, slot):
         """Yield the place and the size of all buffers in a part of the backend's memory."""
         program, capacity = self.program, self._table[Slot.CAPACITY]
-        stored = [buffer for kernel in program.kernels for _, buffer in kernel.stores]
-        stored += [kernel.unfinished for kernel in program.kernels if kernel.unfinished is not None]
+        stored = [buffer for kernel in program.kernels for buffer in kernel.kept]
         if slot is Slot.SUMS:
-            partial = [kernel for kernel in program.kernels if kernel.partial >= 0]
+            partial = [kernel for kernel in program.kernels if kernel.adds_up_samples]
             for shard in range(self._table[Slot.SHARDS]):
                 for kernel in partial:
                     size = program.graph.results(kernel.root)[0].type.bytes(1)
-                    yield shard * program.partial + kernel.partial, size
+                    yield shard * program.sums + kernel.sums_offset, size
         elif slot is Slot.SCRATCH:
             for worker in range(self.threads):
                 for buffer in stored:
                     if buffer.place is Place.BLOCK:
-                        yield worker * program.scratch + buffer.offset, buffer.bytes * program.block
+                        yield worker * program.scratch + program.offsets[buffer], buffer.bytes * program.block
                 for kernel in program.kernels:
                     yield worker * program.scratch + max(kernel.workspace_offset, 0), kernel.workspace
         else:
             for buffer in stored:
                 if buffer.place is Place.ARENA and buffer.per_sample:
-                    yield program.arena + capacity * buffer.offset, capacity * buffer.bytes
+                    yield program.arena + capacity * program.offsets[buffer], capacity * buffer.bytes
                 elif buffer.place is Place.ARENA:
-                    yield buffer.offset, buffer.bytes
+                    yield program.offsets[buffer], buffer.bytes
 
 
 class GuardedBackend:
@@ -193,7 +192,7 @@ def zoo_case(name, batch):
 def main():
     faulthandler.enable()
     programs = runpy.run_path(str(Path(__file__).with_name("test_programs.py")))["GRAPHS"]
-    storage.aligned, storage._offsets = aligned, one_behind_the_other
+    placing.aligned, placing._offsets = aligned, one_behind_the_other
     for name in sys.argv[1:] or [*backend_cases(), *programs, *ZOO]:
         print(name, flush=True)
         case = case_of(name, programs)

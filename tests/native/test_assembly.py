@@ -43,7 +43,7 @@ def step_of(name):
 def made(graph, target, make):
     """Return what `make(module, machine)` makes of each module of a graph's code."""
     machine_code = []
-    for text in generate(lower(graph, target), target):
+    for text in generate(lower(graph, target), target).modules:
         with engine._loaded(text, target) as (module, machine):
             machine_code.append(make(module, machine))
     return machine_code

@@ -16,13 +16,10 @@ from typing import TypeAlias
 
 import numpy as np
 
+from graphcnn_native.elements import SIZES, SQUARE
+
 POINTER = "ptr"
 INDEX = "i64"
-ITEMS = {"float32": "float", "float64": "double", "int64": "i64", "int32": "i32", "uint8": "i8", "bool": "i8"}
-"""The LLVM type of an element in memory."""
-SIZES = {"float": 4, "double": 8, "i64": 8, "i32": 4, "i8": 1}
-SQUARE = 4
-"""The side of the squares in which lanes are transposed: what any processor's vectors hold."""
 
 
 @dataclass(frozen=True, slots=True)

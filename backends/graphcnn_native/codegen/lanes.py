@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import overload
 
-from graphcnn_native.codegen.function import SIZES, Function, Ssa, constant, item_of, lanes_of, vector
+from graphcnn_native.codegen.function import Function, Ssa, constant, item_of, lanes_of, vector
+from graphcnn_native.elements import SIZES
 from graphcnn_native.target import Target
 
 

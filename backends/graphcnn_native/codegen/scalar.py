@@ -18,7 +18,8 @@ from graphcnn.errors import FunctionError
 from graphcnn.ir import DType
 from graphcnn.scalar import ScalarFunction
 from graphcnn.scalar_compiler import llvm_ir
-from graphcnn_native.codegen.function import ITEMS, Ssa
+from graphcnn_native.codegen.function import Ssa
+from graphcnn_native.elements import ITEMS
 
 BINARY = frozenset({"fadd", "fsub", "fmul", "fdiv", "frem"}) | {"add", "sub", "mul", "and", "or", "xor"} | {
     "shl", "lshr", "ashr"}  # fmt: skip

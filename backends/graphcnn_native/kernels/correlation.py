@@ -8,9 +8,14 @@ from __future__ import annotations
 
 from graphcnn.ir import Value
 from graphcnn.ops import Correlate2d
-from graphcnn_native.codegen.function import ITEMS, Index, Ssa
+from graphcnn_native.codegen.function import Index, Ssa
 from graphcnn_native.codegen.lanes import Column, columns, load_lanes, store_lanes
-from graphcnn_native.kernels.narrow import NarrowFilterGradient, NarrowForward, samples_fill_lanes
+from graphcnn_native.elements import ITEMS
+from graphcnn_native.kernels.samples_in_lanes import (
+    FilterGradientOfSamples,
+    ForwardOfSamples,
+    samples_fill_lanes,
+)
 from graphcnn_native.kernels.tile import (
     ColumnGroup,
     Factors,
@@ -21,8 +26,8 @@ from graphcnn_native.kernels.tile import (
     zeros,
 )
 from graphcnn_native.kernels.writer import Position, Writer
-from graphcnn_native.lowering.narrow import is_narrow
 from graphcnn_native.lowering.program import Place
+from graphcnn_native.lowering.samples_in_lanes import suits_samples_in_lanes
 
 NEARBY = 256 * 1024
 """Bytes that stay in the second cache while they are read again and again."""
@@ -35,11 +40,11 @@ def correlation(w: Writer) -> None:
     images, window = w.graph.node(w.kernel.root).operands
     over_batch = op.sum_over == "batch"
     filters = w.graph.results(w.kernel.root)[0].type if over_batch else window.type
-    if w.is_by_sample and is_narrow(op, images.type, filters, w.target):
-        narrow = NarrowFilterGradient(w, op) if over_batch else NarrowForward(w, op)
-        narrow.allocate()
+    if w.is_by_sample and suits_samples_in_lanes(op, images.type, filters, w.target):
+        in_lanes = FilterGradientOfSamples(w, op) if over_batch else ForwardOfSamples(w, op)
+        in_lanes.allocate()
         with w.f.when(samples_fill_lanes(w)):
-            narrow.write()
+            in_lanes.write()
             w.f.do("ret void")
             w.f.begin_dead_block()
     (_FilterGradient(w, op) if over_batch else _Forward(w, op)).write()
@@ -61,8 +66,8 @@ class _Correlation:
         self.groups = 1 if self.depthwise else op.groups
         self.group_filters = self.filters // self.groups
         self.group_channels = 1 if self.depthwise else self.channels // self.groups
-        w.base(w.buffer(self.images))
-        w.base(w.buffer(self.window))
+        w.address(w.buffer(self.images))
+        w.address(w.buffer(self.window))
         self.exact = any(w.buffer(v).place is Place.CALLER for v in (self.images, self.window))
         if not self.depthwise:
             self.exact = w.buffer(self.window).place is Place.CALLER
@@ -70,7 +75,7 @@ class _Correlation:
     def at(self, value: Value, *indices: Index) -> Ssa:
         """Return the address of an element."""
         w = self.w
-        return self.f.element(w.base(w.buffer(value)), self.item, w.offset(value.type, indices))
+        return self.f.element(w.address(w.buffer(value)), self.item, w.offset(value.type, indices))
 
     def column_loops(self, groups: list[ColumnGroup], body: object) -> None:
         """Run `body(group, column)` for all groups of columns, with the first column of each."""
@@ -86,7 +91,7 @@ class _Forward(_Correlation):
         _, self.rows, self.columns, _ = (0, *(self.result.type.static(axis) for axis in (1, 2, 3)))
         wide = len(columns(self.group_filters, w.target, self.item))
         self.pixels, self.wide = best_tile(w.target, self.columns, wide)
-        w.kernel.tile = w.kernel.tile or f"{self.pixels} pixels x {self.wide} vectors"
+        w.tile = w.tile or f"{self.pixels} pixels x {self.wide} vectors"
         groups = column_groups(self.group_filters, self.wide, w.target, self.item)
         with f.loop(w.begin, w.end) as n, f.each(0, self.groups, 1) as g:
             self.n, self.g = n.index, g
@@ -186,7 +191,7 @@ class _FilterGradient(_Correlation):
         if self.depthwise:
             run = 1
         at_once, self.wide = best_tile(w.target, run, wide)
-        w.kernel.tile = w.kernel.tile or f"{at_once} taps x {self.wide} vectors"
+        w.tile = w.tile or f"{at_once} taps x {self.wide} vectors"
         groups = column_groups(self.group_filters, self.wide, w.target, self.item)
         with f.loop(w.begin, w.end, self._samples()) as chunk:
             self.first = chunk.index

@@ -8,8 +8,9 @@ end. That costs a few shuffles a sum, and saves a transposed copy of the weights
 from __future__ import annotations
 
 from graphcnn.ir import Value
-from graphcnn_native.codegen.function import ITEMS, SIZES, SQUARE, Index, Ssa, constant, lanes_of, vector
+from graphcnn_native.codegen.function import Index, Ssa, constant, lanes_of, vector
 from graphcnn_native.codegen.lanes import load_filled
+from graphcnn_native.elements import ITEMS, SIZES, SQUARE
 from graphcnn_native.kernels.tile import multiply_add
 from graphcnn_native.kernels.writer import Position, Writer
 from graphcnn_native.lowering.program import Place
@@ -26,7 +27,7 @@ class DotProduct:
         self.lanes = w.target.lanes(SIZES[self.item])
         self.across = max(SQUARE, self.lanes // 2)
         self.rows = max(1, (w.target.registers - 2) // (self.across + 1))
-        w.kernel.tile = f"{self.rows} rows x {self.across} sums of {self.lanes} lanes"
+        w.tile = f"{self.rows} rows x {self.across} sums of {self.lanes} lanes"
 
     def write(self) -> None:
         f, w = self.f, self.w
@@ -58,7 +59,7 @@ class DotProduct:
             self.w.store(Position((f.add(row, n), column), self.across, used), {self.result: total})
 
     def _address(self, value: Value, row: Index) -> Ssa:
-        base = self.w.base(self.w.buffer(value))
+        base = self.w.address(self.w.buffer(value))
         return self.f.element(base, self.item, self.f.multiply(row, self.depth))
 
     def _add(

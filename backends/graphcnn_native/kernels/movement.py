@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from graphcnn import ops
 from graphcnn.ir import BATCH, Value
-from graphcnn_native.codegen.function import ITEMS, SQUARE, Index, Ssa, constant, vector
+from graphcnn_native.codegen.function import Index, Ssa, constant, vector
 from graphcnn_native.codegen.lanes import load_lanes
+from graphcnn_native.elements import ITEMS, SQUARE
 from graphcnn_native.kernels.nest import over_axes, over_rest, over_run
 from graphcnn_native.kernels.writer import Position, Writer, value_item
 from graphcnn_native.lowering.program import Place
@@ -22,7 +23,7 @@ def _parts(w: Writer) -> tuple[Value, Value]:
 def _fetch(w: Writer, operand: Value, indices: list[Index], position: Position, axis: int) -> Ssa:
     """Load lanes that run along one axis of the operand, from `indices` on."""
     f, item, type = w.f, ITEMS[operand.type.dtype], operand.type
-    base, buffer = w.base(w.buffer(operand)), w.buffer(operand)
+    base, buffer = w.address(w.buffer(operand)), w.buffer(operand)
     start = f.element(base, item, w.offset(type, indices))
     if axis == type.rank - 1:
         exact = buffer.place is Place.CALLER
@@ -96,7 +97,7 @@ def _square(
     w: Writer, value: Value, operand: Value, outer: tuple[Index, ...], row: Index, column: Index
 ) -> None:
     f, item = w.f, ITEMS[value.type.dtype]
-    base = w.base(w.buffer(operand))
+    base = w.address(w.buffer(operand))
     lanes = [
         f.load(
             vector(item, SQUARE),

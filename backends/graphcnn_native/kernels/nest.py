@@ -5,13 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from graphcnn_native.codegen.function import ITEMS, SIZES, Index
+from graphcnn_native.codegen.function import Index
 from graphcnn_native.codegen.lanes import columns
+from graphcnn_native.elements import ITEMS, SIZES
 from graphcnn_native.kernels.writer import Position, Writer
 
 Body = Callable[[Position], None]
 UNROLLED = 4
 """Rows of at most so many vectors are written out without a loop."""
+
+
+def is_flat(w: Writer) -> bool:
+    """Whether all that a kernel stores can be computed element by element in memory order."""
+    return w.is_flat(*(value for value, _ in w.kernel.stores))
 
 
 def pointwise(w: Writer) -> None:
@@ -21,7 +27,7 @@ def pointwise(w: Writer) -> None:
     item = "float" if item == "i8" else item
     if not w.kernel.shape:
         w.store(Position(()))
-    elif w.is_flat(*values):
+    elif is_flat(w):
         over_elements(w, w.store, item)
     else:
         over_axes(w, w.sizes(values[0].type), w.store, item)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from graphcnn.ir import Value
-from graphcnn_native.codegen.function import INDEX, ITEMS, Function, Ssa, constant, vector
+from graphcnn_native.codegen.function import INDEX, Function, Ssa, constant, vector
+from graphcnn_native.elements import ITEMS
 
 if TYPE_CHECKING:
     from graphcnn_native.kernels.writer import Position, Writer

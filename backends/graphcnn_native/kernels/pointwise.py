@@ -7,7 +7,8 @@ from typing import Any
 
 from graphcnn import ops
 from graphcnn.ir import Op, TensorType
-from graphcnn_native.codegen.function import ITEMS, Function, Ssa, constant, item_of
+from graphcnn_native.codegen.function import Function, Ssa, constant, item_of
+from graphcnn_native.elements import ITEMS
 from graphcnn_native.kernels.elementary import exponential, hyperbolic_tangent, logarithm
 
 Emit = Callable[[Function, Any, list[Ssa], TensorType], Ssa]

@@ -7,12 +7,13 @@ from typing import Any, TypeAlias
 
 from graphcnn import ops
 from graphcnn.ir import Value
-from graphcnn_native.codegen.function import ITEMS, Function, Index, Ssa, constant, lanes_of, vector
+from graphcnn_native.codegen.function import Function, Index, Ssa, constant, lanes_of, vector
 from graphcnn_native.codegen.lanes import load_lanes
+from graphcnn_native.elements import ITEMS
 from graphcnn_native.kernels.nest import over_vectors
 from graphcnn_native.kernels.writer import Position, Writer
-from graphcnn_native.lowering.narrow import LARGEST_POOL
 from graphcnn_native.lowering.program import Place
+from graphcnn_native.lowering.samples_in_lanes import LARGEST_POOL
 
 Body: TypeAlias = Callable[[Position], None]
 Step: TypeAlias = Callable[[Sequence[Ssa], Ssa, Index], list[Ssa]]
@@ -35,7 +36,9 @@ class _Pool:
         f, buffer = self.f, self.w.buffer(value)
         item = ITEMS[value.type.dtype]
         n, _, _, channel = position.indices
-        address = f.element(self.w.base(buffer), item, self.w.offset(value.type, (n, row, column, channel)))
+        address = f.element(
+            self.w.address(buffer), item, self.w.offset(value.type, (n, row, column, channel))
+        )
         exact = buffer.place is Place.CALLER
         return load_lanes(f, item, address, position.lanes, position.used, exact=exact)
 

@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 from graphcnn.ir import BATCH, Value
 from graphcnn.ops import Transpose
-from graphcnn_native.codegen.function import INDEX, ITEMS, SIZES, Index, Ssa, constant
+from graphcnn_native.call_table import Slot
+from graphcnn_native.codegen.function import INDEX, Index, Ssa, constant
 from graphcnn_native.codegen.lanes import Column, columns, load_lanes
+from graphcnn_native.elements import ITEMS, SIZES
 from graphcnn_native.kernels.dot import DotProduct
 from graphcnn_native.kernels.nest import over_run
 from graphcnn_native.kernels.tile import (
@@ -19,7 +21,7 @@ from graphcnn_native.kernels.tile import (
     multiply_add,
     zeros,
 )
-from graphcnn_native.kernels.writer import Position, Slot, Writer
+from graphcnn_native.kernels.writer import Position, Writer
 from graphcnn_native.lowering.program import Buffer, Place
 
 COLUMNS = 3
@@ -35,7 +37,7 @@ def matmul(w: Writer) -> None:
     (result,) = w.graph.results(w.kernel.root)
     left, right = w.graph.node(w.kernel.root).operands
     transpose = w.graph.node(right.key)
-    if transpose.op == Transpose((1, 0)) and w.program.base(right) not in w.kernel.loads:
+    if transpose.op == Transpose((1, 0)) and w.plan.unshaped(right) not in w.kernel.loads:
         DotProduct(w, left, transpose.operands[0], result).write()
         return
     product = _Product(w)
@@ -64,12 +66,12 @@ class _Product:
     def _left(self, x: Value) -> tuple[Ssa, Index, Index]:
         """Return the left operand's address, and how far apart its rows and its columns are."""
         w, node = self.w, self.w.graph.node(x.key)
-        if w.program.base(x) not in w.kernel.loads and node.op == Transpose((1, 0)):
+        if w.plan.unshaped(x) not in w.kernel.loads and node.op == Transpose((1, 0)):
             source = node.operands[0]
             strides = w.strides(source.type)
-            return w.base(w.buffer(source)), strides[1], strides[0]
+            return w.address(w.buffer(source)), strides[1], strides[0]
         strides = w.strides(x.type)
-        return w.base(w.buffer(x)), strides[0], strides[1]
+        return w.address(w.buffer(x)), strides[0], strides[1]
 
     @property
     def width(self) -> int:
@@ -110,7 +112,7 @@ class _Product:
 
     def _clear(self, sums: Buffer) -> None:
         f, w = self.f, self.w
-        address = f.element(w.base(sums), self.item, f.multiply(w.begin, self.width))
+        address = f.element(w.address(sums), self.item, f.multiply(w.begin, self.width))
         f.clear(address, f.multiply(f.subtract(w.end, w.begin), self.width * SIZES[self.item]))
 
     def _add_to(self, sums: Buffer, begin: Index, depth: Index) -> None:
@@ -127,7 +129,7 @@ class _Product:
 
     def _unfinished(self, sums: Buffer, place: Position) -> Ssa:
         f, w = self.f, self.w
-        address = f.element(w.base(sums), self.item, w.offset(self.value.type, place.indices))
+        address = f.element(w.address(sums), self.item, w.offset(self.value.type, place.indices))
         exact = sums.place is Place.CALLER
         return load_lanes(f, self.item, address, place.lanes, place.used, exact=exact)
 
@@ -137,7 +139,7 @@ class _Product:
         if not is_deep or not self.w.kernel.stores or self._depth_at_once() is None:
             return None
         buffer = self.w.kernel.stores[0][1]
-        is_state = buffer.place is Place.CALLER and self.w.program.slots[buffer.slot][0] == "update"
+        is_state = buffer.place is Place.CALLER and self.w.plan.slots[buffer.slot][0] == "update"
         return buffer if buffer.value.type == self.value.type and not is_state else None
 
     def _depth_at_once(self) -> int | None:
@@ -163,7 +165,7 @@ class _Product:
         f, w = self.f, self.w
         wide = min(COLUMNS, len(columns(self.width, w.target, self.item)))
         rows = product_rows(w)
-        w.kernel.tile = f"{rows} rows x {wide} vectors"
+        w.tile = f"{rows} rows x {wide} vectors"
         whole = f.add(w.begin, f.multiply(f.divide(f.subtract(w.end, w.begin), rows), rows))
         kinds: list[tuple[int, Index, Index, int]] = [(rows, w.begin, whole, wide)]
         if self.value.type.shape[0] == BATCH or self.value.type.static(0) % rows:
@@ -201,7 +203,7 @@ class _Product:
             f.element(self.left, self.item, row, step),
             [f.multiply(self.row_stride, row) for row in range(rows)],
             self.step,
-            f.element(w.base(buffer), self.item, column, f.multiply(begin, self.width)),
+            f.element(w.address(buffer), self.item, column, f.multiply(begin, self.width)),
             self.width,
             exact=buffer.place is Place.CALLER,
         )
@@ -210,7 +212,7 @@ class _Product:
     def write_plain(self) -> None:
         """A product whose columns are the batch: element by element."""
         f, w, item = self.f, self.w, self.item
-        right, right_step = w.base(w.buffer(self.right)), w.strides(self.right.type)[0]
+        right, right_step = w.address(w.buffer(self.right)), w.strides(self.right.type)[0]
         with f.loop(w.begin, w.end) as row, f.loop(0, w.batch) as column:
             start = f.element(self.left, item, f.multiply(row.index, self.row_stride))
             with f.loop(0, self.depth, carried=[constant(item, 0.0)]) as k:

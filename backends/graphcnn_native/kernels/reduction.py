@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 
 from graphcnn import ops
 from graphcnn.ir import BATCH, Value
-from graphcnn_native.codegen.function import ITEMS, SIZES, Index, Ssa, constant, vector
+from graphcnn_native.codegen.function import Index, Ssa, constant, vector
 from graphcnn_native.codegen.lanes import Column, across, columns, store_lanes
+from graphcnn_native.elements import ITEMS, SIZES
 from graphcnn_native.kernels.nest import over_vectors
 from graphcnn_native.kernels.writer import Position, Writer
 
@@ -27,7 +28,7 @@ def reduction(w: Writer) -> None:
     item = ITEMS[operand.type.dtype]
 
     def finish(position: Position, total: Ssa) -> None:
-        if w.kernel.partial >= 0:
+        if w.kernel.adds_up_samples:
             _add_to_shard(w, result, position, total)
             return
         if isinstance(op, ops.Mean):
@@ -65,8 +66,8 @@ def _sum_rows(w: Writer, operand: Value, axes: int, finish: Finish, item: str) -
     turns = next(
         n for n in (8, 7, 6, 5, 4, 3, 2, 1) if (rows % n == 0 and n * at_once <= ACCUMULATORS) or n == 1
     )
-    begin: Index = w.begin if w.kernel.partial >= 0 else 0
-    end = w.end if w.kernel.partial >= 0 else w.sizes(operand.type)[0]
+    begin: Index = w.begin if w.kernel.adds_up_samples else 0
+    end = w.end if w.kernel.adds_up_samples else w.sizes(operand.type)[0]
 
     def add_up(group: Sequence[Column], first: Index) -> None:
         zeros = [constant(vector(item, column.lanes), 0.0) for column in group] * turns

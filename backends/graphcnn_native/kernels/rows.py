@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from graphcnn import ops
 from graphcnn.ir import Value
-from graphcnn_native.codegen.function import INDEX, ITEMS, Index, Ssa, constant, vector
+from graphcnn_native.codegen.function import INDEX, Index, Ssa, constant, vector
 from graphcnn_native.codegen.lanes import columns, load_filled, load_lanes
+from graphcnn_native.elements import ITEMS
 from graphcnn_native.kernels.elementary import exponential, logarithm
 from graphcnn_native.kernels.nest import over_run
 from graphcnn_native.kernels.writer import Position, Writer
@@ -40,7 +41,7 @@ class _Row:
         """Load lanes, with `filling` in those beyond the row."""
         w, f = self.w, self.w.f
         buffer = w.buffer(self.value)
-        address = f.element(w.base(buffer), self.item, w.offset(self.value.type, (*self.outer, offset)))
+        address = f.element(w.address(buffer), self.item, w.offset(self.value.type, (*self.outer, offset)))
         exact = buffer.place is Place.CALLER
         return load_filled(f, self.item, address, lanes, used, filling, exact=exact)
 
@@ -111,7 +112,7 @@ def log_softmax(w: Writer) -> None:
         def body(position: Position) -> None:
             buffer = w.buffer(operand)
             item = ITEMS[operand.type.dtype]
-            address = f.element(w.base(buffer), item, w.offset(operand.type, position.indices))
+            address = f.element(w.address(buffer), item, w.offset(operand.type, position.indices))
             exact = buffer.place is Place.CALLER
             x = load_lanes(f, item, address, position.lanes, position.used, exact=exact)
             shifted = f.binary("fsub", x, f.splat(top, position.lanes))
@@ -138,12 +139,12 @@ def softmax_cross_entropy(w: Writer) -> None:
     def row(outer: tuple[Index, ...]) -> None:
         f, item = w.f, ITEMS[logits.type.dtype]
         top, log_total = _Row(w, logits, outer).log_sum()
-        address = f.element(w.base(w.buffer(labels)), ITEMS[labels.type.dtype], *outer)
+        address = f.element(w.address(w.buffer(labels)), ITEMS[labels.type.dtype], *outer)
         label = f.convert("sext", f.load(ITEMS[labels.type.dtype], address), INDEX)
         known = f.compare("ult", label, f.index(logits.type.static(1)))
         place = f.select(known, label, f.index(0))
         start = w.offset(logits.type, (*outer, 0))
-        chosen = f.load(item, f.element(w.base(w.buffer(logits)), item, start, place))
+        chosen = f.load(item, f.element(w.address(w.buffer(logits)), item, start, place))
         loss = f.binary("fsub", log_total, f.binary("fsub", chosen, top))
         w.store(Position(outer), {value: f.select(known, loss, constant(item, float("nan")))})
 
@@ -163,7 +164,7 @@ def argmax(w: Writer) -> None:
 
         def element(index: Index) -> Ssa:
             indices = (*outer[: op.axis], index, *outer[op.axis :])
-            address = f.element(w.base(w.buffer(operand)), item, w.offset(operand.type, indices))
+            address = f.element(w.address(w.buffer(operand)), item, w.offset(operand.type, indices))
             return f.load(item, address)
 
         with f.loop(1, size, carried=[element(0), f.index(0)]) as run:

@@ -11,8 +11,9 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from graphcnn_native.codegen.function import SIZES, Function, Index, Ssa, constant, vector
+from graphcnn_native.codegen.function import Function, Index, Ssa, constant, vector
 from graphcnn_native.codegen.lanes import Column, columns, load_lanes
+from graphcnn_native.elements import SIZES
 from graphcnn_native.target import Target
 
 LATENCY = 6

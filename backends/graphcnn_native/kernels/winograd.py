@@ -12,8 +12,9 @@ from typing import TypeAlias
 
 from graphcnn.ir import Value
 from graphcnn.ops import Correlate2d
-from graphcnn_native.codegen.function import ITEMS, SIZES, Function, Index, Ssa, constant, vector
+from graphcnn_native.codegen.function import Function, Index, Ssa, constant, vector
 from graphcnn_native.codegen.lanes import load_lanes, store_lanes
+from graphcnn_native.elements import ITEMS, SIZES
 from graphcnn_native.kernels.nest import over_run, over_vectors
 from graphcnn_native.kernels.tile import Factors, accumulate, best_tile, column_groups, evenly, zeros
 from graphcnn_native.kernels.writer import Position, Writer
@@ -78,7 +79,7 @@ def winograd_filters(w: Writer) -> None:
     matrix = filters.type.static(2) * filters.type.static(3)
 
     def body(position: Position) -> None:
-        first = f.element(w.base(buffer), item, *position.indices)
+        first = f.element(w.address(buffer), item, *position.indices)
         taps = [
             load_lanes(
                 f,
@@ -209,7 +210,7 @@ class _Tiled:
                 inside = None if known else f.compare("ult", f.index(index), f.index(extent))
                 along.append((index, inside))
             offsets.append(along)
-        base, found = w.base(w.buffer(value)), []
+        base, found = w.address(w.buffer(value)), []
         for row, row_inside in offsets[0]:
             for column, column_inside in offsets[1]:
                 address = f.element(base, self.item, w.offset(type, (sample, row, column, 0)))
@@ -234,13 +235,13 @@ class WinogradForward(_Tiled):
     def __init__(self, w: Writer) -> None:
         assert w.kernel.root is not None
         super().__init__(w, w.graph.results(w.kernel.root)[0], LARGEST_TILE)
-        w.kernel.tile = f"2x2 results, {self.at_once} tiles x {self.wide} vectors"
+        w.tile = f"2x2 results, {self.at_once} tiles x {self.wide} vectors"
 
     def multiply(self, point: Index, count: Index) -> None:
         f, w, space = self.f, self.w, self.space
         tiles = f.element(self.mapped_images, self.item, f.multiply(point, space.image_stride))
         matrix = f.multiply(point, self.channels * self.filters)
-        filters = f.element(w.base(w.buffer(self.window)), self.item, matrix)
+        filters = f.element(w.address(w.buffer(self.window)), self.item, matrix)
         sums = f.element(self.mapped_maps, self.item, f.multiply(point, space.map_stride))
         offsets = [row * space.channels for row in range(self.at_once)]
         for group in self.groups:
@@ -301,7 +302,7 @@ class WinogradGradient(_Tiled):
         assert w.kernel.root is not None
         images, deltas = w.graph.node(w.kernel.root).operands
         super().__init__(w, deltas, images.type.static(3))
-        w.kernel.tile = f"2x2 deltas, {self.at_once} channels x {self.wide} vectors"
+        w.tile = f"2x2 deltas, {self.at_once} channels x {self.wide} vectors"
 
     def begin(self) -> None:
         self.f.clear(self.sums, self.space.bytes - self.space.sums)

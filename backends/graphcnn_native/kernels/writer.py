@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 
 from graphcnn.ir import BATCH, TensorType, Value
 from graphcnn.ops import (
@@ -18,23 +17,15 @@ from graphcnn.ops import (
     Reshape,
     UserFunction,
 )
-from graphcnn_native.codegen.function import (
-    INDEX,
-    ITEMS,
-    POINTER,
-    Function,
-    Index,
-    Ssa,
-    constant,
-    lanes_of,
-    vector,
-)
+from graphcnn_native.call_table import Slot
+from graphcnn_native.codegen.function import INDEX, POINTER, Function, Index, Ssa, constant, lanes_of, vector
 from graphcnn_native.codegen.lanes import load_lanes, store_lanes
+from graphcnn_native.elements import ITEMS
 from graphcnn_native.kernels.philox import uniform
 from graphcnn_native.kernels.pointwise import POINTWISE
 from graphcnn_native.kernels.user import user_function
 from graphcnn_native.lowering.layout import ARENA, PARTIAL, SHARD, WORKSPACE, Layout
-from graphcnn_native.lowering.program import Buffer, Domain, Kernel, Place, Program, operands_read
+from graphcnn_native.lowering.program import Buffer, Domain, Place, Plan, PlannedKernel, operands_read
 from graphcnn_native.target import Target
 
 MANY_VALUES = 8
@@ -45,30 +36,6 @@ PARAMETERS = [
 ]
 """Of every kernel: the table of addresses, this thread's block, this shard's sums, what to work on, and where
 in each of them the kernel has its own (`Layout`)."""
-
-
-class Slot(IntEnum):
-    """The table that a step is called with: numbers, addresses, and from ARRAYS on the caller's arrays.
-
-    FIRST and COUNT name the part of the batch that is worked on; the arena has room for CAPACITY samples.
-    """
-
-    BATCH = 0
-    FIRST = 1
-    COUNT = 2
-    CAPACITY = 3
-    SHARDS = 4
-    SHARD_SIZE = 5
-    ARENA = 6
-    SUMS = 7
-    SCRATCH = 8
-    PROFILE = 9
-    POOL = 10
-    THREADS = 11
-    PARALLEL_FOR = 12
-    FLUSH = 13
-    RESTORE = 14
-    ARRAYS = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,24 +57,21 @@ class Writer:
     `known` holds what is already computed: (value, position) → its lanes.
     """
 
-    def __init__(self, program: Program, kernel: Kernel, layout: Layout, target: Target) -> None:
-        self.program = program
+    def __init__(self, plan: Plan, kernel: PlannedKernel, layout: Layout, target: Target) -> None:
+        self.plan = plan
         self.layout = layout
-        self.graph = program.graph
+        self.graph = plan.graph
         self.kernel = kernel
         self.target = target
-        self.f = Function(kernel.name, PARAMETERS, attributes="nounwind")
+        self.tile = ""
+        self.f = Function(f"k{kernel.number}_{kernel.title}", PARAMETERS, attributes="nounwind")
         self.context, self.block, self.sums, self.begin, self.end, self._places = self.f.parameters
         self.known: dict[tuple[Value, Position], Ssa] = {}
         self._scalars: dict[Value, Ssa] = {}
-        self._bases: dict[int, Ssa] = {}
+        self._addresses: dict[Buffer, Ssa] = {}
         self.batch = self.slot(Slot.BATCH, INDEX)
         self._find_memory()
         self._read_scalars()
-
-    def finish(self) -> Function:
-        self.f.end()
-        return self.f
 
     # Addresses
 
@@ -115,15 +79,15 @@ class Writer:
         return self.f.load(type, self.f.element(self.context, INDEX, number))
 
     def buffer(self, value: Value) -> Buffer:
-        return self.program.buffers[self.program.base(value)]
+        return self.plan.buffers[self.plan.unshaped(value)]
 
-    def base(self, buffer: Buffer) -> Ssa:
+    def address(self, buffer: Buffer) -> Ssa:
         """Return the address of a buffer's first element; of sample 0, wherever the samples begin."""
-        if id(buffer) not in self._bases:
-            self._bases[id(buffer)] = self._base(buffer)
-        return self._bases[id(buffer)]
+        if buffer not in self._addresses:
+            self._addresses[buffer] = self._address(buffer)
+        return self._addresses[buffer]
 
-    def _base(self, buffer: Buffer) -> Ssa:
+    def _address(self, buffer: Buffer) -> Ssa:
         f, place = self.f, self._place(self.layout.number(buffer))
         if buffer.place is Place.CALLER:
             return f.load(POINTER, f.element(self.context, INDEX, place, Slot.ARRAYS))
@@ -143,12 +107,12 @@ class Writer:
     def _find_memory(self) -> None:
         """Compute the addresses of all that the kernel loads and stores, outside of the loops to come."""
         for buffer in self.layout.buffers:
-            self.base(buffer)
-        if self.kernel.partial >= 0:
+            self.address(buffer)
+        if self.kernel.adds_up_samples:
             self.shard = self.f.element(self.sums, "i8", self._place(PARTIAL))
         if self.kernel.workspace:
             self.workspace = self.f.element(self.block, "i8", self._place(WORKSPACE))
-        if self.kernel.sums is not None:
+        if self.kernel.totals is not None:
             self._shards, self._shard_bytes = self.slot(Slot.SHARDS, INDEX), self._place(SHARD)
             self._shard_sums = self.f.element(self.slot(Slot.SUMS), "i8", self._place(PARTIAL))
 
@@ -189,10 +153,10 @@ class Writer:
 
     def _value(self, value: Value, position: Position) -> Ssa:
         f, kernel = self.f, self.kernel
-        stored = self.program.base(value)
+        stored = self.plan.unshaped(value)
         if value in self._scalars:
             return f.splat(self._scalars[value], position.lanes)
-        if kernel.sums is not None and stored == kernel.values[0]:
+        if kernel.totals is not None and stored == kernel.values[0]:
             return self._sum_of_shards(stored, position)
         if stored == kernel.copies or (stored in kernel.loads and stored not in kernel.values):
             return self._load(value, stored, position)
@@ -226,7 +190,7 @@ class Writer:
 
     def _load_from(self, buffer: Buffer, value: Value, position: Position) -> Ssa:
         item = ITEMS[value.type.dtype]
-        address = self.f.element(self.base(buffer), item, self.offset(value.type, position.indices))
+        address = self.f.element(self.address(buffer), item, self.offset(value.type, position.indices))
         exact = buffer.place is Place.CALLER
         loaded = load_lanes(self.f, item, address, position.lanes, position.used, exact=exact)
         if value.type.dtype != "bool":
@@ -237,7 +201,7 @@ class Writer:
         """Add up what every shard has summed, in the order of the shards."""
         f, item = self.f, ITEMS[value.type.dtype]
         node = self.graph.node(value.key)
-        assert self.kernel.sums is not None
+        assert self.kernel.totals is not None
         address = f.element(self._shard_sums, item, self.offset(value.type, position.indices))
         zero = constant(vector(item, position.lanes), 0.0)
         with f.loop(0, self._shards, carried=[zero]) as shard:
@@ -301,7 +265,7 @@ class Writer:
             if value in seen or self._is_root(value):
                 continue
             seen.add(value)
-            stored = self.program.base(value)
+            stored = self.plan.unshaped(value)
             if value.type.is_scalar and value not in self.kernel.values:
                 self._scalars[value] = self._value(value, Position(()))
             elif stored not in self.kernel.loads:
@@ -309,7 +273,7 @@ class Writer:
 
     def _is_root(self, value: Value) -> bool:
         """Whether the kernel has the value from its root op, or from the sums of another kernel."""
-        is_total = self.kernel.sums is not None and value == self.kernel.values[0]
+        is_total = self.kernel.totals is not None and value == self.kernel.values[0]
         return is_total or value.key == self.kernel.root
 
     # Storing
@@ -330,7 +294,7 @@ class Writer:
         item = ITEMS[type.dtype]
         if type.dtype == "bool":
             x = f.convert("zext", x, "i8")
-        address = f.element(self.base(buffer), item, self.offset(type, position.indices))
+        address = f.element(self.address(buffer), item, self.offset(type, position.indices))
         store_lanes(f, x, address, position.used, self.target)
 
     # Shape of the work
@@ -347,11 +311,11 @@ class Writer:
             if value in seen or value.type.is_scalar:
                 continue
             seen.add(value)
-            stored = self.program.base(value)
+            stored = self.plan.unshaped(value)
             node = self.graph.node(value.key)
             if stored in self.kernel.loads or value.key == self.kernel.root:
                 continue
-            if stored == self.kernel.given:
+            if stored == self.kernel.total:
                 continue
             if isinstance(node.op, OneHot) or (
                 isinstance(node.op, Broadcast) and not node.operands[0].type.is_scalar

@@ -12,7 +12,15 @@ from collections.abc import Hashable, Sequence
 
 from graphcnn.ir import Input, Node, Value
 from graphcnn.ops import Constant, Pad
-from graphcnn_native.lowering.program import Buffer, Kernel, Place, Program, operands_read
+from graphcnn_native.lowering.program import (
+    Buffer,
+    Place,
+    PlacedKernel,
+    Plan,
+    PlannedKernel,
+    Program,
+    operands_read,
+)
 
 ARENA, SHARD, PARTIAL, WORKSPACE, FIRST_BUFFER = range(5)
 """The places of a kernel: what all buffers by sample in the arena lie behind, the bytes of one shard's sums,
@@ -21,12 +29,12 @@ offset or, of the caller's arrays, the slot."""
 
 
 class Layout:
-    """The signature and the places of one kernel, and its buffers in the order of both."""
+    """The signature of one kernel, and its buffers in the order of its places."""
 
-    def __init__(self, program: Program, kernel: Kernel) -> None:
-        self._program, self._kernel, self._graph = program, kernel, program.graph
+    def __init__(self, plan: Plan, kernel: PlannedKernel) -> None:
+        self._plan, self._kernel, self._graph = plan, kernel, plan.graph
         self.buffers: list[Buffer] = []
-        self._numbers: dict[int, int] = {}
+        self._numbers: dict[Buffer, int] = {}
         self._seen: dict[Value, int] = {}
         self._parts: list[Hashable] = []
         self._read()
@@ -36,22 +44,21 @@ class Layout:
     def signature(self) -> Hashable:
         return tuple(self._parts)
 
-    @property
-    def places(self) -> list[int]:
-        kernel, program = self._kernel, self._program
-        partial = kernel.partial if kernel.sums is None else kernel.sums.partial
-        found = [program.arena, program.partial, partial, kernel.workspace_offset]
-        return found + [b.slot if b.place is Place.CALLER else b.offset for b in self.buffers]
+    def places(self, program: Program, kernel: PlacedKernel) -> list[int]:
+        """Return the places of a kernel in its program."""
+        sums = kernel.sums_offset if kernel.totals is None else program.kernels[kernel.totals].sums_offset
+        found = [program.arena, program.sums, sums, kernel.workspace_offset]
+        return found + [b.slot if b.place is Place.CALLER else program.offsets[b] for b in self.buffers]
 
     def number(self, buffer: Buffer) -> int:
         """Return at which of the places a buffer's is."""
-        return FIRST_BUFFER + self._numbers[id(buffer)]
+        return FIRST_BUFFER + self._numbers[buffer]
 
     def _read(self) -> None:
         """Note what the kernel computes, from the ops of its values down to what it loads."""
         kernel, graph = self._kernel, self._graph
-        is_partial, sums, copies = kernel.partial >= 0, kernel.sums is not None, kernel.copies is not None
-        self._parts += [kernel.domain, kernel.shape, kernel.is_optional, is_partial, sums, copies]
+        self._parts += [kernel.domain, kernel.shape, kernel.is_optional, kernel.adds_up_samples]
+        self._parts += [kernel.totals is not None, kernel.copies is not None]
         if kernel.source is not None:
             self._parts.append(self._place(kernel.source))
         if kernel.copies is not None:
@@ -59,20 +66,21 @@ class Layout:
         if kernel.root is not None:
             root = graph.node(kernel.root)
             self._parts += [_identity(root), root.types, self._operands(root)]
-        for neighbour in (kernel.pad, kernel.pool):
-            node = None if neighbour is None or neighbour.root is None else graph.node(neighbour.root)
-            self._parts.append(node and node.op)
-        if kernel.pad is not None and kernel.pad.root is not None:
-            self._parts.append(self._operands(graph.node(kernel.pad.root)))
+        for number in (kernel.pad, kernel.pool):
+            neighbour = None if number is None else self._plan.kernels[number]
+            self._parts.append(None if neighbour is None else neighbour.op(graph))
+            if neighbour is not None and neighbour.root is not None and number == kernel.pad:
+                self._parts.append(self._operands(graph.node(neighbour.root)))
         self._parts += [self._visit(value) for value in kernel.values]
 
     def _write(self) -> None:
         """Note where the kernel stores what."""
         kernel = self._kernel
-        for writer in (kernel, kernel.pool):
-            for value, buffer in [] if writer is None else writer.stores:
-                kind = self._program.slots[buffer.slot][0] if buffer.place is Place.CALLER else ""
-                result = value.index if writer is kernel.pool else self._visit(value)
+        pool = None if kernel.pool is None else self._plan.kernels[kernel.pool]
+        for writer in (kernel, pool):
+            for value, buffer in () if writer is None else writer.stores:
+                kind = self._plan.slots[buffer.slot][0] if buffer.place is Place.CALLER else ""
+                result = value.index if writer is pool else self._visit(value)
                 self._parts += [result, kind, self._place(buffer)]
         if kernel.unfinished is not None:
             self._parts.append(self._place(kernel.unfinished))
@@ -91,25 +99,25 @@ class Layout:
 
     def _what(self, value: Value) -> Hashable:
         kernel, node = self._kernel, self._graph.node(value.key)
-        stored = self._program.base(value)
+        stored = self._plan.unshaped(value)
         if stored == kernel.copies or (stored in kernel.loads and stored not in kernel.values):
             # A correlation skips the zeros that a pad has written, whoever wrote them.
             zeros = node.op if isinstance(node.op, Pad) else None
-            return value.type, zeros, self._place(kernel.source or self._program.buffers[stored])
+            return value.type, zeros, self._place(kernel.source or self._plan.buffers[stored])
         if value.key == kernel.root:
             return "root", value.index, value.type
-        if value == kernel.given:
-            return "given", _identity(node), value.type, tuple(operand.type for operand in node.operands)
+        if value == kernel.total:
+            return "total", _identity(node), value.type, tuple(operand.type for operand in node.operands)
         if isinstance(node.op, Input):
             return "shape", value.type
         return _identity(node), value.index, value.type, self._operands(node)
 
     def _place(self, buffer: Buffer) -> Hashable:
         """Return what the code depends on of a place: its kind and size, not where it is."""
-        if id(buffer) not in self._numbers:
-            self._numbers[id(buffer)] = len(self.buffers)
+        if buffer not in self._numbers:
+            self._numbers[buffer] = len(self.buffers)
             self.buffers.append(buffer)
-        return self._numbers[id(buffer)], buffer.place, buffer.value.type
+        return self._numbers[buffer], buffer.place, buffer.value.type
 
 
 def _identity(node: Node) -> Hashable:

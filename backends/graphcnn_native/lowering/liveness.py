@@ -1,4 +1,4 @@
-"""What must be in memory at the same time: the measure of the places that `storage.py` gives to buffers.
+"""What must be in memory at the same time: the measure of the places that `placing.py` gives to buffers.
 
 Sizes are as buffers are stored, rounded up to whole cache lines. A buffer is alive from the kernel that
 stores it to the last that reads it; in the arena by whole stages, since kernels of a stage run side by side,
@@ -8,9 +8,11 @@ counted.
 
 from __future__ import annotations
 
-from graphcnn.ir import Value
-from graphcnn_native.lowering.program import Domain, Kernel, Place, Program
-from graphcnn_native.lowering.storage import SLACK, aligned, copies_of, stages_alive
+from collections import defaultdict
+from itertools import accumulate
+
+from graphcnn_native.lowering.placing import SLACK, stages_alive
+from graphcnn_native.lowering.program import Domain, Place, PlannedKernel, Program, aligned
 
 
 def live_bytes(program: Program, capacity: int, shards: int, threads: int) -> list[int]:
@@ -19,44 +21,45 @@ def live_bytes(program: Program, capacity: int, shards: int, threads: int) -> li
     capacity: samples for which there is memory at a time. shards: how many have sums of their own. threads:
     each has a block of its own.
     """
-    by_stage = [0] * program.stages
+    by_stage = [0] * (program.stages + 2)  # by how much more, or less, than in the stage before
     by_kernel = [0] * len(program.kernels)
-    readers, copying = _readers(program), copies_of(program)
+
+    def lives(stages: tuple[int, int], size: int) -> None:
+        by_stage[stages[0]] += size
+        by_stage[stages[1] + 1] -= size
+
     for kernel in program.kernels:
-        if kernel.workspace:
-            by_kernel[kernel.number] += threads * aligned(kernel.workspace + SLACK)
-        if kernel.unfinished is not None:
-            size = aligned(kernel.unfinished.bytes + SLACK)
-            _add(by_stage, *stages_alive(program, kernel, []), size)
-        for value, buffer in kernel.stores:
-            reading = readers.get(value, [])
-            if buffer.place is Place.BLOCK:
-                size = threads * aligned(buffer.bytes * program.block + SLACK)
-                first = (kernel.pooled_by or kernel).number
-                for other in program.kernels[first : max(reader.number for reader in reading) + 1]:
-                    if other.stage == kernel.stage and other.domain is Domain.SAMPLES:
-                        by_kernel[other.number] += size
-            elif buffer.place is Place.ARENA:
+        by_kernel[kernel.number] += threads * aligned(kernel.workspace + SLACK) if kernel.workspace else 0
+        for buffer in kernel.kept:
+            if buffer.place is Place.ARENA:
                 sample, whole = capacity * aligned(buffer.bytes), aligned(buffer.bytes + SLACK)
-                size = sample if buffer.per_sample else whole
-                reading = [*reading, *copying.get(id(buffer), ())]
-                _add(by_stage, *stages_alive(program, kernel, reading), size)
-    for kernel in program.kernels:
-        if kernel.sums is not None:
-            assert kernel.sums.root is not None
-            size = aligned(program.graph.results(kernel.sums.root)[0].type.bytes(1) + SLACK)
-            _add(by_stage, kernel.sums.stage, kernel.stage, shards * size)
-    return [by_stage[kernel.stage] + by_kernel[kernel.number] for kernel in program.kernels]
+                stages = stages_alive(program, kernel, program.readers.get(buffer, ()))
+                lives(stages, sample if buffer.per_sample else whole)
+        if kernel.totals is not None:
+            adding = program.kernels[kernel.totals]
+            assert adding.root is not None
+            (result,) = program.graph.results(adding.root)
+            lives((adding.stage, kernel.stage), shards * aligned(result.type.bytes(1) + SLACK))
+    for kernels in program.by_stage:
+        for number, size in _in_blocks(program, kernels).items():
+            by_kernel[number] += threads * size
+    arena = list(accumulate(by_stage))
+    return [arena[kernel.stage] + by_kernel[kernel.number] for kernel in program.kernels]
 
 
-def _readers(program: Program) -> dict[Value, list[Kernel]]:
-    readers: dict[Value, list[Kernel]] = {}
-    for kernel in program.kernels:
-        for value in kernel.loads:
-            readers.setdefault(value, []).append(kernel)
-    return readers
-
-
-def _add(by_stage: list[int], first: int, last: int, size: int) -> None:
-    for stage in range(first, last + 1):
-        by_stage[stage] += size
+def _in_blocks(program: Program, kernels: tuple[PlannedKernel, ...]) -> dict[int, int]:
+    """Return the bytes of a block that are alive in each kernel of samples of a stage."""
+    begin, end = defaultdict[int, int](int), defaultdict[int, int](int)
+    for kernel in kernels:
+        for _, buffer in kernel.stores:
+            if buffer.place is Place.BLOCK:
+                size = aligned(buffer.bytes * program.block + SLACK)
+                begin[kernel.number if kernel.pooled_by is None else kernel.pooled_by] += size
+                end[max(reader.number for reader in program.readers[buffer])] += size
+    found, alive = {}, 0
+    for kernel in kernels:
+        if kernel.domain is Domain.SAMPLES:
+            alive += begin[kernel.number]
+            found[kernel.number] = alive
+            alive -= end[kernel.number]
+    return found

@@ -1,18 +1,44 @@
-"""What a graph becomes: kernels in stages, and buffers.
+"""What a graph becomes on the way to machine code: a plan, then a program, and then code.
 
-A *stage* ends with a barrier: all threads have finished it before the next begins. Within a stage the
-kernels of the domain "samples" run one after the other on a few samples at a time, so that what they hand
-to each other stays in the cache; kernels of the domain "whole" (parameters, sums over the batch) run beside
-them, each cut into chunks of its own.
+    Graph ── plan ──> Plan of PlannedKernel ── place ──> Program of PlacedKernel ── generate ──> Code
+
+Each is frozen, and each knows more than the one before: a plan says which kernels there are, when they run
+and what they read and write; a program says in addition where in memory that is; the code
+(`codegen/module.py`) is LLVM IR.
+
+Words that are used throughout:
+
+kernel: one function: a *root*, if there is one, which is an op that is more than pointwise, and the pointwise
+    ops that follow from it, computed while its results are in registers.
+stage: kernels between two barriers: all threads have finished it before the next one begins.
+domain: what a kernel's work is cut into. Kernels of *samples* run one after the other on a block of samples,
+    so that what they hand to each other stays in the cache; kernels of the *whole* (parameters, sums over
+    the batch) run beside them, each cut into pieces of its own.
+block: the samples that a thread carries through a stage together.
+shard: the samples whose sums are added up together; how many shards there are depends on the batch alone.
+stored, computed where it is read: a value is either stored by the one kernel that computes it, or computed
+    anew by every kernel that reads it.
+stored value: what stands behind reshapes, which hold the same elements (`unshaped`).
+buffer: memory for one stored value: an array of the caller's, or a place in the arena or in a block.
+arena: memory for the whole call. Part of it holds values of the whole, part of it a row for each sample.
+partial sums: what a kernel of samples adds up over a shard; a kernel of the whole *totals* them.
+unfinished sums: of a product over samples, between the parts of a batch that goes through a stage in parts.
+divided stage: the stage that a large batch can go through in parts, so that memory does not grow with it.
+samples in the lanes: a correlation of few filters whose vectors hold one pixel of many samples
+    (`samples_in_lanes.py`). It does without the kernel that pads its images, and pools on its way: these
+    kernels are then optional, for calls with too few samples.
+places: the numbers that tell a kernel's function where its buffers lie; the function itself does not know.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 
 from graphcnn.ir import BATCH, Dim, Graph, Node, Op, Value
-from graphcnn.ops import Count, Matmul, RandomUniform
+from graphcnn.ops import Count, Matmul, RandomUniform, Reshape
 
 ALIGNMENT = 64
 """Buffers begin at multiples of so many bytes: a cache line, and the widest vector."""
@@ -31,17 +57,22 @@ class Place(Enum):
     BLOCK = "block"
 
 
-@dataclass
-class Buffer:
-    """Memory for one value, row-major as in the IR.
+class Keeps(Enum):
+    """What a buffer keeps: a value, the unfinished sums of it, or a value until the last stage copies it."""
 
-    slot: of the caller's array. offset: in bytes; per sample for a value with a batch in the arena.
-    """
+    VALUE = "value"
+    UNFINISHED = "unfinished"
+    UNTIL_COPIED = "until copied"
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """Memory for one stored value, row-major as in the IR. slot: of the caller's array."""
 
     value: Value
     place: Place
     slot: int = -1
-    offset: int = -1
+    keeps: Keeps = Keeps.VALUE
 
     @property
     def per_sample(self) -> bool:
@@ -53,20 +84,19 @@ class Buffer:
         return self.value.type.bytes(1)
 
 
-@dataclass
-class Kernel:
-    """One generated function: a root op, if there is one, and the pointwise ops that follow from it.
+@dataclass(frozen=True)
+class PlannedKernel:
+    """What one kernel computes, when it runs, and what it reads and writes.
 
-    values: what it can compute; stores: what it writes, and where.
-    shape: of the values. partial: the offset in bytes of its sums in the memory of a shard, or -1.
-    sums: the kernel whose partial sums this one adds up. unfinished: where a product that sums over samples
-    keeps its sums between the parts of a batch. copies: a value that is copied as it is, from `source` where
-    that is not its buffer.
-    workspace: bytes that it needs to itself while it works, at `workspace_offset` in the memory of a block.
-    pad, pool: the kernels that pad its images and pool its result, whose work it does where samples fill the
-    lanes of a vector (see `narrow.py`). is_optional: such a kernel. pooled_by: of one that pools.
-    work, nodes: what it computes, by the keys of the program's graph and of the graph that was compiled.
-    pieces: into how many a kernel of the whole is cut; the code generator decides that.
+    number: its place in the plan; kernels refer to each other by it. shape: of the values.
+    values: what it can compute: the results of its root, and what follows from them. loads: the stored values
+    that it reads; it reads no others. stores: what it writes, and into which buffer.
+    adds_up_samples: whether its root's result is a partial sum. totals: the kernel whose partial sums it adds
+    up. unfinished: where a product over samples keeps its sums. copies: a value that is copied as it is, from
+    `source` where that is not the value's own buffer.
+    pad, pool: the kernels whose work it does where samples fill the lanes. pooled_by: of one that pools.
+    is_optional: whether another kernel may do its work. workspace: bytes that it needs to itself.
+    work, nodes: what it computes, by the keys of the plan's graph and of the graph that was compiled.
     counted: the nodes of that graph which it finishes, and whose FLOPs are therefore its own.
     """
 
@@ -74,90 +104,138 @@ class Kernel:
     domain: Domain
     stage: int
     shape: tuple[Dim, ...]
-    root: int | None = None
-    values: list[Value] = field(default_factory=list)
-    stores: list[tuple[Value, Buffer]] = field(default_factory=list)
-    partial: int = -1
-    sums: Kernel | None = None
+    root: int | None
+    values: tuple[Value, ...]
+    loads: frozenset[Value]
+    stores: tuple[tuple[Value, Buffer], ...]
+    adds_up_samples: bool = False
+    totals: int | None = None
     unfinished: Buffer | None = None
     copies: Value | None = None
     source: Buffer | None = None
-    pad: Kernel | None = None
-    pool: Kernel | None = None
-    pooled_by: Kernel | None = None
+    pad: int | None = None
+    pool: int | None = None
+    pooled_by: int | None = None
     is_optional: bool = False
     workspace: int = 0
-    workspace_offset: int = -1
-    loads: frozenset[Value] = frozenset()
+    title: str = ""
     work: tuple[int, ...] = ()
     nodes: tuple[int, ...] = ()
     counted: tuple[Node, ...] = ()
-    title: str = ""
-    name: str = ""
-    is_flat: bool = False
-    tile: str = ""
-    pieces: int = 1
 
     @property
-    def given(self) -> Value | None:
-        """The value that other kernels have summed up for this one."""
-        return self.values[0] if self.sums is not None else None
+    def total(self) -> Value | None:
+        """The value whose partial sums it adds up."""
+        return None if self.totals is None else self.values[0]
+
+    @property
+    def kept(self) -> tuple[Buffer, ...]:
+        """The buffers that it writes."""
+        stored = tuple(buffer for _, buffer in self.stores)
+        return stored if self.unfinished is None else (*stored, self.unfinished)
 
     def op(self, graph: Graph) -> Op | None:
         return None if self.root is None else graph.node(self.root).op
 
 
-@dataclass
-class Program:
-    """The kernels of a graph in the order of their stages, its buffers, and the memory that they take.
+@dataclass(frozen=True)
+class Plan:
+    """The kernels of a graph, and the buffers of its stored values.
 
     slots: what each of the caller's arrays is: ("input" | "output" | "update", label).
-    arena: bytes of the arena that do not depend on the batch; arena_per_sample: those that do.
-    block: samples that are carried through a stage together; scratch: bytes of one thread's block.
-    partial: bytes of the sums of one shard. labels: inputs that must be labels, and of how many classes.
-    divided: the stage that can go through a large batch in parts, or -1.
+    block: samples that are carried through a stage together. divided: the divided stage, or -1.
+    labels: inputs that must be labels, and of how many classes.
     """
 
     graph: Graph
-    kernels: list[Kernel]
-    buffers: dict[Value, Buffer]
-    slots: list[tuple[str, str]]
+    kernels: tuple[PlannedKernel, ...]
+    buffers: Mapping[Value, Buffer]
+    slots: tuple[tuple[str, str], ...]
     block: int
-    arena: int = 0
-    arena_per_sample: int = 0
-    scratch: int = 0
-    partial: int = 0
-    labels: dict[str, int] = field(default_factory=dict)
     divided: int = -1
+    labels: Mapping[str, int] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def stages(self) -> int:
         return 1 + max((kernel.stage for kernel in self.kernels), default=-1)
 
-    def by_stage(self) -> list[list[Kernel]]:
-        """Return the kernels of each stage."""
-        found: list[list[Kernel]] = [[] for _ in range(self.stages)]
+    @cached_property
+    def by_stage(self) -> tuple[tuple[PlannedKernel, ...], ...]:
+        """The kernels of each stage."""
+        found: list[list[PlannedKernel]] = [[] for _ in range(self.stages)]
         for kernel in self.kernels:
             found[kernel.stage].append(kernel)
+        return tuple(map(tuple, found))
+
+    @cached_property
+    def readers(self) -> dict[Buffer, list[PlannedKernel]]:
+        """The kernels that read each buffer."""
+        found: dict[Buffer, list[PlannedKernel]] = {}
+        for kernel in self.kernels:
+            for buffer in self.read_by(kernel):
+                found.setdefault(buffer, []).append(kernel)
         return found
+
+    @cached_property
+    def sums_up_products(self) -> bool:
+        """Whether some product over samples is summed up between the parts of a batch."""
+        return any(kernel.unfinished is not None for kernel in self.kernels)
+
+    def read_by(self, kernel: PlannedKernel) -> list[Buffer]:
+        """Return the buffers that a kernel reads, in a fixed order."""
+        if kernel.source is not None:
+            return [kernel.source]
+        return [self.buffers[value] for value in sorted(kernel.loads, key=lambda v: (v.key, v.index))]
 
     def is_repeated(self, stage: int) -> bool:
         """Whether a stage runs after each part of the batch, since it sums up products over samples."""
-        follows = self.divided >= 0 and stage == self.divided + 1
-        return follows and any(kernel.unfinished is not None for kernel in self.kernels)
+        return self.sums_up_products and self.divided >= 0 and stage == self.divided + 1
 
-    def describe(self, kernel: Kernel) -> str:
+    def unshaped(self, value: Value) -> Value:
+        """Return the value whose buffer holds this one: a reshape holds the same elements."""
+        return unshaped(self.graph, value)
+
+
+@dataclass(frozen=True)
+class PlacedKernel(PlannedKernel):
+    """A planned kernel, and where in memory it works.
+
+    In bytes, or -1. sums_offset: of its partial sums in the memory of a shard. workspace_offset: in that of
+    a block.
+    """
+
+    sums_offset: int = -1
+    workspace_offset: int = -1
+
+
+@dataclass(frozen=True)
+class Program(Plan):
+    """A plan, and where everything lies.
+
+    offsets: in bytes, of the buffers in the arena and in a block; by sample for those with a batch in the
+    arena.
+    arena: bytes of the arena that do not depend on the batch; arena_per_sample: those that do.
+    scratch: bytes of one thread's block. sums: bytes of the partial sums of one shard.
+    """
+
+    kernels: tuple[PlacedKernel, ...]
+    offsets: Mapping[Buffer, int] = field(default_factory=dict)
+    arena: int = 0
+    arena_per_sample: int = 0
+    scratch: int = 0
+    sums: int = 0
+
+    def describe(self, kernel: PlacedKernel, tile: str = "") -> str:
         """Return in words when a kernel runs, its tile, and where it reads and writes."""
-        read = [kernel.source or self.buffers[value] for value in kernel.loads]
-        sources = [self._name(buffer) for buffer in sorted(read, key=lambda b: (b.value.key, b.value.index))]
-        if kernel.sums is not None:
-            sources.append(f"sums+{kernel.sums.partial}")
+        sources = [self._name(buffer) for buffer in self.read_by(kernel)]
+        if kernel.totals is not None:
+            sources.append(f"sums+{self.kernels[kernel.totals].sums_offset}")
         targets = [self._name(buffer) for _, buffer in kernel.stores]
         if kernel.unfinished is not None:
             targets.append(f"unfinished {self._name(kernel.unfinished)}")
-        if kernel.partial >= 0:
-            targets.append(f"sums+{kernel.partial}")
-        tile = f", tile {kernel.tile}" if kernel.tile else ""
+        if kernel.adds_up_samples:
+            targets.append(f"sums+{kernel.sums_offset}")
+        tile = f", tile {tile}" if tile else ""
         moved = f"{', '.join(sources) or 'nothing'} → {', '.join(targets)}"
         return f"stage {kernel.stage}, {kernel.domain.value}{tile}: {moved}"
 
@@ -166,11 +244,7 @@ class Program:
         if buffer.place is Place.CALLER:
             kind, label = self.slots[buffer.slot]
             return f"new {label}" if kind == "update" else label
-        return f"{buffer.place.value}+{buffer.offset}"
-
-    def base(self, value: Value) -> Value:
-        """Return the value whose buffer holds this one: a reshape holds the same elements."""
-        return base(self.graph, value)
+        return f"{buffer.place.value}+{self.offsets[buffer]}"
 
 
 def operands_read(node: Node) -> tuple[Value, ...]:
@@ -180,20 +254,22 @@ def operands_read(node: Node) -> tuple[Value, ...]:
     return node.operands[:1] if isinstance(node.op, RandomUniform) else node.operands
 
 
-def is_product_over_samples(graph: Graph, kernel: Kernel) -> bool:
-    """Whether a kernel is a product that sums over the batch, as the gradient of dense weights does."""
-    if kernel.root is None or not isinstance(kernel.op(graph), Matmul):
+def is_product_over_samples(node: Node) -> bool:
+    """Whether a node is a product that sums over the batch, as the gradient of dense weights does."""
+    if not isinstance(node.op, Matmul):
         return False
-    x, y = (operand.type.shape for operand in graph.node(kernel.root).operands)
+    x, y = (operand.type.shape for operand in node.operands)
     return x[1] == BATCH and x[0] != BATCH and y[1] != BATCH
 
 
-def base(graph: Graph, value: Value) -> Value:
+def unshaped(graph: Graph, value: Value) -> Value:
     """Return the value behind reshapes."""
-    from graphcnn.ops import Reshape
-
     node = graph.node(value.key)
     while isinstance(node.op, Reshape):
         value = node.operands[0]
         node = graph.node(value.key)
     return value
+
+
+def aligned(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT

@@ -39,7 +39,8 @@ from graphcnn.ops import (
     Transpose,
     UserFunction,
 )
-from graphcnn_native.lowering.program import Domain, Kernel, base, operands_read
+from graphcnn_native.lowering.draft import Draft
+from graphcnn_native.lowering.program import Domain, operands_read, unshaped
 
 POINTWISE = (
     *(Add, Subtract, Multiply, Divide, Maximum, Negate, Power, Exp, Log, Sqrt, Tanh, Sigmoid),
@@ -57,15 +58,15 @@ SHALLOW = 32
 class Schedule:
     """The kernels of a canonical graph.
 
-    A value is either *at home* in a kernel, which stores it where anybody else needs it, or it is computed
-    anew by every kernel that reads it.
+    kernel_of: the kernel that computes a value once, and stores it where anybody else needs it. A value that
+    is not there is computed anew by every kernel that reads it.
     """
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.kernels: list[Kernel] = []
-        self.home: dict[Value, Kernel] = {}
-        self.roots = {base(graph, value) for value in graph.roots()}
+        self.kernels: list[Draft] = []
+        self.kernel_of: dict[Value, Draft] = {}
+        self.roots = {unshaped(graph, value) for value in graph.roots()}
         self._uses = Counter(operand for _, node in graph.items() for operand in node.operands)
         self._stored = self.roots | self._read_from_memory()
         self._depths: dict[Value, int] = {}
@@ -86,9 +87,9 @@ class Schedule:
         latest = {kernel.number: last for kernel in self.kernels}
         for kernel in sorted(self.kernels, key=lambda k: (k.stage, k.number), reverse=True):
             kernel.stage = latest[kernel.number]
-            before = [self.home[value] for value in kernel.loads if value in self.home]
-            if kernel.sums is not None:
-                before.append(kernel.sums)
+            before = [self.kernel_of[value] for value in kernel.loads if value in self.kernel_of]
+            if kernel.totals is not None:
+                before.append(kernel.totals)
             for other in before:
                 together = other.domain is kernel.domain is Domain.SAMPLES
                 limit = kernel.stage if together else kernel.stage - 1
@@ -97,11 +98,11 @@ class Schedule:
     # Which kernel
 
     def _read_from_memory(self) -> set[Value]:
-        """Return what some node needs stored: it gets its home before anybody else reads it."""
+        """Return what some node needs stored: it gets its kernel before anybody else reads it."""
         nodes = [node for _, node in self.graph.items()]
         expressions = (Sum, Mean, *GENERATED, *POINTWISE)
         readers = [node for node in nodes if not isinstance(node.op, expressions)]
-        return {base(self.graph, operand) for node in readers for operand in node.operands}
+        return {unshaped(self.graph, operand) for node in readers for operand in node.operands}
 
     def _place(self, key: int, node: Node) -> None:
         if isinstance(node.op, Input):
@@ -128,7 +129,7 @@ class Schedule:
         if value in self._stored:
             return False
         if value.type.is_scalar and all(
-            base(self.graph, leaf) not in self.home for leaf in self.leaves(value)
+            unshaped(self.graph, leaf) not in self.kernel_of for leaf in self.leaves(value)
         ):
             return True
         if self._uses[value] != 1:
@@ -155,23 +156,23 @@ class Schedule:
         return True
 
     def materialize(self, value: Value) -> None:
-        """Give a value a home, so that it is stored."""
-        value = base(self.graph, value)
-        if value not in self.home and not isinstance(self.graph.node(value.key).op, Input):
+        """See to it that some kernel computes a value once, so that it is stored."""
+        value = unshaped(self.graph, value)
+        if value not in self.kernel_of and not isinstance(self.graph.node(value.key).op, Input):
             self._join(value)
 
     def _join(self, value: Value) -> None:
         """Compute a value in the latest kernel that computes one of its operands, or in a new one."""
-        homes = [self.home[leaf] for leaf in self.leaves(value) if leaf in self.home]
+        makers = [self.kernel_of[leaf] for leaf in self.leaves(value) if leaf in self.kernel_of]
         domain = self._domain(value)
         shape = value.type.shape
-        for kernel in sorted(homes, key=lambda k: (k.stage, k.number), reverse=True):
-            fits = kernel.domain is domain and kernel.shape == shape and kernel.partial < 0
-            if fits and all(other is kernel or _runs_before(other, kernel) for other in homes):
+        for kernel in sorted(makers, key=lambda k: (k.stage, k.number), reverse=True):
+            fits = kernel.domain is domain and kernel.shape == shape and not kernel.adds_up_samples
+            if fits and all(other is kernel or _runs_before(other, kernel) for other in makers):
                 kernel.values.append(value)
-                self.home[value] = kernel
+                self.kernel_of[value] = kernel
                 return
-        self._add(Kernel(len(self.kernels), domain, _stage_after(homes, domain), shape, values=[value]))
+        self._add(Draft(len(self.kernels), domain, _stage_after(makers, domain), shape, values=[value]))
 
     def _add_root(self, key: int, node: Node) -> None:
         """Make a kernel for an op that is more than pointwise."""
@@ -180,25 +181,25 @@ class Schedule:
             for operand in node.operands:
                 if not self._reads_through(node, operand):
                     self.materialize(operand)
-        homes = [self.home[value] for value in self.read_by_root(node) if value in self.home]
+        makers = [self.kernel_of[value] for value in self.read_by_root(node) if value in self.kernel_of]
         shape = results[0].type.shape
         if self._sums_over_samples(node):
-            stage = _stage_after(homes, Domain.SAMPLES)
-            parts = Kernel(len(self.kernels), Domain.SAMPLES, stage, shape, root=key, partial=0)
+            stage = _stage_after(makers, Domain.SAMPLES)
+            parts = Draft(len(self.kernels), Domain.SAMPLES, stage, shape, root=key, adds_up_samples=True)
             self.kernels.append(parts)
             number = len(self.kernels)
-            self._add(Kernel(number, Domain.WHOLE, stage + 1, shape, values=[*results], sums=parts))
+            self._add(Draft(number, Domain.WHOLE, stage + 1, shape, values=[*results], totals=parts))
             return
         domain = self._domain(results[0], node)
-        kernel = Kernel(
-            len(self.kernels), domain, _stage_after(homes, domain), results[0].type.shape, key, [*results]
+        kernel = Draft(
+            len(self.kernels), domain, _stage_after(makers, domain), results[0].type.shape, key, [*results]
         )
         self._add(kernel)
 
-    def _add(self, kernel: Kernel) -> None:
+    def _add(self, kernel: Draft) -> None:
         self.kernels.append(kernel)
         for value in kernel.values:
-            self.home[value] = kernel
+            self.kernel_of[value] = kernel
 
     # Facts
 
@@ -220,15 +221,15 @@ class Schedule:
 
     def _reads_through(self, node: Node, operand: Value) -> bool:
         """Whether a product reads the operand's own operand in its place."""
-        return isinstance(node.op, Matmul) and operand not in self.home and (
+        return isinstance(node.op, Matmul) and operand not in self.kernel_of and (
             self.graph.node(operand.key).op == Transpose((1, 0)))  # fmt: skip
 
     def stored(self, operand: Value) -> Value:
         """Return the value whose buffer a root op reads for this operand."""
-        operand = base(self.graph, operand)
+        operand = unshaped(self.graph, operand)
         node = self.graph.node(operand.key)
-        if operand not in self.home and node.op == Transpose((1, 0)):
-            return base(self.graph, node.operands[0])
+        if operand not in self.kernel_of and node.op == Transpose((1, 0)):
+            return unshaped(self.graph, node.operands[0])
         return operand
 
     def read_by_root(self, node: Node) -> set[Value]:
@@ -241,18 +242,18 @@ class Schedule:
         """Return the stored values and inputs from which a value is computed where it is read."""
         found, seen, pending = set[Value](), set[Value](), [value]
         while pending:
-            value = base(self.graph, pending.pop())
+            value = unshaped(self.graph, pending.pop())
             if value in seen:
                 continue
             seen.add(value)
             node = self.graph.node(value.key)
-            if value in self.home or isinstance(node.op, Input):
+            if value in self.kernel_of or isinstance(node.op, Input):
                 found.add(value)
             else:
                 pending += operands_read(node)
         return found
 
-    def nodes(self, kernel: Kernel) -> set[int]:
+    def nodes(self, kernel: Draft) -> set[int]:
         """Return the keys of the nodes that a kernel computes."""
         found: set[int] = set()
         pending = [*kernel.values]
@@ -260,20 +261,22 @@ class Schedule:
             found.add(kernel.root)
             node = self.graph.node(kernel.root)
             pending += (
-                [v for v in node.operands if v not in self.home] if isinstance(node.op, Sum | Mean) else []
+                [v for v in node.operands if v not in self.kernel_of]
+                if isinstance(node.op, Sum | Mean)
+                else []
             )
         while pending:
             value = pending.pop()
             node = self.graph.node(value.key)
             if value in kernel.loads or value.key in found or isinstance(node.op, Input):
                 continue
-            if value == kernel.given:
+            if value == kernel.total:
                 continue
             found.add(value.key)
             pending += operands_read(node)
         return found
 
-    def _loads(self, kernel: Kernel) -> set[Value]:
+    def _loads(self, kernel: Draft) -> set[Value]:
         """Return the values that a kernel reads from memory."""
         found: set[Value] = set()
         if kernel.copies is not None:
@@ -282,10 +285,10 @@ class Schedule:
             found |= self.read_by_root(self.graph.node(kernel.root))
         for value in kernel.values:
             node = self.graph.node(value.key)
-            is_given = value.key == kernel.root or value == kernel.given
+            is_given = value.key == kernel.root or value == kernel.total
             if not is_given:
                 found.update(leaf for operand in operands_read(node) for leaf in self.leaves(operand))
-        return {value for value in found if self.home.get(value) is not kernel}
+        return {value for value in found if self.kernel_of.get(value) is not kernel}
 
 
 def _takes_dot_products(product: Node) -> bool:
@@ -294,14 +297,14 @@ def _takes_dot_products(product: Node) -> bool:
     return left.shape[0] == BATCH and BATCH not in right.shape and right.static(0) >= SHALLOW
 
 
-def _runs_before(other: Kernel, kernel: Kernel) -> bool:
+def _runs_before(other: Draft, kernel: Draft) -> bool:
     if other.domain is kernel.domain is Domain.SAMPLES:
         return other.stage <= kernel.stage and other.number < kernel.number
     return other.stage < kernel.stage
 
 
-def _stage_after(homes: list[Kernel], domain: Domain) -> int:
+def _stage_after(makers: list[Draft], domain: Domain) -> int:
     """Return the first stage in which a kernel of this domain can read what these kernels store."""
-    together = [k.stage for k in homes if k.domain is domain is Domain.SAMPLES]
-    later = [k.stage + 1 for k in homes if not k.domain is domain is Domain.SAMPLES]
+    together = [k.stage for k in makers if k.domain is domain is Domain.SAMPLES]
+    later = [k.stage + 1 for k in makers if not k.domain is domain is Domain.SAMPLES]
     return max([*together, *later], default=0)

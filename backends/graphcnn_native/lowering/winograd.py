@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from graphcnn.ir import Op, TensorType
 from graphcnn.ops import Correlate2d
-from graphcnn_native.codegen.function import ITEMS, SIZES
+from graphcnn_native.elements import ITEMS, SIZES
 from graphcnn_native.lowering.program import ALIGNMENT
 from graphcnn_native.target import Target
 

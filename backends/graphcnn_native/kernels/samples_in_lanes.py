@@ -12,13 +12,14 @@ from collections.abc import Callable
 
 from graphcnn.ir import TensorType, Value
 from graphcnn.ops import Correlate2d, MaxPool2d, Pad
-from graphcnn_native.codegen.function import ITEMS, SIZES, SQUARE, Index, Ssa, constant, vector
+from graphcnn_native.codegen.function import Index, Ssa, constant, vector
 from graphcnn_native.codegen.lanes import Column, across
+from graphcnn_native.elements import ITEMS, SIZES, SQUARE
 from graphcnn_native.kernels.pooling import winner_of
 from graphcnn_native.kernels.tile import LATENCY, Factors, accumulate, evenly, tile_cost, zeros
 from graphcnn_native.kernels.writer import Position, Writer
-from graphcnn_native.lowering.narrow import is_same_for_samples
-from graphcnn_native.lowering.program import Buffer, Kernel
+from graphcnn_native.lowering.program import Buffer, PlannedKernel
+from graphcnn_native.lowering.samples_in_lanes import is_same_for_samples
 
 OVERHEAD = 60
 """Cycles that a tile takes beside its products."""
@@ -33,13 +34,13 @@ def samples_fill_lanes(w: Writer) -> Ssa:
 
 
 def leave_to_neighbours(w: Writer) -> None:
-    """Write the begin of a kernel whose work narrow kernels do where samples fill the lanes."""
+    """Write the begin of a kernel whose work its neighbours do where samples fill the lanes."""
     with w.f.when(samples_fill_lanes(w)):
         w.f.do("ret void")
         w.f.begin_dead_block()
 
 
-class _Narrow:
+class _SamplesInLanes:
     """What the forward pass and the filter gradient share: for each group of samples, row after row."""
 
     def __init__(self, w: Writer, op: Correlate2d, filters: TensorType, maps: TensorType) -> None:
@@ -112,7 +113,7 @@ class _Narrow:
         """
         f, w, lanes = self.f, self.w, self.lanes
         height, width, channels = (value.type.static(axis) for axis in (1, 2, 3))
-        run, base = width * channels, w.base(w.buffer(value))
+        run, base = width * channels, w.address(w.buffer(value))
         start = f.multiply(row, run)
         rows = [
             f.element(base, self.item, f.multiply(self._sample(lane), height * run), start)
@@ -144,7 +145,7 @@ class _Narrow:
         return low, f.least(self.k1, f.subtract(self.height, first))
 
 
-class NarrowForward(_Narrow):
+class ForwardOfSamples(_SamplesInLanes):
     """Sums of a row of the result, turned back before they are stored."""
 
     def __init__(self, w: Writer, op: Correlate2d) -> None:
@@ -156,13 +157,13 @@ class NarrowForward(_Narrow):
         sums = w.target.registers - 1 - (0 if w.target.broadcasts else 1)
         self.pixels = max(1, min(self.columns, sums // (self.count + 1)))
         self.finished = self._finished()
-        self.pool = w.kernel.pool
+        self.pool = None if w.kernel.pool is None else w.plan.kernels[w.kernel.pool]
         if self.pool is not None:
             assert self.pool.root is not None
             pool_op = w.graph.node(self.pool.root).op
             assert isinstance(pool_op, MaxPool2d)
             self.map_rows, self.map_columns = pool_op.size
-        w.kernel.tile = f"{self.count} filters x {self.pixels} pixels of {self.lanes} samples"
+        w.tile = f"{self.count} filters x {self.pixels} pixels of {self.lanes} samples"
 
     def _zeros_beside(self) -> tuple[int, int]:
         """Return how many columns at the left and right of the images are known to be zeros."""
@@ -192,7 +193,7 @@ class NarrowForward(_Narrow):
         size = self.columns // self.map_columns * self.count * self.lanes
         self.pooled, self.winners = self.f.allocate(self.item, size), self.f.allocate("i32", size)
 
-    def _pool_row(self, pool: Kernel, row: Index) -> None:
+    def _pool_row(self, pool: PlannedKernel, row: Index) -> None:
         """Pool the rows of the maps that are kept, and store what the pooling kernel would."""
         f, w, lanes = self.f, self.w, self.lanes
         assert pool.root is not None
@@ -262,7 +263,7 @@ class NarrowForward(_Narrow):
         """Sum up a few pixels of a row, all filters of each."""
         f, lanes, channels = self.f, self.lanes, self.channels
         group = [Column(p * channels * lanes, lanes, lanes) for p in range(pixels)]
-        filters = self.w.base(self.w.buffer(self.window))
+        filters = self.w.address(self.w.buffer(self.window))
         with f.loop(*self._taps(row), carried=zeros(self.item, self.count, group)) as m:
             images = f.element(
                 self._slot(f.add(row, m.index, -self.top)), self.item, f.multiply(pixel, channels * lanes)
@@ -373,7 +374,7 @@ class NarrowForward(_Narrow):
                     w.store(Position((sample, row, pixel.index, channel), SQUARE, used), {self.result: x})
 
 
-class NarrowFilterGradient(_Narrow):
+class FilterGradientOfSamples(_SamplesInLanes):
     """A sum for each tap, filter and lane, kept in memory from row to row; lanes are added up at the end."""
 
     def __init__(self, w: Writer, op: Correlate2d) -> None:
@@ -382,7 +383,7 @@ class NarrowFilterGradient(_Narrow):
         super().__init__(w, op, w.graph.results(w.kernel.root)[0].type, window.type)
         self.run = self.k2 * self.channels
         self.taps = max(1, min(self.run, (w.target.registers - 2) // (self.count + 1)))
-        w.kernel.tile = f"{self.count} filters x {self.taps} taps of {self.lanes} samples"
+        w.tile = f"{self.count} filters x {self.taps} taps of {self.lanes} samples"
 
     def allocate(self) -> None:
         super().allocate()

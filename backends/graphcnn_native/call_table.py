@@ -1,0 +1,31 @@
+"""The table that a step is called with: numbers, addresses, and then the addresses of the caller's arrays."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Slot(IntEnum):
+    """What stands where in the table; from ARRAYS on, the caller's arrays.
+
+    FIRST and COUNT name the part of the batch that is worked on; the arena has room for CAPACITY samples.
+    STAGE is the stage that runs.
+    """
+
+    BATCH = 0
+    FIRST = 1
+    COUNT = 2
+    CAPACITY = 3
+    SHARDS = 4
+    SHARD_SIZE = 5
+    ARENA = 6
+    SUMS = 7
+    SCRATCH = 8
+    PROFILE = 9
+    POOL = 10
+    THREADS = 11
+    PARALLEL_FOR = 12
+    FLUSH = 13
+    RESTORE = 14
+    STAGE = 15
+    ARRAYS = 16

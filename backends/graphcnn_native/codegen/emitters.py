@@ -1,0 +1,59 @@
+"""Which kernel is written for an op that is more than pointwise: one table, one row per op.
+
+`kernels/pointwise.py` has the table of the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from graphcnn import ops
+from graphcnn.ir import Op
+from graphcnn_native.kernels import correlation, movement, nest, pooling, product, reduction, rows, winograd
+from graphcnn_native.kernels.samples_in_lanes import leave_to_neighbours
+from graphcnn_native.kernels.writer import Writer
+from graphcnn_native.lowering.layout import Layout
+from graphcnn_native.lowering.program import Plan, PlannedKernel
+from graphcnn_native.lowering.winograd import WinogradCorrelation, WinogradFilterGradient, WinogradFilters
+from graphcnn_native.target import Target
+
+EMITTERS: dict[type[Op], Callable[[Writer], None]] = {
+    ops.Correlate2d: correlation.correlation,
+    WinogradFilters: winograd.winograd_filters,
+    WinogradCorrelation: winograd.winograd,
+    WinogradFilterGradient: winograd.winograd_gradient,
+    ops.Matmul: product.matmul,
+    ops.MaxPool2d: pooling.max_pool,
+    ops.GatherWinner2d: pooling.gather,
+    ops.SumPool2d: pooling.sum_pool,
+    ops.AveragePool2d: pooling.sum_pool,
+    ops.L2Pool2d: pooling.sum_pool,
+    ops.RouteToWinner2d: pooling.back,
+    ops.SpreadToBlock2d: pooling.back,
+    ops.Sum: reduction.reduction,
+    ops.Mean: reduction.reduction,
+    ops.ArgMax: rows.argmax,
+    ops.LogSoftmax: rows.log_softmax,
+    ops.SoftmaxCrossEntropy: rows.softmax_cross_entropy,
+    ops.Transpose: movement.transpose,
+    ops.Rot180: movement.view,
+    ops.Crop: movement.view,
+    ops.Subsample: movement.view,
+    ops.Pad: movement.pad,
+    ops.ZeroInsert: movement.zero_insert,
+    ops.Concatenate: movement.concatenate,
+}
+
+
+def written(plan: Plan, kernel: PlannedKernel, layout: Layout, target: Target) -> Writer:
+    """Return the writer of a kernel, all of which is written."""
+    writer = Writer(plan, kernel, layout, target)
+    op = kernel.op(plan.graph)
+    if kernel.is_optional:
+        leave_to_neighbours(writer)
+    if op is None:
+        nest.pointwise(writer)
+    else:
+        EMITTERS[type(op)](writer)
+    writer.f.end()
+    return writer

@@ -1,0 +1,57 @@
+"""How kernels of the whole are cut into pieces, which threads take one by one."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from graphcnn import ops
+from graphcnn.ir import BATCH
+from graphcnn_native.kernels import nest, product
+from graphcnn_native.kernels.writer import Writer
+from graphcnn_native.lowering.winograd import WinogradFilters
+
+CHUNK = 8192
+"""Elements that one thread takes at a time from a kernel of the whole."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """`pieces` of `chunk` each, the last one up to `extent`; for every sample, where that is said.
+
+    A chunk of 0 stands for all there is.
+    """
+
+    pieces: int
+    chunk: int
+    extent: int
+    for_every_sample: bool = False
+
+
+def share(writer: Writer) -> Share:
+    """Return how a kernel of the whole is cut: by elements where it is flat, or else along its first axis."""
+    kernel = writer.kernel
+    shape = kernel.shape
+    is_flat = kernel.root is None and bool(shape) and nest.is_flat(writer)
+    if not shape:
+        return Share(1, 1, 1)
+    sizes = [int(size) for size in shape if size != BATCH]
+    if BATCH in shape:
+        if is_flat:
+            return Share(1, 0, math.prod(sizes), for_every_sample=True)
+        return Share(1, 0, 1, for_every_sample=True) if shape[0] == BATCH else Share(1, 0, int(shape[0]))
+    op = kernel.op(writer.plan.graph)
+    if is_flat:
+        extent, chunk = math.prod(sizes), CHUNK
+    elif isinstance(op, WinogradFilters):
+        extent, chunk = math.prod(sizes[1:]), CHUNK // sizes[0]
+    elif isinstance(op, ops.Sum | ops.Mean):
+        return Share(1, 0, sizes[0])
+    else:
+        extent, chunk = sizes[0], max(1, CHUNK // max(1, math.prod(sizes[1:])))
+    if isinstance(op, ops.Transpose):
+        chunk = -(-chunk // 16) * 16
+    if isinstance(op, ops.Matmul):
+        tile = product.product_rows(writer)
+        chunk = max(tile, chunk // 2 // tile * tile)
+    return Share(-(-extent // chunk), chunk, extent)

@@ -1,0 +1,165 @@
+"""From a plan to a program: where in memory every buffer, workspace and partial sum lies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from graphcnn.arrays import Array
+from graphcnn_native.lowering.program import (
+    Buffer,
+    Place,
+    PlacedKernel,
+    Plan,
+    PlannedKernel,
+    Program,
+    aligned,
+)
+
+SLACK = 64
+"""Kernels may read a vector beyond the end of what they own; those lanes are never used."""
+
+
+def place(plan: Plan) -> Program:
+    """Return the program of a plan."""
+    arena, per_sample, offsets = _arena(plan)
+    scratch, in_blocks, workspaces = _blocks(plan)
+    sums, sums_offsets = _partial_sums(plan)
+    kernels = tuple(
+        PlacedKernel(
+            **vars(kernel),
+            sums_offset=sums_offsets.get(kernel.number, -1),
+            workspace_offset=workspaces.get(kernel.number, -1),
+        )
+        for kernel in plan.kernels
+    )
+    return Program(
+        plan.graph,
+        kernels,
+        plan.buffers,
+        plan.slots,
+        plan.block,
+        plan.divided,
+        plan.labels,
+        offsets | in_blocks,
+        arena,
+        per_sample,
+        scratch,
+        sums,
+    )
+
+
+def _arena(plan: Plan) -> tuple[int, int, dict[Buffer, int]]:
+    """Place what lives for more than a block; what does not depend on the batch, only while it is alive."""
+    whole: list[Life] = []
+    per_sample, offsets = 0, dict[Buffer, int]()
+    for kernel in plan.kernels:
+        for buffer in kernel.kept:
+            if buffer.place is not Place.ARENA:
+                continue
+            if buffer.per_sample:
+                offsets[buffer] = per_sample
+                per_sample += aligned(buffer.bytes)
+            else:
+                first, last = stages_alive(plan, kernel, plan.readers.get(buffer, ()))
+                whole.append(Life(first, last, aligned(buffer.bytes + SLACK), buffer))
+    arena, placed = _placed(whole)
+    for life, offset in placed:
+        assert isinstance(life.owner, Buffer)
+        offsets[life.owner] = offset
+    return arena, per_sample, offsets
+
+
+def stages_alive(plan: Plan, kernel: PlannedKernel, readers: Iterable[PlannedKernel]) -> tuple[int, int]:
+    """Return the first and the last stage in which what a kernel keeps for these readers is alive.
+
+    Products over samples are summed up in the stage after the divided one, which takes turns with it.
+    """
+    last = max(other.stage for other in (kernel, *readers))
+    first = plan.divided if plan.is_repeated(kernel.stage) else kernel.stage
+    return first, last + 1 if plan.is_repeated(last + 1) else last
+
+
+def _blocks(plan: Plan) -> tuple[int, dict[Buffer, int], dict[int, int]]:
+    """Place what lives within a stage: each where it disturbs nobody who is alive at the same time."""
+    scratch, offsets, workspaces = 0, dict[Buffer, int](), dict[int, int]()
+    for kernels in plan.by_stage:
+        lives: list[Life] = []
+        for kernel in kernels:
+            if kernel.workspace:
+                lives.append(Life(kernel.number, kernel.number, aligned(kernel.workspace + SLACK), kernel))
+            for _, buffer in kernel.stores:
+                if buffer.place is Place.BLOCK:
+                    begin = kernel.number if kernel.pooled_by is None else kernel.pooled_by
+                    end = max(reader.number for reader in plan.readers[buffer])
+                    lives.append(Life(begin, end, aligned(buffer.bytes * plan.block + SLACK), buffer))
+        length, placed = _placed(lives)
+        scratch = max(scratch, length)
+        for life, offset in placed:
+            if isinstance(life.owner, Buffer):
+                offsets[life.owner] = offset
+            else:
+                workspaces[life.owner.number] = offset
+    return scratch, offsets, workspaces
+
+
+def _partial_sums(plan: Plan) -> tuple[int, dict[int, int]]:
+    """Place the partial sums of a shard one behind the other."""
+    length, offsets = 0, dict[int, int]()
+    for kernel in plan.kernels:
+        if kernel.adds_up_samples:
+            assert kernel.root is not None
+            (result,) = plan.graph.results(kernel.root)
+            offsets[kernel.number] = length
+            length += aligned(result.type.bytes(1) + SLACK)
+    return length, offsets
+
+
+@dataclass(frozen=True)
+class Life:
+    """The first and the last moment of a buffer, or of a kernel's workspace, and its size in bytes."""
+
+    first: int
+    last: int
+    size: int
+    owner: Buffer | PlannedKernel
+
+
+def _placed(lives: Sequence[Life]) -> tuple[int, list[tuple[Life, int]]]:
+    """Return how many bytes these take, and for each the lowest offset that is free throughout its life.
+
+    Whoever comes late has to fit into what is left. Sometimes it is better that large ones come first, and
+    sometimes those that live long; in all networks that were looked at, one of the two takes at most 3 % more
+    than what is alive at the same time.
+    """
+    orders = [
+        sorted(lives, key=lambda life: (-life.size, life.first)),
+        sorted(lives, key=lambda life: (life.first - life.last, -life.size)),
+    ]
+    return min((_offsets(order) for order in orders), key=lambda found: found[0])
+
+
+def _offsets(lives: Sequence[Life]) -> tuple[int, list[tuple[Life, int]]]:
+    found: list[tuple[Life, int]] = []
+    placed = np.empty((len(lives), 4), np.int64)  # first, last, offset, size
+    length = 0
+    for number, life in enumerate(lives):
+        before = placed[:number]
+        alive = before[(before[:, 0] <= life.last) & (before[:, 1] >= life.first), 2:]
+        offset = _lowest_gap(alive, life.size)
+        placed[number] = life.first, life.last, offset, life.size
+        found.append((life, offset))
+        length = max(length, offset + life.size)
+    return length, found
+
+
+def _lowest_gap(taken: Array, size: int) -> int:
+    """Return the lowest offset with so many bytes between the taken places: rows of offset and size."""
+    if not len(taken):
+        return 0
+    taken = taken[np.argsort(taken[:, 0], kind="stable")]
+    free = np.concatenate([[0], np.maximum.accumulate(taken.sum(axis=1))])
+    (fits,) = np.nonzero(free[:-1] + size <= taken[:, 0])
+    return int(free[fits[0]] if len(fits) else free[-1])
