@@ -49,6 +49,14 @@ class GraphcnnError(Exception):
         return f"{self.layer or where}: " if self.layer or where else ""
 
 
+def add_fact(error: Exception, fact: str) -> None:
+    """Let an error that passes by say where it happened: as a fact once, or as a note of a foreign one."""
+    if not isinstance(error, GraphcnnError):
+        error.add_note(fact)
+    elif fact not in error.facts:
+        error.facts += (fact,)
+
+
 class ShapeError(GraphcnnError, ValueError):
     """Shapes, ranks or element types that do not fit together."""
 

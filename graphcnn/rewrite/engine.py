@@ -15,7 +15,7 @@ import sys
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
-from graphcnn.errors import GraphcnnError, GraphError
+from graphcnn.errors import GraphError, add_fact
 from graphcnn.ir import Graph, Input, Node, Op, Origin, Rebuild, Value, Values, needed_nodes, use_counts
 from graphcnn.rewrite.rule import (
     COMMON_SUBEXPRESSIONS,
@@ -211,14 +211,19 @@ class _Round:
         if len(self._under_way) >= DEEPEST_EMISSION:
             raise _endless(self._under_way, f"{DEEPEST_EMISSION} emissions, one inside the other")
         self._under_way.append(rule.name)
+        nodes = len(self.rebuild.result)
         try:
             found = rule.rewrite(match, match.op, match.operands)
-        except GraphcnnError as error:
-            place = f"while rule {rule.name!r} rewrote a {match.op.name}"
-            error.facts += () if place in error.facts else (place,)
+        except Exception as error:
+            add_fact(error, f"while rule {rule.name!r} rewrote a {match.op.name}")
             raise
         finally:
             self._under_way.pop()
+        if found is None and len(self.rebuild.result) > nodes:
+            raise GraphError(
+                f"rule {rule.name!r} emitted nodes for a {match.op.name} and then did not apply",
+                mend="decide first: return None before match.emit is called",
+            )
         if found is None:
             return None
         values = found if isinstance(found, tuple) else (found,)

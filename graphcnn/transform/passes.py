@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias
 
-from graphcnn.errors import GraphcnnError, GraphError, OptionError
+from graphcnn.errors import GraphError, OptionError, add_fact
 from graphcnn.ir import Graph, verify
 
 Transform: TypeAlias = Callable[[Graph], Graph]
@@ -49,8 +49,8 @@ class Pass:
         before, nodes = dict(_signature(verify(graph))), len(graph)
         try:
             result = self.run(graph)
-        except GraphcnnError as error:
-            error.facts += (f"in pass {self.name!r} on graph {graph.name!r}",)
+        except Exception as error:
+            add_fact(error, f"in pass {self.name!r} on graph {graph.name!r}")
             raise
         if len(graph) != nodes or dict(_signature(graph)) != before:
             raise self._broken(graph, ["it changed the graph that it was given"], "start from graph.copy()")

@@ -176,6 +176,54 @@ def test_rules_without_an_end_from_round_to_round_are_named():
         rewrite(graph, (DEAD_NODES, Rule("alternate", "", ops.Power, alternate)))
 
 
+def test_a_rule_decides_before_it_emits():
+    def hasty(match, op, operands):
+        match.emit(ops.Negate(), operands[0])
+
+    with pytest.raises(GraphError, match="'hasty' emitted nodes for a exp and then did not apply"):
+        simplify(chain(ops.Exp()), rules=[Rule("hasty", "", ops.Exp, hasty)])
+
+
+def test_any_error_in_a_rule_says_which_rule():
+    rule = Rule("broken", "", ops.Exp, lambda match, op, operands: operands[1])
+    with pytest.raises(IndexError) as caught:
+        simplify(chain(ops.Exp()), rules=[rule])
+    assert caught.value.__notes__ == ["while rule 'broken' rewrote a exp"]
+
+
+def test_a_chain_of_broadcasts_is_not_walked_from_every_node_of_it():
+    looks = 0
+
+    def looking(rule):
+        def rewrite(match, op, operands):
+            nonlocal looks
+            definition = match._maker.node
+
+            def counted(value):
+                nonlocal looks
+                looks += 1
+                return definition(value)
+
+            match._maker.node = counted
+            try:
+                return rule.rewrite(match, op, operands)
+            finally:
+                match._maker.node = definition
+
+        return Rule(rule.name, rule.effect, rule.ops, rewrite)
+
+    graph = Graph("walk")
+    x = graph.input("x", TensorType((2,)))
+    value = graph.input("y", TensorType((2,)))
+    for _ in range(300):
+        value = graph.add(ops.Reshape((2,)), graph.add(ops.Broadcast((1, 2)), value))
+        x = graph.add(ops.Multiply(), x, value)
+    graph.output("x", x)
+    kept = ("late-broadcast", "multiply-by-one", "fold-constants")
+    rewrite(graph, [looking(rule) for rule in simplification_rules() if rule.name in kept])
+    assert looks < 300 * 100
+
+
 def test_what_nobody_needs_is_not_rewritten():
     graph = chain(ops.Relu())
     graph.add(ops.Relu(), graph.outputs["y"])

@@ -195,6 +195,12 @@ def test_an_error_inside_a_pass_names_it():
     assert "in pass 'mixed up' on graph" in str(caught.value)
 
 
+def test_any_error_in_a_pass_says_which_pass():
+    with pytest.raises(KeyError) as caught:
+        compiled(passes={"step": [gcn.Pass("broken", lambda graph: graph.outputs["nothing"])]})
+    assert caught.value.__notes__ == ["in pass 'broken' on graph 'network step'"]
+
+
 @pytest.mark.parametrize(
     ("passes", "told"),
     [

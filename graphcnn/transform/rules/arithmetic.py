@@ -31,10 +31,16 @@ LARGEST_EXACT: Final = 2**53
 """Up to here every integer is a Python float."""
 
 
+FARTHEST_LOOK: Final = 16
+"""Through so many broadcasts and reshapes a rule looks: a long chain is not walked from each node of it."""
+
+
 def known_number(match: Match, value: Value) -> float | None:
     """Return the number that a value holds everywhere, if it is a constant."""
     node = match.definition(value)
-    while isinstance(node.op, Broadcast):
+    for _ in range(FARTHEST_LOOK):
+        if not isinstance(node.op, Broadcast):
+            break
         node = match.definition(node.operands[0])
     return node.op.value if isinstance(node.op, Constant) else None
 
@@ -123,9 +129,11 @@ def _late_broadcast(match: Match, op: Op, operands: Values) -> Value | None:
 def _repeated_scalar(match: Match, value: Value) -> Value | None:
     """Return the scalar that a value repeats, looking through broadcasts and reshapes."""
     node = match.definition(value)
-    while isinstance(node.op, Broadcast | Reshape):
+    for _ in range(FARTHEST_LOOK):
         if isinstance(node.op, Broadcast) and node.operands[0].type.is_scalar:
             return node.operands[0]
+        if not isinstance(node.op, Broadcast | Reshape):
+            return None
         node = match.definition(node.operands[0])
     return None
 
