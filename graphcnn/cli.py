@@ -22,11 +22,13 @@ from graphcnn.inspection.recording import record_graph
 from graphcnn.inspection.tables import kernel_lines, layer_table
 from graphcnn.interchange.files import require_place, write_atomically
 from graphcnn.ir import Graph
+from graphcnn.rendering import print_visibly
 from graphcnn.training.callbacks import CSVLog
 from graphcnn.training.losses import CrossEntropy
 from graphcnn.training.model import Model
 from graphcnn.training.optimizers import SGD, Adam, AdamW, Optimizer
 from graphcnn.transform import simplify
+from graphcnn.visible import visible, visible_lines
 from graphcnn.zoo import ZOO
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ class _Group(click.Group):
         except (GraphcnnError, OSError) as error:
             if context.params.get("debug"):
                 raise
-            click.echo(f"Error: {error}", err=True)
+            _say(f"Error: {error}", err=True)
             sys.exit(1)
 
 
@@ -103,7 +105,7 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     for name in (f"model{MODEL_SUFFIX}", PAGE):
         require_place(folder / name)
-    click.echo(f"{dataset}\n{model}")
+    _say(f"{dataset}\n{model}")
     history = model.fit(
         dataset.images,
         dataset.labels,
@@ -113,11 +115,11 @@ def train(
         callbacks=[CSVLog(folder / "history.csv")],
     )
     _write(model, folder)
-    click.echo(f"test accuracy {history['val_accuracy'][-1]:.2%}, loss {history['val_loss'][-1]:.4f}")
-    click.echo(f"weights         {folder / 'model.safetensors'}")
-    click.echo(f"history         {folder / 'history.csv'}")
-    click.echo(f"gradient graph  {folder / 'gradient.graph'}  (also forward.graph and step.graph)")
-    click.echo(f"viewer          {folder / PAGE}  (open it in a browser)")
+    _say(f"test accuracy {history['val_accuracy'][-1]:.2%}, loss {history['val_loss'][-1]:.4f}")
+    _say(f"weights         {folder / 'model.safetensors'}")
+    _say(f"history         {folder / 'history.csv'}")
+    _say(f"gradient graph  {folder / 'gradient.graph'}  (also forward.graph and step.graph)")
+    _say(f"viewer          {folder / PAGE}  (open it in a browser)")
 
 
 input_shape_option = click.option(
@@ -173,16 +175,16 @@ def show(
         model = _model(network, input_shape, backend)
         times = benchmark(model, batch=batch_size) if profile else None
         model.show(path, profile=times, batch_size=batch_size, title=path.stem, open=False)
-        click.echo(f"{path}")
+        _say(path)
         return
     if stage in CODE:
-        click.echo(_code(_model(network, input_shape, backend), stage))
+        _say(_code(_model(network, input_shape, backend), stage))
         return
     graph = getattr(_model(network, input_shape), f"{stage}_graph")
     if form == "table":
         _print_table(layer_table(graph, batch_size))
         return
-    click.echo(_written(graph, form, by), nl=False)
+    _say(_written(graph, form, by), nl=False)
 
 
 @main.command()
@@ -206,9 +208,9 @@ def diff(
     before = getattr(_model(network, input_shape), f"{stage}_graph")
     after = getattr(_model(other, input_shape), f"{stage}_graph") if other else simplify(before)
     if output is None:
-        click.echo(str(difference(before, after)))
+        _say(str(difference(before, after)))
         return
-    click.echo(before.show(output, against=after, open=False))
+    _say(before.show(output, against=after, open=False))
 
 
 @main.command()
@@ -236,7 +238,7 @@ def bench(
     _print_table(profile)
     if trace is not None:
         profile.write_chrome_trace(trace)
-        click.echo(f"trace written to {trace}: open it in https://ui.perfetto.dev or chrome://tracing")
+        _say(f"trace written to {trace}: open it in https://ui.perfetto.dev or chrome://tracing")
 
 
 @main.command()
@@ -279,7 +281,7 @@ def inspect(
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
         for path in recording.write_images(output):
-            click.echo(path)
+            _say(path)
 
 
 @main.command("backends")
@@ -290,7 +292,13 @@ def list_backends() -> None:
             state = f"{len(load_backend(name).ops)} ops"
         except BackendError as error:
             state = error.problem
-        click.echo(f"{name:12}  {entry.value:32}  {state}{'  (default)' if name == DEFAULT else ''}")
+        _say(f"{name:12}  {entry.value:32}  {state}{'  (default)' if name == DEFAULT else ''}")
+
+
+def _say(text: object, *, err: bool = False, nl: bool = True) -> None:
+    """Print text, or a path; whatever names and files in it say, the terminal is not told to do anything."""
+    shown = visible(str(text)) if isinstance(text, Path) else visible_lines(str(text))
+    click.echo(shown, err=err, nl=nl)
 
 
 def _written(graph: Graph, form: str, by: str | None) -> str:
@@ -314,7 +322,7 @@ def _print_table(table: RenderableType) -> None:
     """Print a table; where the output is no terminal, at its full width."""
     from rich.console import Console
 
-    Console(width=None if sys.stdout.isatty() else WIDEST_TABLE).print(table)
+    print_visibly(Console(width=None if sys.stdout.isatty() else WIDEST_TABLE), table)
 
 
 def _code(model: Model, stage: str) -> str:

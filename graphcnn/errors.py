@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+from graphcnn.visible import visible
+
 
 class GraphcnnError(Exception):
     """Base of every error that graphcnn raises on purpose.
@@ -40,7 +42,7 @@ class GraphcnnError(Exception):
         lines += [f"  {fact}" for fact in self.facts]
         if self.mend:
             lines.append(f"  Mend: {self.mend}")
-        return "\n".join(lines)
+        return "\n".join(map(visible, lines))
 
     def _place(self) -> str:
         where = f"{Path(self.file).name}:{self.line}" if self.file else ""

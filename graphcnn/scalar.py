@@ -10,6 +10,7 @@ from types import CodeType, FunctionType
 from typing import cast
 
 from graphcnn.errors import OptionError
+from graphcnn.visible import visible
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -59,7 +60,7 @@ class ScalarFunction:
                 yield from derivative.family()
 
     def __repr__(self) -> str:
-        return f"<function {self.name}({', '.join(self.arguments)}), {self.place}>"
+        return visible(f"<function {self.name}({', '.join(self.arguments)}), {self.place}>")
 
 
 def by_name(functions: Iterable[ScalarFunction]) -> dict[str, ScalarFunction]:

@@ -16,6 +16,7 @@ from graphcnn.errors import GraphcnnError, OptionError, ShapeError
 from graphcnn.ir import BATCH, DType, Graph, Origin, TensorType, Value, users_line, verify
 from graphcnn.ops.attributes import is_int
 from graphcnn.scalar import ScalarFunction
+from graphcnn.visible import visible
 
 OUTPUT = "output"
 """The name of a network's output in its graph."""
@@ -170,7 +171,7 @@ class Network:
 
     def __repr__(self) -> str:
         inputs = ", ".join(str(x.type) for x in self.inputs)
-        return f"<Network {self.name}: {inputs} -> {self.output.type}>"
+        return f"<Network {visible(self.name)}: {inputs} -> {self.output.type}>"
 
 
 def _is_data(tensor: Tensor) -> bool:

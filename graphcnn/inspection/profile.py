@@ -16,6 +16,7 @@ from graphcnn.backend import KernelReport, Memory, Report, Timeline
 from graphcnn.errors import OptionError
 from graphcnn.ir import Graph
 from graphcnn.ops.attributes import is_int
+from graphcnn.visible import visible
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -247,7 +248,9 @@ def _summed_up(model: Model, graph: Graph, mode: Mode, seconds: float, calls: Se
     timeline = typical.report.timeline
     began = typical.begin if timeline is None else timeline.began
     return Profile(
-        title=f"{model.forward_graph.name}, {mode}, batch {report.batch}, backend {model.backend.name}",
+        title=visible(
+            f"{model.forward_graph.name}, {mode}, batch {report.batch}, backend {model.backend.name}"
+        ),
         graph=graph,
         mode=mode,
         backend=model.backend.name,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from graphcnn.backend import Memory
 from graphcnn.inspection.tables import scaled
 from graphcnn.rendering import as_text
+from graphcnn.visible import visible
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -145,9 +146,7 @@ def _kernel_row(profile: Profile, kernel: KernelTime) -> _Row:
     rate = kernel.flops / kernel.seconds if kernel.seconds else 0.0
     moved = kernel.bytes / kernel.seconds if kernel.seconds else 0.0
     cells = (
-        kernel.name,
-        kernel.layers,
-        kernel.rules,
+        *map(visible, (kernel.name, kernel.layers, kernel.rules)),
         f"{kernel.seconds * 1e3:.3f}",
         f"{share:.0%}",
         f"{rate / 1e9:.1f}" if kernel.flops else "",

@@ -22,6 +22,7 @@ from graphcnn.inspection.nonfinite import NonFinite, first_nonfinite
 from graphcnn.ir import BATCH, Graph, Input, Value
 from graphcnn.ops import Relu
 from graphcnn.rendering import as_html
+from graphcnn.visible import visible
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -283,7 +284,7 @@ class Recording:
         return as_html(str(self))
 
     def __repr__(self) -> str:
-        return f"<Recording of {self.graph.name}: {len(self.graph)} nodes, batch {self.batch}>"
+        return f"<Recording of {visible(self.graph.name)}: {len(self.graph)} nodes, batch {self.batch}>"
 
 
 def record(model: Model, x: object, y: object = None) -> Recording:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from graphcnn.rendering import as_text
 from graphcnn.training.bars import log_bar
+from graphcnn.visible import visible
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -48,7 +49,7 @@ def recording_table(recording: Recording) -> Table:
     for header in shown:
         table.add_column(header, justify="right" if header else "left", no_wrap=True)
     for number, record in enumerate(layers):
-        name = Text(record.layer, no_wrap=True, overflow="ellipsis")
+        name = Text(visible(record.layer), no_wrap=True, overflow="ellipsis")
         style = "red" if record.nonfinite else "yellow" if (record.dead or 0) > MANY else ""
         table.add_row(name, *(column[number] for column in shown.values()), style=style)
     return table
@@ -63,7 +64,7 @@ def recording_display(recording: Recording) -> Group:
     from rich.console import Group
     from rich.text import Text
 
-    title = f"{recording.graph.name}, batch {recording.batch}: outputs by layer"
+    title = f"{visible(recording.graph.name)}, batch {recording.batch}: outputs by layer"
     if any(record.gradient_norm is not None for record in recording.layers):
         title += ", norms of gradients"
     first = recording.first_nonfinite

@@ -11,6 +11,7 @@ from graphcnn.inspection.checked import checked
 from graphcnn.inspection.labels import shown
 from graphcnn.inspection.receptive_field import Size, receptive_fields
 from graphcnn.ir import Cost, Graph, Input, format_shape
+from graphcnn.visible import visible
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -182,5 +183,5 @@ def kernel_lines(report: Report) -> list[str]:
     for kernel in report.kernels:
         nodes = " ".join(f"%{key}" for key in kernel.nodes)
         work = f"{scaled(kernel.flops)}FLOP {scaled(kernel.bytes)}B"
-        lines.append(f"{kernel.name:32} {work:22} {kernel.details}  | {nodes}".rstrip())
+        lines.append(visible(f"{kernel.name:32} {work:22} {kernel.details}  | {nodes}".rstrip()))
     return lines

@@ -34,7 +34,7 @@ def write_chrome_trace(profile: Profile, path: str | PathLike[str]) -> None:
         "displayTimeUnit": "ms",
         "otherData": {"title": profile.title, "median of a call in ms": profile.seconds * 1e3},
     }
-    write_atomically(path, json.dumps(trace, indent=0, ensure_ascii=False).encode())
+    write_atomically(path, json.dumps(trace, indent=0).encode())
 
 
 def _names(profile: Profile) -> Iterator[dict[str, Any]]:

@@ -15,6 +15,7 @@ from graphcnn.errors import GraphcnnError, GraphError
 from graphcnn.ir.op import Cost, Op
 from graphcnn.ir.origin import Origin
 from graphcnn.ir.types import BATCH, TensorType
+from graphcnn.visible import visible
 
 Role: TypeAlias = Literal["data", "parameter", "state", "setting"]
 """What feeds an input: a batch, a trained parameter, other state of the training, or a setting such as
@@ -263,7 +264,7 @@ class Graph:
     def __repr__(self) -> str:
         inputs = ", ".join(f"{k}: {v.type}" for k, v in self.inputs_with_role("data").items())
         outputs = ", ".join(f"{k}: {v.type}" for k, v in self._outputs.items())
-        return f"<Graph {self.name}: {len(self)} nodes, ({inputs}) -> ({outputs})>"
+        return visible(f"<Graph {self.name}: {len(self)} nodes, ({inputs}) -> ({outputs})>")
 
     def show(
         self,

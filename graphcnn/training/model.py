@@ -43,6 +43,7 @@ from graphcnn.training.progress import Progress
 from graphcnn.training.totals import Totals
 from graphcnn.training.trail import Trail
 from graphcnn.transform import Passes
+from graphcnn.visible import visible
 
 if TYPE_CHECKING:
     from graphcnn.inspection.profile import Profile
@@ -561,7 +562,7 @@ class Model:
 
     def __repr__(self) -> str:
         inputs = ", ".join(f"{name}: {type}" for name, type in self._inputs.items())
-        return (
+        return visible(
             f"<Model {self.forward_graph.name}: {inputs} -> {self._output}, "
             f"{self.parameters.count:,} parameters, backend {self.backend.name}>"
         )

@@ -12,6 +12,7 @@ from graphcnn.arrays import Array
 from graphcnn.backend import as_input
 from graphcnn.errors import OptionError
 from graphcnn.ir import TensorType
+from graphcnn.visible import visible
 
 
 class UnknownNameError(OptionError, KeyError):
@@ -52,7 +53,7 @@ class Parameters(MutableMapping[str, Array]):
         return len(self._types)
 
     def __repr__(self) -> str:
-        lines = [f"  {name}: {type}" for name, type in self._types.items()]
+        lines = [f"  {visible(name)}: {type}" for name, type in self._types.items()]
         return "\n".join([f"{self.count:,} {self.kind}s", *lines])
 
     @property

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from graphcnn.visible import visible
+
 REFRESH_SECONDS = 0.1
 
 
@@ -78,6 +80,6 @@ NOT_SHOWN = ("learning_rate", "seconds", "images_per_second")
 def format_numbers(numbers: dict[str, float]) -> str:
     """Return `loss 0.1234  accuracy 96.5 %`."""
     return "  ".join(
-        f"{name} {value:.2%}" if name.endswith("accuracy") else f"{name} {value:.4f}"
+        f"{visible(name)} {value:.2%}" if name.endswith("accuracy") else f"{visible(name)} {value:.4f}"
         for name, value in numbers.items()
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from graphcnn.inspection.viewer.nodes import Json
 from graphcnn.interchange.files import write_atomically
+from graphcnn.visible import visible
 
 SCRIPTS = (
     "elements",
@@ -40,7 +41,7 @@ def page(document: Json) -> str:
     data = json.dumps(document, separators=(",", ":"), allow_nan=False)
     parts = {
         "{{policy}}": _policy([library, script], style),
-        "{{title}}": html.escape(document["title"][:LONGEST_TITLE]),
+        "{{title}}": html.escape(visible(document["title"][:LONGEST_TITLE])),
         "{{style}}": style,
         "{{data}}": data.replace("<", "\\u003c"),
         "{{licence}}": html.escape(_asset("vendor/dagre.LICENSE").replace("--", "—")),

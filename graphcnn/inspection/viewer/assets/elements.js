@@ -30,7 +30,7 @@ const name = (text, longest = 120) =>
   el("bdi", { title: text.length > longest ? clipped(text, 600) : null }, clipped(text, longest));
 
 function clipped(text, longest) {
-  const flat = text.replace(/[\u0000-\u001f\u007f]+/g, " ");
+  const flat = text.replace(/[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066\u2067]+/g, " ");
   return flat.length > longest ? `${flat.slice(0, longest - 1)}…` : flat;
 }
 
