@@ -38,7 +38,7 @@ def test_training_imports_no_drawing_or_command_line():
         "print(*sys.modules)"
     )
     imported = {name.partition(".")[0] for name in fresh(code).split()}
-    assert imported.isdisjoint({"matplotlib", "click", "rich"})
+    assert imported.isdisjoint({"matplotlib", "click", "rich", "networkx"})
 
 
 def test_every_public_name_resolves():

@@ -1,4 +1,4 @@
-"""The dataflow graph: append-only, typed, and stored in one `networkx.MultiDiGraph`."""
+"""The dataflow graph: append-only, typed, and to be read as one `networkx.MultiDiGraph`."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
-from typing import ClassVar, Final, Literal, Self, TypeAlias, get_args
-
-import networkx
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, Self, TypeAlias, get_args
 
 from graphcnn.errors import GraphcnnError, GraphError
 from graphcnn.ir.op import Cost, Op
 from graphcnn.ir.origin import Origin
 from graphcnn.ir.types import BATCH, TensorType
 from graphcnn.visible import visible
+
+if TYPE_CHECKING:
+    import networkx
 
 Role: TypeAlias = Literal["data", "parameter", "state", "setting"]
 """What feeds an input: a batch, a trained parameter, other state of the training, or a setting such as
@@ -106,7 +107,6 @@ class Graph:
 
     def __init__(self, name: str = "graph") -> None:
         self.name = name
-        self._nx = networkx.MultiDiGraph()
         self._nodes: dict[int, Node] = {}
         self._results: dict[int, tuple[Value, ...]] = {}
         self._inputs: dict[str, Value] = {}
@@ -114,6 +114,9 @@ class Graph:
         self._updates: dict[str, Value] = {}
         self._identity = Identity()
         self._copied: dict[Identity, int] = {}
+        self._nx: networkx.MultiDiGraph | None = None
+        self._readers: dict[int, list[tuple[int, int]]] = {}
+        self._read = 0
 
     # Building
 
@@ -155,9 +158,8 @@ class Graph:
         key = len(nodes)
         results = tuple(Value(key, index, type, self._identity) for index, type in enumerate(node.types))
         nodes[key], self._results[key] = node, results
-        self._nx.add_node(key, node=node)
-        for position, operand in enumerate(node.operands):
-            self._nx.add_edge(operand.key, key, key=position, result=operand.index)
+        if self._nx is not None:
+            _link(self._nx, key, node)
         if isinstance(op, Input):
             self._inputs[op.label] = results[0]
         return results
@@ -191,8 +193,22 @@ class Graph:
 
     @property
     def nx(self) -> networkx.MultiDiGraph:
-        """The graph in networkx, for reading: node attribute `node`, edges keyed by operand position."""
+        """The graph in networkx, for reading: node attribute `node`, edges keyed by operand position.
+
+        It is made when it is first asked for, and grows with the graph from then on.
+        """
+        if self._nx is None:
+            import networkx
+
+            self._nx = networkx.MultiDiGraph()
+            for key, node in self._nodes.items():
+                _link(self._nx, key, node)
         return self._nx
+
+    @property
+    def has_nx(self) -> bool:
+        """Whether the graph is in networkx already, where it may have been changed by mistake."""
+        return self._nx is not None
 
     @property
     def inputs(self) -> Mapping[str, Value]:
@@ -230,8 +246,11 @@ class Graph:
     def users(self, value: Value) -> list[int]:
         """Return the keys of the nodes that take this value as an operand."""
         value = self.require(value, "users")
-        edges = self._nx.out_edges(value.key, data="result")
-        return sorted({user for _, user, result in edges if result == value.index})
+        for key in range(self._read, len(self._nodes)):
+            for operand in self._nodes[key].operands:
+                self._readers.setdefault(operand.key, []).append((operand.index, key))
+        self._read = len(self._nodes)
+        return sorted({user for index, user in self._readers.get(value.key, ()) if index == value.index})
 
     def roots(self) -> tuple[Value, ...]:
         """Return the values that leave the graph: outputs, then updates."""
@@ -362,6 +381,12 @@ def _check_types(op: Op, types: object) -> None:
         f"the shape rule of {op.name} returned {types!r:.100}",
         mend="return a tuple with the TensorType of each result",
     )
+
+
+def _link(nx: networkx.MultiDiGraph, key: int, node: Node) -> None:
+    nx.add_node(key, node=node)
+    for position, operand in enumerate(node.operands):
+        nx.add_edge(operand.key, key, key=position, result=operand.index)
 
 
 _PLACES: Final = "graph.inputs[name], graph.outputs[name] or graph.results(key)[0]"

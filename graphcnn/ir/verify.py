@@ -9,29 +9,22 @@ from graphcnn.ir.text import TOLD_BY_TYPE, format_call
 
 def verify(graph: Graph) -> Graph:
     """Return the graph if it is valid; raise GraphError, which names the node and the rule, if not."""
-    if list(graph.nx.nodes) != [key for key, _ in graph.items()]:
+    if graph.has_nx and list(graph.nx.nodes) != [key for key, _ in graph.items()]:
         raise GraphError(f"graph {graph.name!r}: networkx holds other nodes than the graph")
     for key, node in graph.items():
         _verify_node(graph, key, node)
+        if graph.has_nx:
+            _verify_edges(graph, key, node)
     _verify_roots(graph)
     return graph
 
 
 def _verify_node(graph: Graph, key: int, node: Node) -> None:
-    if graph.nx.nodes[key].get("node") is not node:
-        raise _broken(graph, key, "networkx holds another node under this key")
     for operand in node.operands:
         if operand.key >= key:
             raise _broken(graph, key, f"its operand %{operand.key} is computed later: the graph has a cycle")
         if operand not in graph.results(operand.key):
             raise _broken(graph, key, f"its operand %{operand.key} is no result of that node")
-    edges = sorted(
-        (position, source, result)
-        for source, _, position, result in graph.nx.in_edges(key, keys=True, data="result")
-    )
-    expected = [(position, operand.key, operand.index) for position, operand in enumerate(node.operands)]
-    if edges != expected:
-        raise _broken(graph, key, "its edges differ from its operands; edges follow from Graph.add alone")
     if node.types != node.op.result_types(*(operand.type for operand in node.operands)):
         raise _broken(graph, key, f"its types {', '.join(map(str, node.types))} break the op's shape rule")
     for attribute, told in TOLD_BY_TYPE.items():
@@ -39,6 +32,18 @@ def _verify_node(graph: Graph, key: int, node: Node) -> None:
             raise _broken(graph, key, f"its attribute {attribute!r} differs from its result's")
     if node.origin.forward is not None and node.origin.forward >= key:
         raise _broken(graph, key, f"its forward node %{node.origin.forward} comes after it")
+
+
+def _verify_edges(graph: Graph, key: int, node: Node) -> None:
+    if graph.nx.nodes[key].get("node") is not node:
+        raise _broken(graph, key, "networkx holds another node under this key")
+    edges = sorted(
+        (position, source, result)
+        for source, _, position, result in graph.nx.in_edges(key, keys=True, data="result")
+    )
+    expected = [(position, operand.key, operand.index) for position, operand in enumerate(node.operands)]
+    if edges != expected:
+        raise _broken(graph, key, "its edges differ from its operands; edges follow from Graph.add alone")
 
 
 def _verify_roots(graph: Graph) -> None:

@@ -11,7 +11,7 @@ import pytest
 from graphcnn.backend import evaluate
 from graphcnn.errors import GraphError, ShapeError
 from graphcnn.ir import Graph, Origin, TensorType, Value
-from graphcnn.ops import Add, MaxPool2d, Multiply, Relu, Subtract, Sum, parse
+from graphcnn.ops import Add, MaxPool2d, Multiply, Relu, RouteToWinner2d, Subtract, Sum, parse
 from graphcnn.transform import differentiate, gradient, simplify
 
 ROW = TensorType(("N", 3), "float64")
@@ -24,6 +24,32 @@ def test_a_square_keeps_two_edges():
     assert graph.nx.number_of_edges(x.key, square.key) == 2
     assert graph.node(square.key).operands == (x, x)
     assert graph.users(x) == [square.key]
+
+
+def test_networkx_grows_with_the_graph_once_it_was_asked_for():
+    graph = Graph()
+    x = graph.input("x", ROW)
+    y = graph.add(Relu(), x)
+    assert not graph.has_nx
+    nx = graph.nx
+    z = graph.add(Add(), x, y)
+    assert graph.nx is nx
+    assert list(nx.nodes) == [0, 1, 2]
+    assert sorted(nx.in_edges(z.key, keys=True, data="result")) == [(0, 2, 0, 0), (1, 2, 1, 0)]
+    assert nx.nodes[z.key]["node"] is graph.node(z.key)
+    assert not graph.copy().has_nx
+
+
+def test_readers_are_found_as_the_graph_grows():
+    graph = Graph()
+    x = graph.input("x", TensorType(("N", 4, 4, 1), "float64"))
+    pooled, index = graph.add_all(MaxPool2d((2, 2), (2, 2)), x)
+    assert (graph.users(x), graph.users(pooled)) == ([1], [])
+    first = graph.add(Add(), pooled, pooled)
+    last = graph.add(RouteToWinner2d((2, 2), (2, 2), shape=x.type.shape), first, index)
+    assert (graph.users(pooled), graph.users(index)) == ([first.key], [last.key])
+    assert graph.users(last) == []
+    assert not graph.has_nx
 
 
 def test_operands_keep_their_order():
