@@ -3,6 +3,7 @@
 from graphcnn.testing import check_backend, check_gradients
 
 check_gradients(graph, of="loss", wrt=["image", "filters"], inputs=arrays)
+print(check_op(Swish(1.5), gcn.TensorType(("N", 4))))
 print(check_backend("mine"))
 check_random_steps("mine", 1000)
 """
@@ -17,11 +18,13 @@ from graphcnn.testing.conformance import (
 )
 from graphcnn.testing.exact import evaluate_exactly
 from graphcnn.testing.gradients import check_gradients
+from graphcnn.testing.operation import CheckedOp, check_op
 from graphcnn.testing.random_graphs import random_step
 from graphcnn.testing.rules import check_end, check_rule, expression_size
 
 __all__ = [
     "Case",
+    "CheckedOp",
     "Conformance",
     "backend_cases",
     "check_backend",
@@ -29,6 +32,7 @@ __all__ = [
     "check_case",
     "check_end",
     "check_gradients",
+    "check_op",
     "check_random_steps",
     "check_rule",
     "evaluate_exactly",

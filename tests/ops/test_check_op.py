@@ -1,0 +1,188 @@
+"""`check_op` passes right ops, and catches each of the ways in which one can be wrong."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+import graphcnn as gcn
+import graphcnn_numpy
+from graphcnn import ops
+from graphcnn.testing import check_op
+
+X = gcn.TensorType(("N", 4))
+
+
+@dataclass(frozen=True)
+class Cubed(gcn.Op):
+    """factor · x³"""
+
+    factor: float = 1.0
+
+    name: ClassVar[str] = "cubed"
+    equation: ClassVar[str] = "y = factor · x³"
+    arity: ClassVar[int] = 1
+
+    def result_types(self, *operands):
+        return (operands[0],)
+
+    def gradient(self, emit, operands, results, delta):
+        slope = emit(
+            ops.Multiply(), ops.constant(emit, 3 * self.factor, delta.type), emit(ops.Power(2.0), operands[0])
+        )
+        return (emit(ops.Multiply(), delta, slope),)
+
+    def flops(self, operands, results, batch):
+        return 3 * results[0].elements(batch)
+
+
+def cubed(op, operands, batch):
+    return (op.factor * operands[0] ** 3).astype(operands[0].dtype)
+
+
+@pytest.fixture(autouse=True)
+def tables(monkeypatch):
+    """Leave the tables of ops and kernels as they were."""
+    monkeypatch.setitem(ops.OPS, "cubed", Cubed)
+    monkeypatch.setitem(graphcnn_numpy.kernels.KERNELS, Cubed, cubed)
+
+
+def check(op, *operands, kernel=None, **options):
+    if kernel is not None or type(op) is not Cubed:
+        ops.OPS["cubed"] = type(op)
+        graphcnn_numpy.register(type(op), kernel or cubed)
+    return check_op(op, *(operands or (X,)), backends=["numpy"], **options)
+
+
+def made(**attributes):
+    return dataclass(frozen=True)(type("Cubed", (Cubed,), attributes))()
+
+
+def test_a_right_op():
+    x = np.linspace(-2, 2, 12).reshape(3, 4)
+    result = check(Cubed(0.5), inputs=[x], expected=0.5 * x**3)
+    assert str(result) == ("op 'cubed': description, shape rule, text, gradient to order 2; 4 cases on numpy")
+    assert check(Cubed(0.5)).cases == 16, "itself and its gradient, at four batch sizes, in two precisions"
+
+
+@pytest.mark.parametrize(
+    ("op", "operands", "options"),
+    [
+        (ops.Correlate2d(), [gcn.TensorType(("N", 5, 4, 2)), gcn.TensorType((3, 3, 2, 3))], {}),
+        (ops.MaxPool2d((2, 2), (2, 2)), [gcn.TensorType(("N", 4, 4, 2))], {"order": 1}),
+        (ops.SoftmaxCrossEntropy(), [X, gcn.TensorType(("N",), "int64")], {}),
+        (ops.Greater(), [X, X], {"order": 0}),
+        (ops.Concatenate(1), [X, X, X], {}),
+        (ops.Cast("float64"), [gcn.TensorType((3,), "uint8")], {"order": 0}),
+    ],
+    ids=lambda item: getattr(item, "name", ""),
+)
+def test_ops_of_graphcnn(op, operands, options):
+    check_op(op, *operands, **options)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_wrong_gradients_are_caught(order):
+    def twice(self, emit, operands, results, delta):
+        (right,) = Cubed.gradient(self, emit, operands, results, delta)
+        return (emit(ops.Add(), right, right),)
+
+    with pytest.raises(AssertionError, match="cubed"):
+        check(made(gradient=twice), order=order)
+
+
+def test_a_gradient_that_is_right_once_alone():
+    def hidden(self, emit, operands, results, delta):
+        # The slope is right, but it is a constant for whoever differentiates again.
+        (right,) = Cubed.gradient(self, emit, operands, results, delta)
+        return (emit(Opaque(), right),)
+
+    @dataclass(frozen=True)
+    class Opaque(gcn.Op):
+        name: ClassVar[str] = "opaque"
+        equation: ClassVar[str] = "y = x"
+        arity: ClassVar[int] = 1
+
+        def result_types(self, *operands):
+            return (operands[0],)
+
+        def gradient(self, emit, operands, results, delta):
+            return (None,)
+
+    graphcnn_numpy.register(Opaque, lambda op, operands, batch: operands[0])
+    op = made(gradient=hidden)
+    check(op, order=1)
+    with pytest.raises(AssertionError, match="order 2"):
+        check(op, order=2)
+
+
+def test_no_gradient_where_there_should_be_one():
+    op = made(gradient=gcn.Op.gradient)
+    check(op, order=0)
+    with pytest.raises(AssertionError, match=r"cubed has no gradient rule(.|\s)*order=0 says"):
+        check(op)
+
+
+def bad_kernels():
+    def scaled(op, operands, batch):
+        return cubed(op, operands, batch) * operands[0].dtype.type(1.01)
+
+    def in_place(op, operands, batch):
+        operands[0][...] = cubed(op, operands, batch)
+        return operands[0]
+
+    def double(op, operands, batch):
+        return cubed(op, operands, batch).astype(np.float64)
+
+    def smaller(op, operands, batch):
+        return cubed(op, operands, batch)[:, :1]
+
+    return [scaled, in_place, double, smaller]
+
+
+@pytest.mark.parametrize("kernel", bad_kernels(), ids=lambda kernel: kernel.__name__)
+def test_wrong_kernels_are_caught(kernel):
+    x = np.linspace(-2, 2, 12).reshape(3, 4)
+    with pytest.raises((AssertionError, ValueError), match=r"cubed|output0"):
+        check(Cubed(), kernel=kernel, inputs=[x], expected=x**3)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "problem"),
+    [
+        ({"flops": lambda self, *_: 1.5}, "its FLOPs are 1.5, not a whole number"),
+        (
+            {"latex": lambda self, *_: r"$y = $b^3"},
+            r"the equation in LaTeX names $b, which stand for nothing",
+        ),
+        ({"latex": lambda self, *_: "x^3"}, "does not say what $y is"),
+        ({"latex": lambda self, *_: "$y = {$a^3"}, "the braces of the equation in LaTeX do not match"),
+        ({"gradient_latex": lambda self, *_: "$G = 3 $c"}, "the gradient of operand 0 in LaTeX names $c"),
+        ({"__eq__": lambda self, other: self is other}, "does not equal"),
+        ({"arity": 2}, "it takes 2 operands, not 1"),
+    ],
+)
+def test_wrong_descriptions_are_caught(attributes, problem):
+    with pytest.raises(AssertionError) as caught:
+        check(made(**attributes))
+    assert problem in str(caught.value)
+
+
+def test_an_op_that_is_not_registered():
+    del ops.OPS["cubed"]
+    with pytest.raises(AssertionError, match=r"Cubed is not registered: gcn.register_op\(Cubed\)"):
+        check_op(Cubed(), X)
+
+
+def test_attributes_that_text_does_not_give_back():
+    with pytest.raises(AssertionError, match=r"has no text: the attribute \(1\+1j\) has no text form"):
+        check(Cubed(complex(1, 1)), order=0)
+    with pytest.raises(AssertionError, match="plain, frozen attributes"):
+        check(Cubed([1.0]), order=0)
+
+
+def test_a_backend_without_a_kernel():
+    del graphcnn_numpy.kernels.KERNELS[Cubed]
+    with pytest.raises(AssertionError, match="backend 'numpy' has no kernel for it"):
+        check_op(Cubed(), X, backends=["numpy"])
