@@ -48,12 +48,16 @@ def check_backend(backend: str | Backend) -> Conformance:
             (passed if check_backend_case(runner, name) else uncovered).append(name)
         except AssertionError as error:
             failed.append(str(error))
+        except Exception as error:
+            failed.append(f"case {name!r}: {error!r}")
     for check in CONTRACT:
         try:
             check(runner)
             passed.append(check.__name__)
         except AssertionError as error:
             failed.append(str(error))
+        except Exception as error:
+            failed.append(f"{check.__name__}: {error!r}")
     if failed:
         raise AssertionError(f"{len(failed)} cases failed\n" + "\n".join(failed))
     return Conformance(runner.name, tuple(passed), tuple(uncovered))
