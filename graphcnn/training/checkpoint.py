@@ -16,7 +16,7 @@ import numpy as np
 from graphcnn.arrays import Array
 from graphcnn.errors import FileError, GraphcnnError, OptionError
 from graphcnn.interchange.weights import read_weights, require_tensors, write_weights
-from graphcnn.ir import Graph, TensorType, verify
+from graphcnn.ir import Graph, TensorType
 from graphcnn.ops import OPS, UserFunction, parse
 from graphcnn.scalar import by_name
 from graphcnn.training.descriptions import (
@@ -28,7 +28,14 @@ from graphcnn.training.descriptions import (
     restored_metrics,
     restored_optimizer,
 )
-from graphcnn.training.graphs import NO_PASSES, Graphs, build_graphs, check_names
+from graphcnn.training.graphs import (
+    NO_PASSES,
+    DeferredGraphs,
+    Graphs,
+    build_graphs,
+    check_names,
+    deferred_graphs,
+)
 from graphcnn.training.history import TIMES
 from graphcnn.training.losses import Loss
 from graphcnn.training.metrics import Metric
@@ -48,7 +55,7 @@ class Checkpoint:
     resume: what callbacks need in order to go on, as JSON.
     """
 
-    graphs: Graphs
+    graphs: Graphs | DeferredGraphs
     state: Mapping[str, Array]
     loss: Loss | None
     optimizer: Optimizer | None
@@ -178,9 +185,7 @@ def _restored_checkpoint(
     optimizer = restored_optimizer(metadata.get("optimizer"), objects.classes)
     metrics = restored_metrics(metadata["metrics"], objects.classes)
     check_names(forward, loss, metrics)
-    graphs, initial = build_graphs(forward, training, loss, optimizer, metrics)
-    step = graphs.step
-    added = {label: step.inputs[label].type for label in initial} if step is not None else {}
+    graphs, added = deferred_graphs(forward, training, loss, optimizer, metrics)
     restored = Checkpoint(
         graphs,
         {},
@@ -207,7 +212,7 @@ def _parse_graphs(
     metadata: Mapping[str, str], objects: Objects
 ) -> tuple[tuple[Graph, Graph], dict[str, TensorType]]:
     functions = objects.functions.values()
-    forward, training = (verify(parse(metadata[name], functions=functions)) for name in GRAPHS)
+    forward, training = (parse(metadata[name], functions=functions) for name in GRAPHS)
     if list(forward.outputs) != ["output"] or list(training.outputs) != ["output"] or forward.updates:
         raise FileError("a graph has other outputs or updates than a network's")
     held = {label: value.type for label, value in training.inputs_with_role("parameter", "state").items()}
@@ -217,7 +222,7 @@ def _parse_graphs(
     return (forward, training), held
 
 
-def _function_names(graphs: Graphs) -> list[str]:
+def _function_names(graphs: Graphs | DeferredGraphs) -> list[str]:
     """Return the names of the user's own functions in a model."""
     nodes = [node for graph in (graphs.forward, graphs.training) for _, node in graph.items()]
     used = dict.fromkeys(node.op.function for node in nodes if isinstance(node.op, UserFunction))
@@ -225,7 +230,7 @@ def _function_names(graphs: Graphs) -> list[str]:
     return [function.name for function in used]
 
 
-def _own_ops(graphs: Graphs) -> list[str]:
+def _own_ops(graphs: Graphs | DeferredGraphs) -> list[str]:
     """Return the names of the ops in a model that are not graphcnn's."""
     used = {type(node.op) for graph in (graphs.forward, graphs.training) for _, node in graph.items()}
     return sorted(op.name for op in used if op.__module__.partition(".")[0] != "graphcnn")

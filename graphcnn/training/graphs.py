@@ -8,7 +8,7 @@ from pathlib import PurePath
 
 from graphcnn.arrays import Array
 from graphcnn.errors import GraphcnnError, OptionError, ShapeError
-from graphcnn.ir import BATCH, Emitter, Graph, Origin, Value, verify
+from graphcnn.ir import BATCH, Emitter, Graph, Origin, TensorType, Value, verify
 from graphcnn.training.losses import Loss, target_type, total_loss
 from graphcnn.training.metrics import Metric, append_metric
 from graphcnn.training.optimizers import LEARNING_RATE, Optimizer, append_updates
@@ -29,6 +29,78 @@ class Graphs:
     step: Graph | None = None
 
 
+class DeferredGraphs:
+    """The graphs of a model from a file, as `Graphs`: what is derived is so when it is first asked for.
+
+    Who loads a model to predict waits for no differentiation, and needs no memory for it.
+    """
+
+    def __init__(
+        self,
+        forward: Graph,
+        training: Graph,
+        loss: Loss | None,
+        optimizer: Optimizer | None,
+        metrics: Sequence[Metric],
+    ) -> None:
+        self.forward = forward
+        self.training = training
+        self._loss = loss
+        self._optimizer = optimizer
+        self._metrics = metrics
+        self._evaluation: Graph | None = None
+        self._derived: Graphs | None = None
+
+    @property
+    def evaluation(self) -> Graph | None:
+        if self._evaluation is None and self._loss is not None:
+            self._evaluation, *_ = _evaluation(self.forward, self._loss, self._metrics)
+        return self._evaluation
+
+    @property
+    def gradient(self) -> Graph | None:
+        return self._all().gradient
+
+    @property
+    def step(self) -> Graph | None:
+        return self._all().step
+
+    def _all(self) -> Graphs:
+        if self._derived is None:
+            parts = self.forward, self.training, self._loss, self._optimizer, self._metrics
+            self._derived, _ = build_graphs(*parts)
+        return self._derived
+
+
+def deferred_graphs(
+    forward: Graph,
+    training: Graph,
+    loss: Loss | None,
+    optimizer: Optimizer | None,
+    metrics: Sequence[Metric],
+) -> tuple[DeferredGraphs, dict[str, TensorType]]:
+    """Return the graphs of a model that will be derived, and the type of each state that the optimiser adds.
+
+    Raises as `build_graphs` for an output without a batch axis, and for a loss that does not take it.
+    """
+    _check_output(forward, loss, optimizer)
+    graphs = DeferredGraphs(forward, training, loss, optimizer, metrics)
+    if loss is None:
+        return graphs, {}
+    output = forward.outputs["output"].type
+    target_type(loss, output)
+    if optimizer is None:
+        return graphs, {}
+    alone = Graph("the optimiser's state")
+    rate = alone.input(LEARNING_RATE, output.with_shape(()), role="setting")
+    parameters = {
+        label: alone.input(label, value.type, role="parameter")
+        for label, value in training.inputs_with_role("parameter").items()
+    }
+    added = append_updates(optimizer, alone, parameters, parameters, rate)
+    return graphs, {label: alone.inputs[label].type for label in added}
+
+
 def build_graphs(
     forward: Graph,
     training: Graph,
@@ -41,19 +113,10 @@ def build_graphs(
 
     passes: of their stages, `gradient` and `step` run here.
     """
-    output = forward.outputs["output"]
-    if output.type.shape[:1] != (BATCH,):
-        place = forward.node(output.key).origin
-        raise ShapeError(
-            f"the network's output {output.type} has no batch axis in front",
-            facts=["a model returns one row per sample"],
-            mend="sum and mean over axes 1 and up alone; for a loss, pass loss= to gcn.compile",
-        ).located(layer=place.layer, file=place.file, line=place.line)
+    _check_output(forward, loss, optimizer)
     if loss is None:
-        if optimizer is not None:
-            raise OptionError("an optimizer needs a loss", mend="compile(..., loss=gcn.CrossEntropy())")
         return Graphs(forward, training), {}
-    evaluation, *_ = _with_loss(forward, f"{forward.name} evaluation", loss, metrics)
+    evaluation, *_ = _evaluation(forward, loss, metrics)
     with_loss, total, scores = _with_loss(training, f"{training.name} gradient", loss, ())
     whole, gradients = differentiate(with_loss, total, with_loss.inputs_with_role("parameter"))
     names = {label: f"gradient({label})" for label in gradients}
@@ -72,6 +135,25 @@ def build_graphs(
     )
     step = passes.run("step", simplify(verify(step)))
     return Graphs(forward, training, evaluation, gradient, step), initial
+
+
+def _check_output(forward: Graph, loss: Loss | None, optimizer: Optimizer | None) -> None:
+    output = forward.outputs["output"]
+    if output.type.shape[:1] != (BATCH,):
+        place = forward.node(output.key).origin
+        raise ShapeError(
+            f"the network's output {output.type} has no batch axis in front",
+            facts=["a model returns one row per sample"],
+            mend="sum and mean over axes 1 and up alone; for a loss, pass loss= to gcn.compile",
+        ).located(layer=place.layer, file=place.file, line=place.line)
+    if loss is None and optimizer is not None:
+        raise OptionError("an optimizer needs a loss", mend="compile(..., loss=gcn.CrossEntropy())")
+
+
+def _evaluation(
+    forward: Graph, loss: Loss, metrics: Sequence[Metric]
+) -> tuple[Graph, Value, tuple[Value, Value]]:
+    return _with_loss(forward, f"{forward.name} evaluation", loss, metrics)
 
 
 def _with_outputs(graph: Graph, name: str, labels: Iterable[str]) -> Graph:

@@ -33,7 +33,7 @@ from graphcnn.training.feeding import (
     labels_fit,
     require_finite,
 )
-from graphcnn.training.graphs import NO_PASSES, TARGET, Graphs
+from graphcnn.training.graphs import NO_PASSES, TARGET, DeferredGraphs, Graphs
 from graphcnn.training.history import History
 from graphcnn.training.losses import Loss
 from graphcnn.training.metrics import Metric
@@ -62,7 +62,7 @@ class Model:
 
     def __init__(
         self,
-        graphs: Graphs,
+        graphs: Graphs | DeferredGraphs,
         state: dict[str, Array],
         *,
         backend: Backend,

@@ -1,8 +1,11 @@
 """Files that were made to do harm are refused at once: the error names the file, the field and the reason."""
 
+import contextlib
 import json
 import os
+import re
 import struct
+import sys
 import tracemalloc
 
 import numpy as np
@@ -209,6 +212,66 @@ def test_memory_for_loading_is_bounded_by_the_file(tmp_path):
         tracemalloc.stop()
 
 
+def with_nodes(path, count):
+    """Put a chain of so many nodes behind the network of a saved model."""
+    tensors, metadata = weights.read_weights(path)
+    for name in ("forward_graph", "training_graph"):
+        nodes = metadata[name].rpartition("\n\noutput")[0]
+        first = 1 + max(int(key) for key in re.findall(r"^%([0-9]+):", nodes, re.MULTILINE))
+        lines = [f"%{key}: float32[N, 2] = relu(%{key - 1})" for key in range(first, first + count)]
+        metadata[name] = "\n".join([nodes, *lines, f'\noutput "output" = %{first + count - 1}\n'])
+    path = path.with_name(f"{count} nodes.safetensors")
+    weights.write_weights(path, tensors, metadata)
+    return path
+
+
+def test_loading_many_nodes_takes_memory_and_steps_by_their_number_alone(model_file):
+    """Nothing is derived before it is asked for: each node is read once into each of the two graphs."""
+    long = with_nodes(model_file, 4000)
+    tracemalloc.start()
+    try:
+        model = gcn.load(long, backend="numpy")
+        assert tracemalloc.get_traced_memory()[1] < 2 * long.stat().st_size + 64 * 2**20
+    finally:
+        tracemalloc.stop()
+    assert len(model.forward_graph) > 4000
+    counts = []
+    for path in (with_nodes(model_file, 500), with_nodes(model_file, 1000)):
+        calls = 0
+
+        def count(frame, event, argument):
+            nonlocal calls
+            calls += event == "call"
+
+        sys.setprofile(count)
+        try:
+            gcn.load(path, backend="numpy")
+        finally:
+            sys.setprofile(None)
+        counts.append(calls)
+    assert counts[1] < 2.1 * counts[0]
+
+
+def test_a_loaded_model_derives_what_it_is_asked_for(model_file):
+    model = gcn.load(model_file, backend="numpy")
+    again = gcn.load(model_file, backend="numpy")
+    model.train_step(np.ones((2, 5, 5, 1), np.float32), np.array([0, 1]))
+    assert model.step_graph is model.step_graph
+    assert again.evaluate(np.ones((2, 5, 5, 1), np.float32), np.array([0, 1])).keys() == {"loss", "accuracy"}
+    assert str(again.step_graph) == str(model.step_graph)
+
+
+def test_a_graph_with_more_states_than_the_file_has_tensors_is_not_parsed(model_file, monkeypatch):
+    tensors, metadata = weights.read_weights(model_file)
+    states = "".join(f'%{key}: float32[] = input(label="s{key}", role="state")\n' for key in range(20_000))
+    path = model_file.with_name("states.safetensors")
+    weights.write_weights(path, tensors, {**metadata, "training_graph": metadata["training_graph"] + states})
+    monkeypatch.setattr("graphcnn.training.checkpoint.parse", None)
+    with pytest.raises(FileError) as caught:
+        gcn.load(path)
+    assert "training_graph has 20009 parameters and states, but the file" in str(caught.value)
+
+
 # Whatever is changed in a good file
 
 
@@ -229,11 +292,15 @@ def assert_loads_or_is_refused(path, content):
     changed = path.with_name("changed.safetensors")
     changed.write_bytes(content)
     try:
-        gcn.load(changed, backend="numpy")
+        model = gcn.load(changed, backend="numpy")
     except FileError as error:
         assert changed.name in str(error)
+        return
     except GraphcnnError as error:
         assert "functions" in str(error)
+        return
+    with contextlib.suppress(GraphcnnError):
+        assert len(model.step_graph)
 
 
 FUZZ = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
