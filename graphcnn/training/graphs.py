@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import PurePath
 
 from graphcnn.arrays import Array
@@ -20,13 +21,29 @@ NO_PASSES = Passes()
 
 @dataclass(frozen=True)
 class Graphs:
-    """The graphs of a model. Without a loss there is only the forward graph; without an optimiser no step."""
+    """The graphs of a model. Without a loss there is only the forward graph; without an optimiser no step.
+
+    derived: network, loss, gradients and metrics, of which the step was made.
+    """
 
     forward: Graph
     training: Graph
     evaluation: Graph | None = None
-    gradient: Graph | None = None
+    derived: Graph | None = None
     step: Graph | None = None
+
+    @cached_property
+    def gradient(self) -> Graph | None:
+        """Network, loss and gradients. Training itself has no need of it, so it is made when asked for."""
+        if self.derived is None:
+            return None
+        names = (gradient_name(label) for label in self.derived.inputs_with_role("parameter"))
+        return prune(_with_outputs(self.derived, self.derived.name, ["loss", *names]))
+
+
+def gradient_name(label: str) -> str:
+    """Return the name of the output that is the gradient of a parameter."""
+    return f"gradient({label})"
 
 
 class DeferredGraphs:
@@ -118,23 +135,20 @@ def build_graphs(
         return Graphs(forward, training), {}
     evaluation, *_ = _evaluation(forward, loss, metrics)
     with_loss, total, scores = _with_loss(training, f"{training.name} gradient", loss, ())
-    whole, gradients = differentiate(with_loss, total, with_loss.inputs_with_role("parameter"))
-    names = {label: f"gradient({label})" for label in gradients}
+    derived, gradients = differentiate(with_loss, total, with_loss.inputs_with_role("parameter"))
     for label, value in gradients.items():
-        whole.output(names[label], value)
-    _append_metrics(whole, scores, metrics)
-    whole = passes.run("gradient", whole)
-    gradient = prune(_with_outputs(whole, whole.name, ["loss", *names.values()]))
+        derived.output(gradient_name(label), value)
+    _append_metrics(derived, scores, metrics)
+    derived = passes.run("gradient", derived)
     if optimizer is None:
-        return Graphs(forward, training, evaluation, gradient), {}
-    step = _with_outputs(whole, f"{training.name} step", ["loss", *(metric.name for metric in metrics)])
+        return Graphs(forward, training, evaluation, derived), {}
+    step = _with_outputs(derived, f"{training.name} step", ["loss", *(metric.name for metric in metrics)])
     rate = step.input(LEARNING_RATE, total.type, role="setting")
     parameters = step.inputs_with_role("parameter")
-    initial = append_updates(
-        optimizer, step, parameters, {label: whole.outputs[name] for label, name in names.items()}, rate
-    )
+    gradients = {label: derived.outputs[gradient_name(label)] for label in parameters}
+    initial = append_updates(optimizer, step, parameters, gradients, rate)
     step = passes.run("step", simplify(verify(step)))
-    return Graphs(forward, training, evaluation, gradient, step), initial
+    return Graphs(forward, training, evaluation, derived, step), initial
 
 
 def _check_output(forward: Graph, loss: Loss | None, optimizer: Optimizer | None) -> None:
