@@ -10,12 +10,12 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from graphcnn.errors import GraphcnnError, ParseError
+from graphcnn.errors import GraphcnnError, GraphError, ParseError
 from graphcnn.ir.attributes import require_types
 from graphcnn.ir.graph import Graph, Input, Value
 from graphcnn.ir.op import Op
 from graphcnn.ir.origin import Origin
-from graphcnn.ir.scanner import FORWARD, LINE, SOURCE, Scanner, origin_fields, unquoted
+from graphcnn.ir.scanner import FORWARD, LINE, LONGEST_STRING, SOURCE, Scanner, origin_fields, unquoted
 from graphcnn.ir.text import TOLD_BY_TYPE
 from graphcnn.ir.types import TensorType
 from graphcnn.ir.verify import verify
@@ -56,6 +56,23 @@ def parse_graph(
         return verify(graph)
     except GraphcnnError as error:
         raise _at("the graph's text", error) from None
+
+
+def require_parsable(graph: Graph) -> Graph:
+    """Return the graph; raise GraphError where its text would be more than `parse_graph` reads."""
+    if len(graph) > MOST_NODES:
+        raise GraphError(
+            f"a graph of {len(graph)} nodes is too large for a file, which may have {MOST_NODES}"
+        )
+    names = [graph.name, *graph.inputs, *graph.outputs]
+    names += [name for _, node in graph.items() for name in (node.origin.layer, node.origin.rule)]
+    longest = max(names, key=len)
+    if len(longest) > LONGEST_STRING:
+        raise GraphError(
+            f"the name {longest[:40]!r}... of {len(longest)} characters is too long for a file",
+            mend=f"give a layer, input or network a name of at most {LONGEST_STRING}",
+        )
+    return graph
 
 
 def _lines(text: str) -> list[str]:

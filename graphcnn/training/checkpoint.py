@@ -17,6 +17,7 @@ from graphcnn.arrays import Array
 from graphcnn.errors import FileError, GraphcnnError, OptionError
 from graphcnn.interchange.weights import read_weights, require_tensors, write_weights
 from graphcnn.ir import Graph, TensorType
+from graphcnn.ir.parser import require_parsable
 from graphcnn.ops import OPS, UserFunction, parse
 from graphcnn.scalar import by_name
 from graphcnn.training.descriptions import (
@@ -343,5 +344,7 @@ def _restored_resume(text: str) -> dict[str, object]:
 
 def _without_folders(graph: Graph) -> str:
     """Return a graph's text with the base names of source files alone: folders are the user's own affair."""
-    copy = graph.copy(origin=lambda origin: dataclasses.replace(origin, file=PurePath(origin.file).name))
+    copy = require_parsable(graph).copy(
+        origin=lambda origin: dataclasses.replace(origin, file=PurePath(origin.file).name)
+    )
     return str(copy)

@@ -150,6 +150,17 @@ def test_scalars_shared_layers_several_inputs_and_names_of_any_kind(tmp_path):
     assert loaded.parameters["scale"] == 2.0
 
 
+def test_what_could_not_be_read_again_is_not_saved(tmp_path, monkeypatch):
+    network = gcn.Sequential(gcn.Flatten(), gcn.Dense(2, name="d" * 17_000))
+    model = gcn.compile(network, input_shape=(2, 2, 1), backend="numpy")
+    with pytest.raises(gcn.GraphcnnError, match=r"the name 'd{40}'\.\.\. of 17008 characters is too long"):
+        model.save(tmp_path / "model.safetensors")
+    monkeypatch.setattr("graphcnn.ir.parser.MOST_NODES", 10)
+    with pytest.raises(gcn.GraphcnnError, match="nodes is too large for a file, which may have 10"):
+        rich_model().save(tmp_path / "model.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_loading_needs_no_script(saved, tmp_path):
     expected = gcn.load(saved).predict(IMAGES)
     np.save(tmp_path / "images.npy", IMAGES)
