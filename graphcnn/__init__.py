@@ -90,6 +90,7 @@ if TYPE_CHECKING:
     from graphcnn.training.callbacks import CSVLog as CSVLog
     from graphcnn.training.callbacks import EarlyStopping as EarlyStopping
     from graphcnn.training.callbacks import LearningRateSchedule as LearningRateSchedule
+    from graphcnn.training.callbacks import ModelCheckpoint as ModelCheckpoint
     from graphcnn.training.callbacks import cosine_decay as cosine_decay
     from graphcnn.training.callbacks import step_decay as step_decay
     from graphcnn.training.gradient_log import GradientLog as GradientLog
@@ -130,7 +131,8 @@ _HOMES = {
     "ops": ("parse", "register_op"),
     "rewrite": ("Match", "Rule"),
     "training.callbacks": (
-        *("CSVLog", "Callback", "EarlyStopping", "LearningRateSchedule", "cosine_decay", "step_decay"),
+        *("CSVLog", "Callback", "EarlyStopping", "LearningRateSchedule", "ModelCheckpoint"),
+        *("cosine_decay", "step_decay"),
     ),
     "training.gradient_log": ("GradientLog",),
     "training.history": ("History",),

@@ -13,6 +13,7 @@ import numpy as np
 
 from graphcnn.arrays import Array
 from graphcnn.errors import OptionError
+from graphcnn.interchange.files import as_path, require_place
 from graphcnn.ops.attributes import is_int
 
 if TYPE_CHECKING:
@@ -129,6 +130,23 @@ class EarlyStopping(Callback):
     def on_train_end(self, model: Model) -> None:
         if self.restore_best and self._state:
             model.set_state(self._state)
+
+
+class ModelCheckpoint(Callback):
+    """Saves the model after each epoch, so that what ends the training costs one epoch at most.
+
+    path: the file, which `gcn.load` reads; each epoch replaces it atomically. `fit` raises OSError before the
+    first epoch where it cannot be written.
+    """
+
+    def __init__(self, path: str | PathLike[str]) -> None:
+        self.path = as_path(path)
+
+    def on_train_begin(self, model: Model) -> None:
+        require_place(self.path)
+
+    def on_epoch_end(self, model: Model, epoch: int, logs: dict[str, float]) -> None:
+        model.save(self.path)
 
 
 class CSVLog(Callback):

@@ -161,6 +161,35 @@ def test_what_could_not_be_read_again_is_not_saved(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_checkpoint_of_each_epoch_goes_on_with_the_same_bits(tmp_path):
+    path, whole = tmp_path / "model.safetensors", rich_model()
+    epochs_saved = []
+
+    class Look(gcn.Callback):
+        def on_epoch_end(self, model, epoch, logs):
+            epochs_saved.append(gcn.load(path).epochs_done)
+
+    keep = [gcn.ModelCheckpoint(path), Look()]
+    whole.fit(IMAGES, LABELS, epochs=2, batch_size=6, callbacks=keep, progress=False)
+    assert epochs_saved == [1, 2]
+    resumed = gcn.load(path)
+    assert len(resumed.history) == 2
+    fit(resumed, 1)
+    fit(whole, 1)
+    assert_same_bits(whole, resumed)
+
+
+def test_a_checkpoint_that_cannot_be_written_is_refused_before_the_training(tmp_path):
+    model = rich_model()
+    before = model.state()
+    for path in (tmp_path / "missing" / "model.safetensors", tmp_path):
+        with pytest.raises(OSError, match="folder"):
+            model.fit(IMAGES, LABELS, callbacks=[gcn.ModelCheckpoint(path)], progress=False)
+    with pytest.raises(gcn.GraphcnnError, match="is not a path"):
+        gcn.ModelCheckpoint(3)
+    assert all(np.array_equal(array, before[name]) for name, array in model.state().items())
+
+
 def test_loading_needs_no_script(saved, tmp_path):
     expected = gcn.load(saved).predict(IMAGES)
     np.save(tmp_path / "images.npy", IMAGES)
