@@ -441,6 +441,17 @@ def matrices_are_padded(case, emit):
 
 
 @graph
+def maps_are_pooled_whose_channels_are_the_batch(case, emit):
+    x = emit(
+        ops.Reshape((2, 5, 6, BATCH)), emit(ops.Transpose((1, 0)), case.normal("float64", 19, 60, batch=True))
+    )
+    pooled, index = emit.all(ops.MaxPool2d((2, 2), (2, 2)), x)
+    for value in (pooled, emit(ops.AveragePool2d((2, 3), (1, 2), ((0, 1), (1, 0))), x)):
+        output(case, value)
+    output(case, emit(ops.RouteToWinner2d((2, 2), (2, 2), ((0, 0), (0, 0)), (2, 5, 6, BATCH)), pooled, index))
+
+
+@graph
 def every_element_type_is_moved(case, emit):
     for dtype in ("bool", "uint8", "int32", "int64", "float32"):
         x = case.input(case.random.integers(0, 2, (9, 3, 4, 2)).astype(dtype), batch=True)

@@ -10,7 +10,7 @@ from graphcnn.ir import Value
 from graphcnn_native.codegen.function import Function, Index, Ssa, constant, lanes_of, vector
 from graphcnn_native.codegen.lanes import load_lanes
 from graphcnn_native.elements import ITEMS
-from graphcnn_native.kernels.nest import over_vectors
+from graphcnn_native.kernels.nest import over_run, over_vectors
 from graphcnn_native.kernels.writer import Position, Writer
 from graphcnn_native.lowering.program import Place
 from graphcnn_native.lowering.samples_in_lanes import LARGEST_POOL
@@ -53,7 +53,11 @@ class _Pool:
         def vector_of(offset: Index, lanes: int, used: int) -> None:
             body(Position((*outer, offset), lanes, used))
 
-        over_vectors(self.w, 0, self.results[0].type.static(3), self.item, vector_of, unrolled=2)
+        size = self.w.sizes(self.results[0].type)[3]
+        if isinstance(size, int):
+            over_vectors(self.w, 0, size, self.item, vector_of, unrolled=2)
+        else:
+            over_run(self.w, 0, size, outer, body, self.item)
 
     @property
     def is_padded(self) -> bool:

@@ -106,11 +106,10 @@ def spread_to_block2d(op: ops.SpreadToBlock2d, operands: list[Array], batch: int
 
 
 def _padded_zeros(op: ops.RouteToWinner2d | ops.SpreadToBlock2d, delta: Array) -> Array:
-    _, height, width, channels = op.shape
+    _, height, width, _ = op.shape
     assert isinstance(height, int)
     assert isinstance(width, int)
-    assert isinstance(channels, int)
-    padded = (delta.shape[0], height + sum(op.padding[0]), width + sum(op.padding[1]), channels)
+    padded = (delta.shape[0], height + sum(op.padding[0]), width + sum(op.padding[1]), delta.shape[3])
     return np.zeros(padded, delta.dtype)
 
 
