@@ -195,6 +195,11 @@ class _Round:
             self._note(COMMON_SUBEXPRESSIONS.name, op, len(self.applied))
             return known
         graph = self.rebuild.result
+        if like is None and isinstance(op, Input):
+            raise GraphError(
+                f"a rule emitted the input {op.label!r}: what a graph takes stays as it is",
+                mend="give the graph this input before it is rewritten",
+            )
         results = (
             graph.add_all(op, *operands, origin=origin)
             if like is None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, Protocol, TypeAlias, get_args
 
 from graphcnn.errors import OptionError
-from graphcnn.ir import Node, Op, Origin, Value, Values
+from graphcnn.ir import Input, Node, Op, Origin, Value, Values
 
 Keeps: TypeAlias = Literal["exact", "finite"]
 """What a rule keeps. "exact": the same bits for all inputs, signed zeros, NaN and infinities included.
@@ -106,6 +106,10 @@ class Rule:
             raise OptionError(
                 f"rule {self.name!r}: ops={self.ops!r:.80} are not classes of ops",
                 mend='gcn.Rule("relu-of-relu", "relu(relu(x)) → relu(x)", graphcnn.ops.Relu, rewrite)',
+            )
+        if any(issubclass(kind, Input) for kind in kinds):
+            raise OptionError(
+                f"rule {self.name!r}: inputs stay as they are", mend="leave Input out of its ops"
             )
         object.__setattr__(self, "ops", kinds)
         if self.keeps not in get_args(Keeps):

@@ -204,6 +204,8 @@ def _restored_checkpoint(
 
 def _with_passes(checkpoint: Checkpoint, passes: Passes) -> Checkpoint:
     """Return a checkpoint whose gradient and step went through passes: what they raise is no damage."""
+    if not passes.gradient and not passes.step:
+        return dataclasses.replace(checkpoint, passes=passes)
     parts = checkpoint.graphs.forward, checkpoint.graphs.training, checkpoint.loss, checkpoint.optimizer
     graphs, _ = build_graphs(*parts, checkpoint.metrics, passes)
     return dataclasses.replace(checkpoint, graphs=graphs, passes=passes)

@@ -66,8 +66,13 @@ def _own_rules(rules: Sequence[Rule]) -> tuple[Rule, ...]:
     given = (rules,) if isinstance(rules, Rule) else tuple(rules)
     taken = {name for rule in RULES for name in (rule.name, rule.group)}
     for rule in given:
-        if not isinstance(rule, Rule):
-            raise OptionError(f"{rule!r:.80} is not a rule", mend="gcn.Rule(name, effect, ops, rewrite)")
+        if not isinstance(rule, Rule) or rule.rewrite is None:
+            what = (
+                f"rule {rule.name!r} has no rewrite"
+                if isinstance(rule, Rule)
+                else f"{rule!r:.80} is not a rule"
+            )
+            raise OptionError(what, mend="gcn.Rule(name, effect, ops, rewrite)")
         if rule.name in taken:
             raise OptionError(
                 f"there is a rule {rule.name!r} already", mend="give each rule a name of its own"

@@ -9,7 +9,7 @@ import pytest
 from graphcnn import ops
 from graphcnn.backend import evaluate
 from graphcnn.errors import GraphError, OptionError, ShapeError
-from graphcnn.ir import Emitter, Graph, Op, Origin, TensorType, verify
+from graphcnn.ir import Emitter, Graph, Input, Op, Origin, TensorType, verify
 from graphcnn.rewrite import COMMON_SUBEXPRESSIONS, DEAD_NODES, Applied, Rule, rewrite
 from graphcnn.transform import simplification_rules, simplify
 
@@ -131,6 +131,7 @@ def test_several_results_are_replaced_together():
     ("replacement", "error", "told"),
     [
         (lambda m, op, x: m.emit(ops.Sum((1,)), x[0]), GraphError, "replaced a exp of type"),
+        (lambda m, op, x: m.emit(Input("more", ROWS)), GraphError, "a rule emitted the input 'more'"),
         (lambda m, op, x: 3.0, GraphError, "replacement by 'wrong': 3.0 is not a value of a graph"),
         (lambda m, op, x: FOREIGN, GraphError, "a value of another graph"),
         (lambda m, op, x: m.emit(ops.Reshape((7,)), x[0]), ShapeError, "while rule 'wrong' rewrote a exp"),
@@ -318,6 +319,7 @@ def test_a_replacement_explains_what_it_has_absorbed():
         (("a", "x → x", "relu", relu_of_relu), "are not classes of ops"),
         (("a", "x → x", (ops.Relu, 3), relu_of_relu), "are not classes of ops"),
         (("a", "x → x", (), relu_of_relu), "has no ops to apply to"),
+        (("a", "x → x", Input, relu_of_relu), "inputs stay as they are"),
         (("a", "x → x", ops.Relu, 3), "rewrite=3 is not a function"),
         (("a", "x → x", ops.Relu, relu_of_relu, "roughly"), "keeps='roughly' is neither"),
     ],
@@ -334,5 +336,7 @@ def test_the_names_of_rules_are_their_own():
         simplify(chain(), rules=[RELU_OF_RELU, RELU_OF_RELU])
     with pytest.raises(OptionError, match="is not a rule"):
         simplify(chain(), rules=[relu_of_relu])
+    with pytest.raises(OptionError, match="rule 'empty' has no rewrite"):
+        simplify(chain(), rules=[Rule("empty", "x → x", ops.Relu)])
     graph = chain(ops.Relu(), ops.Relu())
     assert simplify(graph, rules=[RELU_OF_RELU], without=["relu-of-relu"]) == graph
