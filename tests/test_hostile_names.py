@@ -1,7 +1,6 @@
 """Names that command a terminal or a page: none gets there, whatever shows them."""
 
 import re
-import warnings
 
 import numpy as np
 import pytest
@@ -84,9 +83,7 @@ COMMAND_LINES = [
 @pytest.mark.parametrize("line", COMMAND_LINES, ids=[" ".join(line) for line in COMMAND_LINES])
 def test_no_command_shows_them(file, tmp_path, monkeypatch, line):
     monkeypatch.chdir(tmp_path)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph", UserWarning)
-        result = CliRunner().invoke(main, [part.replace("FILE", str(file)) for part in line])
+    result = CliRunner().invoke(main, [part.replace("FILE", str(file)) for part in line])
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     harmless(result.output)
     for written in tmp_path.glob("*.html"):
@@ -115,6 +112,36 @@ def displays(model):
 def test_no_display_shows_them(model):
     for text in displays(model):
         harmless(text)
+
+
+def test_histories_and_logs_of_gradients_show_no_names_either():
+    log = gcn.GradientLog(every=1)
+    other = gcn.compile(network(), loss=gcn.CrossEntropy(), optimizer=gcn.SGD(0.1), backend="numpy")
+    history = other.fit(IMAGES, LABELS, callbacks=[log], progress=False)
+    history.epochs[0][HOSTILE] = 1.0
+    for text in (repr(history), str(log), log._repr_html_()):
+        harmless(text)
+
+
+def test_the_first_value_that_is_no_number_is_told_without_them(model):
+    images = IMAGES.copy()
+    images[0, 0, 0, 0] = np.nan
+    first = model.inspect(images).first_nonfinite
+    assert first is not None
+    harmless(str(first))
+
+
+def test_pictures_take_names_as_they_are_and_not_as_formulas():
+    pytest.importorskip("matplotlib")
+    layers = gcn.Sequential(gcn.Conv2d(2, 3, name=r"$\frac{$"), gcn.Flatten(), gcn.Dense(10))
+    formula = gcn.compile(layers, input_shape=(8, 8, 1), loss=gcn.CrossEntropy(), optimizer=gcn.SGD(0.1))
+    log = gcn.GradientLog(every=1)
+    history = formula.fit(IMAGES, LABELS, callbacks=[log], progress=False)
+    history.epochs[0][r"$\frac{$"] = 1.0
+    history.plot().canvas.draw()
+    log.plot().canvas.draw()
+    recording = formula.inspect(IMAGES, LABELS)
+    recording.feature_maps(r"$\frac{$").plot().canvas.draw()
 
 
 def broken(model):

@@ -13,6 +13,7 @@ import numpy as np
 from graphcnn.arrays import Array
 from graphcnn.errors import OptionError
 from graphcnn.interchange.files import as_path, write_atomically
+from graphcnn.visible import visible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,7 +55,8 @@ class ImageGrid:
         scale = LARGEST / max(height, width)
         figure = Figure(figsize=(max(width * scale, 3), max(height * scale, 1) + 0.5), layout="constrained")
         axes = figure.subplots()
-        axes.set(title=self.title, xticks=[], yticks=[])
+        axes.set(xticks=[], yticks=[])
+        axes.set_title(visible(self.title), parse_math=False)
         axes.spines[:].set_visible(False)
         finite = self.tiles[np.isfinite(self.tiles)]
         low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)

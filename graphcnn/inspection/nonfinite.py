@@ -12,6 +12,7 @@ import numpy as np
 from graphcnn.arrays import Array
 from graphcnn.backend import observe
 from graphcnn.ir import Graph, Input, Node, Value
+from graphcnn.visible import visible
 
 Phase: TypeAlias = Literal["input", "forward", "gradient"]
 
@@ -60,7 +61,8 @@ class NonFinite:
         place = f"{PurePath(self.file).name}:{self.line}" if self.file else ""
         where = f"{self.layer} ({place})" if self.layer and place else self.layer or place
         lines = [f"{where}: {self.problem}" if where else self.problem]
-        return "\n".join([*lines, *(f"  {fact}" for fact in self.facts), f"  Mend: {self.mend}"])
+        lines += [*(f"  {fact}" for fact in self.facts), f"  Mend: {self.mend}"]
+        return "\n".join(map(visible, lines))
 
 
 def first_nonfinite(graph: Graph, values: Mapping[Value, Array]) -> NonFinite | None:

@@ -15,6 +15,7 @@ from graphcnn.ops.attributes import is_int
 from graphcnn.rendering import as_html, as_text
 from graphcnn.training.bars import log_bar, log_trend
 from graphcnn.training.callbacks import Callback
+from graphcnn.visible import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -196,17 +197,20 @@ class GradientLog(Callback):
         for number, layer in enumerate(self.layers):
             norms = np.array(self._norms[layer])
             shown = np.where(np.isfinite(norms) & (norms > 0), norms, np.nan)
-            axes.plot(self.steps, shown, ".-", label=layer, color=_colour(number, len(self.layers)))
+            axes.plot(self.steps, shown, ".-", label=visible(layer), color=_colour(number, len(self.layers)))
         axes.set(title="gradient norm", xlabel="step", yscale="log")
         axes.grid(alpha=0.3)
-        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
+        legend = axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
+        for text in legend.get_texts():
+            text.set_parse_math(False)
 
     def _plot_histograms(self, axes: Axes, layer: str) -> None:
         counts = self.histograms(layer).T
         shares = counts / np.maximum(counts.sum(0), 1)
         moments = [*self.steps, self.steps[-1] + self.every]
         axes.pcolormesh(moments, EDGES, shares, cmap="Blues", vmin=0)
-        axes.set_title(f"{layer} {self.verdict(layer)}".strip(), fontsize="small")
+        title = f"{visible(layer)} {self.verdict(layer)}".strip()
+        axes.set_title(title, fontsize="small", parse_math=False)
         axes.locator_params(axis="x", integer=True, nbins=4)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from graphcnn.errors import OptionError
 from graphcnn.interchange.files import write_atomically
+from graphcnn.visible import visible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -69,7 +70,8 @@ class History:
             if f"val_{name}" in self.names:
                 axes.plot(epochs, self[f"val_{name}"], "o-", label="validation")
                 axes.legend()
-            axes.set(title=name, xlabel="epoch")
+            axes.set(xlabel="epoch")
+            axes.set_title(visible(name), parse_math=False)
             axes.locator_params(axis="x", integer=True)
             axes.grid(alpha=0.3)
         return figure
@@ -77,7 +79,7 @@ class History:
     def __repr__(self) -> str:
         if not self.epochs:
             return "History(no epochs)"
-        rows = [["epoch", *self.names]]
+        rows = [["epoch", *map(visible, self.names)]]
         columns = [self[name] for name in self.names]
         rows += [[str(n), *(f"{v:.4g}" for v in row)] for n, row in enumerate(zip(*columns, strict=True), 1)]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

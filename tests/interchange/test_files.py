@@ -64,6 +64,39 @@ def test_an_interrupt_leaves_the_old_file(file, monkeypatch, broken):
     assert names(file.parent) == [file.name]
 
 
+@pytest.mark.filterwarnings("ignore:unclosed file")
+def test_an_interrupt_at_any_line_leaves_the_old_file_or_the_new_one(file):
+    """Interrupt the writing at its first line, then at its second, and so on until it is through."""
+    lines, is_through = 0, False
+    while not is_through:
+        lines += 1
+        left = lines
+
+        def interrupt(frame, event, argument):
+            nonlocal left
+            if frame.f_code.co_filename != files.__file__:
+                return None
+            left -= event == "line"
+            if not left:
+                raise KeyboardInterrupt
+            return interrupt
+
+        file.write_bytes(b"old")
+        sys.settrace(interrupt)
+        try:
+            write_atomically(file, b"new")
+            is_through = True
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(None)
+        assert file.read_bytes() in (b"old", b"new")
+        write_atomically(file, b"newer")
+        assert file.read_bytes() == b"newer"
+        assert names(file.parent) == [file.name]
+    assert lines > 30
+
+
 KILLED = """
     import os, signal, sys
     from graphcnn.interchange.files import write_atomically
