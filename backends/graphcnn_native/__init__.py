@@ -7,7 +7,9 @@ compiles them, keeps the machine code on disk, and runs it on a pool of threads.
 
 from graphcnn_native.backend import NativeBackend
 from graphcnn_native.executable import NativeExecutable
+from graphcnn_native.kernels.element import Element
+from graphcnn_native.kernels.registration import register
 
 backend = NativeBackend()
 
-__all__ = ["NativeBackend", "NativeExecutable", "backend"]
+__all__ = ["Element", "NativeBackend", "NativeExecutable", "backend", "register"]

@@ -9,7 +9,8 @@ class Slot(IntEnum):
     """What stands where in the table; from ARRAYS on, the caller's arrays.
 
     FIRST and COUNT name the part of the batch that is worked on; the arena has room for CAPACITY samples.
-    STAGE is the stage that runs.
+    STAGE is the stage that runs. MODE is how the caller of the step treats denormals; REFERENCE is called for
+    ops without code of their own.
     """
 
     BATCH = 0
@@ -28,4 +29,6 @@ class Slot(IntEnum):
     FLUSH = 13
     RESTORE = 14
     STAGE = 15
-    ARRAYS = 16
+    MODE = 16
+    REFERENCE = 17
+    ARRAYS = 18

@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike
 
 from graphcnn.arrays import Array
 from graphcnn.backend import KernelReport, Memory, Report, bind_inputs, with_state
-from graphcnn.errors import DataError, GraphcnnError
+from graphcnn.errors import DataError, GraphcnnError, OptionError
 from graphcnn.ir import BATCH, Graph
 from graphcnn_native.call_table import Slot
 from graphcnn_native.codegen.module import generate
@@ -22,6 +22,7 @@ from graphcnn_native.lowering import lower
 from graphcnn_native.lowering.liveness import live_bytes
 from graphcnn_native.lowering.program import ALIGNMENT
 from graphcnn_native.peak import measured_peak
+from graphcnn_native.reference import ReferenceKernels
 from graphcnn_native.runtime.call_log import CallLog
 from graphcnn_native.runtime.engine import assembly, compile_modules
 from graphcnn_native.runtime.processors import thread_count
@@ -70,6 +71,8 @@ class NativeExecutable:
         self._table[Slot.PARALLEL_FOR] = threads_pool.parallel_for
         self._table[Slot.FLUSH] = threads_pool.flush_denormals
         self._table[Slot.RESTORE] = threads_pool.restore_mode
+        self._reference: Final = ReferenceKernels(self.program)
+        self._table[Slot.REFERENCE] = self._reference.address
         self._shared_bytes = self.program.arena + sum(
             value.type.bytes(1) for value in graph.inputs.values() if not value.type.has_batch
         )
@@ -106,8 +109,10 @@ class NativeExecutable:
             return outputs
         arrays, batch = bind_inputs(self.graph, with_state(self.graph, state, inputs))
         updates = {label: state[label] for label in self.graph.updates}
+        # A kernel of the reference's may raise an exception, and the state is then to be what it was.
+        is_safe = not self._reference
         fresh = {
-            label: array if _is_plain(array) else np.empty(array.shape, array.dtype)
+            label: array if is_safe and _is_plain(array) else np.empty(array.shape, array.dtype)
             for label, array in updates.items()
         }
         outputs = self._run(arrays, fresh, batch)
@@ -121,7 +126,7 @@ class NativeExecutable:
 
         The state is most often the one of the step before, whose addresses are known.
         """
-        if not inputs.keys().isdisjoint(state):
+        if self._reference or not inputs.keys().isdisjoint(state):
             return None
         with self._lock:
             if not self._bind_state(state, inputs):
@@ -208,6 +213,7 @@ class NativeExecutable:
             )
         if self._log is not None:
             self._log.end()
+        self._reference.raise_failure()
         return outputs
 
     def _make_room(self, batch: int) -> None:
@@ -317,6 +323,12 @@ class NativeExecutable:
         """
         from graphcnn_native.numba_function import numba_function
 
+        if self._reference:
+            raise OptionError(
+                "a function for Numba must be machine code, and some of the network's ops have none",
+                facts=[f"left to the reference backend's kernels: {', '.join(self._reference.ops)}"],
+                mend="give them some: graphcnn_native.register(op, pointwise=...)",
+            )
         return numba_function(self, self._library.address("step"), bytes(self._table), state)
 
     def llvm_ir(self) -> str:

@@ -1,7 +1,4 @@
-"""Which kernel is written for an op that is more than pointwise: one table, one row per op.
-
-`kernels/pointwise.py` has the table of the others.
-"""
+"""Which code is written for which op: all built-in ops come in here, by the door that others take."""
 
 from __future__ import annotations
 
@@ -9,15 +6,28 @@ from collections.abc import Callable
 
 from graphcnn import ops
 from graphcnn.ir import Op
-from graphcnn_native.kernels import correlation, movement, nest, pooling, product, reduction, rows, winograd
+from graphcnn_native.kernels import (
+    called,
+    correlation,
+    movement,
+    nest,
+    pooling,
+    product,
+    reduction,
+    rows,
+    winograd,
+)
+from graphcnn_native.kernels.pointwise import POINTWISE
+from graphcnn_native.kernels.registration import register
 from graphcnn_native.kernels.samples_in_lanes import leave_to_neighbours
 from graphcnn_native.kernels.writer import Writer
 from graphcnn_native.lowering.layout import Layout
 from graphcnn_native.lowering.program import Plan, PlannedKernel
 from graphcnn_native.lowering.winograd import WinogradCorrelation, WinogradFilterGradient, WinogradFilters
+from graphcnn_native.op_code import EMITTERS, has_code
 from graphcnn_native.target import Target
 
-EMITTERS: dict[type[Op], Callable[[Writer], None]] = {
+KERNELS: dict[type[Op], Callable[[Writer], None]] = {
     ops.Correlate2d: correlation.correlation,
     WinogradFilters: winograd.winograd_filters,
     WinogradCorrelation: winograd.winograd,
@@ -44,6 +54,12 @@ EMITTERS: dict[type[Op], Callable[[Writer], None]] = {
     ops.Concatenate: movement.concatenate,
 }
 
+for _op, _kernel in KERNELS.items():
+    register(_op, emitter=_kernel, by_sample=True)
+for _op, _lanes in POINTWISE.items():
+    register(_op, lanes=_lanes)
+register(ops.UserFunction, pointwise=lambda op: op.function)
+
 
 def written(plan: Plan, kernel: PlannedKernel, layout: Layout, target: Target) -> Writer:
     """Return the writer of a kernel, all of which is written."""
@@ -54,6 +70,6 @@ def written(plan: Plan, kernel: PlannedKernel, layout: Layout, target: Target) -
     if op is None:
         nest.pointwise(writer)
     else:
-        EMITTERS[type(op)](writer)
+        (EMITTERS[type(op)].write if has_code(op) else called.call_reference)(writer)
     writer.f.end()
     return writer

@@ -10,6 +10,7 @@ from graphcnn.ir import BATCH
 from graphcnn_native.kernels import nest, product
 from graphcnn_native.kernels.writer import Writer
 from graphcnn_native.lowering.winograd import WinogradFilters
+from graphcnn_native.op_code import has_code
 
 CHUNK = 8192
 """Elements that one thread takes at a time from a kernel of the whole."""
@@ -33,6 +34,9 @@ def share(writer: Writer) -> Share:
     kernel = writer.kernel
     shape = kernel.shape
     is_flat = kernel.root is None and bool(shape) and nest.is_flat(writer)
+    op = kernel.op(writer.plan.graph)
+    if op is not None and not has_code(op):
+        return Share(1, 0, 1)
     if not shape:
         return Share(1, 1, 1)
     sizes = [int(size) for size in shape if size != BATCH]
@@ -40,7 +44,6 @@ def share(writer: Writer) -> Share:
         if is_flat:
             return Share(1, 0, math.prod(sizes), for_every_sample=True)
         return Share(1, 0, 1, for_every_sample=True) if shape[0] == BATCH else Share(1, 0, int(shape[0]))
-    op = kernel.op(writer.plan.graph)
     if is_flat:
         extent, chunk = math.prod(sizes), CHUNK
     elif isinstance(op, WinogradFilters):

@@ -157,6 +157,8 @@ begin:
   %flush.at = getelementptr i64, ptr %context, i64 $flush
   %flush = load ptr, ptr %flush.at
   %mode = call i64 %flush()
+  %mode.at = getelementptr i64, ptr %context, i64 $mode
+  store i64 %mode, ptr %mode.at
   br label %stages
 stages:
   %stage = phi i64 [ 0, %begin ], [ %next, %went ]

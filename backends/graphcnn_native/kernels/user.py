@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from graphcnn import ops
-from graphcnn.ir import DType, Op, TensorType
+from graphcnn.errors import BackendError
+from graphcnn.ir import DType, Node, Op, TensorType
+from graphcnn.scalar import ScalarFunction
 from graphcnn_native.codegen.function import Function, Ssa, constant, item_of, lanes_of
 from graphcnn_native.codegen.scalar import (
     BINARY,
@@ -28,13 +30,28 @@ SAME: Final[dict[str, Op]] = {"exp": ops.Exp(), "log": ops.Log(), "sqrt": ops.Sq
 """Functions of the C library that are ops as well."""
 
 
-def user_function(f: Function, op: ops.UserFunction, x: Sequence[Ssa], used: int) -> Ssa:
+def require_numbers(node: Node) -> None:
+    """Raise BackendError for an op that was registered as a function of numbers, but has other operands."""
+    (result,) = node.types
+    fits = all(each.type.shape in ((), result.shape) for each in node.operands)
+    if fits and result.is_float and all(each.type.dtype == result.dtype for each in node.operands):
+        return
+    raise BackendError(
+        f"{node.op.name} has native code for floating-point tensors of one shape and type",
+        facts=[
+            f"here it makes {result} of {', '.join(str(each.type) for each in node.operands) or 'nothing'}"
+        ],
+        mend="graphcnn_native.register(op, element=...) for other operands, or cast and broadcast them",
+    ).located(layer=node.origin.layer, file=node.origin.file, line=node.origin.line)
+
+
+def user_function(f: Function, function: ScalarFunction, x: Sequence[Ssa], used: int) -> Ssa:
     """Return the function of the first `used` lanes; the others hold anything.
 
     Straight code is written out for all lanes together. Other functions are called lane by lane, for those
     lanes alone: on what happens to be in the others, a loop might never end.
     """
-    code = scalar_code(op.function, DTYPES[item_of(x[0].type)])
+    code = scalar_code(function, DTYPES[item_of(x[0].type)])
     if code.straight is not None:
         return _Lanes(f, code, code.straight, x).result()
     for result, name, parameters in code.calls:

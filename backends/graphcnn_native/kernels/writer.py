@@ -15,17 +15,16 @@ from graphcnn.ops import (
     OneHot,
     RandomUniform,
     Reshape,
-    UserFunction,
 )
 from graphcnn_native.call_table import Slot
 from graphcnn_native.codegen.function import INDEX, POINTER, Function, Index, Ssa, constant, lanes_of, vector
 from graphcnn_native.codegen.lanes import load_lanes, store_lanes
 from graphcnn_native.elements import ITEMS
 from graphcnn_native.kernels.philox import uniform
-from graphcnn_native.kernels.pointwise import POINTWISE
-from graphcnn_native.kernels.user import user_function
+from graphcnn_native.kernels.user import require_numbers, user_function
 from graphcnn_native.lowering.layout import ARENA, PARTIAL, SHARD, WORKSPACE, Layout
 from graphcnn_native.lowering.program import Buffer, Domain, Place, Plan, PlannedKernel, operands_read
+from graphcnn_native.op_code import LANES, scalar_function
 from graphcnn_native.target import Target
 
 MANY_VALUES = 8
@@ -176,11 +175,15 @@ class Writer:
                 return uniform(self, value, operands, position)
             case Reshape():
                 return self.value(operands[0], position)
+        function = scalar_function(node.op)
+        if function is not None:
+            require_numbers(node)
         arguments = [self.value(operand, self._scalar_or(operand, value, position)) for operand in operands]
         arguments = [f.splat(x, position.lanes) if lanes_of(x.type) == 1 else x for x in arguments]
-        if isinstance(node.op, UserFunction):
-            return user_function(f, node.op, arguments, position.used)
-        return POINTWISE[type(node.op)](f, node.op, arguments, value.type)
+        if function is not None:
+            return user_function(f, function, arguments, position.used)
+        lanes: Ssa = LANES[type(node.op)](f, node.op, arguments, value.type)
+        return lanes
 
     def _scalar_or(self, operand: Value, value: Value, position: Position) -> Position:
         return Position(()) if operand.type.is_scalar and not value.type.is_scalar else position

@@ -39,6 +39,7 @@ from functools import cached_property
 
 from graphcnn.ir import BATCH, Dim, Graph, Node, Op, Value
 from graphcnn.ops import Count, Matmul, RandomUniform, Reshape
+from graphcnn_native.op_code import has_code
 
 ALIGNMENT = 64
 """Buffers begin at multiples of so many bytes: a cache line, and the widest vector."""
@@ -235,9 +236,12 @@ class Program(Plan):
             targets.append(f"unfinished {self._name(kernel.unfinished)}")
         if kernel.adds_up_samples:
             targets.append(f"sums+{kernel.sums_offset}")
-        tile = f", tile {tile}" if tile else ""
+        op = kernel.op(self.graph)
+        made = f", tile {tile}" if tile else ""
+        if op is not None and not has_code(op):
+            made = ", by the reference backend's kernel"
         moved = f"{', '.join(sources) or 'nothing'} → {', '.join(targets)}"
-        return f"stage {kernel.stage}, {kernel.domain.value}{tile}: {moved}"
+        return f"stage {kernel.stage}, {kernel.domain.value}{made}: {moved}"
 
     def _name(self, buffer: Buffer) -> str:
         """Return what a buffer is called: the caller's name for it, or its place and offset."""

@@ -17,7 +17,8 @@ from graphcnn.ops.attributes import NO_PADDING
 from graphcnn_native.elements import ITEMS, SIZES, SQUARE
 from graphcnn_native.lowering.draft import Draft, drafts_by_value
 from graphcnn_native.lowering.program import Domain, PlannedKernel, operands_read, unshaped
-from graphcnn_native.lowering.schedule import POINTWISE, Schedule
+from graphcnn_native.lowering.schedule import Schedule
+from graphcnn_native.op_code import is_pointwise
 from graphcnn_native.target import Target
 
 LARGEST_WINDOW = 256 * 1024
@@ -64,7 +65,9 @@ def is_same_for_samples(graph: Graph, kernel: Draft | PlannedKernel) -> bool:
             continue
         seen.add(value)
         node = graph.node(value.key)
-        if unshaped(graph, value) in kernel.loads or not isinstance(node.op, (Broadcast, *POINTWISE)):
+        if unshaped(graph, value) in kernel.loads or not (
+            isinstance(node.op, Broadcast) or is_pointwise(node.op)
+        ):
             return False
         pending += operands_read(node)
     return True

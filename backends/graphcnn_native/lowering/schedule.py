@@ -4,50 +4,30 @@ from __future__ import annotations
 
 from collections import Counter
 
-from graphcnn.ir import BATCH, Graph, Node, Value
+from graphcnn.ir import BATCH, Graph, Node, Op, Value
 from graphcnn.ops import (
-    Add,
     Broadcast,
-    Cast,
     Constant,
     Correlate2d,
     Count,
-    Divide,
-    Equal,
-    Exp,
-    Greater,
     Input,
-    Log,
     Matmul,
-    Maximum,
     Mean,
-    Multiply,
-    Negate,
     OneHot,
-    Power,
     RandomUniform,
-    Relu,
-    ReluMask,
     Reshape,
     Rot180,
-    Select,
-    Sigmoid,
-    Sqrt,
-    Subtract,
     Sum,
-    Tanh,
     Transpose,
-    UserFunction,
 )
 from graphcnn_native.lowering.draft import Draft
 from graphcnn_native.lowering.program import Domain, operands_read, unshaped
+from graphcnn_native.op_code import has_code, is_by_sample, is_pointwise
 
-POINTWISE = (
-    *(Add, Subtract, Multiply, Divide, Maximum, Negate, Power, Exp, Log, Sqrt, Tanh, Sigmoid),
-    *(Relu, ReluMask, Greater, Equal, Select, Cast, UserFunction),
-)
 GENERATED = (Constant, Count, Broadcast, OneHot, RandomUniform)
 """Ops that are never worth storing: cheap to repeat wherever they are read."""
+EXPRESSIONS = (Sum, Mean, *GENERATED)
+"""Ops that read expressions or are some; pointwise ops are the others. All else reads what is stored."""
 LONGEST_EXPRESSION = 20
 """So many ops, one inside the other, are computed where they are read: the generator recurses into them."""
 
@@ -100,8 +80,9 @@ class Schedule:
     def _read_from_memory(self) -> set[Value]:
         """Return what some node needs stored: it gets its kernel before anybody else reads it."""
         nodes = [node for _, node in self.graph.items()]
-        expressions = (Sum, Mean, *GENERATED, *POINTWISE)
-        readers = [node for node in nodes if not isinstance(node.op, expressions)]
+        readers = [
+            node for node in nodes if not isinstance(node.op, EXPRESSIONS) and not is_pointwise(node.op)
+        ]
         return {unshaped(self.graph, operand) for node in readers for operand in node.operands}
 
     def _place(self, key: int, node: Node) -> None:
@@ -116,7 +97,7 @@ class Schedule:
                     self._depths[value] = depth
         elif isinstance(node.op, Reshape):
             self.materialize(node.operands[0])
-        elif isinstance(node.op, POINTWISE):
+        elif is_pointwise(node.op):
             (value,) = self.graph.results(key)
             if depth <= LONGEST_EXPRESSION and self._is_computed_where_read(value):
                 self._depths[value] = depth
@@ -137,7 +118,7 @@ class Schedule:
         (user,) = self.graph.users(value)
         op = self.graph.node(user).op
         same_shape = self.graph.results(user)[0].type.shape == value.type.shape
-        return (isinstance(op, POINTWISE) and same_shape) or isinstance(op, Sum | Mean)
+        return (is_pointwise(op) and same_shape) or isinstance(op, Sum | Mean)
 
     def _is_read_transposed(self, key: int, node: Node) -> bool:
         """A product reads its left operand element by element, so it can read it transposed as well.
@@ -168,6 +149,8 @@ class Schedule:
         shape = value.type.shape
         for kernel in sorted(makers, key=lambda k: (k.stage, k.number), reverse=True):
             fits = kernel.domain is domain and kernel.shape == shape and not kernel.adds_up_samples
+            op = kernel.op(self.graph)
+            fits = fits and (op is None or has_code(op))
             if fits and all(other is kernel or _runs_before(other, kernel) for other in makers):
                 kernel.values.append(value)
                 self.kernel_of[value] = kernel
@@ -205,7 +188,7 @@ class Schedule:
 
     def _domain(self, value: Value, node: Node | None = None) -> Domain:
         """Samples are independent where all that has a batch has it in front, and nothing turns it around."""
-        if node is not None and isinstance(node.op, Rot180) and 0 in node.op.axes:
+        if node is not None and not _is_by_sample(node.op):
             return Domain.WHOLE
         values = [value, *self.leaves(value)] if node is None else [value, *node.operands]
         types = [each.type for each in values if each.type.has_batch]
@@ -289,6 +272,11 @@ class Schedule:
             if not is_given:
                 found.update(leaf for operand in operands_read(node) for leaf in self.leaves(operand))
         return {value for value in found if self.kernel_of.get(value) is not kernel}
+
+
+def _is_by_sample(op: Op) -> bool:
+    """Whether the result of a root op for a sample depends on that sample alone."""
+    return is_by_sample(op) and not (isinstance(op, Rot180) and 0 in op.axes)
 
 
 def _takes_dot_products(product: Node) -> bool:

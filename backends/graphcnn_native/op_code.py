@@ -1,0 +1,65 @@
+"""Which ops have code of their own: the tables that lowering and code generation ask.
+
+`kernels/registration.py` fills them. An op in none of them is left to the reference backend's kernel, which
+the step calls (`reference.py`).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from graphcnn.ir import Op
+from graphcnn.scalar import ScalarFunction
+
+Pointwise: TypeAlias = Callable[[Any], Callable[..., float] | ScalarFunction]
+"""`pointwise(op)` returns a function of numbers."""
+
+Lanes: TypeAlias = Callable[[Any, Any, list[Any], Any], Any]
+"""`lanes(f, op, x, type)` writes the code for vectors x of operands, and returns that of the result."""
+
+Emit: TypeAlias = Callable[[Any], None]
+"""`emit(w)` writes a whole kernel."""
+
+
+@dataclass(frozen=True)
+class Emitter:
+    """What writes a whole kernel, and whether a sample's result depends on that sample alone."""
+
+    write: Emit
+    by_sample: bool
+
+
+POINTWISE: Final[dict[type[Op], Pointwise]] = {}
+LANES: Final[dict[type[Op], Lanes]] = {}
+EMITTERS: Final[dict[type[Op], Emitter]] = {}
+
+
+def is_pointwise(op: Op) -> bool:
+    """Whether an op works element by element, so that it can be computed wherever it is read."""
+    return type(op) in POINTWISE or type(op) in LANES
+
+
+def has_code(op: Op) -> bool:
+    """Whether a kernel whose root is this op is written, and not the reference's called in its place."""
+    return type(op) in EMITTERS
+
+
+def is_by_sample(op: Op) -> bool:
+    """Whether the kernel of an op that has code can go through the samples in blocks."""
+    emitter = EMITTERS.get(type(op))
+    return emitter is not None and emitter.by_sample
+
+
+def scalar_function(op: Op) -> ScalarFunction | None:
+    """Return what an op computes of numbers, where it was registered in that form."""
+    make = POINTWISE.get(type(op))
+    return None if make is None else _scalar_function(make, op)
+
+
+@functools.cache
+def _scalar_function(make: Pointwise, op: Op) -> ScalarFunction:
+    made = make(op)
+    return made if isinstance(made, ScalarFunction) else ScalarFunction(made, op.name)
