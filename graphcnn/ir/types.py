@@ -33,6 +33,8 @@ class TensorType:
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise ShapeError(f"unknown element type {self.dtype!r}", facts=[f"known: {', '.join(DTYPES)}"])
+        if not isinstance(self.shape, tuple):
+            raise ShapeError(f"the shape {self.shape!r:.80} is not a tuple of sizes", mend='("N", 28, 28, 1)')
         if len(self.shape) > MAX_RANK:
             raise ShapeError(f"{len(self.shape)} axes are more than {MAX_RANK}: {format_shape(self.shape)}")
         for size in self.shape:

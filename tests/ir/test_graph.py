@@ -121,6 +121,12 @@ def test_names_are_unique():
         graph.update("state", x)
 
 
+@pytest.mark.parametrize("shape", [None, 3, "N", [2, 3], {}, b"x", 1.5])
+def test_a_shape_is_a_tuple(shape):
+    with pytest.raises(ShapeError, match="is not a tuple of sizes"):
+        TensorType(shape)
+
+
 def test_only_state_of_the_same_type_can_be_updated():
     graph = Graph()
     x = graph.input("x", ROW)
