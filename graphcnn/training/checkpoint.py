@@ -45,6 +45,8 @@ from graphcnn.transform import Passes
 
 FORMAT = "graphcnn/1"
 GRAPHS = ("forward_graph", "training_graph")
+LONGEST_SETTING = 2**20
+"""Characters of any field but the graphs: ten thousand epochs of a history, or weights of as many classes."""
 WEIGHTS_FORMAT = "graphcnn weights/1"
 
 
@@ -84,10 +86,10 @@ def write_checkpoint(path: str | PathLike[str], checkpoint: Checkpoint) -> None:
         "epochs_done": str(checkpoint.epochs_done),
         "learning_rate": repr(checkpoint.learning_rate),
         "metrics": json.dumps([described_metric(metric) for metric in checkpoint.metrics]),
-        "history": json.dumps([_numbers(epoch) for epoch in checkpoint.history]),
+        "history": _history_text(checkpoint.history),
     }
     if checkpoint.resume:
-        metadata["resume"] = json.dumps(checkpoint.resume)
+        metadata["resume"] = _resume_text(checkpoint.resume)
     own = {
         "functions": _function_names(checkpoint.graphs),
         "ops": _own_ops(checkpoint.graphs),
@@ -99,6 +101,13 @@ def write_checkpoint(path: str | PathLike[str], checkpoint: Checkpoint) -> None:
         metadata["loss"] = json.dumps(described(checkpoint.loss))
     if checkpoint.optimizer is not None:
         metadata["optimizer"] = json.dumps(described(checkpoint.optimizer))
+    for name, text in metadata.items():
+        if name not in GRAPHS and len(text) > LONGEST_SETTING:
+            raise OptionError(
+                f"the model's {name} takes {len(text)} characters, which is too long for a file",
+                facts=[f"at most {LONGEST_SETTING} are read again"],
+                mend="keep large data in files of their own",
+            )
     write_weights(path, checkpoint.state, metadata)
 
 
@@ -120,6 +129,8 @@ def read_checkpoint(
             facts=[f"metadata 'format' is {metadata.get('format')!r:.100}, expected {FORMAT!r}"],
             mend="if it holds weights alone, compile the network and model.load_weights(path)",
         )
+    with _named_as_damage(path):
+        _require_short_settings(metadata)
     _require_objects(path, metadata, given)
     if passes is None:
         _require_no_passes(path, metadata)
@@ -165,6 +176,15 @@ def _named_as_damage(path: str | PathLike[str]) -> Iterator[None]:
             facts=_reasons(error),
             mend="load an older file, or train again",
         ) from None
+
+
+def _require_short_settings(metadata: Mapping[str, str]) -> None:
+    """Raise FileError for a field whose JSON would take far more memory than the file has bytes."""
+    for name, text in metadata.items():
+        if name not in GRAPHS and len(text) > LONGEST_SETTING:
+            raise FileError(
+                f"{name!r:.40} has {len(text)} characters, and at most {LONGEST_SETTING} are read"
+            )
 
 
 def _require_tensors_for_all(metadata: Mapping[str, str], count: int) -> None:
@@ -315,6 +335,29 @@ def _rate(metadata: Mapping[str, str]) -> float:
     if not 0 <= rate < float("inf"):
         raise FileError(f"learning_rate {rate} is not a finite number of at least 0")
     return rate
+
+
+def _resume_text(resume: Mapping[str, object]) -> str:
+    try:
+        return json.dumps(resume)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise OptionError(
+            f"model.resume holds what a file cannot: {error}",
+            mend="put numbers, text, and lists and dicts of them there",
+        ) from None
+
+
+def _history_text(history: Iterable[Mapping[str, object]]) -> str:
+    """Return the epochs as JSON; of more than a file has room for, the last."""
+    rows: list[str] = []
+    room = LONGEST_SETTING
+    for epoch in reversed(list(history)):
+        row = json.dumps(_numbers(epoch))
+        room -= len(row) + len(", ")
+        if room < 0:
+            break
+        rows.append(row)
+    return f"[{', '.join(reversed(rows))}]"
 
 
 def _numbers(epoch: Mapping[str, object]) -> dict[str, float]:

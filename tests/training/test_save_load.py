@@ -117,6 +117,24 @@ def test_the_history_comes_back_and_goes_on(tmp_path):
     assert len(loaded.history) == 3
 
 
+def test_of_a_very_long_history_the_last_epochs_are_kept(tmp_path, monkeypatch):
+    model = rich_model()
+    model.history.epochs += [{"loss": 1 / (epoch + 1)} for epoch in range(1000)]
+    monkeypatch.setattr("graphcnn.training.checkpoint.LONGEST_SETTING", 10_000)
+    model.save(tmp_path / "model.safetensors")
+    kept = gcn.load(tmp_path / "model.safetensors").history.epochs
+    assert 250 < len(kept) < 400
+    assert kept == model.history.epochs[-len(kept) :]
+
+
+@pytest.mark.parametrize("value", [{1, 2}, np.zeros(3), object(), "x" * 2**20], ids=type)
+def test_what_no_file_can_hold_is_refused_when_it_is_saved(tmp_path, value):
+    model = rich_model()
+    model.resume["mine"] = value
+    with pytest.raises(gcn.GraphcnnError, match="resume"):
+        model.save(tmp_path / "model.safetensors")
+
+
 def test_a_file_from_before_the_history_was_in_it_loads(saved):
     rewrite(saved, lambda tensors, metadata: metadata.pop("history"))
     assert gcn.load(saved).history == gcn.History()
@@ -351,6 +369,11 @@ METADATA = {
     "a word as history": ("history", '"long"', "history is not a list of epochs"),
     "a history of words": ("history", '[{"loss": "low"}]', "history has 'low' as 'loss', which is no number"),
     "a history of lists": ("history", "[[1]]", "history is not a list of epochs"),
+    "a history beyond all bounds": (
+        "history",
+        "[" + "{}," * 400_000 + "{}]",
+        "'history' has 1200004 characters, and at most 1048576 are read",
+    ),
     "a list to resume from": ("resume", "[]", "resume '[]' is no object"),
     "another version": ("format", "graphcnn/999", "'graphcnn/999', expected 'graphcnn/1'"),
 }
