@@ -35,6 +35,14 @@ examples: $(VENV)/dev-ready
 	$(BIN)/python examples/mnist.py
 	$(BIN)/python examples/add_a_rule.py
 	$(BIN)/python examples/add_a_pass.py
+	$(BIN)/python examples/add_an_op.py
+	$(BIN)/python examples/add_a_structural_op.py
+	$(BIN)/python examples/add_a_layer.py
+	$(BIN)/python examples/add_a_loss.py
+	$(BIN)/python examples/add_an_optimizer.py
+	$(BIN)/python examples/add_a_metric.py
+	$(BIN)/python examples/save_and_load.py
+	$(BIN)/python examples/c_backend.py
 
 # The wheel must work without the checkout: install it elsewhere and train.
 wheel: $(VENV)/dev-ready

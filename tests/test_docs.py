@@ -25,7 +25,7 @@ def run(code: str, name: str, namespace: dict[str, object]) -> str:
     return output.getvalue()
 
 
-@pytest.mark.parametrize("path", ["README.md", "docs/guide.md", "docs/graphs.md"])
+@pytest.mark.parametrize("path", ["README.md", "docs/guide.md", "docs/graphs.md", "docs/extending.md"])
 def test_every_python_block_runs(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, object] = {"__name__": "__main__"}

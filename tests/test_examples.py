@@ -1,0 +1,55 @@
+"""What comes in from outside is short, and needs public names alone. `make examples` runs it."""
+
+import ast
+import importlib
+from pathlib import Path
+
+import pytest
+
+import graphcnn as gcn
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+ADDED = sorted(EXAMPLES.glob("add_*.py"))
+DOORS = ("graphcnn_numpy", "graphcnn_native")
+
+
+def test_there_is_one_for_each_door() -> None:
+    doors = "op structural_op rule pass layer loss optimizer metric"
+    assert {f"add_an_{door}.py" if door[0] in "aeiou" else f"add_a_{door}.py" for door in doors.split()} == {
+        path.name for path in ADDED
+    }
+    for other in ("save_and_load.py", "c_backend.py", "backend_plugin"):
+        assert (EXAMPLES / other).exists()
+
+
+@pytest.mark.parametrize("path", [*ADDED, EXAMPLES / "save_and_load.py"], ids=lambda path: path.stem)
+def test_it_is_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) < 60
+
+
+@pytest.mark.parametrize(
+    "path", [*EXAMPLES.glob("*.py"), *EXAMPLES.glob("backend_plugin/*.py")], ids=lambda path: path.stem
+)
+def test_it_imports_public_names_alone(path: Path) -> None:
+    """Public are the names in `__all__` of the packages themselves, of `graphcnn.ops` and the like."""
+    public = {
+        "graphcnn",
+        *DOORS,
+        *(f"graphcnn.{name}" for name in ("backend", "data", "ops", "testing", "zoo")),
+    }
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            assert {name.name for name in node.names if name.name.startswith("graphcnn")} <= public
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("graphcnn"):
+            assert node.module in public
+            module = importlib.import_module(node.module or "")
+            for name in node.names:
+                assert name.name in getattr(module, "__all__", dir(module))
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "gcn":
+            assert node.attr in gcn.__all__
+        elif (
+            isinstance(node, ast.Attribute)
+            and node.attr.startswith("_")
+            and ast.unparse(node.value) != "self"
+        ):
+            pytest.fail(f"line {node.lineno} uses the private name {node.attr}")
