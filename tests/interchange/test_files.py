@@ -52,6 +52,24 @@ def test_a_write_that_fails_leaves_the_old_file_and_names_it(file, monkeypatch, 
     assert file.read_bytes() == b"new"
 
 
+@posix
+def test_the_file_is_on_the_disk_before_it_has_its_name_and_the_name_before_the_end(file, monkeypatch):
+    events, sync, replace = [], os.fsync, os.replace
+
+    def note_sync(handle):
+        events.append("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file")
+        sync(handle)
+
+    def note_name(*paths):
+        events.append("name")
+        replace(*paths)
+
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(os, "replace", note_name)
+    write_atomically(file, b"new")
+    assert events == ["file", "name", "folder"]
+
+
 @pytest.mark.parametrize("broken", ["fsync", "replace"])
 def test_an_interrupt_leaves_the_old_file(file, monkeypatch, broken):
     def interrupt(*_, **__):
