@@ -110,7 +110,10 @@ def _fill(file: FileIO, content: Array) -> None:
 
 
 def require_tensors(
-    path: str | PathLike[str], tensors: Mapping[str, Array], wanted: Mapping[str, TensorType]
+    path: str | PathLike[str],
+    tensors: Mapping[str, Array],
+    wanted: Mapping[str, TensorType],
+    mend: str = "load them into the network that saved them",
 ) -> None:
     """Raise FileError unless exactly the wanted tensors are there, with their shapes and element types."""
     missing = [f"missing {name}: {type}" for name, type in wanted.items() if name not in tensors]
@@ -127,5 +130,5 @@ def require_tensors(
         raise FileError(
             f"the tensors of {path} do not fit the network",
             facts=shown,
-            mend="load them into the network that saved them",
+            mend=mend,
         )

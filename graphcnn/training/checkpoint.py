@@ -161,7 +161,8 @@ def read_weights_alone(path: str | PathLike[str], wanted: Mapping[str, TensorTyp
     tensors, metadata = read_weights(path)
     if metadata.get("format") == FORMAT:
         tensors = {name: tensor for name, tensor in tensors.items() if name in wanted}
-    require_tensors(path, tensors, wanted)
+    mend = "where names or precisions differ, assign each: model.weights[name] = array"
+    require_tensors(path, tensors, wanted, mend)
     return tensors
 
 

@@ -88,6 +88,16 @@ def test_weights_of_another_network_are_refused(trained, tmp_path, name, array, 
     with pytest.raises(FileError) as caught:
         network().load_weights(tmp_path / "weights.safetensors")
     assert reason in str(caught.value)
+    assert "Mend: where names or precisions differ, assign each: model.weights[name] = array" in str(
+        caught.value
+    )
+
+
+def test_weights_that_are_assigned_take_the_networks_precision(trained):
+    other = network(seed=5)
+    for name, array in trained.weights.items():
+        other.weights[name] = array.astype(np.float64)
+    assert np.array_equal(other.predict(IMAGES), trained.predict(IMAGES))
 
 
 def test_a_file_of_weights_is_no_model_and_says_so(trained, tmp_path):
