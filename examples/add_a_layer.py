@@ -17,7 +17,7 @@ class SqueezeExcite(gcn.Layer):
 
     def check(self):
         if self.units < 1:
-            raise gcn.GraphcnnError(f"units={self.units} is not at least 1", mend="units=4")
+            raise gcn.OptionError(f"units={self.units} is not at least 1", mend="units=4")
 
     def build(self, build, x):
         channels = x.type.static(3)  # x: [N, H, W, C]

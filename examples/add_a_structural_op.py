@@ -23,7 +23,7 @@ class Shuffle(gcn.Op):
 
     def result_types(self, *operands):
         if operands[0].static(-1) % self.groups:
-            raise gcn.GraphcnnError(f"{operands[0]} has no {self.groups} groups of channels of equal size")
+            raise gcn.ShapeError(f"{operands[0]} has no {self.groups} groups of channels of equal size")
         return (operands[0],)
 
     def gradient(self, emit, operands, results, delta):

@@ -75,6 +75,8 @@ if TYPE_CHECKING:
     from graphcnn.dsl.tensor import Tensor as Tensor
     from graphcnn.dsl.tensor import apply_op as apply_op
     from graphcnn.errors import GraphcnnError as GraphcnnError
+    from graphcnn.errors import OptionError as OptionError
+    from graphcnn.errors import ShapeError as ShapeError
     from graphcnn.ir import Emitter as Emitter
     from graphcnn.ir import Graph as Graph
     from graphcnn.ir import Op as Op
@@ -126,7 +128,7 @@ _HOMES = {
     "dsl.network": ("Input", "Network", "Parameter", "Sequential"),
     "dsl.pointwise": ("Activation", "pointwise"),
     "dsl.tensor": ("Tensor", "apply_op"),
-    "errors": ("GraphcnnError",),
+    "errors": ("GraphcnnError", "OptionError", "ShapeError"),
     "ir": ("Emitter", "Graph", "Op", "Origin", "TensorType", "Value", "verify"),
     "ops": ("parse", "register_op"),
     "rewrite": ("Match", "Rule"),

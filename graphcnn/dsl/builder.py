@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from graphcnn.dsl.initializers import Constant, Initializer
-from graphcnn.errors import GraphcnnError, OptionError
+from graphcnn.errors import GraphcnnError, OptionError, ShapeError
 from graphcnn.ir import DType, Emitter, Graph, Origin, TensorType, Value
 
 if TYPE_CHECKING:
@@ -85,13 +86,15 @@ class Builder(Emitter):
                     f"{layer.title} takes {layer.operands} value, not {len(values)}",
                     mend="join values first, for example with + or gcn.concatenate(x, y)",
                 )
-            result = layer.build(self._inside(layer, place), *values)
+            inside = self._inside(layer, place)
+            _require_arguments(layer, inside, *values)
+            result = layer.build(inside, *values)
             if not isinstance(result, Value):
                 raise OptionError(
                     f"{layer.title}.build returned {type(result).__name__}, not a value of the graph",
                     mend="end it with `return build(op, ...)`",
                 )
-            return result
+            return self.graph.require(result, f"the result of {layer.title}.build")
         except GraphcnnError as error:
             raise error.located(layer=layer.title, file=place.file, line=place.line) from None
 
@@ -118,7 +121,22 @@ class Builder(Emitter):
         return self.replaced.get(held, held)
 
     def update(self, state: Value, replacement: Value) -> None:
-        """Let a value replace a state after the step. A layer applied again updates on from there."""
+        """Let a value replace a state after the step. A layer applied again updates on from there.
+
+        Raises OptionError for what is no state, ShapeError for a replacement of another type.
+        """
+        if state not in self.replaced.values() and not any(
+            state == value for label, value in self.graph.inputs.items() if label in self.held
+        ):
+            raise OptionError(
+                f"what a layer updates is no state of its own, but a value of type {state.type}",
+                mend="state = build.state(label, type), and build.update(state, value)",
+            )
+        if replacement.type != state.type:
+            raise ShapeError(
+                f"a state of type {state.type} cannot be replaced by {replacement.type}",
+                mend="reduce or reshape the value, so that it has the type of the state",
+            )
         held = next((old for old, new in self.replaced.items() if new == state), state)
         self.replaced[held] = replacement
 
@@ -130,6 +148,15 @@ class Builder(Emitter):
         return self.graph
 
     def _held(self, label: str, type: TensorType, initializer: Initializer, *, trained: bool) -> Value:
+        if not isinstance(type, TensorType):
+            raise OptionError(
+                f"the type of {label!r} is {type!r:.60}", mend="gcn.TensorType((3, 3), x.type.dtype)"
+            )
+        if not callable(initializer) or inspect.isclass(initializer):
+            raise OptionError(
+                f"the initializer of {label!r} is {initializer!r:.60}",
+                mend="gcn.Constant(0.5), gcn.Glorot(), or a function of a generator and a type",
+            )
         full = f"{self.origin.layer}.{label}" if label else self.origin.layer
         known = self.graph.inputs.get(full)
         if known is None:
@@ -149,6 +176,17 @@ class Builder(Emitter):
                 mend="make one layer for each input shape",
             )
         return known
+
+
+def _require_arguments(layer: Layer, *arguments: object) -> None:
+    """Raise OptionError unless the layer's `build` takes these arguments."""
+    try:
+        inspect.signature(layer.build).bind(*arguments)
+    except TypeError as error:
+        raise OptionError(
+            f"{layer.title}.build does not take the {len(arguments) - 1} values it is given: {error}",
+            mend="def build(self, build, x), with a parameter for each value",
+        ) from None
 
 
 def retyped(type: TensorType, dtype: DType | None) -> TensorType:

@@ -241,7 +241,8 @@ def _not_a_layer(item: object) -> tuple[str, str]:
     if isinstance(item, ScalarFunction):
         return f"the function {item.name}", f"make a layer of it: gcn.Activation({item.name})"
     if isinstance(item, type):
-        return f"the class {name}", f"make a layer of it: gcn.{name}(...)"
+        home = "gcn." if item.__module__.partition(".")[0] == "graphcnn" else ""
+        return f"the class {name}", f"make a layer of it: {home}{name}(...)"
     if callable(item):
         return f"the function {name}", "use the layer classes, for example gcn.ReLU() rather than gcn.relu"
     if isinstance(item, list | tuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from graphcnn.dsl.builder import Builder
 from graphcnn.dsl.layers.arguments import is_word
@@ -15,7 +15,7 @@ from graphcnn.ir import Origin, Value, users_line
 
 @dataclass(eq=False)
 class Layer:
-    """Base of all layers. A subclass defines `kind` and `build`.
+    """Base of all layers. A subclass defines `kind` and `build`, and is itself a `dataclass(eq=False)`.
 
     name: the layer's name in graphs and parameters; by default its kind and a number, such as `conv1`.
     Calling a layer on a value applies it; called twice, it uses the same parameters twice.
@@ -34,8 +34,16 @@ class Layer:
     transparent = False
     """Whether the layer leaves no trace of itself, only of the layers inside."""
 
+    def __new__(cls, *_: object, **__: object) -> Self:
+        layer = super().__new__(cls)
+        layer.origin = users_line()
+        try:
+            _check_class(cls)
+        except GraphcnnError as error:
+            raise error.located(file=layer.origin.file, line=layer.origin.line) from None
+        return layer
+
     def __post_init__(self) -> None:
-        self.origin = users_line()
         try:
             if self.name is not None and not is_word(self.name):
                 raise OptionError(f"name={self.name!r} is not a word", mend='leave it out, or name="edges"')
@@ -52,11 +60,31 @@ class Layer:
         """Raise OptionError for arguments that are not allowed."""
 
     def build(self, build: Builder, *values: Value) -> Value:
-        """Append the layer's nodes and return its result."""
+        """Append the layer's nodes and return its result.
+
+        build: appends a node with `build(op, ...)`, has the layer's parameters (`build.parameter`) and states
+        (`build.state`, `build.update`), and says whether the graph is for training (`build.training`).
+        """
         raise NotImplementedError
 
     def __call__(self, *tensors: Tensor) -> Tensor:
         return apply_layer(self, *tensors)
+
+
+def _check_class(cls: type[Layer]) -> None:
+    """Raise OptionError for a class of layers that cannot work."""
+    if cls.build is Layer.build:
+        raise OptionError(
+            f"{cls.__name__} does not say what it computes",
+            mend="def build(self, build, x): return build(gcn.ops.Relu(), x)",
+        )
+    if not isinstance(cls.kind, str) or not cls.kind.isidentifier():
+        raise OptionError(f"{cls.__name__}.kind={cls.kind!r:.60} is not a word", mend='kind = "squeeze"')
+    if cls.__eq__ is not object.__eq__:
+        raise OptionError(
+            f"{cls.__name__} has layers that equal each other, but each has parameters of its own",
+            mend=f"put @dataclass(eq=False) above class {cls.__name__}",
+        )
 
 
 class OneValue(Layer):
