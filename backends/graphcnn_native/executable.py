@@ -205,6 +205,7 @@ class NativeExecutable:
             self._table[slot] = address(array)
         if self._log is not None:
             self._log.begin()
+        self._reference.begin()
         if self._step(self._address):
             raise DataError(
                 "the labels do not fit the classes",

@@ -47,6 +47,10 @@ class ReferenceKernels:
             self._failure = error
             self._kernels[number].clear(batch, addresses)
 
+    def begin(self) -> None:
+        """Forget what a kernel raised in an earlier step, should an interrupt have come in between."""
+        self._failure = None
+
     def raise_failure(self) -> None:
         """Raise what a kernel has raised in the step that has ended."""
         failure, self._failure = self._failure, None

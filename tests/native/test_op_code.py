@@ -281,6 +281,20 @@ def test_what_a_kernel_raises_comes_out_and_leaves_the_state_as_it_was(roll, err
     assert models[0].train_step(*batch) == models[1].train_step(*batch)
 
 
+def test_an_interrupt_before_a_failure_comes_out(roll, monkeypatch):
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    graphcnn_numpy.register(roll, Failing(ZeroDivisionError()))
+    executable, ones = compiled(roll(1), X), np.ones((2, 3, 5), np.float32)
+    executable(x0=ones)
+    with monkeypatch.context() as patched:
+        patched.setattr(graphcnn_native.reference.ReferenceKernels, "raise_failure", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            executable(x0=ones)
+    np.testing.assert_array_equal(executable(x0=ones)["y0"], ones)
+
+
 def test_a_kernel_of_another_shape_than_its_rule_says(roll):
     graphcnn_numpy.register(roll, lambda op, operands, batch: operands[0][:, :1])
     with pytest.raises(ValueError, match=r"result0 has the shape \(2, 1, 5\), not \(2, 3, 5\)"):
