@@ -1,9 +1,18 @@
 """What tests of several folders need."""
 
 import builtins
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def verified_programs() -> Iterator[None]:
+    """Let the native backend verify what it makes of every graph."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRAPHCNN_VERIFY", "on")
+        yield
 
 
 @pytest.fixture

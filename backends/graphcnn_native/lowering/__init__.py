@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 from graphcnn.errors import BackendError
 from graphcnn.ir import Graph
 from graphcnn_native.lowering.canonical import canonical
 from graphcnn_native.lowering.placing import place
 from graphcnn_native.lowering.planning import plan
 from graphcnn_native.lowering.program import Program
+from graphcnn_native.lowering.verify import verify
 from graphcnn_native.target import Target
 
 MOST_BYTES = 2**62
@@ -17,11 +20,13 @@ MOST_BYTES = 2**62
 def lower(graph: Graph, target: Target, *, winograd: bool = True) -> Program:
     """Return the program of a graph for a processor. Its kernels name the nodes of the graph given.
 
-    Raises BackendError for a value of more bytes than 64 bits can count.
+    With GRAPHCNN_VERIFY=on, it is verified. Raises BackendError for a value of more bytes than 64 bits can
+    count, and for a program that breaks a rule of `verify`.
     """
     _require_addressable(graph)
     normal, sources = canonical(graph, target, winograd=winograd)
-    return place(plan(normal, graph, sources, target))
+    program = place(plan(normal, graph, sources, target))
+    return verify(program) if os.environ.get("GRAPHCNN_VERIFY") == "on" else program
 
 
 def _require_addressable(graph: Graph) -> None:

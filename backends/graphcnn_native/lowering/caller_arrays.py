@@ -8,9 +8,8 @@ and the kernel itself may read it only where it writes.
 from __future__ import annotations
 
 from graphcnn.ir import BATCH, Value
-from graphcnn.ops import Broadcast, RandomUniform
 from graphcnn_native.lowering.draft import Draft, drafts_by_value
-from graphcnn_native.lowering.program import Buffer, Domain, Keeps, Place, operands_read, unshaped
+from graphcnn_native.lowering.program import Buffer, Domain, Keeps, Place, operands_read, spreads, unshaped
 from graphcnn_native.lowering.schedule import Schedule
 
 
@@ -95,8 +94,8 @@ def read_elsewhere(schedule: Schedule, kernel: Draft) -> set[Value]:
         if value in seen or value == kernel.total:
             continue
         seen.add(value)
-        if isinstance(node.op, Broadcast | RandomUniform):
-            found |= schedule.leaves(value)
+        if spreads(node.op, value):
+            found.update(leaf for operand in operands_read(node) for leaf in schedule.leaves(operand))
         if value.key != kernel.root and value not in kernel.loads:
             pending += operands_read(node)
     return found

@@ -4,7 +4,7 @@
 
 Each is frozen, and each knows more than the one before: a plan says which kernels there are, when they run
 and what they read and write; a program says in addition where in memory that is; the code
-(`codegen/module.py`) is LLVM IR.
+(`codegen/module.py`) is LLVM IR. `verify.py` states what holds of every program.
 
 Words that are used throughout:
 
@@ -38,7 +38,7 @@ from enum import Enum
 from functools import cached_property
 
 from graphcnn.ir import BATCH, Dim, Graph, Node, Op, Value
-from graphcnn.ops import Count, Matmul, RandomUniform, Reshape
+from graphcnn.ops import Broadcast, Count, Matmul, RandomUniform, Reshape
 from graphcnn_native.op_code import has_code
 
 ALIGNMENT = 64
@@ -256,6 +256,14 @@ def operands_read(node: Node) -> tuple[Value, ...]:
     if isinstance(node.op, Count):
         return ()
     return node.operands[:1] if isinstance(node.op, RandomUniform) else node.operands
+
+
+def spreads(op: Op, value: Value) -> bool:
+    """Whether an element of a value depends on other elements of its operands than the one at its place.
+
+    The state that follows on a generator's state does not; the numbers that are drawn do.
+    """
+    return isinstance(op, Broadcast) or (isinstance(op, RandomUniform) and value.index == 0)
 
 
 def is_product_over_samples(node: Node) -> bool:
