@@ -13,6 +13,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from graphcnn.displays import register_display as _register_display
+
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
@@ -144,6 +146,18 @@ _HOMES = {
     "training.optimizers": ("SGD", "Adam", "AdamW", "Optimizer"),
     "transform": ("Pass", "gradient", "simplification_rules", "simplify"),
 }  # fmt: skip
+_DISPLAYS = {
+    "inspection.divergence": ("first_nonfinite_of_steps",),
+    "inspection.notebook": ("graph_html", "model_html"),
+    "inspection.profile": ("profile",),
+    "inspection.recording": ("record",),
+    "inspection.svg": ("graph_svg",),
+    "inspection.viewer": ("show_graph", "show_model"),
+}
+for _module, _functions in _DISPLAYS.items():
+    for _function in _functions:
+        _register_display(_function, f"graphcnn.{_module}")
+
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _PACKAGES = ("backend", "data", "ops", "testing", "zoo")
 

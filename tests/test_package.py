@@ -1,5 +1,6 @@
 """The package as a whole: what importing costs, the zoo, and how backends are found."""
 
+import inspect
 import subprocess
 import sys
 import types
@@ -11,6 +12,7 @@ import pytest
 
 import graphcnn as gcn
 import graphcnn.backend
+from graphcnn.displays import display
 from graphcnn.errors import BackendError, GraphcnnError
 
 HEAVY = ("numba", "llvmlite", "networkx", "rich", "click", "matplotlib", "safetensors", "numpy")
@@ -39,6 +41,36 @@ def test_training_imports_no_drawing_or_command_line():
     )
     imported = {name.partition(".")[0] for name in fresh(code).split()}
     assert imported.isdisjoint({"matplotlib", "click", "rich", "networkx"})
+
+
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [
+        (gcn.Graph.show, "show_graph"),
+        (gcn.Graph._repr_svg_, "graph_svg"),
+        (gcn.Graph._repr_html_, "graph_html"),
+        (gcn.Model.show, "show_model"),
+        (gcn.Model.profile, "profile"),
+        (gcn.Model.inspect, "record"),
+        (gcn.Model._repr_html_, "model_html"),
+    ],
+)
+def test_displays_take_what_their_methods_take(method, name):
+    taken, offered = (
+        [
+            (p.name, p.default, p.kind)
+            for p in list(inspect.signature(function).parameters.values())[1:]
+            if p.name != "by_layer"
+        ]
+        for function in (display(name), method)
+    )
+    assert taken == offered
+
+
+def test_every_display_is_where_the_package_says():
+    for functions in gcn._DISPLAYS.values():
+        for function in functions:
+            assert callable(display(function))
 
 
 def test_every_public_name_resolves():

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Final, Literal, Self, TypeAlias, get_args
 
+from graphcnn.displays import display
 from graphcnn.errors import GraphcnnError, GraphError
 from graphcnn.ir.op import Cost, Op
 from graphcnn.ir.origin import Origin
@@ -302,21 +303,16 @@ class Graph:
         Raises GraphError for a graph that is empty or breaks the rules of `verify`, OptionError for a path
         that cannot be one, and OSError where the file cannot be written.
         """
-        from graphcnn.inspection.viewer import show_graph
-
-        return show_graph(self, path, against=against, batch_size=batch_size, open=open)
+        written: Path = display("show_graph")(self, path, against=against, batch_size=batch_size, open=open)
+        return written
 
     def _repr_svg_(self) -> str | None:
         """Return the graph as a picture, for notebooks; an empty graph has none."""
-        from graphcnn.inspection.svg import graph_svg
-
-        return graph_svg(self) if len(self) else None
+        return display("graph_svg")(self) if len(self) else None
 
     def _repr_html_(self) -> str | None:
         """Return the picture under a line that says what it is, for notebooks."""
-        from graphcnn.inspection.notebook import graph_html
-
-        return graph_html(self) if len(self) else None
+        return display("graph_html")(self) if len(self) else None
 
     # Making another graph out of this one
 

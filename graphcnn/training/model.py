@@ -14,6 +14,7 @@ import numpy as np
 from graphcnn.arrays import Array
 from graphcnn.backend import Backend, Executable
 from graphcnn.data.batches import Batches
+from graphcnn.displays import display
 from graphcnn.errors import DataError, OptionError, TrainingError
 from graphcnn.ir import Graph
 from graphcnn.ops.attributes import is_int
@@ -126,15 +127,13 @@ class Model:
 
     def _repr_svg_(self) -> str:
         """Return the gradient graph, or without a loss the forward graph, as a picture for notebooks."""
-        from graphcnn.inspection.svg import graph_svg
-
-        return graph_svg(self.gradient_graph if self.loss is not None else self.forward_graph)
+        svg: str = display("graph_svg")(self.gradient_graph if self.loss is not None else self.forward_graph)
+        return svg
 
     def _repr_html_(self) -> str:
         """Return that picture beside the table of the layers, for notebooks."""
-        from graphcnn.inspection.notebook import model_html
-
-        return model_html(self)
+        html: str = display("model_html")(self)
+        return html
 
     def executable(self, name: str) -> Executable:
         """Return the `forward`, `evaluation`, `gradient` or `step` graph, compiled when first asked for."""
@@ -175,9 +174,8 @@ class Model:
 
         Raises DataError for arrays that do not fit, and OptionError where the model has no training step.
         """
-        from graphcnn.inspection.profile import profile
-
-        return profile(self, x, y, repeats=repeats, warmup=warmup)
+        measured: Profile = display("profile")(self, x, y, repeats=repeats, warmup=warmup)
+        return measured
 
     def inspect(self, x: object, y: object = None) -> Recording:
         """Return every value and gradient that the model computes for this batch, and what is wrong in it.
@@ -186,9 +184,8 @@ class Model:
         as in inference. The reference backend computes it, and keeps all values in memory; the model stays
         as it is. Raises DataError for arrays that do not fit.
         """
-        from graphcnn.inspection.recording import record
-
-        return record(self, x, y)
+        recorded: Recording = display("record")(self, x, y)
+        return recorded
 
     def show(
         self,
@@ -214,9 +211,7 @@ class Model:
 
         Raises OptionError for a path that cannot be one, and OSError where the file cannot be written.
         """
-        from graphcnn.inspection.viewer import show_model
-
-        return show_model(
+        written: Path = display("show_model")(
             self,
             path,
             profile=profile,
@@ -226,6 +221,7 @@ class Model:
             title=title,
             open=open,
         )
+        return written
 
     # State
 
@@ -455,12 +451,10 @@ class Model:
         self, epoch: int, step: int, loss: float, trail: Trail, source: Batches | BatchesOf
     ) -> TrainingError:
         """Return the error for a loss that is no number; it names the node, the layer and the line."""
-        from graphcnn.inspection.divergence import first_nonfinite_of_steps
-
         batches = None
         if isinstance(source, Batches):
             batches = ({**x, TARGET: y} for x, y in self._batches(source, self.epochs_done))
-        found = first_nonfinite_of_steps(self, trail.state, trail.steps(batches))
+        found = display("first_nonfinite_of_steps")(self, trail.state, trail.steps(batches))
         problem, rate = f"the loss became {loss} in step {step} of epoch {epoch}", self.learning_rate
         if found is None:
             return TrainingError(
