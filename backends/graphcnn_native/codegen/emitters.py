@@ -65,6 +65,8 @@ def written(plan: Plan, kernel: PlannedKernel, layout: Layout, target: Target) -
     """Return the writer of a kernel, all of which is written."""
     writer = Writer(plan, kernel, layout, target)
     op = kernel.op(plan.graph)
+    if kernel.root is not None:
+        writer.name_section(kernel.root)
     if kernel.is_optional:
         leave_to_neighbours(writer)
     if op is None:

@@ -129,6 +129,10 @@ class Function:
         """Append an instruction that yields nothing."""
         self._lines.append(f"  {text}")
 
+    def comment(self, text: str) -> None:
+        """Append a line for readers of the code."""
+        self._lines.append("  ; " + "".join(letter if letter.isprintable() else "?" for letter in text))
+
     def binary(self, instruction: str, x: Ssa, y: Ssa) -> Ssa:
         return self.emit(x.type, f"{instruction} {x.type} {x.name}, {y.name}")
 
@@ -361,8 +365,18 @@ class Function:
     # Control flow
 
     @contextmanager
-    def loop(self, begin: Index, end: Index, step: Index = 1, carried: Sequence[Ssa] = ()) -> Iterator[Loop]:
-        """A loop over begin, begin + step, ... below end; `results` are carried on, and outlive it."""
+    def loop(
+        self,
+        begin: Index,
+        end: Index,
+        step: Index = 1,
+        carried: Sequence[Ssa] = (),
+        name: str = "index",
+    ) -> Iterator[Loop]:
+        """A loop over begin, begin + step, ... below end; `results` are carried on, and outlive it.
+
+        name: of the index, such as `row`, for readers of the code.
+        """
         self._count += 1
         head, body, leave = (f"{part}{self._count}" for part in ("head", "body", "leave"))
         before = self._block
@@ -370,7 +384,7 @@ class Function:
         self._enter(head)
         place = len(self._lines)
         self._count += 1
-        index = Ssa(INDEX, f"%i{self._count}")
+        index = Ssa(INDEX, f"%{name}.{self._count}")
         phis = [Ssa(value.type, f"%c{self._count}.{n}") for n, value in enumerate(carried)]
         more = self.compare("slt", index, self.index(end))
         self.do(f"br {more}, label %{body}, label %{leave}")
@@ -393,12 +407,12 @@ class Function:
         state.results = phis
 
     @contextmanager
-    def each(self, begin: int, count: int, step: int) -> Iterator[Index]:
+    def each(self, begin: int, count: int, step: int, name: str = "index") -> Iterator[Index]:
         """A loop over `count` indices; for a single one, there is no loop."""
         if count == 1:
             yield begin
             return
-        with self.loop(begin, begin + count * step, step) as loop:
+        with self.loop(begin, begin + count * step, step, name=name) as loop:
             yield loop.index
 
     @contextmanager

@@ -17,6 +17,7 @@ from graphcnn_native.call_table import Slot
 from graphcnn_native.codegen.function import INDEX, POINTER, Function, Index
 from graphcnn_native.codegen.shares import Share
 from graphcnn_native.elements import ITEMS
+from graphcnn_native.kernels.writer import named
 from graphcnn_native.lowering.program import Domain, PlacedKernel, Program
 from graphcnn_native.runtime.call_log import BEGAN, ENDED, HEADER
 from graphcnn_native.target import Target
@@ -80,7 +81,9 @@ def _tables(program: Program, kernels: Sequence[WrittenKernel]) -> list[str]:
         )
         for kernel in (*by_sample, *whole):
             row = _row(program, kernel, functions[kernel.function], len(places))
-            rows.append(f"; stage {number}, {kernel.placed.title}\n  {row}")
+            nodes = ", ".join(named(key, program.graph.node(key)) for key in kernel.placed.work)
+            what = "".join(letter if letter.isprintable() else "?" for letter in nodes or "copy")
+            rows.append(f"; stage {number}, kernel {kernel.placed.number}: {what}\n  {row}")
             places += kernel.places
     declared = [f"declare void @{name}(ptr, ptr, ptr, i64, i64, ptr)" for name in functions]
     return [
@@ -130,7 +133,7 @@ def _unfit_labels(program: Program) -> Function:
         labels = f.load(POINTER, f.element(context, INDEX, Slot.ARRAYS + slot))
         known = math.prod(int(size) for size in value.type.shape if size != BATCH)
         count: Index = f.multiply(batch, known) if value.type.has_batch else known
-        with f.loop(0, count, carried=[unfit]) as sample:
+        with f.loop(0, count, carried=[unfit], name="sample") as sample:
             number = f.convert("sext", f.load(item, f.element(labels, item, sample.index)), INDEX)
             beyond = f.compare("uge", number, f.index(classes))
             sample.results = [f.binary("add", sample.values[0], f.convert("zext", beyond, INDEX))]

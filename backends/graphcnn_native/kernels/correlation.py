@@ -81,7 +81,7 @@ class _Correlation:
         """Run `body(group, column)` for all groups of columns, with the first column of each."""
         assert callable(body)
         for group in groups:
-            with self.f.each(group.offset, group.count, group.width) as column:
+            with self.f.each(group.offset, group.count, group.width, name="column") as column:
                 body(group, column)
 
 
@@ -93,17 +93,17 @@ class _Forward(_Correlation):
         self.pixels, self.wide = best_tile(w.target, self.columns, wide)
         w.tile = w.tile or f"{self.pixels} pixels x {self.wide} vectors"
         groups = column_groups(self.group_filters, self.wide, w.target, self.item)
-        with f.loop(w.begin, w.end) as n, f.each(0, self.groups, 1) as g:
+        with f.loop(w.begin, w.end, name="sample") as n, f.each(0, self.groups, 1, name="group") as g:
             self.n, self.g = n.index, g
             self.column_loops(groups, self._columns)
 
     def _columns(self, group: ColumnGroup, column: Index) -> None:
         f = self.f
-        with f.loop(0, self.rows) as row:
+        with f.loop(0, self.rows, name="row") as row:
             first_row = f.add(f.multiply(row.index, self.op.stride[0]), -self.top)
             taps = self._taps(first_row)
             for start, size, count in evenly(self.columns, self.pixels).parts():
-                with f.each(start, count, size) as pixel:
+                with f.each(start, count, size, name="pixel") as pixel:
                     self._tile(group, column, row.index, first_row, pixel, size, taps)
 
     def _taps(self, first_row: Index) -> tuple[Index, Index]:
@@ -137,7 +137,7 @@ class _Forward(_Correlation):
         totals = zeros(self.item, pixels, group.columns)
         k2 = self.window.type.static(1)
         run_is_contiguous = op.dilation[1] == 1 and self.groups == 1 and not self.depthwise
-        with f.loop(*taps, carried=totals) as m:
+        with f.loop(*taps, carried=totals, name="filter_row") as m:
             image_row = f.add(first_row, f.multiply(m.index, op.dilation[0]))
             here = f.element(left, self.item, f.multiply(image_row, self.width * self.channels))
             there = self.at(self.window, m.index, 0, 0, filter_)
@@ -163,7 +163,7 @@ class _Forward(_Correlation):
             return accumulate(
                 f, w.target, self.item, factors, group.columns, self.window.type.static(1), totals
             )
-        with f.loop(0, self.window.type.static(1), carried=totals) as tap:
+        with f.loop(0, self.window.type.static(1), carried=totals, name="tap") as tap:
             factors = Factors(
                 f.element(here, self.item, f.multiply(tap.index, step)),
                 offsets,
@@ -193,17 +193,20 @@ class _FilterGradient(_Correlation):
         at_once, self.wide = best_tile(w.target, run, wide)
         w.tile = w.tile or f"{at_once} taps x {self.wide} vectors"
         groups = column_groups(self.group_filters, self.wide, w.target, self.item)
-        with f.loop(w.begin, w.end, self._samples()) as chunk:
+        with f.loop(w.begin, w.end, self._samples(), name="chunk") as chunk:
             self.first = chunk.index
             self.last = f.least(f.add(chunk.index, self._samples()), w.end)
-            with f.loop(0, self.result.type.static(0)) as m, f.each(0, 1 if contiguous else taps, 1) as tap:
+            with (
+                f.loop(0, self.result.type.static(0), name="filter_row") as m,
+                f.each(0, 1 if contiguous else taps, 1, name="tap") as tap,
+            ):
                 self.m, self.tap = m.index, tap
                 self.first_row = f.add(f.multiply(m.index, op.stride[0]), -self.top)
                 self.bounds = self._rows(self.first_row)
-                with f.each(0, self.groups, 1) as g:
+                with f.each(0, self.groups, 1, name="group") as g:
                     self.g = g
                     for start, size, count in evenly(run, at_once).parts():
-                        with f.each(start, count, size) as place:
+                        with f.each(start, count, size, name="place") as place:
                             self.start, self.count = place, size
                             self.column_loops(groups, self._tile)
 
@@ -229,10 +232,10 @@ class _FilterGradient(_Correlation):
             channel = column
         across = f.multiply(self.tap, op.stride[1] * self.channels)
         totals = zeros(self.item, self.count, group.columns)
-        with f.loop(self.first, self.last, carried=totals) as n:
+        with f.loop(self.first, self.last, carried=totals, name="sample") as n:
             images = f.element(self.at(self.images, n.index, 0, 0, channel), self.item, across)
             window = self.at(self.window, n.index, 0, 0, filter_)
-            with f.loop(*self.bounds, carried=n.values) as i:
+            with f.loop(*self.bounds, carried=n.values, name="row") as i:
                 row = f.add(self.first_row, f.multiply(i.index, op.dilation[0]))
                 factors = Factors(
                     f.element(images, self.item, f.multiply(row, self.width * self.channels)),

@@ -38,10 +38,10 @@ class DotProduct:
             (self.width - rest, int(rest > 0), rest),
         ):
             if count:
-                with f.each(start, count, self.across) as column:
-                    with f.loop(w.begin, whole, self.rows) as row:
+                with f.each(start, count, self.across, name="column") as column:
+                    with f.loop(w.begin, whole, self.rows, name="row") as row:
                         self._tile(row.index, self.rows, column, used)
-                    with f.loop(whole, w.end) as row:
+                    with f.loop(whole, w.end, name="row") as row:
                         self._tile(row.index, 1, column, used)
 
     def _tile(self, row: Index, rows: int, column: Index, used: int) -> None:
@@ -49,7 +49,7 @@ class DotProduct:
         lefts = [self._address(self.left, f.add(row, n)) for n in range(rows)]
         rights = [self._address(self.right, f.add(column, min(n, used - 1))) for n in range(self.across)]
         sums = [constant(vector(self.item, lanes), 0.0)] * (rows * self.across)
-        with f.loop(0, self.depth // lanes * lanes, lanes, carried=sums) as step:
+        with f.loop(0, self.depth // lanes * lanes, lanes, carried=sums, name="step") as step:
             step.results = self._add(lefts, rights, step.index, lanes, lanes, step.values)
         sums = step.results
         if rest := self.depth % lanes:

@@ -84,7 +84,7 @@ class Element:
 
     def sum(self, count: Index, term: Callable[[Index], Ssa]) -> Ssa:
         """Return the sum of `term(k)` for k below a count, in the order of k, for floating-point numbers."""
-        with self.f.loop(0, count, carried=[self.number(0.0)]) as loop:
+        with self.f.loop(0, count, carried=[self.number(0.0)], name="loop") as loop:
             loop.results = [self.f.binary("fadd", loop.values[0], term(loop.index))]
         return loop.results[0]
 
@@ -120,7 +120,7 @@ def element_by_element(w: Writer, element: OfElement) -> None:
             at(outer)
             return
         begin, end = (w.begin, w.end) if axis == 0 else (0, w.sizes(values[0].type)[axis])
-        with w.f.loop(begin, end) as run:
+        with w.f.loop(begin, end, name="element") as run:
             along((*outer, run.index))
 
     along(())

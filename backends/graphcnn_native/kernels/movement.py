@@ -73,12 +73,12 @@ def _transpose_matrices(w: Writer, value: Value, operand: Value, body: Callable[
 
     def matrix(outer: tuple[Index, ...], begin: Index, end: Index) -> None:
         whole = f.add(begin, f.multiply(f.divide(f.subtract(end, begin), SQUARE), SQUARE))
-        with f.loop(begin, whole, SQUARE) as row:
-            with f.loop(0, whole_width, SQUARE) as column:
+        with f.loop(begin, whole, SQUARE, name="row") as row:
+            with f.loop(0, whole_width, SQUARE, name="column") as column:
                 _square(w, value, operand, outer, row.index, column.index)
-            with f.loop(row.index, f.add(row.index, SQUARE)) as single:
+            with f.loop(row.index, f.add(row.index, SQUARE), name="element") as single:
                 over_run(w, whole_width, width, (*outer, single.index), body, item)
-        with f.loop(whole, end) as single:
+        with f.loop(whole, end, name="element") as single:
             over_run(w, 0, width, (*outer, single.index), body, item)
 
     def along(outer: tuple[Index, ...]) -> None:
@@ -87,7 +87,7 @@ def _transpose_matrices(w: Writer, value: Value, operand: Value, body: Callable[
         if axis == rank - 2:
             matrix(outer, begin, end)
             return
-        with f.loop(begin, end) as run:
+        with f.loop(begin, end, name="element") as run:
             along((*outer, run.index))
 
     along(())
@@ -160,7 +160,7 @@ def pad(w: Writer) -> None:
         if axis == last:
             over_run(w, begin, end, outer, zeros, item)
             return
-        with w.f.loop(begin, end) as run:
+        with w.f.loop(begin, end, name="element") as run:
             over_rest(w, sizes[axis + 1 :], (*outer, run.index), zeros, item)
 
     def along(outer: tuple[Index, ...]) -> None:
@@ -171,7 +171,7 @@ def pad(w: Writer) -> None:
         if axis == last:
             over_run(w, before, inner_end, outer, copied, item)
         else:
-            with w.f.loop(before, inner_end) as run:
+            with w.f.loop(before, inner_end, name="element") as run:
                 along((*outer, run.index))
         fill(inner_end, sizes[axis], outer)
 
@@ -198,9 +198,9 @@ def _by_first_axis(
         return
     if any(widths):
         for begin, end in ((w.begin, f.least(w.end, first)), (f.greatest(w.begin, last), w.end)):
-            with f.loop(begin, end) as run:
+            with f.loop(begin, end, name="element") as run:
                 over_rest(w, sizes[1:], (run.index,), zeros, item)
-    with f.loop(inner_begin, inner_end) as run:
+    with f.loop(inner_begin, inner_end, name="element") as run:
         along((run.index,))
 
 
@@ -220,7 +220,11 @@ def zero_insert(w: Writer) -> None:
     def zeros(position: Position) -> None:
         w.store(position, {value: _zero(value, position)})
 
-    with f.loop(w.begin, w.end) as n, f.loop(0, sizes[1]) as i, f.loop(0, sizes[2]) as j:
+    with (
+        f.loop(w.begin, w.end, name="sample") as n,
+        f.loop(0, sizes[1], name="row") as i,
+        f.loop(0, sizes[2], name="column") as j,
+    ):
         remainders = [
             f.binary("urem", axis.index, f.index(factor))
             for axis, factor in zip((i, j), op.factors, strict=True)
@@ -243,7 +247,7 @@ def concatenate(w: Writer) -> None:
     def along(outer: tuple[Index, ...]) -> None:
         axis = len(outer)
         if axis != op.axis:
-            with f.loop(0, sizes[axis]) as run:
+            with f.loop(0, sizes[axis], name="element") as run:
                 along((*outer, run.index))
             return
         before = 0
@@ -265,11 +269,11 @@ def concatenate(w: Writer) -> None:
         if axis == last:
             over_run(w, begin, end, outer, body, item)
             return
-        with f.loop(begin, end) as run:
+        with f.loop(begin, end, name="element") as run:
             over_rest(w, sizes[axis + 1 :], (*outer, run.index), body, item)
 
     if op.axis > 0:
-        with f.loop(w.begin, w.end) as first:
+        with f.loop(w.begin, w.end, name="first") as first:
             along((first.index,))
         return
     before = 0

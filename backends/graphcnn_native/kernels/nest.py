@@ -40,7 +40,7 @@ def over_elements(w: Writer, body: Body, item: str) -> None:
         over_run(w, w.begin, w.end, (), body, item)
         return
     per_sample = math.prod(int(size) for size in shape[1:])
-    with w.f.loop(w.begin, w.end) as sample:
+    with w.f.loop(w.begin, w.end, name="sample") as sample:
         over_run(w, 0, per_sample, (sample.index,), body, item)
 
 
@@ -49,7 +49,7 @@ def over_axes(w: Writer, sizes: Sequence[Index], body: Body, item: str) -> None:
     if len(sizes) == 1:
         over_run(w, w.begin, w.end, (), body, item)
         return
-    with w.f.loop(w.begin, w.end) as first:
+    with w.f.loop(w.begin, w.end, name="first") as first:
         over_rest(w, sizes[1:], (first.index,), body, item)
 
 
@@ -58,7 +58,7 @@ def over_rest(w: Writer, sizes: Sequence[Index], outer: tuple[Index, ...], body:
     if len(sizes) == 1:
         over_run(w, 0, sizes[0], outer, body, item)
         return
-    with w.f.loop(0, sizes[0]) as axis:
+    with w.f.loop(0, sizes[0], name="axis") as axis:
         over_rest(w, sizes[1:], (*outer, axis.index), body, item)
 
 
@@ -74,9 +74,9 @@ def over_run(w: Writer, begin: Index, end: Index, outer: tuple[Index, ...], body
         return
     length = f.subtract(end, begin)
     whole_end = f.add(begin, f.multiply(f.divide(length, lanes), lanes))
-    with f.loop(begin, whole_end, lanes) as run:
+    with f.loop(begin, whole_end, lanes, name="element") as run:
         body(Position((*outer, run.index), lanes, lanes))
-    with f.loop(whole_end, end) as run:
+    with f.loop(whole_end, end, name="element") as run:
         body(Position((*outer, run.index)))
 
 
@@ -87,7 +87,7 @@ def over_vectors(
     f, lanes = w.f, w.target.lanes(SIZES[item])
     cut, first = columns(end - begin, w.target, item), 0
     if cut.whole > unrolled:
-        with f.loop(begin, begin + cut.whole * lanes, lanes) as run:
+        with f.loop(begin, begin + cut.whole * lanes, lanes, name="element") as run:
             body(run.index, lanes, lanes)
         first = cut.whole
     for column in cut[first:]:

@@ -46,7 +46,11 @@ class _Pool:
         """Run `body` for all pixels and vectors of channels of the result."""
         sizes = self.w.sizes(self.results[0].type)
         f = self.f
-        with f.loop(self.w.begin, self.w.end) as n, f.loop(0, sizes[1]) as i, f.loop(0, sizes[2]) as j:
+        with (
+            f.loop(self.w.begin, self.w.end, name="sample") as n,
+            f.loop(0, sizes[1], name="row") as i,
+            f.loop(0, sizes[2], name="column") as j,
+        ):
             self.channels((n.index, i.index, j.index), body)
 
     def channels(self, outer: tuple[Index, ...], body: Body) -> None:
@@ -83,8 +87,8 @@ def _taps(pool: _Pool, images: Value, position: Position, start: list[Ssa], step
         size = images.type.static(1 + axis)
         low = f.greatest(0, f.multiply(first, -1))
         bounds.append((low, f.least(op.size[axis], f.subtract(size, first))))
-    with f.loop(*bounds[0], carried=start) as row:
-        with f.loop(*bounds[1], carried=row.values) as column:
+    with f.loop(*bounds[0], carried=start, name="row") as row:
+        with f.loop(*bounds[1], carried=row.values, name="column") as column:
             unit = pool.load(images, position, f.add(rows, row.index), f.add(columns_, column.index))
             number = f.add(f.multiply(row.index, op.size[1]), column.index)
             column.results = step(column.values, unit, number)
@@ -229,14 +233,14 @@ def _back_by_window(pool: _Pool, height: int, width: int) -> None:
     def empty(position: Position) -> None:
         w.store(position, {image: constant(vector(pool.item, position.lanes), 0.0)})
 
-    with f.loop(w.begin, w.end) as n:
-        with f.loop(0, windows[0]) as i, f.loop(0, windows[1]) as j:
+    with f.loop(w.begin, w.end, name="sample") as n:
+        with f.loop(0, windows[0], name="row") as i, f.loop(0, windows[1], name="column") as j:
             pool.channels((n.index, i.index, j.index), body)
         if covered[1] < width:
-            with f.loop(0, covered[0]) as i, f.loop(covered[1], width) as j:
+            with f.loop(0, covered[0], name="row") as i, f.loop(covered[1], width, name="column") as j:
                 pool.channels((n.index, i.index, j.index), empty)
         if covered[0] < height:
-            with f.loop(covered[0], height) as i, f.loop(0, width) as j:
+            with f.loop(covered[0], height, name="row") as i, f.loop(0, width, name="column") as j:
                 pool.channels((n.index, i.index, j.index), empty)
 
 
@@ -255,8 +259,8 @@ def _back_by_pixel(pool: _Pool) -> None:
             bounds.append((first, f.least(last, pooled.static(1 + axis))))
             places.append(place)
         zero = constant(vector(pool.item, position.lanes), 0.0)
-        with f.loop(*bounds[0], carried=[zero]) as i:
-            with f.loop(*bounds[1], carried=i.values) as j:
+        with f.loop(*bounds[0], carried=[zero], name="row") as i:
+            with f.loop(*bounds[1], carried=i.values, name="column") as j:
                 delta = pool.load(pool.operands[0], position, i.index, j.index)
                 if len(pool.operands) > 1:
                     row = f.subtract(places[0], f.multiply(i.index, op.stride[0]))

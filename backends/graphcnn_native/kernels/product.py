@@ -98,7 +98,7 @@ class _Product:
 
         def tile(row: Index, rows: int, group: ColumnGroup, column: Index) -> None:
             places = self._places(row, rows, group.columns, column)
-            with f.loop(0, is_later, carried=zeros(self.item, rows, group.columns)) as before:
+            with f.loop(0, is_later, carried=zeros(self.item, rows, group.columns), name="before") as before:
                 before.results = [self._unfinished(sums, place) for place in places]
             totals = self._sum(row, rows, group.columns, column, first, count, before.results)
             with f.when(is_last):
@@ -151,13 +151,13 @@ class _Product:
         f, w, at_once = self.f, self.w, self._depth_at_once()
         assert at_once is not None
         self._clear(sums)
-        with f.loop(0, self.depth, at_once) as depth:
+        with f.loop(0, self.depth, at_once, name="depth") as depth:
             self._add_to(sums, depth.index, at_once)
 
         def finish(place: Position) -> None:
             w.store(place, {self.value: self._unfinished(sums, place)})
 
-        with f.loop(w.begin, w.end) as row:
+        with f.loop(w.begin, w.end, name="row") as row:
             over_run(w, 0, self.width, (row.index,), finish, self.item)
 
     def _tiles(self, tile: Callable[[Index, int, ColumnGroup, Index], None]) -> None:
@@ -173,7 +173,7 @@ class _Product:
         for at_once, begin, end, most in kinds:
             for group in column_groups(self.width, most, w.target, self.item):
                 across = f.each(group.offset, group.count, group.width)
-                with across as column, f.loop(begin, end, at_once) as first:
+                with across as column, f.loop(begin, end, at_once, name="first") as first:
                     tile(first.index, at_once, group, column)
 
     def _places(self, first: Index, rows: int, group: tuple[Column, ...], column: Index) -> list[Position]:
@@ -213,9 +213,9 @@ class _Product:
         """A product whose columns are the batch: element by element."""
         f, w, item = self.f, self.w, self.item
         right, right_step = w.address(w.buffer(self.right)), w.strides(self.right.type)[0]
-        with f.loop(w.begin, w.end) as row, f.loop(0, w.batch) as column:
+        with f.loop(w.begin, w.end, name="row") as row, f.loop(0, w.batch, name="column") as column:
             start = f.element(self.left, item, f.multiply(row.index, self.row_stride))
-            with f.loop(0, self.depth, carried=[constant(item, 0.0)]) as k:
+            with f.loop(0, self.depth, carried=[constant(item, 0.0)], name="depth") as k:
                 a = f.load(item, f.element(start, item, f.multiply(k.index, self.step)))
                 b = f.load(item, f.element(right, item, f.multiply(k.index, right_step), column.index))
                 k.results = [multiply_add(f, w.target, a, b, k.values[0])]

@@ -71,8 +71,8 @@ def _sum_rows(w: Writer, operand: Value, axes: int, finish: Finish, item: str) -
 
     def add_up(group: Sequence[Column], first: Index) -> None:
         zeros = [constant(vector(item, column.lanes), 0.0) for column in group] * turns
-        with f.loop(begin, end, carried=zeros) as sample:
-            with f.loop(0, rows, turns, carried=sample.values) as row:
+        with f.loop(begin, end, carried=zeros, name="sample") as sample:
+            with f.loop(0, rows, turns, carried=sample.values, name="row") as row:
                 start = f.add(f.multiply(row.index, width), first)
                 sums = []
                 for turn in range(turns):
@@ -93,7 +93,7 @@ def _sum_rows(w: Writer, operand: Value, axes: int, finish: Finish, item: str) -
     first = 0
     if groups > 1:
         first = groups * at_once
-        with f.loop(0, first * cut.lanes, at_once * cut.lanes) as group:
+        with f.loop(0, first * cut.lanes, at_once * cut.lanes, name="group") as group:
             add_up(cut[:at_once], group.index)
     for place in range(first, len(cut), at_once):
         add_up(cut[place : place + at_once], 0)
@@ -135,7 +135,7 @@ def _sum_over(
 
             over_vectors(w, 0, end, item, vector_of, unrolled=ACCUMULATORS)
             return
-        with f.loop(begin, end) as run:
+        with f.loop(begin, end, name="element") as run:
             along(rest, {**indices, axis: run.index})
 
     def reduce(indices: dict[int, Index], lanes: int, used: int) -> None:
@@ -151,7 +151,7 @@ def _sum_over(
         begin, end = bounds(axis)
         if axis == rank - 1 and isinstance(end, int) and isinstance(begin, int):
             return _across(w, operand, indices, end, start, item)
-        with f.loop(begin, end, carried=[start]) as run:
+        with f.loop(begin, end, carried=[start], name="element") as run:
             run.results = [inner(rest, {**indices, axis: run.index}, run.values[0], lanes, used)]
         return run.results[0]
 
@@ -165,7 +165,7 @@ def _across(w: Writer, operand: Value, indices: dict[int, Index], size: int, sta
     whole = size // lanes * lanes
     total = start
     if whole:
-        with f.loop(0, whole, lanes, carried=[constant(vector(item, lanes), 0.0)]) as run:
+        with f.loop(0, whole, lanes, carried=[constant(vector(item, lanes), 0.0)], name="element") as run:
             x = w.expression(operand, Position((*outer, run.index), lanes, lanes))
             run.results = [f.binary("fadd", run.values[0], x)]
         total = f.binary("fadd", total, across(f, run.results[0], "fadd"))

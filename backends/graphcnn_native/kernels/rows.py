@@ -23,7 +23,7 @@ def _each_row(w: Writer, sizes: tuple[Index, ...], body: Callable[[tuple[Index, 
             body(outer)
             return
         begin, end = (w.begin, w.end) if not outer else (0, remaining[0])
-        with w.f.loop(begin, end) as run:
+        with w.f.loop(begin, end, name="element") as run:
             along(remaining[1:], (*outer, run.index))
 
     along(sizes, ())
@@ -58,7 +58,7 @@ class _Row:
         first = 0
         if self.columns.whole > 1:
             first = self.columns.whole
-            with f.loop(0, first * lanes, lanes, carried=[total]) as run:
+            with f.loop(0, first * lanes, lanes, carried=[total], name="element") as run:
                 run.results = [step(run.values[0], self.load(run.index, lanes, lanes, filling))]
             total = run.results[0]
         rest = self.columns[first:]
@@ -167,7 +167,7 @@ def argmax(w: Writer) -> None:
             address = f.element(w.address(w.buffer(operand)), item, w.offset(operand.type, indices))
             return f.load(item, address)
 
-        with f.loop(1, size, carried=[element(0), f.index(0)]) as run:
+        with f.loop(1, size, carried=[element(0), f.index(0)], name="element") as run:
             best, place = run.values
             x = element(run.index)
             if item in ("float", "double"):

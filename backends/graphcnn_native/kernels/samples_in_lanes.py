@@ -68,11 +68,11 @@ class _SamplesInLanes:
             size = self.k1 * self.width * self.channels * self.lanes
             f.clear(self.turned, size * SIZES[self.item])
         first_rows = self.k1 - 1 - self.top
-        with f.loop(w.begin, w.end, self.lanes) as group:
+        with f.loop(w.begin, w.end, self.lanes, name="group") as group:
             self.first = group.index
-            with f.loop(0, max(0, min(first_rows, self.height))) as row:
+            with f.loop(0, max(0, min(first_rows, self.height)), name="row") as row:
                 self._turn_images(row.index)
-            with f.loop(0, self.rows) as row:
+            with f.loop(0, self.rows, name="row") as row:
                 entering = f.add(row.index, first_rows)
                 with f.when(f.compare("ult", f.index(entering), f.index(self.height))):
                     self._turn_images(entering)
@@ -128,7 +128,7 @@ class _SamplesInLanes:
 
         type = vector(self.item, lanes)
         if run >= lanes:
-            with f.loop(0, run, lanes) as place:
+            with f.loop(0, run, lanes, name="place") as place:
                 first = f.least(place.index, run - lanes)
                 block = f.turned([f.load(type, f.element(r, self.item, first)) for r in rows])
                 for number, x in enumerate(block):
@@ -173,7 +173,7 @@ class ForwardOfSamples(_SamplesInLanes):
     def row(self, row: Index) -> None:
         f = self.f
         for start, size, count in self._cut():
-            with f.each(start, count, size) as pixel:
+            with f.each(start, count, size, name="pixel") as pixel:
                 self._tile(row, pixel, size)
         if self.pool is None:
             self._turn_back(row)
@@ -200,7 +200,7 @@ class ForwardOfSamples(_SamplesInLanes):
         value, index = w.graph.results(pool.root)
         wants_index = any(stored == index for stored, _ in pool.stores)
         type, width = vector(self.item, lanes), self.columns // self.map_columns
-        with f.loop(0, width) as pixel, f.loop(0, self.count) as filter_:
+        with f.loop(0, width, name="pixel") as pixel, f.loop(0, self.count, name="filter") as filter_:
             units = []
             for down in range(self.map_rows):
                 for along in range(self.map_columns):
@@ -264,7 +264,7 @@ class ForwardOfSamples(_SamplesInLanes):
         f, lanes, channels = self.f, self.lanes, self.channels
         group = [Column(p * channels * lanes, lanes, lanes) for p in range(pixels)]
         filters = self.w.address(self.w.buffer(self.window))
-        with f.loop(*self._taps(row), carried=zeros(self.item, self.count, group)) as m:
+        with f.loop(*self._taps(row), carried=zeros(self.item, self.count, group), name="filter_row") as m:
             images = f.element(
                 self._slot(f.add(row, m.index, -self.top)), self.item, f.multiply(pixel, channels * lanes)
             )
@@ -285,7 +285,7 @@ class ForwardOfSamples(_SamplesInLanes):
             if not self.skips_zeros:
                 m.results = run(0, self.k2 * channels, m.values)
             else:
-                with f.loop(*self._taps_of_tile(pixel, pixels), carried=m.values) as tap:
+                with f.loop(*self._taps_of_tile(pixel, pixels), carried=m.values, name="tap") as tap:
                     tap.results = run(tap.index, channels, tap.values)
                 m.results = tap.results
         rows_before: Index = 0
@@ -343,7 +343,7 @@ class ForwardOfSamples(_SamplesInLanes):
             return f.load(type, f.element(source, item, f.multiply(place, lanes)))
 
         if run >= lanes:
-            with f.loop(0, run, lanes) as place:
+            with f.loop(0, run, lanes, name="place") as place:
                 first = f.least(place.index, run - lanes)
                 block = f.turned([element(f.add(first, number)) for number in range(lanes)])
                 for sample, x in zip(samples, block, strict=True):
@@ -357,7 +357,7 @@ class ForwardOfSamples(_SamplesInLanes):
     def _turn_back_pixels(self, row: Index) -> None:
         """Store a row pixel by pixel, a few filters at a time."""
         f, w, lanes = self.f, self.w, self.lanes
-        with f.loop(0, self.columns) as pixel, f.loop(0, lanes, SQUARE) as first:
+        with f.loop(0, self.columns, name="pixel") as pixel, f.loop(0, lanes, SQUARE, name="first") as first:
             start = f.add(f.multiply(pixel.index, self.count * lanes), first.index)
             for channel in range(0, self.count, SQUARE):
                 used = min(SQUARE, self.count - channel)
@@ -394,7 +394,7 @@ class FilterGradientOfSamples(_SamplesInLanes):
         f.clear(self.sums, size * self.lanes * SIZES[self.item])
         super().write()
         shard = self.w.shard
-        with f.loop(0, size) as place:
+        with f.loop(0, size, name="place") as place:
             lanes = f.element(self.sums, self.item, f.multiply(place.index, self.lanes))
             total = across(f, f.load(vector(self.item, self.lanes), lanes), "fadd")
             address = f.element(shard, self.item, place.index)
@@ -403,9 +403,9 @@ class FilterGradientOfSamples(_SamplesInLanes):
     def row(self, row: Index) -> None:
         f = self.f
         self._turn(self.window, row, self.map, absent_as_zero=True)
-        with f.loop(*self._taps(row)) as m:
+        with f.loop(*self._taps(row), name="filter_row") as m:
             for start, size, count in evenly(self.run, self.taps).parts():
-                with f.each(start, count, size) as tap:
+                with f.each(start, count, size, name="tap") as tap:
                     self._tile(row, m.index, tap, size)
 
     def _tile(self, row: Index, m: Index, tap: Index, taps: int) -> None:

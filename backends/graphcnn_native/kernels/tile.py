@@ -167,14 +167,14 @@ def accumulate(
         turns = unrolling(steps, products)
         if turns == steps:
             return _turns(f, target, item, factors, group, 0, turns, totals)
-        with f.loop(0, steps, turns, carried=totals) as run:
+        with f.loop(0, steps, turns, carried=totals, name="element") as run:
             run.results = _turns(f, target, item, factors, group, run.index, turns, run.values)
         return run.results
     turns = max(1, min(4, LARGEST_BODY // products))
     whole = f.multiply(f.divide(steps, turns), turns)
-    with f.loop(0, whole, turns, carried=totals) as run:
+    with f.loop(0, whole, turns, carried=totals, name="element") as run:
         run.results = _turns(f, target, item, factors, group, run.index, turns, run.values)
-    with f.loop(whole, steps, carried=run.results) as rest:
+    with f.loop(whole, steps, carried=run.results, name="rest") as rest:
         rest.results = _turns(f, target, item, factors, group, rest.index, 1, rest.values)
     return rest.results
 

@@ -129,11 +129,11 @@ class _Tiled:
         f.clear(self.zeros, self.space.images - self.space.zeros)
         self.begin()
         total = f.multiply(f.subtract(w.end, w.begin), self.tile_rows * self.tile_columns)
-        with f.loop(0, total, self.space.tiles) as first:
+        with f.loop(0, total, self.space.tiles, name="first") as first:
             count = f.least(self.space.tiles, f.subtract(total, first.index))
-            with f.loop(0, count) as tile:
+            with f.loop(0, count, name="tile") as tile:
                 self.enter(tile.index, self._place(f.add(first.index, tile.index)))
-            with f.loop(0, POINTS) as point:
+            with f.loop(0, POINTS, name="point") as point:
                 self.multiply(point.index, count)
             self.leave(first.index, count)
         self.end()
@@ -246,7 +246,7 @@ class WinogradForward(_Tiled):
         offsets = [row * space.channels for row in range(self.at_once)]
         for group in self.groups:
             across = f.each(group.offset, group.count, group.width)
-            with across as column, f.loop(0, count, self.at_once) as row:
+            with across as column, f.loop(0, count, self.at_once, name="row") as row:
                 left = f.element(tiles, self.item, f.multiply(row.index, space.channels))
                 right = f.element(filters, self.item, column)
                 factors = Factors(left, offsets, 1, right, self.filters)
@@ -260,7 +260,7 @@ class WinogradForward(_Tiled):
 
     def leave(self, first: Index, count: Index) -> None:
         f = self.f
-        with f.loop(0, count) as tile:
+        with f.loop(0, count, name="tile") as tile:
             source = f.element(self.mapped_maps, self.item, f.multiply(tile.index, self.space.width))
             sample, row, column = self._place(f.add(first, tile.index))
             corner = (sample, f.multiply(row, RESULTS), f.multiply(column, RESULTS))
@@ -318,9 +318,9 @@ class WinogradGradient(_Tiled):
         maps = f.element(self.mapped_maps, self.item, f.multiply(point, space.map_stride))
         sums = f.element(self.sums, self.item, f.multiply(point, space.channels * space.width))
         for group in self.groups:
-            with f.each(group.offset, group.count, group.width) as column:
+            with f.each(group.offset, group.count, group.width, name="column") as column:
                 for start, size, times in evenly(self.channels, self.at_once).parts():
-                    with f.each(start, times, size) as channel:
+                    with f.each(start, times, size, name="channel") as channel:
                         left = f.element(images, self.item, channel)
                         right = f.element(maps, self.item, column)
                         first = f.element(sums, self.item, f.multiply(channel, space.width), column)
@@ -339,7 +339,7 @@ class WinogradGradient(_Tiled):
     def end(self) -> None:
         f, w, space = self.f, self.w, self.space
         shard = w.shard
-        with f.loop(0, self.channels) as channel:
+        with f.loop(0, self.channels, name="channel") as channel:
             source = f.element(self.sums, self.item, f.multiply(channel.index, space.width))
             target = f.element(shard, self.item, f.multiply(channel.index, self.filters))
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from graphcnn.ir import BATCH, TensorType, Value
+from graphcnn.ir import BATCH, Node, TensorType, Value
 from graphcnn.ops import (
     Broadcast,
     Constant,
@@ -63,6 +63,7 @@ class Writer:
         self.kernel = kernel
         self.target = target
         self.tile = ""
+        self._section = -1
         self.f = Function(f"k{kernel.number}_{kernel.title}", PARAMETERS, attributes="nounwind")
         self.context, self.block, self.sums, self.begin, self.end, self._places = self.f.parameters
         self.known: dict[tuple[Value, Position], Ssa] = {}
@@ -71,6 +72,12 @@ class Writer:
         self.batch = self.slot(Slot.BATCH, INDEX)
         self._find_memory()
         self._read_scalars()
+
+    def name_section(self, key: int) -> None:
+        """Say in the code which node the lines that follow compute."""
+        if key != self._section:
+            self._section = key
+            self.f.comment(named(key, self.graph.node(key)))
 
     # Addresses
 
@@ -180,6 +187,7 @@ class Writer:
             require_numbers(node)
         arguments = [self.value(operand, self._scalar_or(operand, value, position)) for operand in operands]
         arguments = [f.splat(x, position.lanes) if lanes_of(x.type) == 1 else x for x in arguments]
+        self.name_section(value.key)
         if function is not None:
             return user_function(f, function, arguments, position.used)
         lanes: Ssa = LANES[type(node.op)](f, node.op, arguments, value.type)
@@ -207,7 +215,7 @@ class Writer:
         assert self.kernel.totals is not None
         address = f.element(self._shard_sums, item, self.offset(value.type, position.indices))
         zero = constant(vector(item, position.lanes), 0.0)
-        with f.loop(0, self._shards, carried=[zero]) as shard:
+        with f.loop(0, self._shards, carried=[zero], name="shard") as shard:
             part = f.element(address, "i8", f.multiply(shard.index, self._shard_bytes))
             loaded = f.load(vector(item, position.lanes), part)
             shard.results = [f.binary("fadd", shard.values[0], loaded)]
@@ -330,3 +338,9 @@ class Writer:
 
 def value_item(type: TensorType) -> str:
     return "i1" if type.dtype == "bool" else ITEMS[type.dtype]
+
+
+def named(key: int, node: Node) -> str:
+    """Return how code calls a node: its key, its op and its layer."""
+    layer = f" of {node.origin.layer}" if node.origin.layer else ""
+    return f"%{key} {node.op.name}{layer}"
