@@ -218,6 +218,7 @@ def diff(
 @click.option("--mode", default="train", show_default=True, type=click.Choice(["train", "infer"]))
 @click.option("--batch-size", default=64, show_default=True, type=click.IntRange(1))
 @click.option("--repeats", default=30, show_default=True, type=click.IntRange(1))
+@click.option("--compile", "compiles", is_flag=True, help="Time the compilation instead, phase by phase.")
 @click.option("--backend", default=DEFAULT, show_default=True)
 @click.option(
     "--trace", type=click.Path(dir_okay=False, path_type=Path), help="Write one step as a Chrome trace."
@@ -228,11 +229,18 @@ def bench(
     mode: Mode,
     batch_size: int,
     repeats: int,
+    compiles: bool,
     backend: str,
     trace: Path | None,
     input_shape: tuple[int, int, int] | None,
 ) -> None:
     """Time a training step or the inference of NETWORK on random data, kernel by kernel."""
+    if compiles:
+        from graphcnn.inspection.compile_times import compile_times
+
+        graph = "step" if mode == "train" else "forward"
+        _print_table(compile_times(lambda: _model(network, input_shape, backend), graph))
+        return
     model = _model(network, input_shape, backend)
     profile = benchmark(model, mode=mode, batch=batch_size, repeats=repeats)
     _print_table(profile)

@@ -15,6 +15,7 @@ from graphcnn.dsl.layers import Layer
 from graphcnn.dsl.network import Network, Traced, as_network
 from graphcnn.errors import GraphcnnError, OptionError
 from graphcnn.ir import DType, Graph, users_line
+from graphcnn.phases import phase
 from graphcnn.scalar import ScalarFunction
 from graphcnn.training.checkpoint import read_checkpoint
 from graphcnn.training.graphs import build_graphs, check_names
@@ -66,7 +67,8 @@ def compile(
     """
     place = users_line()
     try:
-        inference, training = _traced(network, input_shape, _precision(dtype))
+        with phase("trace"):
+            inference, training = _traced(network, input_shape, _precision(dtype))
         chosen_passes = Passes.of(passes)
         _check_seed(seed)
         if loss is not None:

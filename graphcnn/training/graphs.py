@@ -10,6 +10,7 @@ from pathlib import PurePath
 from graphcnn.arrays import Array
 from graphcnn.errors import GraphcnnError, OptionError, ShapeError
 from graphcnn.ir import BATCH, Emitter, Graph, Origin, TensorType, Value, verify
+from graphcnn.phases import phase
 from graphcnn.training.losses import Loss, target_type, total_loss
 from graphcnn.training.metrics import Metric, append_metric
 from graphcnn.training.optimizers import LEARNING_RATE, Optimizer, append_updates
@@ -135,7 +136,8 @@ def build_graphs(
         return Graphs(forward, training), {}
     evaluation, *_ = _evaluation(forward, loss, metrics)
     with_loss, total, scores = _with_loss(training, f"{training.name} gradient", loss, ())
-    derived, gradients = differentiate(with_loss, total, with_loss.inputs_with_role("parameter"))
+    with phase("differentiate"):
+        derived, gradients = differentiate(with_loss, total, with_loss.inputs_with_role("parameter"))
     for label, value in gradients.items():
         derived.output(gradient_name(label), value)
     _append_metrics(derived, scores, metrics)
@@ -147,7 +149,9 @@ def build_graphs(
     parameters = step.inputs_with_role("parameter")
     gradients = {label: derived.outputs[gradient_name(label)] for label in parameters}
     initial = append_updates(optimizer, step, parameters, gradients, rate)
-    step = passes.run("step", simplify(verify(step)))
+    with phase("simplify"):
+        step = simplify(verify(step))
+    step = passes.run("step", step)
     return Graphs(forward, training, evaluation, derived, step), initial
 
 

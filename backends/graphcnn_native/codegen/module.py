@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from graphcnn.phases import phase
 from graphcnn_native.codegen.emitters import written
 from graphcnn_native.codegen.function import Function
 from graphcnn_native.codegen.shares import share
@@ -30,6 +31,11 @@ class Code:
 
 def generate(program: Program, target: Target) -> Code:
     """Return the code of a program. Kernels that differ in nothing but their places have one function."""
+    with phase("generate"):
+        return _generated(program, target)
+
+
+def _generated(program: Program, target: Target) -> Code:
     layouts = [Layout(program, kernel) for kernel in program.kernels]
     functions: list[Function] = []
     kernels: list[WrittenKernel] = []

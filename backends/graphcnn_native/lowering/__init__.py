@@ -6,6 +6,7 @@ import os
 
 from graphcnn.errors import BackendError
 from graphcnn.ir import Graph
+from graphcnn.phases import phase
 from graphcnn_native.lowering.canonical import canonical
 from graphcnn_native.lowering.placing import place
 from graphcnn_native.lowering.planning import plan
@@ -24,8 +25,9 @@ def lower(graph: Graph, target: Target, *, winograd: bool = True) -> Program:
     count, and for a program that breaks a rule of `verify`.
     """
     _require_addressable(graph)
-    normal, sources = canonical(graph, target, winograd=winograd)
-    program = place(plan(normal, graph, sources, target))
+    with phase("lower"):
+        normal, sources = canonical(graph, target, winograd=winograd)
+        program = place(plan(normal, graph, sources, target))
     return verify(program) if os.environ.get("GRAPHCNN_VERIFY") == "on" else program
 
 
