@@ -19,8 +19,9 @@ from typing import Any, Final, Protocol, TypeAlias
 
 import numpy as np
 
-from graphcnn.arrays import Array
+from graphcnn.arrays import Array, overlapping
 from graphcnn.errors import BackendError, DataError, OptionError
+from graphcnn.interrupts import interrupts_put_off
 from graphcnn.ir import BATCH, Graph, Op, TensorType, batch_inputs, format_shape, users_line
 
 GROUP = "graphcnn.backends"
@@ -307,8 +308,9 @@ def observe(graph: Graph, observer: Observer, /, **inputs: object) -> None:
 def step_by_calling(executable: Executable, state: dict[str, Array], /, **inputs: object) -> dict[str, Array]:
     """Do `Executable.step` by means of a call: for backends that have no faster way of their own."""
     results = executable(**with_state(executable.graph, state, inputs))
-    for label in executable.graph.updates:
-        np.copyto(state[label], results.pop(label))
+    with interrupts_put_off():  # a state of before the step or of after it, nothing between
+        for label in executable.graph.updates:
+            np.copyto(state[label], results.pop(label))
     return results
 
 
@@ -349,7 +351,7 @@ def with_state(graph: Graph, state: Mapping[str, object], inputs: Mapping[str, o
 
     Entries of `state` that the graph does not know are left out, so that one state serves many graphs.
     Raises DataError for a name given twice, and unless every state that the graph updates is a writeable
-    array of its type in `state`.
+    array of its type in `state`, with memory of its own.
     """
     twice = sorted(state.keys() & inputs.keys())
     if twice:
@@ -363,6 +365,13 @@ def with_state(graph: Graph, state: Mapping[str, object], inputs: Mapping[str, o
                 f"the state {label!r} is overwritten by the step",
                 facts=[f"needed: a writeable array {type}", f"found: {found}"],
             )
+    held: dict[str, Any] = {label: state[label] for label in graph.updates}
+    twins = overlapping(held)
+    if twins is not None:
+        raise DataError(
+            f"the states {twins[0]!r} and {twins[1]!r} share memory, but each is overwritten by the step",
+            mend=f"give each an array of its own: state[{twins[1]!r}] = state[{twins[1]!r}].copy()",
+        )
     return {label: array for label, array in state.items() if label in graph.inputs} | dict(inputs)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from graphcnn.backend import REFERENCE, load_backend, require_ops
 from graphcnn.errors import OptionError
+from graphcnn.interrupts import uninterrupted
 from graphcnn.ir import Graph, Input, Op
 from graphcnn.ops import SquaredError
 from graphcnn.ops.convolution import Convolve2d
@@ -12,6 +13,7 @@ from graphcnn_native.executable import NativeExecutable
 from graphcnn_native.lowering import winograd
 from graphcnn_native.lowering.schedule import GENERATED
 from graphcnn_native.op_code import EMITTERS, LANES, POINTWISE
+from graphcnn_native.runtime.processors import thread_count
 
 
 def _own_ops() -> frozenset[type[Op]]:
@@ -42,4 +44,5 @@ class NativeBackend:
             require_ops(self, graph)
         if not isinstance(winograd, bool):
             raise OptionError(f"winograd={winograd!r} is neither True nor False", mend="winograd=False")
-        return NativeExecutable(graph, threads=threads, winograd=winograd)
+        count = thread_count(threads)
+        return uninterrupted(lambda: NativeExecutable(graph, threads=count, winograd=winograd))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import operator
+import os
 import threading
+import weakref
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -12,15 +14,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import DTypeLike
 
-from graphcnn.arrays import Array
+from graphcnn.arrays import Array, byte_bounds
 from graphcnn.backend import KernelReport, Memory, Report, bind_inputs, with_state
 from graphcnn.errors import DataError, GraphcnnError, OptionError
+from graphcnn.interrupts import interrupts_put_off, uninterrupted
 from graphcnn.ir import BATCH, Graph
 from graphcnn_native.call_table import Slot
 from graphcnn_native.codegen.module import generate
 from graphcnn_native.lowering import lower
 from graphcnn_native.lowering.liveness import live_bytes
-from graphcnn_native.lowering.program import ALIGNMENT
 from graphcnn_native.peak import measured_peak
 from graphcnn_native.reference import ReferenceKernels
 from graphcnn_native.runtime.call_log import CallLog
@@ -29,10 +31,7 @@ from graphcnn_native.runtime.processors import thread_count
 from graphcnn_native.runtime.threads import pool
 from graphcnn_native.shortage import no_memory
 from graphcnn_native.target import Target, host_target
-
-MOST_SHARDS = 16
-LARGEST_PART = 256
-"""Samples for which there is memory at the same time, where a program can go through a batch in parts."""
+from graphcnn_native.workspace import LARGEST_PART, Ranges, Workspace, address, room, sizes
 
 LIGHT = 2 * 1024 * 1024
 """Bytes of parameters and the like that are not worth passing around more threads than have samples."""
@@ -52,27 +51,26 @@ class NativeExecutable:
         self.graph: Final[Graph] = graph
         self.threads: Final = thread_count(threads)
         self.target: Final = target or host_target()
+        self._winograd: Final = winograd
         self.program: Final = lower(graph, self.target, winograd=winograd)
         code = generate(self.program, self.target)
         self._written: Final = code.kernels
         self._library = compile_modules(code.modules, self.target)
-        self._step = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(self._library.address("step"))
+        self._step_address: Final = self._library.address("step")
+        self._step = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(self._step_address)
         self._lock = threading.Lock()
-        self._batch = 0
-        self._memory: dict[Slot, Array] = {}
+        self._workspace: Workspace | None = None
         self._is_profiled = False
-        self._log: CallLog | None = None
-        self._last_log: CallLog | None = None
         self._described: tuple[int, tuple[KernelReport, ...]] = (0, ())
-        self._table = (ctypes.c_int64 * (Slot.ARRAYS + len(self.program.slots)))()
-        self._address = ctypes.addressof(self._table)
         threads_pool = pool(self.threads)
-        self._table[Slot.POOL] = threads_pool.address
-        self._table[Slot.PARALLEL_FOR] = threads_pool.parallel_for
-        self._table[Slot.FLUSH] = threads_pool.flush_denormals
-        self._table[Slot.RESTORE] = threads_pool.restore_mode
         self._reference: Final = ReferenceKernels(self.program)
-        self._table[Slot.REFERENCE] = self._reference.address
+        self._numbers_of_table: dict[int, int] = {
+            Slot.POOL: threads_pool.address,
+            Slot.PARALLEL_FOR: threads_pool.parallel_for,
+            Slot.FLUSH: threads_pool.flush_denormals,
+            Slot.RESTORE: threads_pool.restore_mode,
+            Slot.REFERENCE: self._reference.address,
+        }
         self._shared_bytes = self.program.arena + sum(
             value.type.bytes(1) for value in graph.inputs.values() if not value.type.has_batch
         )
@@ -91,9 +89,11 @@ class NativeExecutable:
             for label, (_, shape, dtype) in self._inputs.items()
             if not shape and dtype.kind == "f" and label not in self._updated
         }
-        for label, number in self._numbers.items():
-            self._table[self._inputs[label][0]] = address(number)
-        self._bound: dict[str, Array] = {}
+        _LIVE.add(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles hold the graph, and compile it again."""
+        return _compiled_again, (self.graph, self.threads, self._winograd)
 
     def __call__(self, /, **inputs: object) -> dict[str, Array]:
         arrays, batch = bind_inputs(self.graph, inputs)
@@ -115,10 +115,11 @@ class NativeExecutable:
             label: array if is_safe and _is_plain(array) else np.empty(array.shape, array.dtype)
             for label, array in updates.items()
         }
-        outputs = self._run(arrays, fresh, batch)
-        for label, array in updates.items():
-            if fresh[label] is not array:
-                np.copyto(array, fresh[label])
+        with interrupts_put_off():  # the machine code overwrites some arrays, and the others follow
+            outputs = self._run(arrays, fresh, batch)
+            for label, array in updates.items():
+                if fresh[label] is not array:
+                    np.copyto(array, fresh[label])
         return outputs
 
     def _step_at_once(self, state: dict[str, Array], inputs: Mapping[str, object]) -> dict[str, Array] | None:
@@ -129,9 +130,7 @@ class NativeExecutable:
         if self._reference or not inputs.keys().isdisjoint(state):
             return None
         with self._lock:
-            if not self._bind_state(state, inputs):
-                return None
-            batch = 0
+            places, batch = [], 0
             for label, given in inputs.items():
                 if label not in self._inputs:
                     return None
@@ -150,16 +149,25 @@ class NativeExecutable:
                     if not found[0] or batch not in (0, found[0]):
                         return None
                     batch = found[0]
-                self._table[slot] = address(given)
-            return self._launch(batch or 1)
+                places.append((slot, address(given), given.nbytes))
+            workspace = self._workspace_for(batch or 1)
+            if not self._bind_state(workspace, state, inputs):
+                return None
+            for slot, begin, length in places:
+                if workspace.overwritten.overlaps(begin, begin + length):
+                    return None
+                workspace.table[slot] = begin
+            return self._launch(workspace)
 
-    def _bind_state(self, state: dict[str, Array], inputs: Mapping[str, object]) -> bool:
+    def _bind_state(
+        self, workspace: Workspace, state: dict[str, Array], inputs: Mapping[str, object]
+    ) -> bool:
         """Enter the addresses of the state into the table, unless they are there from the last time."""
-        bound = self._bound
+        bound = workspace.bound
         complete = bound and len(bound) + len(inputs) == len(self._inputs)
         if complete and all(map(operator.is_, map(state.get, bound), bound.values())):
             return not self._updated or all(map(_is_writeable, bound.values()))
-        self._bound, bound = {}, {}
+        workspace.bound, bound = {}, {}
         labels = self._inputs.keys() - inputs.keys()
         if not self._updated <= labels or not labels.isdisjoint(self._numbers):
             return False
@@ -171,69 +179,87 @@ class NativeExecutable:
             if not _is_plain(array) or not array.flags.writeable:
                 return False
             bound[label] = array
+        if self._updated and Ranges(bound.values()).overlap_each_other:
+            return False
+        workspace.overwritten = Ranges(bound[label] for label in self._updated)
         for label, array in bound.items():
-            self._table[self._inputs[label][0]] = address(array)
+            workspace.table[self._inputs[label][0]] = address(array)
             if label in self._updated:
-                self._table[self._slots["update", label]] = address(array)
-        self._bound = bound
+                workspace.table[self._slots["update", label]] = address(array)
+        workspace.bound = bound
         return True
 
     def _run(self, inputs: dict[str, Array], updates: dict[str, Array], batch: int) -> dict[str, Array]:
-        """Run on arrays that are known to fit."""
+        """Run on arrays that are known to fit; what shares memory with an update is copied before."""
+        overwritten = Ranges(updates.values())
         held = {label: self._plain(array, batch) for label, array in inputs.items()}
+        for label, array in held.items():
+            if updates.get(label) is not array and overwritten.overlaps(*byte_bounds(array)):
+                held[label] = array.copy()
         with self._lock:
-            self._bound = {}
+            workspace = self._workspace_for(batch)
+            workspace.bound = {}
             for label, array in held.items():
                 if label in self._numbers:
                     self._numbers[label][...] = array
                 else:
-                    self._table[self._inputs[label][0]] = address(array)
+                    workspace.table[self._inputs[label][0]] = address(array)
             for label, array in updates.items():
-                self._table[self._slots["update", label]] = address(array)
-            return self._launch(batch)
+                workspace.table[self._slots["update", label]] = address(array)
+            return self._launch(workspace)
 
-    def _launch(self, batch: int) -> dict[str, Array]:
+    def _launch(self, workspace: Workspace) -> dict[str, Array]:
         """Run the machine code on what the table names, and return the outputs."""
-        if batch != self._batch:
-            self._make_room(batch)
-            if self._is_profiled:
-                self._make_log()
-        outputs = {}
+        outputs, batch, log = {}, workspace.batch, workspace.log
         for label, shape, dtype, slot in self._outputs:
             concrete = tuple([batch if size == BATCH else size for size in shape])
             array = outputs[label] = self._empty(concrete, dtype, batch)
-            self._table[slot] = address(array)
-        if self._log is not None:
-            self._log.begin()
+            workspace.table[slot] = address(array)
+        if log is not None:
+            log.begin()
         self._reference.begin()
-        if self._step(self._address):
+        if self._step(workspace.address):
             raise DataError(
                 "the labels do not fit the classes",
                 facts=[f"{label}: 0 to {classes - 1}" for label, classes in self.program.labels.items()],
                 mend="number the classes from 0",
             )
-        if self._log is not None:
-            self._log.end()
+        if log is not None:
+            log.end()
         self._reference.raise_failure()
         return outputs
 
-    def _make_room(self, batch: int) -> None:
-        """See to memory for a batch of this size; a large one goes through it in parts, where it can.
+    def _workspace_for(self, batch: int) -> Workspace:
+        """Return the workspace for a batch of this size. Raises OutOfMemoryError where there is no memory."""
+        workspace = self._workspace
+        if workspace is None or workspace.batch != batch:
+            workspace = self._workspace = self._made_workspace(batch)
+        return workspace
 
-        Raises OutOfMemoryError where there is not enough.
-        """
-        program = self.program
-        capacity, shards, size = room(batch, program.block, is_divided=program.divided >= 0)
-        for slot, length in self._parts(batch).items():
-            if slot not in self._memory or self._memory[slot].nbytes < length + 2 * ALIGNMENT:
-                self._memory[slot] = self._empty((length + 2 * ALIGNMENT,), np.uint8, batch)
-                self._table[slot] = -(-address(self._memory[slot]) // ALIGNMENT) * ALIGNMENT
-        self._table[Slot.BATCH], self._table[Slot.CAPACITY] = batch, capacity
-        self._table[Slot.FIRST], self._table[Slot.COUNT] = 0, batch
-        self._table[Slot.SHARDS], self._table[Slot.SHARD_SIZE] = shards, size
-        is_light = self._shared_bytes < LIGHT
-        self._table[Slot.THREADS] = min(self.threads, shards) if is_light else self.threads
-        self._batch = batch
+    def _made_workspace(self, batch: int) -> Workspace:
+        log = self._log_for(batch) if self._is_profiled else None
+        numbers: dict[int, int] = {
+            **self._numbers_of_table,
+            **{self._inputs[label][0]: address(number) for label, number in self._numbers.items()},
+            Slot.THREADS: self._threads_for(batch),
+        }
+        try:
+            return Workspace(self.program, batch, numbers, self._workspace, threads=self.threads, log=log)
+        except (MemoryError, ValueError):  # NumPy raises ValueError beyond 64 bits
+            raise self._no_memory(batch) from None
+
+    def _threads_for(self, batch: int) -> int:
+        """Return how many threads a call on so many samples is worth; its results do not depend on it."""
+        _, shards, _ = room(batch, self.program.block, is_divided=self.program.divided >= 0)
+        return min(self.threads, shards) if self._shared_bytes < LIGHT else self.threads
+
+    def _log_for(self, batch: int) -> CallLog:
+        """Return a log with room for all calls of kernels that one step makes, even on a single thread."""
+        block = self.program.block
+        capacity, shards, size = room(batch, block, is_divided=self.program.divided >= 0)
+        blocks = shards * -(-size // block)
+        calls = sum(blocks if kernel.share is None else kernel.share.pieces for kernel in self._written)
+        return CallLog(self.threads, -(-batch // capacity) * calls)
 
     def _empty(self, shape: tuple[int, ...], dtype: DTypeLike, batch: int) -> Array:
         """Return an array of a call on so many samples. Raises OutOfMemoryError where there is no memory."""
@@ -251,38 +277,17 @@ class NativeExecutable:
 
     def _no_memory(self, batch: int) -> GraphcnnError:
         outputs = [value.type.bytes(batch) for value in self.graph.outputs.values()]
-        return no_memory(self.program, batch, sum(self._parts(batch).values()) + sum(outputs))
-
-    def _make_log(self) -> None:
-        """See to a log with room for all calls of kernels that one step makes, even on a single thread."""
-        parts = -(-self._table[Slot.BATCH] // self._table[Slot.CAPACITY])
-        blocks = self._table[Slot.SHARDS] * -(-self._table[Slot.SHARD_SIZE] // self.program.block)
-        needed = parts * sum(
-            blocks if kernel.share is None else kernel.share.pieces for kernel in self._written
-        )
-        if self._last_log is None or self._last_log.room < needed:
-            self._last_log = CallLog(self.threads, needed)
-        self._log = self._last_log
-        self._log.clear()
-        self._table[Slot.PROFILE] = self._log.address
-
-    def _parts(self, batch: int) -> dict[Slot, int]:
-        """Return the bytes of each part of the memory for a batch of this size."""
-        program = self.program
-        capacity, shards, _ = room(batch, program.block, is_divided=program.divided >= 0)
-        return {
-            Slot.ARENA: program.arena + program.arena_per_sample * capacity,
-            Slot.SUMS: program.sums * shards,
-            Slot.SCRATCH: program.scratch * self.threads,
-        }
+        workspace = sizes(self.program, batch, self.threads)
+        return no_memory(self.program, batch, sum(workspace.values()) + sum(outputs))
 
     def report(self) -> Report:
         """Return the kernels, with their times in the latest call if it was made under `profile`."""
-        batch = max(self._batch, 1)
+        workspace = self._workspace
+        batch, log = (1, None) if workspace is None else (workspace.batch, workspace.log)
         kernels = self._kernels(batch)
-        parts = {slot.name.lower(): size for slot, size in self._parts(batch).items()}
+        parts = {slot.name.lower(): size for slot, size in sizes(self.program, batch, self.threads).items()}
         memory = Memory(max((kernel.live or 0 for kernel in kernels), default=0), parts)
-        timeline = None if self._log is None else self._log.timeline()
+        timeline = None if log is None else log.timeline()
         if timeline is None:
             return Report("native", batch, kernels, self.threads, memory=memory)
         calls = timeline.calls
@@ -330,7 +335,8 @@ class NativeExecutable:
                 facts=[f"left to the reference backend's kernels: {', '.join(self._reference.ops)}"],
                 mend="give them some: graphcnn_native.register(op, pointwise=...)",
             )
-        return numba_function(self, self._library.address("step"), bytes(self._table), state)
+        table = dict(self._numbers_of_table) | {Slot.THREADS: self._threads_for(LARGEST_PART)}
+        return uninterrupted(lambda: numba_function(self, self._step_address, table, state))
 
     def llvm_ir(self) -> str:
         """Return the generated code as LLVM IR."""
@@ -344,9 +350,24 @@ class NativeExecutable:
         """From now on note when each kernel runs and on which thread; or stop that."""
         with self._lock:
             self._is_profiled = on
-            self._log, self._table[Slot.PROFILE] = None, 0
-            if on and self._batch:
-                self._make_log()
+            if self._workspace is not None:
+                self._workspace = self._made_workspace(self._workspace.batch)
+
+
+_LIVE: Final[weakref.WeakSet[NativeExecutable]] = weakref.WeakSet()
+
+
+def _in_child() -> None:
+    """Let a fork call what its parent has compiled: nobody is within a call there."""
+    for executable in list(_LIVE):
+        executable._lock, executable._workspace = threading.Lock(), None
+
+
+os.register_at_fork(after_in_child=_in_child)
+
+
+def _compiled_again(graph: Graph, threads: int, winograd: bool) -> NativeExecutable:
+    return uninterrupted(lambda: NativeExecutable(graph, threads=threads, winograd=winograd))
 
 
 def _is_plain(array: Array) -> bool:
@@ -356,27 +377,3 @@ def _is_plain(array: Array) -> bool:
 
 
 _is_writeable = operator.attrgetter("flags.writeable")
-
-
-def address(array: Array) -> int:
-    """Return where an array's elements begin."""
-    try:
-        # A third of the time of array.ctypes.data.
-        return ctypes.addressof(ctypes.c_char.from_buffer(array))  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return array.ctypes.data
-
-
-def room(batch: int, block: int, is_divided: bool) -> tuple[int, int, int]:
-    """Return for how many samples there is memory at a time, how many shards they make, and of what size.
-
-    By the batch alone, so that sums are the same on any threads. Plain arithmetic, which Numba compiles too.
-    """
-    capacity = min(batch, LARGEST_PART) if is_divided else batch
-    if capacity <= 8:
-        block = max(1, capacity // 4)
-    elif capacity < 4 * block:
-        block = max(4, block // 2)
-    blocks = -(-capacity // block)
-    size = -(-blocks // MOST_SHARDS) * block
-    return capacity, -(-capacity // size), size

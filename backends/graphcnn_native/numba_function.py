@@ -11,6 +11,7 @@ import numpy as np
 from graphcnn.arrays import Array
 from graphcnn_native.call_table import Slot
 from graphcnn_native.lowering.program import ALIGNMENT
+from graphcnn_native.workspace import address, room
 
 if TYPE_CHECKING:
     from graphcnn_native.executable import NativeExecutable
@@ -20,27 +21,24 @@ _KEPT: Final[list[object]] = []
 
 
 def numba_function(
-    executable: NativeExecutable, step_address: int, table: bytes, state: Mapping[str, Array]
+    executable: NativeExecutable, step_address: int, table: Mapping[int, int], state: Mapping[str, Array]
 ) -> Any:
     """Return `outputs = f(inputs)` for the graph's only output, and the only input that `state` lacks.
 
-    table: what the machine code is called with; every call fills in a copy, and makes memory of its own, so
-    that calls from several threads do not disturb each other.
+    table: what the machine code is called with, beside memory and arrays; every call fills in a copy, and
+    makes memory of its own, so that calls from several threads do not disturb each other.
     """
     import numba
-
-    from graphcnn_native.executable import address, room
 
     program, graph = executable.program, executable.graph
     slots = {name: Slot.ARRAYS + number for number, name in enumerate(program.slots)}
     (given,) = (label for label in graph.inputs if label not in state)
     ((label, output),) = graph.outputs.items()
     held = {name: state[name] for name in graph.inputs if name != given}
-    prepared: Any = np.frombuffer(table, np.int64).copy()
+    prepared: Any = np.zeros(Slot.ARRAYS + len(program.slots), np.int64)
+    prepared[list(table)] = list(table.values())
     for name, array in held.items():
         prepared[slots["input", name]] = address(array)
-    prepared[Slot.PROFILE] = 0
-
     step = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(step_address)
     input_slot, output_slot = int(slots["input", given]), int(slots["output", label])
     sample, row = graph.inputs[given].type.shape[1:], output.type.shape[1:]

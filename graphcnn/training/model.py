@@ -16,6 +16,7 @@ from graphcnn.backend import Backend, Executable
 from graphcnn.data.batches import Batches
 from graphcnn.displays import display
 from graphcnn.errors import DataError, OptionError, TrainingError
+from graphcnn.interrupts import interrupts_put_off
 from graphcnn.ir import Graph
 from graphcnn.ops.attributes import is_int
 from graphcnn.training.callbacks import Callback, StopTraining, check_callbacks
@@ -93,6 +94,10 @@ class Model:
         self._output = graphs.forward.outputs["output"].type
         self._target = loss.target_type(self._output) if loss else None
         self._only_input = next(iter(self._inputs)) if len(self._inputs) == 1 else ""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles hold all but what was compiled, which they compile again when they need it."""
+        return {**self.__dict__, "_executables": {}}
 
     # Graphs
 
@@ -267,8 +272,9 @@ class Model:
                     f"but {array.dtype}{list(array.shape)} is needed",
                     mend="set what model.state() returned",
                 )
-        for name, array in self._state.items():
-            np.copyto(array, state[name])
+        with interrupts_put_off():
+            for name, array in self._state.items():
+                np.copyto(array, state[name])
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the model to a safetensors file that `gcn.load` reads: graphs as text, state as tensors.
@@ -393,8 +399,10 @@ class Model:
                 callback.on_train_begin(self)
             for epoch in range(1, epochs + 1):
                 logs = self._epoch(epoch, source, validation, callbacks, bar)
-                history.epochs.append(logs)
-                self.history.epochs.append(logs)
+                with interrupts_put_off():
+                    self.epochs_done += 1
+                    history.epochs.append(logs)
+                    self.history.epochs.append(logs)
                 bar.end(epoch, logs)
                 for callback in callbacks:
                     callback.on_epoch_end(self, epoch, logs)
@@ -436,7 +444,6 @@ class Model:
                 f"the batches of epoch {epoch} are empty",
                 mend="pass a list, or another iterable that begins anew; a generator ends after one epoch",
             )
-        self.epochs_done += 1
         seconds = time.perf_counter() - start
         logs = totals.result()
         if validation is not None:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from graphcnn import ops
 from graphcnn.backend import bind_inputs, evaluate, load_backend, require_ops
 from graphcnn.errors import BackendError, DataError
 from graphcnn.ir import Graph, Origin, TensorType
@@ -140,3 +141,30 @@ def test_an_unknown_backend_is_named_with_the_installed_ones():
     with pytest.raises(BackendError, match="there is no backend 'cuda'") as caught:
         load_backend("cuda")
     assert "numpy" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["numpy", "native"])
+def test_a_step_reads_inputs_as_they_were_before_it(name):
+    """An input may be a state's own array, or a part of one: it is read before that is overwritten."""
+    graph = Graph("aliases")
+    type = TensorType((1000,), "float32")
+    w, v = (graph.input(label, type, role="state") for label in "wv")
+    x = graph.input("x", type)
+    total = graph.add(ops.Sum((0,)), graph.add(ops.Add(), w, x))
+    graph.update("w", graph.add(ops.Add(), w, x))
+    graph.update("v", graph.add(ops.Multiply(), v, x))
+    graph.output("y", graph.add(ops.Multiply(), x, total))
+    executable = load_backend(name).compile(graph)
+    memory = np.arange(1001, dtype=np.float32)
+    for given in (memory[:1000], memory[1:]):
+        apart = {"w": memory[:1000].copy(), "v": np.ones(1000, np.float32)}
+        wanted = executable.step(apart, x=given.copy())
+        together = {"w": memory[:1000], "v": np.ones(1000, np.float32)}
+        found = executable.step(together, x=given)
+        assert np.array_equal(found["y"], wanted["y"])
+        for label in "wv":
+            assert np.array_equal(together[label], apart[label])
+    shared = np.ones(1500, np.float32)
+    for v_array in (shared[:1000], shared[500:]):
+        with pytest.raises(DataError, match="share memory"):
+            executable.step({"w": shared[:1000], "v": v_array}, x=memory[:1000])

@@ -49,7 +49,7 @@ def test_the_native_backend_has_room_for_all_that_is_alive(name: str, stage: str
     executable = model.executable(stage)
     for batch in (1, 16, 64):
         memory = memory_after_a_call(model, executable, stage, (batch, *entry.input_shape))
-        really = sum(array.nbytes for array in executable._memory.values())  # type: ignore[attr-defined]
+        really = sum(array.nbytes for array in executable._workspace.memory.values())  # type: ignore[attr-defined]
         assert memory.allocated == pytest.approx(really, abs=3 * 2 * 64)
         assert 0 < memory.peak <= memory.allocated
 
@@ -81,8 +81,8 @@ def test_what_is_allocated_is_within_5_percent_of_what_must_be_alive(
     )
     executable = model.executable(stage)
     for batch in (1, 16, 64, 256):
-        executable._make_room(batch)  # type: ignore[attr-defined]
-        really = sum(array.nbytes - 2 * 64 for array in executable._memory.values())  # type: ignore[attr-defined]
+        executable._workspace_for(batch)  # type: ignore[attr-defined]
+        really = sum(array.nbytes - 2 * 64 for array in executable._workspace.memory.values())  # type: ignore[attr-defined]
         memory = executable.report().memory
         assert memory is not None
         assert memory.peak <= really <= 1.05 * memory.peak

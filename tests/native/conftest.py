@@ -7,9 +7,9 @@ import pytest
 
 from graphcnn_native import NativeBackend, NativeExecutable
 from graphcnn_native.call_table import Slot
-from graphcnn_native.executable import room
 from graphcnn_native.runtime.engine import compile_module
 from graphcnn_native.target import host_target
+from graphcnn_native.workspace import room
 
 BACKWARDS = """
 define void @parallel_for(ptr %pool, ptr %function, ptr %context, i64 %items, i64 %threads) {
@@ -46,16 +46,17 @@ class Backwards(NativeExecutable):
 
     def __init__(self, graph, **options):
         super().__init__(graph, **options)
-        self._table[Slot.PARALLEL_FOR] = backwards().address("parallel_for")
+        self._numbers_of_table[Slot.PARALLEL_FOR] = backwards().address("parallel_for")
 
-    def _make_room(self, batch):
-        super()._make_room(batch)
+    def _made_workspace(self, batch):
+        workspace = super()._made_workspace(batch)
         if self.program.divided >= 0:
             capacity, shards, size = room(min(batch, 16), self.program.block, is_divided=True)
-            self._table[Slot.CAPACITY] = capacity
-            self._table[Slot.SHARDS], self._table[Slot.SHARD_SIZE] = shards, size
-        for memory in self._memory.values():
+            workspace.table[Slot.CAPACITY] = capacity
+            workspace.table[Slot.SHARDS], workspace.table[Slot.SHARD_SIZE] = shards, size
+        for memory in workspace.memory.values():
             ctypes.memset(memory.ctypes.data, NOT_A_NUMBER, memory.nbytes)
+        return workspace
 
 
 class Native:

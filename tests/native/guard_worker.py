@@ -25,7 +25,7 @@ from graphcnn.ir import Emitter
 from graphcnn.testing.cases import Case, backend_cases, build_case
 from graphcnn.testing.conformance import check_case
 from graphcnn.zoo import ZOO
-from graphcnn_native import NativeBackend, NativeExecutable, executable
+from graphcnn_native import NativeBackend, NativeExecutable, executable, workspace
 from graphcnn_native.call_table import Slot
 from graphcnn_native.lowering import placing
 from graphcnn_native.lowering.program import ALIGNMENT, Place
@@ -97,30 +97,29 @@ class Guarded(NativeExecutable):
             array[...] = held[label]
         return outputs
 
-    def _launch(self, batch):
-        self._make_room(batch)
-        for memory in self._memory.values():
+    def _launch(self, workspace):
+        for memory in workspace.memory.values():
             memory[...] = FILLING
-        outputs = super()._launch(batch)
+        outputs = super()._launch(workspace)
         self.pages.require_intact()
-        for slot, memory in self._memory.items():
+        for slot, memory in workspace.memory.items():
             owned = np.zeros(memory.shape, bool)
-            for start, size in self._buffers(slot):
-                first = self._table[slot] - memory.ctypes.data + start
+            for start, size in self._buffers(workspace.table, slot):
+                first = workspace.table[slot] - memory.ctypes.data + start
                 owned[first : first + size] = True
             assert np.all(memory[~owned] == FILLING), (
                 f"bytes between the buffers of {slot.name} were overwritten"
             )
-        self._memory.clear()
+        self._workspace = None
         return outputs
 
-    def _buffers(self, slot):
+    def _buffers(self, table, slot):
         """Yield the place and the size of all buffers in a part of the backend's memory."""
-        program, capacity = self.program, self._table[Slot.CAPACITY]
+        program, capacity = self.program, table[Slot.CAPACITY]
         stored = [buffer for kernel in program.kernels for buffer in kernel.kept]
         if slot is Slot.SUMS:
             partial = [kernel for kernel in program.kernels if kernel.adds_up_samples]
-            for shard in range(self._table[Slot.SHARDS]):
+            for shard in range(table[Slot.SHARDS]):
                 for kernel in partial:
                     size = program.graph.results(kernel.root)[0].type.bytes(1)
                     yield shard * program.sums + kernel.sums_offset, size
@@ -199,7 +198,7 @@ def main():
         backend = GuardedBackend(case.graph)
         for at_end in (True, False):
             Guarded.pages = Pages(at_end=at_end)
-            executable.np = NumpyWith(Guarded.pages.empty)
+            executable.np = workspace.np = NumpyWith(Guarded.pages.empty)
             assert check_case(backend, case)
     print("done")
 

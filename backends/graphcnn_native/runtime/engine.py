@@ -5,16 +5,19 @@ from __future__ import annotations
 import ctypes
 import functools
 import re
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import llvmlite.binding as llvm
 
 from graphcnn.errors import BackendError
+from graphcnn.interrupts import interrupts_put_off, uninterrupted
 from graphcnn_native.runtime import cache as object_cache
+from graphcnn_native.runtime.forks import COMPILING
 from graphcnn_native.runtime.processors import thread_count
+from graphcnn_native.runtime.side_by_side import side_by_side
 from graphcnn_native.target import Target, host_target, runs_here
 
 _DEFINITION = re.compile(r"^define [^@]*@([\w.]+)\(", re.MULTILINE)
@@ -37,6 +40,12 @@ class Library:
         if not address:
             raise _fault(f"the compiled code has no function {name!r}")
         return address
+
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        # Closing takes llvmlite's lock, which an interrupt must not leave taken.
+        if not is_finalizing():
+            with interrupts_put_off():
+                self._engine = None
 
     def keep_forever(self) -> None:
         """Keep the machine code until the process ends, for threads that never return from it.
@@ -75,17 +84,22 @@ def compile_modules(texts: Sequence[str], target: Target, *, cache: bool = True)
                 object_cache.store(key, code)
         return code
 
-    _target_machine(target)  # sets LLVM up, which only one thread may do
-    if len(texts) == 1:
-        return Library(_engine([made(texts[0])], target))
-    with ThreadPoolExecutor(min(len(texts), thread_count())) as threads:
-        return Library(_engine(list(threads.map(made, texts)), target))
+    def compiled() -> Library:
+        with COMPILING:
+            _target_machine(target)  # sets LLVM up, which only one thread may do
+            return Library(_engine(side_by_side(made, texts, thread_count()), target))
+
+    return uninterrupted(compiled)
 
 
 def assembly(text: str, target: Target) -> str:
     """Return the module's assembly, for any target. Raises BackendError if LLVM refuses the text."""
-    with _loaded(text, target) as (module, machine):
-        return str(machine.emit_assembly(module))
+
+    def emitted() -> str:
+        with COMPILING, _loaded(text, target) as (module, machine):
+            return str(machine.emit_assembly(module))
+
+    return uninterrupted(emitted)
 
 
 def _object_code(text: str, target: Target, known: frozenset[str] = frozenset()) -> bytes:

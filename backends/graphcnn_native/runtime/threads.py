@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import os
-import threading
 from dataclasses import dataclass
 
+from graphcnn.interrupts import uninterrupted
 from graphcnn_native.runtime.engine import compile_module
+from graphcnn_native.runtime.forks import COMPILING
 from graphcnn_native.runtime.pool_code import pool_module
 from graphcnn_native.runtime.processors import MOST_THREADS, processors
 from graphcnn_native.target import host_target
@@ -47,7 +48,7 @@ def pool(threads: int) -> Pool:
     It is never shrunk, and smaller than asked for where the system grants no more threads. Those that have
     nothing to do sleep.
     """
-    return _process.grow(min(threads, MOST_THREADS) - 1, processors())
+    return uninterrupted(lambda: _process.grow(min(threads, MOST_THREADS) - 1, processors()))
 
 
 class _Native:
@@ -72,26 +73,23 @@ class _Native:
 class _Process:
     """Owns the pool of this process.
 
-    The lock is held around a fork, so that the child finds it free, and the pool not half made.
+    It is made and grown under the lock that is held around a fork, so that the child finds it whole.
     """
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
         self._native: _Native | None = None
-        os.register_at_fork(
-            before=self._lock.acquire, after_in_parent=self._lock.release, after_in_child=self._in_child
-        )
+        os.register_at_fork(after_in_child=self._in_child)
 
     def native(self) -> _Native:
         """Return the compiled pool, which the first call compiles."""
-        with self._lock:
+        with COMPILING:
             if self._native is None:
                 self._native = _Native()
             return self._native
 
     def grow(self, workers: int, processors: int) -> Pool:
         """Return the pool with at least that many threads of its own."""
-        with self._lock:
+        with COMPILING:
             native = self.native()
             native.grow(workers, processors)
             return native.pool
@@ -100,7 +98,6 @@ class _Process:
         """Make the pool one without threads: a fork copies memory, and only the thread that forks."""
         if self._native is not None:
             self._native.forget_threads()
-        self._lock.release()
 
 
 _process = _Process()

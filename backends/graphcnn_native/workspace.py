@@ -1,0 +1,118 @@
+"""The memory that the machine code works in, and the table that leads it there, for batches of one size."""
+
+from __future__ import annotations
+
+import ctypes
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import numpy as np
+
+from graphcnn.arrays import Array, byte_bounds
+from graphcnn_native.call_table import Slot
+from graphcnn_native.lowering.program import ALIGNMENT, Program
+from graphcnn_native.runtime.call_log import CallLog
+
+MOST_SHARDS = 16
+LARGEST_PART = 256
+"""Samples for which there is memory at the same time, where a program can go through a batch in parts."""
+
+
+class Workspace:
+    """All that calls on batches of one size need, whole from the moment on at which there is such an object.
+
+    A call only enters the addresses of the caller's arrays into `table`. bound: the state whose addresses are
+    there; overwritten: where in memory those arrays are that a step overwrites. log: of calls, or None.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        batch: int,
+        numbers: Mapping[int, int],
+        previous: Workspace | None,
+        *,
+        threads: int,
+        log: CallLog | None = None,
+    ) -> None:
+        """numbers: what else the table holds. previous: its memory serves this one too, where it suffices."""
+        self.batch: Final = batch
+        self.log: Final = log
+        self.memory: Final = memory_for(sizes(program, batch, threads), previous)
+        self.table: Final = (ctypes.c_int64 * (Slot.ARRAYS + len(program.slots)))()
+        self.address: Final = ctypes.addressof(self.table)
+        for slot, array in self.memory.items():
+            self.table[slot] = -(-address(array) // ALIGNMENT) * ALIGNMENT
+        for place, number in numbers.items():
+            self.table[place] = number
+        capacity, shards, size = room(batch, program.block, is_divided=program.divided >= 0)
+        self.table[Slot.BATCH], self.table[Slot.CAPACITY] = batch, capacity
+        self.table[Slot.FIRST], self.table[Slot.COUNT] = 0, batch
+        self.table[Slot.SHARDS], self.table[Slot.SHARD_SIZE] = shards, size
+        self.table[Slot.PROFILE] = 0 if log is None else log.address
+        self.bound: dict[str, Array] = {}
+        self.overwritten = Ranges(())
+
+
+class Ranges:
+    """Where in memory some arrays are, to ask quickly whether another one overlaps any of them."""
+
+    def __init__(self, arrays: Iterable[Array]) -> None:
+        bounds = sorted(map(byte_bounds, arrays))
+        self._begins = [begin for begin, _ in bounds]
+        self._ends = [end for _, end in bounds]
+        self.overlap_each_other = any(
+            end > begin for end, begin in zip(self._ends, self._begins[1:], strict=False)
+        )
+
+    def overlaps(self, begin: int, end: int) -> bool:
+        """Return whether any of the arrays has a byte from `begin` to below `end`."""
+        last = bisect_left(self._begins, end) - 1
+        return last >= 0 and self._ends[last] > begin
+
+
+def memory_for(needed: dict[Slot, int], previous: Workspace | None) -> dict[Slot, Array]:
+    """Return an array of at least so many bytes, and room to align them, for each part of the memory."""
+    held = {} if previous is None else previous.memory
+    return {
+        slot: held[slot]
+        if slot in held and held[slot].nbytes >= length + 2 * ALIGNMENT
+        else np.empty(length + 2 * ALIGNMENT, np.uint8)
+        for slot, length in needed.items()
+    }
+
+
+def sizes(program: Program, batch: int, threads: int) -> dict[Slot, int]:
+    """Return the bytes of each part of the memory for a batch of this size."""
+    capacity, shards, _ = room(batch, program.block, is_divided=program.divided >= 0)
+    return {
+        Slot.ARENA: program.arena + program.arena_per_sample * capacity,
+        Slot.SUMS: program.sums * shards,
+        Slot.SCRATCH: program.scratch * threads,
+    }
+
+
+def address(array: Array) -> int:
+    """Return where an array's elements begin."""
+    try:
+        # A third of the time of array.ctypes.data.
+        return ctypes.addressof(ctypes.c_char.from_buffer(array))  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return array.ctypes.data
+
+
+def room(batch: int, block: int, is_divided: bool) -> tuple[int, int, int]:
+    """Return for how many samples there is memory at a time, how many shards they make, and of what size.
+
+    By the batch alone, so that sums are the same on any threads. One block or three, which two threads cannot
+    share evenly, are halved. Plain arithmetic, which Numba compiles too.
+    """
+    capacity = min(batch, LARGEST_PART) if is_divided else batch
+    if capacity <= 8:
+        block = max(1, capacity // 4)
+    elif capacity < 4 * block and -(-capacity // block) % 2:
+        block = max(4, block // 2)
+    blocks = -(-capacity // block)
+    size = -(-blocks // MOST_SHARDS) * block
+    return capacity, -(-capacity // size), size

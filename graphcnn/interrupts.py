@@ -1,0 +1,66 @@
+"""Ctrl-C, where it must not cut something in half.
+
+Python raises KeyboardInterrupt between any two steps of the main thread. What has to be done whole is done
+with the interrupt put off until it is, or in another thread, where interrupts do not come.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import copy_context
+from types import FrameType
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+@contextmanager
+def interrupts_put_off() -> Iterator[None]:
+    """Let a Ctrl-C that comes meanwhile take effect at the end: for a few assignments or copies."""
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield
+        return
+    came: list[tuple[int, FrameType | None]] = []
+    try:
+        signal.signal(signal.SIGINT, lambda number, frame: came.append((number, frame)))
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if came:
+            handler(*came[0])
+
+
+def uninterrupted(work: Callable[[], T]) -> T:
+    """Return what `work()` returns. Ctrl-C ends the waiting for it, but not the work.
+
+    In the main thread, where alone interrupts come, another thread does the work, and finishes it even where
+    nobody waits for it any more. Where the system grants no thread, the interrupt is put off.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return work()
+    results: list[T] = []
+    errors: list[BaseException] = []
+    is_done = threading.Lock()
+    is_done.acquire()
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            is_done.release()
+
+    try:
+        threading.Thread(target=copy_context().run, args=(run,), name="graphcnn").start()
+    except RuntimeError:  # no thread is granted, or the interpreter is about to end
+        with interrupts_put_off():
+            return work()
+    is_done.acquire()
+    if errors:
+        raise errors[0]
+    return results[0]
