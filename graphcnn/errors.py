@@ -112,5 +112,9 @@ class OutOfMemoryError(BackendError, MemoryError):
     """A call that needs more memory than there is."""
 
 
+class ScriptError(GraphcnnError, RuntimeError):
+    """A user's script that fails while the command line runs it for its networks; the cause is its error."""
+
+
 class TrainingError(GraphcnnError, ArithmeticError):
     """Training that has gone wrong, such as a loss that is no longer a number."""

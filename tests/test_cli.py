@@ -1,4 +1,6 @@
 import csv
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,13 @@ number = 3
 
 def made():
     return gcn.zoo.digits()
+
+def failing():
+    return {}["network"]
+
+model = gcn.compile(
+    network, input_shape=(8, 8, 1), loss=gcn.CrossEntropy(), optimizer=gcn.Adam(), backend="numpy"
+)
 
 if __name__ == "__main__":
     raise SystemExit("the command line must not run a script's main part")
@@ -58,7 +67,7 @@ def test_train_writes_weights_history_and_graphs(script: Path, tmp_path: Path) -
     assert scores["accuracy"] == pytest.approx(float(rows[-1]["val_accuracy"]))
 
 
-@pytest.mark.parametrize("variable", ["network", "with_branches", "made"])
+@pytest.mark.parametrize("variable", ["network", "with_branches", "made", "model"])
 def test_train_takes_a_network_from_a_script(script: Path, variable: str) -> None:
     result = invoke("train", f"nets.py:{variable}", "--epochs", "1", "--optimizer", "adam")
     assert result.exit_code == 0, result.output
@@ -90,7 +99,7 @@ def test_show_as_table_and_of_a_saved_model(script: Path) -> None:
 
 
 def test_show_of_a_script_needs_a_shape(script: Path) -> None:
-    assert "input_shape" in invoke("show", "nets.py:network").output
+    assert "Mend: --input-shape HEIGHT WIDTH CHANNELS" in invoke("show", "nets.py:network").output
     assert invoke("show", "nets.py:network", "--input-shape", "8", "8", "1").exit_code == 0
 
 
@@ -111,7 +120,16 @@ def test_backends_are_listed() -> None:
         (["train", "nets.py:wide"], ["conv1 (nets.py:8)", "9x9 kernel", "8 + 0 + 0 = 8 < 9", "Mend"]),
         (["train", "digits", "--data", "nowhere"], ["nowhere", "train-images-idx3-ubyte"]),
         (["train", "digits", "--backend", "cuda"], ["no backend 'cuda'", "installed: "]),
-        (["train", "lenet5"], ["input 'image' has the shape", "[N, 28, 28, 1]"]),
+        (["train", "lenet5"], ["[N, 28, 28, 1]", "[N, 8, 8, 1]", "IDX files", "--data FOLDER"]),
+        (
+            ["train", "nets.py"],
+            ["nets.py is a script", "network, with_branches, wide, model", "nets.py:network"],
+        ),
+        (["show", "nets.py:failing"], ["KeyError: 'network'", "nets.py:16"]),
+        (["show", "nets.py:model", "--backend", "native"], ["backend 'numpy'", "leave out --backend"]),
+        (["show", "nets.py:model", "--input-shape", "8", "8", "1"], ["leave out --input-shape"]),
+        (["show", "digits", "--as", "svg", "--stage", "llvm"], ["leave out --as"]),
+        (["show", "digits", "--input-shape", "8", "8", "0"], ["0 in the shape (8, 8, 0)"]),
         (["show", "missing.safetensors"], ["missing.safetensors does not exist"]),
     ],
 )
@@ -174,4 +192,66 @@ def test_inspect_writes_images(script: Path) -> None:
 def test_inspect_of_a_network_for_other_images_says_which() -> None:
     result = invoke("inspect", "lenet5")
     assert result.exit_code == 1
-    assert "[N, 28, 28, 1] is needed" in result.output
+    assert "takes [N, 28, 28, 1]" in result.output
+    assert "--data random" in result.output
+
+
+def test_a_model_of_a_script_is_shown_as_it_is(script: Path) -> None:
+    result = invoke("show", "nets.py:model", "--stage", "step")
+    assert result.exit_code == 0, result.output
+    assert "Adam" in result.output
+
+
+@pytest.mark.parametrize("form", ["text", "table", "dot", "mermaid", "latex", "svg"])
+def test_every_form_can_be_written_to_a_file(script: Path, form: str) -> None:
+    printed = invoke("show", "digits", "--as", form)
+    result = invoke("show", "digits", "--as", form, "--output", "graph.out")
+    assert (result.exit_code, result.output) == (0, "graph.out\n"), result.output
+    assert Path("graph.out").read_text(encoding="utf-8") == printed.output
+
+
+@pytest.mark.parametrize("stage", ["kernels", "llvm", "assembly"])
+def test_code_can_be_written_to_a_file(script: Path, stage: str) -> None:
+    assert invoke("show", "digits", "--stage", stage, "--output", "code.txt").exit_code == 0
+    assert len(Path("code.txt").read_text(encoding="utf-8").splitlines()) > 5
+
+
+def test_errors_in_a_script_show_the_users_lines_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("shapes.py").write_text("import numpy as np\n\ndef size(x):\n    return np.reshape(x, (2, 3))\n")
+    Path("broken.py").write_text("from shapes import size\n\nwide = size([1])\n")
+    result = invoke("show", "broken.py:wide")
+    assert result.exit_code == 1
+    said = result.output.splitlines()
+    assert said[0].startswith("Error: shapes.py:4: the script broken.py fails: ValueError: cannot reshape")
+    assert said[1].strip() == "return np.reshape(x, (2, 3))"
+    assert said[2].strip() == "called in broken.py:3"
+    assert len(said) == 3
+    with pytest.raises(ValueError, match="reshape"):
+        raise invoke("--debug", "show", "broken.py:wide").exception.__cause__
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x = (1,\n", "broken.py:1: the script broken.py fails: SyntaxError"),
+        ("import sys\nsys.exit('enough')\n", "broken.py:2: the script broken.py fails: SystemExit: enough"),
+    ],
+)
+def test_scripts_that_cannot_be_run_say_where(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("broken.py").write_text(text)
+    assert said in invoke("show", "broken.py:net").output
+
+
+@pytest.mark.parametrize("arguments", [["--input-shape", "8", "8", "0"], ["--seed", "-1"]])
+def test_no_line_of_another_program_is_blamed(script: Path, arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "graphcnn", "train", "nets.py:network", *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 1
+    assert result.stderr.startswith("Error: ")
+    assert ".py:" not in result.stderr.replace("nets.py:network", "")

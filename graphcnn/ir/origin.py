@@ -35,9 +35,14 @@ _OWN_PACKAGES: Final = ("graphcnn", "graphcnn_numpy", "graphcnn_native")
 
 
 def users_line() -> Origin:
-    """Return the innermost frame outside graphcnn's own code (its zoo counts as a user's script)."""
+    """Return the innermost frame outside graphcnn's own code (its zoo counts as a user's script).
+
+    The user of the command line has no line there: what called it is no script of theirs.
+    """
     frame = sys._getframe(1)
-    while frame.f_back is not None and _is_internal(frame.f_globals.get("__name__", "")):
+    while frame.f_back is not None and is_internal(module := frame.f_globals.get("__name__", "")):
+        if _is_command(module):
+            return Origin()
         frame = frame.f_back
     return Origin(file=frame.f_code.co_filename, line=frame.f_lineno)
 
@@ -46,12 +51,20 @@ def users_line_of(error: BaseException) -> Origin:
     """Return the innermost line outside graphcnn's own code that an error passed; an empty one for none."""
     place, step = Origin(), error.__traceback__
     while step is not None:
-        if not _is_internal(step.tb_frame.f_globals.get("__name__", "")):
+        module = step.tb_frame.f_globals.get("__name__", "")
+        if _is_command(module):
+            place = Origin()
+        elif not is_internal(module):
             place = Origin(file=step.tb_frame.f_code.co_filename, line=step.tb_lineno)
         step = step.tb_next
     return place
 
 
-def _is_internal(module: str) -> bool:
+def is_internal(module: str) -> bool:
+    """Whether a module is one of graphcnn's own packages and no user's; the zoo is written as users write."""
     package = module.split(".")
     return package[0] in _OWN_PACKAGES and package[1:2] != ["zoo"]
+
+
+def _is_command(module: str) -> bool:
+    return module.startswith("graphcnn.cli")

@@ -1,0 +1,41 @@
+"""The command line: a module per command; `networks` finds what they name, `printing` says what they say."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from graphcnn.cli.backends import list_backends
+from graphcnn.cli.bench import bench
+from graphcnn.cli.diff import diff
+from graphcnn.cli.inspect import inspect
+from graphcnn.cli.printing import say
+from graphcnn.cli.show import show
+from graphcnn.cli.train import train
+from graphcnn.errors import GraphcnnError
+
+
+class _Group(click.Group):
+    """Shows what goes wrong as one readable message; with --debug as a traceback."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except (GraphcnnError, OSError) as error:
+            if context.params.get("debug"):
+                raise
+            say(f"Error: {error}", err=True)
+            sys.exit(1)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="graphcnn")
+@click.option("--debug", is_flag=True, help="Show errors with their traceback.")
+def main(debug: bool) -> None:
+    """Compile and train convolutional networks, and read their gradient graphs."""
+
+
+for _command in (train, show, diff, bench, inspect, list_backends):
+    main.add_command(_command)

@@ -1,0 +1,48 @@
+"""`graphcnn bench`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from graphcnn.cli.networks import Shape, backend_option, input_shape_option, model_named
+from graphcnn.cli.printing import print_table, say
+from graphcnn.inspection.benchmark import benchmark
+from graphcnn.inspection.profile import Mode
+
+
+@click.command()
+@click.argument("network")
+@click.option("--mode", default="train", show_default=True, type=click.Choice(["train", "infer"]))
+@click.option("--batch-size", default=64, show_default=True, type=click.IntRange(1))
+@click.option("--repeats", default=30, show_default=True, type=click.IntRange(1))
+@click.option("--compile", "compiles", is_flag=True, help="Time the compilation instead, phase by phase.")
+@backend_option
+@click.option(
+    "--trace", type=click.Path(dir_okay=False, path_type=Path), help="Write one step as a Chrome trace."
+)
+@input_shape_option
+def bench(
+    network: str,
+    mode: Mode,
+    batch_size: int,
+    repeats: int,
+    compiles: bool,
+    backend: str | None,
+    trace: Path | None,
+    input_shape: Shape | None,
+) -> None:
+    """Time a training step or the inference of NETWORK on random data, kernel by kernel."""
+    if compiles:
+        from graphcnn.inspection.compile_times import compile_times
+
+        graph = "step" if mode == "train" else "forward"
+        print_table(compile_times(lambda: model_named(network, input_shape, backend), graph))
+        return
+    model = model_named(network, input_shape, backend)
+    profile = benchmark(model, mode=mode, batch=batch_size, repeats=repeats)
+    print_table(profile)
+    if trace is not None:
+        profile.write_chrome_trace(trace)
+        say(f"trace written to {trace}: open it in https://ui.perfetto.dev or chrome://tracing")

@@ -1,0 +1,140 @@
+"""What an argument of a command names: a network of the zoo, a script or a file, and the data for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import click
+
+from graphcnn.backend import DEFAULT
+from graphcnn.cli.script import run_script, within_script
+from graphcnn.compiler import compile, load
+from graphcnn.data import Dataset, load_digits, load_idx_folder
+from graphcnn.dsl.layers import Layer
+from graphcnn.dsl.network import Network
+from graphcnn.errors import OptionError
+from graphcnn.ir import Graph, format_shape
+from graphcnn.training.losses import CrossEntropy
+from graphcnn.training.model import Model
+from graphcnn.training.optimizers import SGD, Optimizer
+from graphcnn.zoo import ZOO
+
+MODEL_SUFFIX = ".safetensors"
+DIGITS = "digits"
+
+Shape: TypeAlias = tuple[int, int, int]
+Definition: TypeAlias = Network | Layer | Graph | Model
+
+input_shape_option = click.option(
+    "--input-shape", type=(int, int, int), help="Height, width, channels; for a Sequential of a script."
+)
+backend_option = click.option("--backend", help=f"Default: {DEFAULT}, or that of a Model of a script.")
+
+
+def dataset_named(data: str) -> Dataset:
+    """Return the digits, or the data of a folder."""
+    return load_digits() if data == DIGITS else load_idx_folder(data)
+
+
+def model_named(
+    name: str,
+    input_shape: Shape | None = None,
+    backend: str | None = None,
+    *,
+    data_shape: Sequence[int] | None = None,
+    optimizer: Optimizer | None = None,
+    seed: int = 0,
+) -> Model:
+    """Return the model that a name stands for: a saved one, one of a script, or a network with a usual loss.
+
+    input_shape: what the user has asked for. data_shape: for a network of which nothing else tells the shape.
+    optimizer, seed: for a network that is no model yet.
+    """
+    if name.endswith(MODEL_SUFFIX):
+        _refuse_shape(name, input_shape)
+        return load(name, backend=backend or DEFAULT)
+    definition, shape = _definition(name)
+    if isinstance(definition, Layer):
+        chosen = input_shape or shape or data_shape
+        if chosen is None:
+            raise OptionError(
+                f"the shape of what {name} takes is not known",
+                mend="--input-shape HEIGHT WIDTH CHANNELS, for example --input-shape 28 28 1",
+            )
+    else:
+        _refuse_shape(name, input_shape)
+        chosen = None
+    if isinstance(definition, Model):
+        if backend not in (None, definition.backend.name):
+            raise OptionError(
+                f"{name} is a model for the backend {definition.backend.name!r}", mend="leave out --backend"
+            )
+        return definition
+    return compile(
+        definition,
+        input_shape=None if chosen is None else tuple(chosen),
+        loss=CrossEntropy(),
+        optimizer=optimizer or SGD(0.01, momentum=0.9),
+        backend=backend or DEFAULT,
+        seed=seed,
+    )
+
+
+def require_images(name: str, model: Model, data: str, dataset: Dataset, mend: str) -> None:
+    """Raise OptionError where a model takes other images than those of the data."""
+    inputs = model.forward_graph.inputs_with_role("data").values()
+    images = dataset.images.shape[1:]
+    if len(inputs) == 1 and all(value.type.shape[1:] == images for value in inputs):
+        return
+    raise OptionError(
+        f"{name} does not take the images of {data!r}",
+        facts=[
+            f"it takes {', '.join(format_shape(value.type.shape) for value in inputs)}",
+            f"they are {format_shape(('N', *images))}",
+        ],
+        mend=mend,
+    )
+
+
+def _refuse_shape(name: str, input_shape: Shape | None) -> None:
+    if input_shape is not None:
+        raise OptionError(f"the inputs of {name} have their shapes already", mend="leave out --input-shape")
+
+
+def _definition(name: str) -> tuple[Definition, Shape | None]:
+    """Return the network that a name stands for, and the shape of its samples where that is known."""
+    if name in ZOO:
+        return ZOO[name].make(), ZOO[name].input_shape
+    path, _, variable = (name, "", "") if name.endswith(".py") else name.rpartition(":")
+    if not path.endswith(".py"):
+        raise OptionError(
+            f"there is no network {name!r}",
+            facts=[f"zoo: {', '.join(ZOO)}"],
+            mend="give a name from the zoo, SCRIPT.py:VARIABLE, or a saved MODEL.safetensors",
+        )
+    if not Path(path).is_file():
+        raise OptionError(f"there is no script {path}", mend="check the path and the working folder")
+    variables = run_script(path)
+    if variable not in variables:
+        found = [k for k, v in variables.items() if isinstance(v, Definition) and not k.startswith("_")]
+        raise OptionError(
+            f"{path} has no variable {variable!r}"
+            if variable
+            else f"{path} is a script: name a network of it",
+            facts=[f"networks in it: {', '.join(found) or 'none'}"],
+            mend=f"{path}:{found[0]}"
+            if found
+            else f"write one there: network = gcn.Sequential(...), {path}:network",
+        )
+    definition = variables[variable]
+    if callable(definition) and not isinstance(definition, Definition):
+        with within_script(path):
+            definition = definition()
+    if not isinstance(definition, Definition):
+        raise OptionError(
+            f"{variable!r} of {path} is {type(definition).__name__}, not a network",
+            mend="name a Sequential, Network, Model or Graph, or a function that returns one",
+        )
+    return definition, None

@@ -1,0 +1,40 @@
+"""What commands print: whatever names and files say in it, the terminal is not told to do anything."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from graphcnn.rendering import print_visibly
+from graphcnn.visible import visible, visible_lines
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+WIDEST_TABLE = 160
+
+
+def say(text: object, *, err: bool = False, nl: bool = True) -> None:
+    """Print text, or a path."""
+    shown = visible(str(text)) if isinstance(text, Path) else visible_lines(str(text))
+    click.echo(shown, err=err, nl=nl)
+
+
+def print_table(table: RenderableType) -> None:
+    """Print a table; where the output is no terminal, at its full width."""
+    from rich.console import Console
+
+    print_visibly(Console(width=None if sys.stdout.isatty() else WIDEST_TABLE), table)
+
+
+def table_text(table: RenderableType) -> str:
+    """Return a table at its full width, as text without colours."""
+    from rich.console import Console
+
+    text = io.StringIO()
+    print_visibly(Console(file=text, width=WIDEST_TABLE), table)
+    return text.getvalue()
