@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import linecache
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -49,6 +49,15 @@ class GraphcnnError(Exception):
         if self.layer and where:
             return f"{self.layer} ({where}): "
         return f"{self.layer or where}: " if self.layer or where else ""
+
+
+def meant(given: object, known: Iterable[str], otherwise: str = "") -> str:
+    """Return the mend for an unknown name: the known one that it resembles, or else another mend."""
+    from difflib import get_close_matches
+
+    lowered = {name.lower(): name for name in known}
+    found = get_close_matches(given.lower(), lowered, 1) if isinstance(given, str) else []
+    return f"did you mean {lowered[found[0]]!r}?" if found else otherwise
 
 
 def add_fact(error: Exception, fact: str) -> None:

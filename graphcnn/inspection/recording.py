@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphcnn.arrays import Array
-from graphcnn.backend import observe, with_state
-from graphcnn.errors import OptionError
+from graphcnn.backend import evaluate, observe, with_state
+from graphcnn.errors import DifferentiationError, OptionError, meant
 from graphcnn.inspection.images import ImageGrid, feature_map_grid, filter_grid
 from graphcnn.inspection.nonfinite import NonFinite, first_nonfinite
 from graphcnn.ir import BATCH, Graph, Input, Value
 from graphcnn.ops import Relu
 from graphcnn.rendering import as_html
+from graphcnn.transform.differentiate import differentiate
+from graphcnn.transform.simplify import prune
 from graphcnn.visible import visible
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 GRADIENT = "gradient({})"
 """The name of the output that holds the gradient of a parameter."""
+LOSS = "loss"
+"""The name of the output that gradients are of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +68,16 @@ class Recording:
     graph: whose values these are: the gradient graph, or the forward graph where no targets were given.
     values: the first result of each node, by its key; all arrays are read-only.
 
-    `recording["conv1"]` is the output of a layer, `recording["conv1.filters"]` an input of the graph,
-    `recording["gradient(conv1.filters)"]` one of its outputs, `recording[17]` the result of a node, and
-    `recording[value]` any value of the graph.
+    `recording["conv1"]` is the output of a layer, and `recording.gradient("conv1")` its delta;
+    `recording["conv1.filters"]` an input of the graph, `recording["gradient(conv1.filters)"]` one of its
+    outputs, `recording[17]` the result of a node, and `recording[value]` any value of the graph.
     """
 
     def __init__(self, graph: Graph, results: Mapping[Value, Array], batch: int) -> None:
         self.graph = graph
         self.batch = batch
         self._results = dict(results)
+        self._gradients: dict[Value, Array] = {}
         for array in self._results.values():
             array.flags.writeable = False
 
@@ -84,6 +89,9 @@ class Recording:
         )
 
     def __getitem__(self, what: int | str | Value) -> Array:
+        return self._results[self._found(what)]
+
+    def _found(self, what: int | str | Value) -> Value:
         if isinstance(what, Value):
             found: Value | None = what if what in self._results else None
         elif isinstance(what, str):
@@ -92,6 +100,7 @@ class Recording:
             known = isinstance(what, int | np.integer) and 0 <= what < len(self.graph)
             found = self.graph.results(int(what))[0] if known else None
         if found is None:
+            names = (*self._outputs, *self.graph.inputs, *self.graph.outputs)
             raise OptionError(
                 f"there is no value {what!r} in the recording of {self.graph.name!r}",
                 facts=[
@@ -100,8 +109,9 @@ class Recording:
                     f"outputs: {', '.join(self.graph.outputs)}",
                     f"nodes: 0 to {len(self.graph) - 1}",
                 ],
+                mend=meant(what, names, "take one of these names, or the number of a node"),
             )
-        return self._results[found]
+        return found
 
     def _named(self, name: str) -> Value | None:
         for values in (self.graph.inputs, self.graph.outputs):
@@ -118,9 +128,47 @@ class Recording:
                 found[node.origin.layer] = key
         return found
 
-    def gradient(self, parameter: str) -> Array:
-        """Return the gradient of the loss with respect to a parameter, such as "conv1.filters"."""
-        return self[GRADIENT.format(parameter)]
+    def gradient(self, of: int | str | Value) -> Array:
+        """Return the gradient of the loss with respect to a value, in that value's shape.
+
+        of: a parameter such as "conv1.filters", a layer such as "conv1", whose delta it is (Eq. 15), an input
+        such as "image", or any other value that `recording[of]` knows. It is zero where the loss does not
+        depend on it. Of what is no parameter, it is computed when it is asked for.
+
+        Raises OptionError for an unknown name, and where no targets were given, so that there is no loss;
+        DifferentiationError for integers, and for a value that itself depends on gradients.
+        """
+        if isinstance(of, str) and GRADIENT.format(of) in self.graph.outputs:
+            return self[GRADIENT.format(of)]
+        value = self._found(of)
+        if value not in self._gradients:
+            self._gradients[value] = self._differentiated(of, value)
+        return self._gradients[value]
+
+    def _differentiated(self, of: object, value: Value) -> Array:
+        loss = self.graph.outputs.get(LOSS)
+        if loss is None:
+            raise OptionError(
+                f"there is no gradient of {of!r}: the recording has no loss",
+                mend="record with targets: model.inspect(x, y)",
+            )
+        if self.graph.node(value.key).origin.forward is not None:
+            raise DifferentiationError(
+                f"{of!r} is a value of the gradient: the loss does not follow from it",
+                mend="name a layer, an input or a node of the forward pass",
+            )
+        name = str(of)
+        with_gradient, found = differentiate(
+            self.graph.copy(outputs=False, updates=False), loss, {name: value}
+        )
+        with_gradient.output(GRADIENT.format(f"%{value.key}"), found[name])
+        needed = prune(with_gradient)
+        inputs = {name: self._results[self.graph.inputs[name]] for name in needed.inputs}
+        with np.errstate(all="ignore"):
+            (result,) = evaluate(needed, **inputs).values()
+        gradient = np.asarray(result)
+        gradient.flags.writeable = False
+        return gradient
 
     def histogram(self, what: int | str | Value, bins: int = 40) -> tuple[Array, Array]:
         """Return how many of a value's finite elements lie in each of so many intervals, and their edges."""

@@ -73,6 +73,41 @@ def test_a_layer_is_known_by_its_output(recording: Recording) -> None:
     np.testing.assert_array_equal(recording.gradient("conv1.filters"), recording["gradient(conv1.filters)"])
 
 
+@pytest.mark.parametrize("name", ["image", "conv1", "relu1", "pool1", "relu2", "flatten1", "dense1"])
+def test_the_gradient_of_a_layer_or_an_input_is_that_of_the_loss_by_its_values(
+    model: gcn.Model, recording: Recording, name: str
+) -> None:
+    loss, value = model.gradient_graph.outputs["loss"], recording._found(name)
+    wanted = gcn.gradient(model.gradient_graph, loss, [value])
+    (expected,) = gcn.evaluate(wanted, **{label: recording[label] for label in wanted.inputs}).values()
+    found = recording.gradient(name)
+    assert found.shape == recording[name].shape
+    np.testing.assert_array_equal(found, expected)
+    assert recording.gradient(name) is found
+    assert not found.flags.writeable
+
+
+def test_the_delta_of_a_layer_gives_the_gradients_of_its_parameters(recording: Recording) -> None:
+    for layer, axes in (("conv1", (0, 1, 2)), ("conv2", (0, 1, 2)), ("dense1", (0,))):
+        bias = recording.gradient(f"{layer}.bias")
+        np.testing.assert_allclose(recording.gradient(layer).sum(axes), bias, rtol=1e-4, atol=1e-6)
+    passed = recording.gradient("relu1") * (recording["conv1"] > 0)
+    np.testing.assert_array_equal(recording.gradient("conv1"), passed)
+
+
+def test_gradients_that_do_not_exist_say_what_to_ask_for(model: gcn.Model, recording: Recording) -> None:
+    with pytest.raises(gcn.OptionError, match="did you mean 'relu2'"):
+        recording.gradient("rely2")
+    with pytest.raises(gcn.OptionError, match="did you mean 'image'"):
+        recording.gradient("Image")
+    with pytest.raises(gcn.GraphcnnError, match="'target' is int64"):
+        recording.gradient("target")
+    with pytest.raises(gcn.GraphcnnError, match="does not follow from it"):
+        recording.gradient("gradient(conv1.bias)")
+    with pytest.raises(gcn.OptionError, match=r"model\.inspect\(x, y\)"):
+        model.inspect(X).gradient("conv1")
+
+
 def test_without_targets_it_is_an_inference() -> None:
     predictor = small(loss=None, optimizer=None)
     recording = predictor.inspect(X)
