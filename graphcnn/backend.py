@@ -21,8 +21,9 @@ import numpy as np
 
 from graphcnn.arrays import Array, overlapping
 from graphcnn.errors import BackendError, DataError, OptionError
+from graphcnn.inputs import as_input as as_input
 from graphcnn.interrupts import interrupts_put_off
-from graphcnn.ir import BATCH, Graph, Op, TensorType, batch_inputs, format_shape, users_line
+from graphcnn.ir import BATCH, Graph, Op, batch_inputs, users_line
 
 GROUP = "graphcnn.backends"
 DEFAULT = "native"
@@ -373,54 +374,3 @@ def with_state(graph: Graph, state: Mapping[str, object], inputs: Mapping[str, o
             mend=f"give each an array of its own: state[{twins[1]!r}] = state[{twins[1]!r}].copy()",
         )
     return {label: array for label, array in state.items() if label in graph.inputs} | dict(inputs)
-
-
-def as_input(what: str, type: TensorType, given: object) -> Array:
-    """Return what was given as an array of this type. Raises DataError, about `what`, if it cannot be one."""
-    try:
-        array = np.asarray(given)
-    except ValueError as error:
-        raise DataError(f"{what} is not an array: {error}") from None
-    if array.dtype != type.dtype:
-        array = _converted(what, type, array)
-    fits = len(array.shape) == type.rank and all(
-        size > 0 if wanted == BATCH else size == wanted
-        for size, wanted in zip(array.shape, type.shape, strict=True)
-    )
-    if not fits:
-        raise DataError(
-            f"{what} has the shape {format_shape(array.shape)}, but {format_shape(type.shape)} is needed",
-            facts=["N is the number of samples, at least 1"] if type.has_batch else [],
-            mend=_reshape_hint(array, type),
-        )
-    return array
-
-
-def _converted(what: str, type: TensorType, array: Array) -> Array:
-    kinds = {"float32": "f", "float64": "f", "int64": "iu", "int32": "iu", "uint8": "u", "bool": "b"}
-    number_for_scalar = type.is_float and type.is_scalar and array.ndim == 0 and array.dtype.kind in "iu"
-    if array.dtype.kind not in kinds[type.dtype] and not number_for_scalar:
-        mend = f"convert it with .astype({type.dtype!r})"
-        if type.is_float and array.dtype == np.uint8:
-            mend = f"scale images to 0..1 first: images.astype({type.dtype!r}) / 255"
-        raise DataError(f"{what} holds {array.dtype}, but {type.dtype} is needed", mend=mend)
-    if array.dtype.kind in "iu" and not type.is_float and array.size:
-        limits = np.iinfo(type.dtype)
-        least, greatest = int(array.min()), int(array.max())
-        if least < limits.min or greatest > limits.max:
-            raise DataError(
-                f"{what} holds numbers that {type.dtype} cannot hold",
-                facts=[f"found {least} to {greatest}, {type.dtype} holds {limits.min} to {limits.max}"],
-            )
-    return array.astype(type.dtype)
-
-
-def _reshape_hint(array: Array, type: TensorType) -> str:
-    shape = type.shape
-    if type.rank == 4 and array.ndim == 3 and shape[3] == 1 and array.shape[1:] == shape[1:3]:
-        return "add the channel axis: images[..., None]"
-    if type.rank == array.ndim + 1 and type.has_batch and array.shape == shape[1:]:
-        return "add the batch axis for a single sample: image[None]"
-    if type.rank == 4 and array.ndim == 4 and (array.shape[2], array.shape[3], array.shape[1]) == shape[1:]:
-        return "move the channels last: images.transpose(0, 2, 3, 1)"
-    return ""

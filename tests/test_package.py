@@ -52,6 +52,7 @@ def test_training_imports_no_drawing_or_command_line():
         (gcn.Model.show, "show_model"),
         (gcn.Model.profile, "profile"),
         (gcn.Model.inspect, "record"),
+        (gcn.Model.summary, "model_summary"),
         (gcn.Model._repr_html_, "model_html"),
     ],
 )

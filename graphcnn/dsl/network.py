@@ -76,14 +76,22 @@ def sample_shape(shape: object) -> tuple[int, ...]:
     if not isinstance(shape, tuple | list):
         raise ShapeError(
             f"the shape {shape!r} is not a tuple of sizes",
-            mend=f"({shape},)" if isinstance(shape, int) else "(height, width, channels)",
+            mend=(
+                f"({shape}, {shape}, 1) for images: height, width, channels; ({shape},) for rows of numbers"
+                if is_int(shape, 1)
+                else "(28, 28, 1), for example: height, width, channels"
+            ),
         )
     wrong = [size for size in shape if not is_int(size, 1)]
     if wrong:
+        rest = tuple(shape[1:])
+        is_batch = wrong[0] is None and len(wrong) == 1 and shape[0] is None and rest
         raise ShapeError(
             f"{wrong[0]!r} in the shape {tuple(shape)} is not a size of at least 1",
             facts=["the batch axis is not part of it"],
-            mend="give whole numbers, for example (28, 28, 1): height, width, channels",
+            mend=f"leave out the batch axis: {rest}"
+            if is_batch
+            else "give whole numbers, for example (28, 28, 1): height, width, channels",
         )
     return tuple(shape)
 
@@ -243,7 +251,7 @@ def _not_a_layer(item: object) -> tuple[str, str]:
     if isinstance(item, type):
         home = "gcn." if item.__module__.partition(".")[0] == "graphcnn" else ""
         return f"the class {name}", f"make a layer of it: {home}{name}(...)"
-    if callable(item):
+    if callable(item) and name:
         return f"the function {name}", "use the layer classes, for example gcn.ReLU() rather than gcn.relu"
     if isinstance(item, list | tuple):
         return f"a {type(item).__name__}", "unpack it: gcn.Sequential(*layers)"

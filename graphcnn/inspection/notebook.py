@@ -29,12 +29,16 @@ def graph_html(graph: Graph) -> str:
 def model_html(model: Model) -> str:
     """Return the table of a model's layers beside the picture of its gradient graph, or its forward graph."""
     graph = model.gradient_graph if model.loss is not None else model.forward_graph
-    header, *rows, total = layer_cells(graph)
+    side_by_side = "display:flex;flex-wrap:wrap;gap:2em;align-items:flex-start"
+    return f'<div style="{side_by_side}">{table_html(graph)}{graph_html(graph)}</div>'
+
+
+def table_html(graph: Graph, batch: int = 1) -> str:
+    """Return the table of a graph's layers; errors are those of `layer_cells`."""
+    header, *rows, total = layer_cells(graph, batch)
     body = "".join(_row("td", row) for row in rows)
     head, foot = _row("th", header), _row("th", total)
-    table = f"<table><thead>{head}</thead><tbody>{body}</tbody><tfoot>{foot}</tfoot></table>"
-    side_by_side = "display:flex;flex-wrap:wrap;gap:2em;align-items:flex-start"
-    return f'<div style="{side_by_side}">{table}{graph_html(graph)}</div>'
+    return f"<table><thead>{head}</thead><tbody>{body}</tbody><tfoot>{foot}</tfoot></table>"
 
 
 def _row(tag: str, cells: list[str]) -> str:

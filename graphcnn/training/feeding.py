@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from graphcnn.arrays import Array
-from graphcnn.backend import as_input
 from graphcnn.errors import DataError, GraphcnnError, OptionError
+from graphcnn.inputs import as_input, converts, is_text
 from graphcnn.ir import BATCH, TensorType, format_shape
 from graphcnn.ir.types import DTYPES
 
@@ -86,8 +86,14 @@ def as_targets(type: TensorType, output: TensorType, targets: object, samples: i
             f"labels {format_shape(given.shape)} look one-hot, but one integer for each sample is needed",
             mend="labels.argmax(axis=1)",
         )
-    if is_labels and given.dtype.kind == "f":
-        raise DataError(f"labels are {given.dtype}, but integers are needed", mend="labels.astype('int64')")
+    if is_labels and given.ndim != 1 and given.shape[1:] != (1,):
+        raise DataError(
+            f"labels have the shape {format_shape(given.shape)}, but [N] is needed",
+            facts=[f"the network gives {output.shape[1]} numbers for each sample, one for each class"],
+            mend="give one number of a class for each sample: [3, 0, 1]",
+        )
+    if is_labels and given.dtype.kind not in "iu":
+        _refuse_labels(given, type)
     if given.ndim == type.rank + 1 and given.shape[-1] == 1:
         raise DataError(
             f"{name} have the shape {format_shape(given.shape)}, but {format_shape(type.shape)} is needed",
@@ -98,11 +104,37 @@ def as_targets(type: TensorType, output: TensorType, targets: object, samples: i
             f"{name} have the shape {format_shape(given.shape)}, but {format_shape(type.shape)} is needed",
             mend=f"add the last axis: {name}[..., None]",
         )
+    if given.ndim == type.rank:
+        _require_equal_lengths({"inputs": samples, name: len(given)})
     array = as_input(f"input {name!r}", type, given)
-    _require_equal_lengths({"inputs": samples, name: len(array)})
     if is_labels:
         _require_label_range(array, output.static(1))
     return array
+
+
+def _refuse_labels(labels: Array, type: TensorType) -> None:
+    """Raise DataError for labels that are no integers, with advice that works for them."""
+    name = "text" if is_text(labels) else str(labels.dtype)
+    problem = f"labels are {name}, but integers are needed"
+    if not labels.size:
+        return
+    if labels.dtype.kind == "f" and not np.array_equal(labels, np.trunc(labels)):
+        raise DataError(
+            problem,
+            facts=["they are not whole numbers"],
+            mend="number the classes from 0; to predict numbers, compile with loss=gcn.SquaredError()",
+        )
+    if converts(labels, type.dtype):
+        raise DataError(problem, mend=f"labels.astype({type.dtype!r})")
+    try:
+        classes = np.unique(labels)
+    except TypeError:  # values that cannot be put in order, such as None beside text
+        raise DataError(problem, mend="give every sample the number of its class, from 0") from None
+    raise DataError(
+        problem,
+        facts=[f"{len(classes)} classes: {', '.join(map(str, classes[:8]))}"[:200]],
+        mend="number the classes: classes, labels = np.unique(labels, return_inverse=True)",
+    )
 
 
 def require_finite(name: str, array: Array) -> None:
@@ -147,10 +179,25 @@ def _require_equal_lengths(lengths: Mapping[str, int]) -> None:
 
 def _require_label_range(labels: Array, classes: int) -> None:
     wrong = (labels < 0) | (labels >= classes)
-    if wrong.any():
-        first = int(wrong.argmax())
-        raise DataError(
-            f"label {labels[first]} of sample {first} is out of range",
-            facts=[f"the network has {classes} outputs, so labels are 0 to {classes - 1}"],
-            mend="renumber the labels from 0, or give the last Dense layer more units",
+    if not wrong.any():
+        return
+    first, least, greatest = int(wrong.argmax()), int(labels.min()), int(labels.max())
+    held = np.unique(labels)
+    if least >= 1 and greatest <= classes:
+        mend = "renumber the labels from 0: labels - 1"
+    elif held[0] < 0 and not (held[1:] < 0).any() and greatest < classes:
+        mend = (
+            f"leave out the samples without a class: known = labels != {least}; images[known], labels[known]"
         )
+    elif len(held) <= classes:
+        mend = "renumber the labels from 0: classes, labels = np.unique(labels, return_inverse=True)"
+    else:
+        mend = f"renumber the labels from 0, and give the last Dense layer {len(held)} units"
+    raise DataError(
+        f"label {labels[first]} of sample {first} is out of range",
+        facts=[
+            f"the network has {classes} outputs, so labels are 0 to {classes - 1}",
+            f"they are {least} to {greatest}",
+        ],
+        mend=mend,
+    )

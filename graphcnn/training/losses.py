@@ -115,9 +115,12 @@ class CrossEntropy:
 
     def target_type(self, output: TensorType) -> TensorType:
         if output.rank != 2:
+            mend = "end the network with gcn.Flatten() and gcn.Dense(classes)"
+            if output.rank == 4:
+                mend += ", or to label pixels, compile with gcn.SquaredError() and give one-hot targets"
             raise ShapeError(
                 f"CrossEntropy takes outputs of shape [N, classes], but the network's output is {output}",
-                mend="end the network with gcn.Flatten() and gcn.Dense(classes)",
+                mend=mend,
             )
         return TensorType(output.shape[:1], "int64")
 

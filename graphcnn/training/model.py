@@ -40,6 +40,7 @@ from graphcnn.training.history import History
 from graphcnn.training.losses import Loss
 from graphcnn.training.metrics import Metric
 from graphcnn.training.optimizers import LEARNING_RATE, Optimizer
+from graphcnn.training.other_names import advice
 from graphcnn.training.parameters import Parameters, Weights
 from graphcnn.training.progress import Progress
 from graphcnn.training.totals import Totals
@@ -50,6 +51,7 @@ from graphcnn.visible import visible
 if TYPE_CHECKING:
     from graphcnn.inspection.profile import Profile
     from graphcnn.inspection.recording import Recording
+    from graphcnn.inspection.summary import Summary
 
 BatchesOf = Iterable[tuple[Any, Any]]
 
@@ -170,6 +172,15 @@ class Model:
                 mend="join them before the network, and take them apart in it",
             )
         return executable.numba_function(self._state)
+
+    def summary(self, *, batch_size: int = 1) -> Summary:
+        """Return the layers as a table that prints and displays itself: shapes, parameters, FLOPs and bytes.
+
+        Of the gradient graph, or without a loss of the forward graph. batch_size: samples that FLOPs and
+        bytes are given for. Raises OptionError unless it is an integer of at least 1.
+        """
+        table: Summary = display("model_summary")(self, batch_size=batch_size)
+        return table
 
     def profile(self, x: object, y: object = None, *, repeats: int = 30, warmup: int = 3) -> Profile:
         """Return where the time of a training step on this batch goes, or without `y` that of an inference.
@@ -560,6 +571,18 @@ class Model:
             for batch in Batches(*batched.values(), size=size).epoch(0)
         ]
         return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
+
+    def __call__(self, x: object) -> Array:
+        """Return `predict(x)`."""
+        return self.predict(x)
+
+    if not TYPE_CHECKING:  # type checkers know which attributes there are
+
+        def __getattr__(self, name: str) -> object:
+            """Raise AttributeError, with what a name of another framework is called here."""
+            said = f"a Model has no attribute {visible(name)!r}"
+            found = "" if name.startswith("_") else advice(name, filter(str.isidentifier, dir(type(self))))
+            raise AttributeError(f"{said}: {found}" if found else said)
 
     def __repr__(self) -> str:
         inputs = ", ".join(f"{name}: {type}" for name, type in self._inputs.items())

@@ -66,7 +66,7 @@ FAULTS = {
         (IMAGES, LABELS.astype(np.float32)),
         ["labels are float32, but integers are needed", "labels.astype('int64')"],
     ),
-    "words as labels": ((IMAGES, ["cat"] * 10), ["'labels' holds <U3, but int64 is needed"]),
+    "words as labels": ((IMAGES, ["cat"] * 10), ["labels are text, but integers are needed", "np.unique"]),
     "no channel axis": (
         (IMAGES[..., 0], LABELS),
         ["[10, 6, 6], but [N, 6, 6, 1] is needed", "images[..., None]"],

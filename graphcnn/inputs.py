@@ -1,0 +1,117 @@
+"""What users give as inputs of a graph, as arrays of the right type, and how to make it so."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from numbers import Number
+from os import PathLike
+
+import numpy as np
+
+from graphcnn.arrays import Array
+from graphcnn.errors import DataError
+from graphcnn.ir import BATCH, TensorType, format_shape
+
+
+def as_input(what: str, type: TensorType, given: object) -> Array:
+    """Return what was given as an array of this type. Raises DataError, about `what`, if it cannot be one."""
+    try:
+        array = np.asarray(given)
+    except ValueError as error:
+        raise DataError(f"{what} is not an array: {error}") from None
+    if array.dtype != type.dtype:
+        array = _converted(what, type, array)
+    fits = len(array.shape) == type.rank and all(
+        size > 0 if wanted == BATCH else size == wanted
+        for size, wanted in zip(array.shape, type.shape, strict=True)
+    )
+    if not fits:
+        raise DataError(
+            f"{what} has the shape {format_shape(array.shape)}, but {format_shape(type.shape)} is needed",
+            facts=["N is the number of samples, at least 1"] if type.has_batch else [],
+            mend=_reshape_hint(array, type),
+        )
+    return array
+
+
+def _converted(what: str, type: TensorType, array: Array) -> Array:
+    kinds = {"float32": "f", "float64": "f", "int64": "iu", "int32": "iu", "uint8": "u", "bool": "b"}
+    number_for_scalar = type.is_float and type.is_scalar and array.ndim == 0 and array.dtype.kind in "iu"
+    if array.dtype.kind not in kinds[type.dtype] and not number_for_scalar:
+        holds = "text" if is_text(array) else array.dtype
+        raise DataError(
+            f"{what} holds {holds}, but {type.dtype} is needed", mend=_conversion_hint(array, type)
+        )
+    if array.dtype.kind in "iu" and not type.is_float and array.size:
+        limits = np.iinfo(type.dtype)
+        least, greatest = int(array.min()), int(array.max())
+        if least < limits.min or greatest > limits.max:
+            raise DataError(
+                f"{what} holds numbers that {type.dtype} cannot hold",
+                facts=[f"found {least} to {greatest}, {type.dtype} holds {limits.min} to {limits.max}"],
+            )
+    return array.astype(type.dtype)
+
+
+def is_text(array: Array) -> bool:
+    """Whether an array holds text, paths or bytes, all through."""
+    if array.dtype.kind == "O":
+        return array.size > 0 and all(isinstance(item, str | bytes | PathLike) for item in array.flat)
+    return array.dtype.kind in "SU"
+
+
+def converts(array: Array, dtype: str) -> bool:
+    """Whether `.astype` makes numbers of an array without loss: advice is given only where it works."""
+    if array.dtype.kind == "O" and not all(isinstance(item, Number | str) for item in array.flat):
+        return False
+    try:
+        with warnings.catch_warnings(action="error"):
+            return array.dtype.kind not in "mM" and array.astype(dtype).size > 0
+    except (ValueError, TypeError, Warning):
+        return False
+
+
+def _conversion_hint(array: Array, type: TensorType) -> str:
+    if array.dtype.kind == "c":
+        return "take the real part or the absolute value: images.real, np.abs(images)"
+    is_bytes = array.dtype.kind in "iu" and array.size and 1 < array.max() <= 255 and array.min() >= 0
+    if type.is_float and (array.dtype == np.uint8 or (type.rank == 4 and is_bytes)):
+        return f"scale images to 0..1 first: images.astype({type.dtype!r}) / 255"
+    if converts(array, type.dtype):
+        return f"convert it: {'images' if type.rank == 4 else 'array'}.astype({type.dtype!r})"
+    if is_text(array) and type.rank == 4:
+        return (
+            "decode the files first: "
+            f"np.stack([np.asarray(PIL.Image.open(path)) for path in paths]).astype({type.dtype!r}) / 255"
+        )
+    return f"give an array of numbers of the shape {format_shape(type.shape)}"
+
+
+def _reshape_hint(array: Array, type: TensorType) -> str:
+    """Return what makes an array fit, as far as its shape tells what it is."""
+    shape, found = type.shape, array.shape
+    if type.rank == 4 and array.ndim == 3 and shape[3] == 1 and found[1:] == shape[1:3]:
+        return "add the channel axis: images[..., None]"
+    if type.rank == array.ndim + 1 and type.has_batch and found == shape[1:]:
+        return "add the batch axis for a single sample: image[None]"
+    if type.rank != 4 or not type.has_batch or not array.size:
+        return ""
+    if array.ndim == 2 and shape[3] == 1 and found == shape[1:3]:
+        return "add the axes of batch and channel for a single sample: image[None, ..., None]"
+    if array.ndim == 4 and (found[2], found[3], found[1]) == shape[1:]:
+        return "move the channels last: images.transpose(0, 2, 3, 1)"
+    if array.ndim == 3 and (found[1], found[2], found[0]) == shape[1:]:
+        return "move the channels last, and add the batch axis: image.transpose(1, 2, 0)[None]"
+    if array.ndim == 2 and found[1] == math.prod(map(int, shape[1:])):
+        return f"give the pixels their places: images.reshape(-1, {', '.join(map(str, shape[1:]))})"
+    if array.ndim == 4 and found[1:3] == shape[1:3] and shape[3] == 1:
+        return "make the images grey: images.mean(axis=-1, keepdims=True)"
+    if array.ndim == 4 and found[1:3] == shape[1:3] and found[3] == 1:
+        return f"repeat the grey channel: np.repeat(images, {shape[3]}, axis=-1)"
+    if array.ndim == 4 and found[3] == shape[3]:
+        return (
+            f"scale or crop the images to {shape[1]}x{shape[2]}, "
+            f"or compile the network with input_shape={tuple(map(int, found[1:]))}"
+        )
+    return ""
