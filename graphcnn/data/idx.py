@@ -1,4 +1,4 @@
-"""Arrays in the IDX format of the MNIST files, and folders of such files.
+"""Arrays in the IDX format of the MNIST files.
 
 An IDX file is a header and an array. The header, big endian, is
 
@@ -21,14 +21,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
-from itertools import product
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from graphcnn.data.dataset import Dataset
 from graphcnn.data.gzip_stream import MOST_RATIO, GzipStream
 from graphcnn.errors import FileError
 
@@ -40,7 +38,7 @@ _TYPES: dict[int, np.dtype[Any]] = {
     0x0D: np.dtype(np.float32),
     0x0E: np.dtype(np.float64),
 }
-_CODES = {dtype: code for code, dtype in _TYPES.items()}
+CODES = {dtype: code for code, dtype in _TYPES.items()}
 _MOST_DIMENSIONS = 4
 _LONGEST_HEADER = 4 + 4 * _MOST_DIMENSIONS
 
@@ -73,7 +71,7 @@ def load_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
     data. A compressed file must be one gzip stream.
     """
     path = Path(path)
-    with _file_errors(path):
+    with file_errors(path):
         if not path.is_file():
             raise FileError(
                 f"{path}: there is no such file.",
@@ -87,49 +85,13 @@ def load_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
             return _load_gzip(path, file, length) if compressed else _load_plain(path, file, length)
 
 
-def load_idx_folder(folder: str | os.PathLike[str]) -> Dataset:
-    """The images and labels of a folder with the four files of MNIST, or of a set that is stored like it.
-
-    The files are train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and
-    t10k-labels-idx1-ubyte, or the same with a dot (train-images.idx3-ubyte), each as it is or with .gz;
-    where several are there, the plain one and the one with the hyphen come first. Images are uint8
-    [N, H, W], or [N, H, W, C] for colour (idx4 in the name is fine), and become float32 [N, H, W, C],
-    divided by 255. Classes are named "0" to the largest label.
-
-    Raises FileError if files are missing, damaged, or do not fit each other.
-    """
-    folder = Path(folder)
-    with _file_errors(folder):
-        train_paths, test_paths = _find_pairs(folder)
-    pixels, labels = _load_pair(*train_paths)
-    test_pixels, test_labels = _load_pair(*test_paths)
-    if pixels.shape[1:] != test_pixels.shape[1:]:
-        raise FileError(
-            f"{train_paths[0].name} and {test_paths[0].name}: training and test images differ in size.",
-            facts=[
-                f"{train_paths[0].name}: dimension sizes {_sizes(pixels.shape)} as [N, H, W, C]",
-                f"{test_paths[0].name}: dimension sizes {_sizes(test_pixels.shape)} as [N, H, W, C]",
-                f"folder: {folder}",
-            ],
-            mend="the files come from two different sets; take all four from one.",
-        )
-    classes = int(max(labels.max(), test_labels.max())) + 1
-    return Dataset(
-        images=np.divide(pixels, np.float32(255), dtype=np.float32),
-        labels=labels,
-        test_images=np.divide(test_pixels, np.float32(255), dtype=np.float32),
-        test_labels=test_labels,
-        classes=tuple(str(label) for label in range(classes)),
-    )
-
-
 @contextmanager
-def _file_errors(path: Path) -> Iterator[None]:
+def file_errors(path: Path) -> Iterator[None]:
     """Name the file in the errors of the system and of zlib."""
     try:
         yield
     except zlib.error as error:
-        raise _refusal(
+        raise refusal(
             path, "gzip data", "the compressed data are damaged", f"zlib: {error}", mend=_DOWNLOAD
         ) from error
     except OSError as error:
@@ -155,7 +117,7 @@ class _Header:
     @property
     def arithmetic(self) -> str:
         each = f"{_bytes(self.dtype.itemsize)} ({self.dtype})"
-        return f"dimension sizes: {_sizes(self.shape)} x {each} = {_bytes(self.data_length)}"
+        return f"dimension sizes: {shown_sizes(self.shape)} x {each} = {_bytes(self.data_length)}"
 
     def array(self, data: NDArray[np.uint8]) -> NDArray[Any]:
         big_endian = data.view(self.dtype.newbyteorder(">"))
@@ -178,7 +140,7 @@ def _load_gzip(path: Path, file: BinaryIO, length: int) -> NDArray[Any]:
     stream = GzipStream(file)
     start = _read_exactly(stream.read, _LONGEST_HEADER)
     if len(start) < _LONGEST_HEADER and not stream.finished:
-        raise _refusal(
+        raise refusal(
             path,
             "gzip data",
             "the compressed file is cut off",
@@ -197,12 +159,12 @@ def _load_gzip(path: Path, file: BinaryIO, length: int) -> NDArray[Any]:
 def _read_header(path: Path, read: Callable[[int], bytes]) -> _Header:
     magic = _read_exactly(read, 4)
     if not magic:
-        raise _refusal(path, "magic", "the file is empty", mend=_DOWNLOAD)
+        raise refusal(path, "magic", "the file is empty", mend=_DOWNLOAD)
     if magic[:2] != b"\0\0"[: len(magic)]:
         strangers = [
             f"this looks like {what}" for start, what in _STRANGERS.items() if magic.startswith(start)
         ]
-        raise _refusal(
+        raise refusal(
             path,
             "magic",
             "the file is not in the IDX format",
@@ -211,10 +173,10 @@ def _read_header(path: Path, read: Callable[[int], bytes]) -> _Header:
             mend=_WRONG_FILE,
         )
     if len(magic) < 4:
-        raise _refusal(path, "magic", f"the file ends after {len(magic)} of 4 bytes", mend=_DOWNLOAD)
+        raise refusal(path, "magic", f"the file ends after {len(magic)} of 4 bytes", mend=_DOWNLOAD)
     code, dimensions = magic[2], magic[3]
     if code not in _TYPES:
-        raise _refusal(
+        raise refusal(
             path,
             "type code",
             f"0x{code:02X} is no element type of IDX",
@@ -222,7 +184,7 @@ def _read_header(path: Path, read: Callable[[int], bytes]) -> _Header:
             mend=_WRONG_FILE,
         )
     if not 1 <= dimensions <= _MOST_DIMENSIONS:
-        raise _refusal(
+        raise refusal(
             path,
             "number of dimensions",
             f"{dimensions} is not from 1 to {_MOST_DIMENSIONS}",
@@ -231,7 +193,7 @@ def _read_header(path: Path, read: Callable[[int], bytes]) -> _Header:
         )
     sizes = _read_exactly(read, 4 * dimensions)
     if len(sizes) < 4 * dimensions:
-        raise _refusal(
+        raise refusal(
             path,
             "dimension sizes",
             "the file ends within its header",
@@ -240,10 +202,10 @@ def _read_header(path: Path, read: Callable[[int], bytes]) -> _Header:
         )
     shape = tuple(int.from_bytes(sizes[start : start + 4], "big") for start in range(0, len(sizes), 4))
     if 0 in shape:
-        raise _refusal(
+        raise refusal(
             path,
             "dimension sizes",
-            f"{_sizes(shape)} holds no elements",
+            f"{shown_sizes(shape)} holds no elements",
             "each size must be 1 or more",
             mend=_WRONG_FILE,
         )
@@ -272,7 +234,7 @@ def _check_gzip_promise(path: Path, header: _Header, file: BinaryIO, length: int
     promised = header.length + header.data_length
     most = length * MOST_RATIO
     if promised > most:
-        raise _refusal(
+        raise refusal(
             path,
             "dimension sizes",
             "the compressed file is too short for what its header says",
@@ -286,7 +248,7 @@ def _check_gzip_promise(path: Path, header: _Header, file: BinaryIO, length: int
     file.seek(-4, os.SEEK_END)
     recorded = int.from_bytes(file.read(4), "little")
     if recorded != promised % 2**32:
-        raise _refusal(
+        raise refusal(
             path,
             "data length",
             "the compressed file's last bytes disagree with its header: it is cut off, has bytes added, "
@@ -308,7 +270,7 @@ def _receive_gzip(
     if surplus > 0:
         raise _wrong_length(path, header, f"{_bytes(found)} or more after decompression", surplus)
     if not stream.finished:
-        raise _refusal(
+        raise refusal(
             path,
             "data length",
             "the compressed file is cut off",
@@ -319,7 +281,7 @@ def _receive_gzip(
     if surplus < 0:
         raise _wrong_length(path, header, f"{_bytes(found)} after decompression", surplus)
     if stream.consumed != length:
-        raise _refusal(
+        raise refusal(
             path,
             "gzip data",
             "bytes follow the end of the gzip stream",
@@ -329,7 +291,7 @@ def _receive_gzip(
 
 
 def _wrong_length(path: Path, header: _Header, found: str, surplus: int) -> FileError:
-    return _refusal(
+    return refusal(
         path,
         "data length",
         f"the file holds {'more' if surplus > 0 else 'less'} than its dimension sizes ask for",
@@ -340,7 +302,7 @@ def _wrong_length(path: Path, header: _Header, found: str, surplus: int) -> File
     )
 
 
-def _refusal(path: Path, field: str, reason: str, *facts: str, mend: str) -> FileError:
+def refusal(path: Path, field: str, reason: str, *facts: str, mend: str) -> FileError:
     return FileError(f"{path.name}: {field}: {reason}.", facts=[*facts, f"file: {path}"], mend=mend)
 
 
@@ -348,82 +310,5 @@ def _bytes(count: int) -> str:
     return "1 byte" if count == 1 else f"{count:,} bytes"
 
 
-def _sizes(shape: tuple[int, ...]) -> str:
+def shown_sizes(shape: tuple[int, ...]) -> str:
     return " x ".join(str(size) for size in shape)
-
-
-_PARTS = (("train", "images"), ("train", "labels"), ("t10k", "images"), ("t10k", "labels"))
-
-
-def _names(split: str, content: str) -> list[str]:
-    ranks = "34" if content == "images" else "1"
-    return [
-        f"{split}-{content}{dot}idx{rank}-ubyte{suffix}"
-        for rank, suffix, dot in product(ranks, ("", ".gz"), "-.")
-    ]
-
-
-def _find_pairs(folder: Path) -> tuple[tuple[Path, Path], tuple[Path, Path]]:
-    if not folder.is_dir():
-        raise FileError(
-            f"{folder}: there is no such folder.",
-            facts=[f"it should hold {', '.join(_names(*part)[0] for part in _PARTS)}"],
-            mend="check the path; files that torchvision fetched are in its folder MNIST/raw.",
-        )
-    found = [
-        next((folder / name for name in _names(*part) if (folder / name).is_file()), None) for part in _PARTS
-    ]
-    train_images, train_labels, test_images, test_labels = found
-    if train_images and train_labels and test_images and test_labels:
-        return (train_images, train_labels), (test_images, test_labels)
-    missing = [part for part, path in zip(_PARTS, found, strict=True) if path is None]
-    present = sorted(entry.name for entry in folder.iterdir())
-    held = ", ".join(present[:8]) + (f" and {len(present) - 8} more" if len(present) > 8 else "")
-    raise FileError(
-        f"{folder}: {len(missing)} of the {len(_PARTS)} files of an MNIST-like set are missing.",
-        facts=[
-            *(f"{' '.join(part)}: looked for {', '.join(_names(*part))}" for part in missing),
-            f"the folder holds: {held or 'nothing'}",
-        ],
-        mend="name the folder that holds the files themselves; rename files that are there by other names.",
-    )
-
-
-def _load_pair(images: Path, labels: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    pixels, classes = load_idx(images), load_idx(labels)
-    for path, array, content in ((images, pixels, "images"), (labels, classes, "labels")):
-        _check_content(path, array, content)
-    if len(pixels) != len(classes):
-        raise FileError(
-            f"{images.name} and {labels.name}: the numbers of images and labels differ.",
-            facts=[
-                f"{images.name}: dimension sizes {_sizes(pixels.shape)}: {len(pixels):,} images",
-                f"{labels.name}: dimension sizes {_sizes(classes.shape)}: {len(classes):,} labels",
-                f"folder: {images.parent}",
-            ],
-            mend="take both files from the same set, and from the same part of it (train or t10k).",
-        )
-    if pixels.ndim == 3:
-        pixels = pixels[..., np.newaxis]
-    return pixels, classes.astype(np.int64)
-
-
-def _check_content(path: Path, array: NDArray[Any], content: str) -> None:
-    ranks = {"images": (3, 4), "labels": (1,)}[content]
-    if array.ndim not in ranks:
-        seems = {1: "labels", 3: "grey images", 4: "colour images"}.get(array.ndim, "something else")
-        raise _refusal(
-            path,
-            "number of dimensions",
-            f"{content} are expected, but the file seems to hold {seems}",
-            f"{content} have {' or '.join(map(str, ranks))} dimensions; "
-            f"this file has {array.ndim}: {_sizes(array.shape)}",
-            mend="check whether files were swapped or renamed.",
-        )
-    if array.dtype != np.uint8:
-        raise _refusal(
-            path,
-            "type code",
-            f"{content} must be 0x08 (uint8), and are 0x{_CODES[array.dtype]:02X} ({array.dtype})",
-            mend="load the file with `load_idx`, convert it, and build a `Dataset` from the arrays.",
-        )

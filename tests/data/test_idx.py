@@ -386,6 +386,61 @@ def test_a_folder_becomes_a_dataset(tmp_path, names, suffix, pack, shape):
     assert repr(dataset) == f"Dataset(7 training and 4 test images of {height}x{width}x{channels}, 5 classes)"
 
 
+LETTERS = {
+    "train_labels": np.array([3, 1, 1, 2, 26, 2, 2], np.uint8),
+    "t10k_labels": np.array([1, 4, 1, 2], np.uint8),
+}
+
+
+@pytest.mark.parametrize(("suffix", "pack"), [("", bytes), (".gz", gzip.compress)], ids=["plain", "gzip"])
+def test_letters_of_emnist_are_upright_and_counted_from_zero(tmp_path, suffix, pack):
+    arrays = mnist_like(
+        tmp_path, "emnist-letters-{split}-{content}-idx{rank}-ubyte" + suffix, pack, **LETTERS
+    )
+    for path in list(tmp_path.iterdir()):
+        path.rename(tmp_path / path.name.replace("t10k", "test"))
+    dataset = load_idx_folder(tmp_path)
+    for images, split in ((dataset.images, "train"), (dataset.test_images, "t10k")):
+        upright = arrays[split, "images"].transpose(0, 2, 1)
+        np.testing.assert_array_equal(np.rint(images[..., 0] * 255), upright)
+        assert images.flags.c_contiguous
+    assert dataset.labels.tolist() == [2, 0, 0, 1, 25, 1, 1]
+    assert dataset.test_labels.tolist() == [0, 3, 0, 1]
+    assert dataset.classes == tuple(map(str, range(1, 27)))
+
+
+def test_digits_of_emnist_keep_their_zero(tmp_path):
+    mnist_like(tmp_path, "emnist-digits-{split}-{content}-idx{rank}-ubyte")
+    dataset = load_idx_folder(tmp_path)
+    assert dataset.labels.tolist() == [3, 0, 1, 2, 1, 0, 2]
+    assert dataset.classes == ("0", "1", "2", "3", "4")
+
+
+def test_of_several_sets_in_a_folder_one_is_named(tmp_path):
+    for name in ("emnist-letters", "emnist-digits"):
+        mnist_like(tmp_path, name + "-{split}-{content}-idx{rank}-ubyte")
+    message = refused(load_idx_folder, tmp_path)
+    says(message, "2 sets", "emnist-digits, emnist-letters", str(tmp_path / "emnist-digits"))
+    assert len(load_idx_folder(tmp_path / "emnist-digits").classes) == 5
+    message = refused(load_idx_folder, tmp_path / "emnist-balanced")
+    says(message, "there is no such folder")
+    mnist_like(tmp_path)  # a set without a name comes first
+    assert len(load_idx_folder(tmp_path).labels) == 7
+
+
+def test_a_named_set_with_a_file_missing_says_what_it_looked_for(tmp_path):
+    mnist_like(tmp_path, "emnist-letters-{split}-{content}-idx{rank}-ubyte")
+    (tmp_path / "emnist-letters-t10k-labels-idx1-ubyte").unlink()
+    says(refused(load_idx_folder, tmp_path), "1 of the 4", "emnist-letters-test-labels-idx1-ubyte.gz")
+
+
+def test_labels_of_other_sets_are_left_as_they_are(tmp_path):
+    mnist_like(tmp_path, **LETTERS)
+    dataset = load_idx_folder(tmp_path)
+    assert dataset.labels.tolist() == LETTERS["train_labels"].tolist()
+    assert len(dataset.classes) == 27
+
+
 def test_white_is_exactly_one(tmp_path):
     mnist_like(tmp_path, train_images=np.full((7, 5, 6), 255, np.uint8))
     assert (load_idx_folder(tmp_path).images == 1).all()
