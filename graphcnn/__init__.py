@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     from graphcnn.dsl.tensor import Tensor as Tensor
     from graphcnn.dsl.tensor import apply_op as apply_op
     from graphcnn.errors import GraphcnnError as GraphcnnError
+    from graphcnn.errors import GraphcnnWarning as GraphcnnWarning
     from graphcnn.errors import OptionError as OptionError
     from graphcnn.errors import ShapeError as ShapeError
     from graphcnn.ir import Emitter as Emitter
@@ -91,12 +92,9 @@ if TYPE_CHECKING:
     from graphcnn.rewrite import Match as Match
     from graphcnn.rewrite import Rule as Rule
     from graphcnn.training.callbacks import Callback as Callback
-    from graphcnn.training.callbacks import CSVLog as CSVLog
     from graphcnn.training.callbacks import EarlyStopping as EarlyStopping
-    from graphcnn.training.callbacks import LearningRateSchedule as LearningRateSchedule
     from graphcnn.training.callbacks import ModelCheckpoint as ModelCheckpoint
-    from graphcnn.training.callbacks import cosine_decay as cosine_decay
-    from graphcnn.training.callbacks import step_decay as step_decay
+    from graphcnn.training.csv_log import CSVLog as CSVLog
     from graphcnn.training.gradient_log import GradientLog as GradientLog
     from graphcnn.training.history import History as History
     from graphcnn.training.losses import CrossEntropy as CrossEntropy
@@ -108,6 +106,9 @@ if TYPE_CHECKING:
     from graphcnn.training.optimizers import Adam as Adam
     from graphcnn.training.optimizers import AdamW as AdamW
     from graphcnn.training.optimizers import Optimizer as Optimizer
+    from graphcnn.training.schedules import LearningRateSchedule as LearningRateSchedule
+    from graphcnn.training.schedules import cosine_decay as cosine_decay
+    from graphcnn.training.schedules import step_decay as step_decay
     from graphcnn.transform import Pass as Pass
     from graphcnn.transform import gradient as gradient
     from graphcnn.transform import simplification_rules as simplification_rules
@@ -130,19 +131,20 @@ _HOMES = {
     "dsl.network": ("Input", "Network", "Parameter", "Sequential"),
     "dsl.pointwise": ("Activation", "pointwise"),
     "dsl.tensor": ("Tensor", "apply_op"),
-    "errors": ("GraphcnnError", "OptionError", "ShapeError"),
+    "errors": ("GraphcnnError", "GraphcnnWarning", "OptionError", "ShapeError"),
     "ir": ("Emitter", "Graph", "Op", "Origin", "TensorType", "Value", "verify"),
     "ops": ("parse", "register_op"),
     "rewrite": ("Match", "Rule"),
     "training.callbacks": (
-        *("CSVLog", "Callback", "EarlyStopping", "LearningRateSchedule", "ModelCheckpoint"),
-        *("cosine_decay", "step_decay"),
+        *("Callback", "EarlyStopping", "ModelCheckpoint"),
     ),
+    "training.csv_log": ("CSVLog",),
     "training.gradient_log": ("GradientLog",),
     "training.history": ("History",),
     "training.losses": ("CrossEntropy", "Loss", "SquaredError"),
     "training.metrics": ("Metric",),
     "training.model": ("Model",),
+    "training.schedules": ("LearningRateSchedule", "cosine_decay", "step_decay"),
     "training.optimizers": ("SGD", "Adam", "AdamW", "Optimizer"),
     "transform": ("Pass", "gradient", "simplification_rules", "simplify"),
 }  # fmt: skip

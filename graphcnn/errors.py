@@ -127,3 +127,7 @@ class ScriptError(GraphcnnError, RuntimeError):
 
 class TrainingError(GraphcnnError, ArithmeticError):
     """Training that has gone wrong, such as a loss that is no longer a number."""
+
+
+class GraphcnnWarning(UserWarning):
+    """What is allowed, but hardly meant, such as training at a rate of 0."""

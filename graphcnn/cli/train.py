@@ -19,7 +19,7 @@ from graphcnn.cli.networks import (
 from graphcnn.cli.printing import say
 from graphcnn.cli.show import STAGES
 from graphcnn.interchange.files import require_place, write_atomically
-from graphcnn.training.callbacks import CSVLog
+from graphcnn.training.csv_log import CSVLog
 from graphcnn.training.model import Model
 from graphcnn.training.optimizers import SGD, Adam, AdamW, Optimizer
 

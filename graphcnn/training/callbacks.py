@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import csv
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from graphcnn.arrays import Array
-from graphcnn.errors import OptionError
+from graphcnn.errors import OptionError, meant
 from graphcnn.interchange.files import as_path, require_place
 from graphcnn.ops.attributes import is_int
 
@@ -21,30 +20,57 @@ if TYPE_CHECKING:
 
 
 class StopTraining(Exception):  # noqa: N818 - it is a signal, like StopIteration
-    """Raised by a callback to end `fit` after the present epoch."""
+    """Raised by a callback to end `fit`: at once, or from `on_epoch_end` with the epoch counted."""
 
 
 class Callback:
-    """Base of callbacks. `logs` maps names to numbers: loss, metrics, `val_` ones, learning_rate, seconds."""
+    """Base of callbacks: `fit` calls these methods, and there are no others whose name begins with `on_`.
+
+    Epochs count from 1 through all training of the model, steps from 1 in each epoch. `logs` maps names to
+    numbers. `model.learning_rate` may be set in any method, and is that of the next step.
+    """
 
     def on_train_begin(self, model: Model) -> None:
         """Called once before the first epoch."""
 
     def on_epoch_begin(self, model: Model, epoch: int) -> None:
-        """Called before each epoch; they count from 1."""
+        """Called before each epoch."""
 
     def on_step_begin(self, model: Model, epoch: int, step: int, batch: Mapping[str, Array]) -> None:
-        """Called before each step of an epoch; they count from 1. batch: inputs and "target" by name."""
+        """Called before each step of an epoch. batch: inputs and "target" by name."""
+
+    def on_step_end(self, model: Model, epoch: int, step: int, logs: dict[str, float]) -> None:
+        """Called after each step. logs: loss and metrics of its batch, as they were before the step."""
 
     def on_epoch_end(self, model: Model, epoch: int, logs: dict[str, float]) -> None:
-        """Called after each epoch. May raise StopTraining."""
+        """Called after each epoch, once it counts: what is saved here goes on with the next.
+
+        logs: loss and metrics over the epoch, with val_ those of the validation data; learning_rate, seconds
+        and images_per_second.
+        """
 
     def on_train_end(self, model: Model) -> None:
         """Called once at the end, after an error or an interruption too."""
 
 
+HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_"))
+"""The methods of a callback that `fit` calls."""
+
+_WORDS_OF_OTHERS = (
+    ("train_batch", "step"),
+    ("train_epoch", "epoch"),
+    ("batch", "step"),
+    ("before", "begin"),
+    ("start", "begin"),
+    ("after", "end"),
+    ("fit", "train"),
+    ("training", "train"),
+)
+"""What other libraries call the parts of a hook's name."""
+
+
 def check_callbacks(callbacks: object) -> None:
-    """Raise OptionError unless this is a sequence of callbacks."""
+    """Raise OptionError unless this is a sequence of callbacks, each method of which `fit` can call."""
     if not isinstance(callbacks, list | tuple):
         raise OptionError(
             f"callbacks is {type(callbacks).__name__}, not a sequence", mend="callbacks=[gcn.EarlyStopping()]"
@@ -53,36 +79,37 @@ def check_callbacks(callbacks: object) -> None:
         if not isinstance(callback, Callback):
             shown = f"the class {callback.__name__}" if isinstance(callback, type) else repr(callback)
             raise OptionError(f"{shown} is not a callback", mend="callbacks=[gcn.EarlyStopping()]")
+        for name in dir(callback):
+            if name.startswith("on_") and callable(method := getattr(callback, name)):
+                _check_hook(type(callback).__name__, name, method)
 
 
-class LearningRateSchedule(Callback):
-    """Sets the learning rate before each epoch.
+def _check_hook(owner: str, name: str, method: Callable[..., object]) -> None:
+    """Raise OptionError for a method that `fit` never calls, or cannot call with what it hands over."""
+    if name not in HOOKS:
+        ours = name
+        for word, our_word in _WORDS_OF_OTHERS:
+            ours = ours.replace(word, our_word)
+        raise OptionError(
+            f"{owner}.{name} is never called: there is no such hook",
+            facts=[f"hooks: {', '.join(HOOKS)}"],
+            mend=meant(ours, HOOKS, "give it another name, and call it from a hook"),
+        )
+    given = list(inspect.signature(getattr(Callback, name)).parameters)[1:]
+    try:
+        inspect.signature(method).bind(*given)
+    except TypeError:
+        raise OptionError(
+            f"{owner}.{name}{inspect.signature(method)} cannot be called: fit hands over {', '.join(given)}",
+            mend=f"def {name}(self, {', '.join(given)}):",
+        ) from None
+    except ValueError:
+        return  # it has no signature to be known
 
-    schedule: from the number of the epoch, counted from 1, to the learning rate.
-    """
 
-    def __init__(self, schedule: Callable[[int], float]) -> None:
-        self.schedule = schedule
-
-    def on_epoch_begin(self, model: Model, epoch: int) -> None:
-        model.learning_rate = self.schedule(epoch)
-
-
-def cosine_decay(start: float, epochs: int, end: float = 0.0) -> LearningRateSchedule:
-    """Return a schedule that falls from `start` to `end` along half a cosine over these epochs."""
-
-    def rate(epoch: int) -> float:
-        progress = min((epoch - 1) / max(epochs - 1, 1), 1.0)
-        return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2
-
-    return LearningRateSchedule(rate)
-
-
-def step_decay(start: float, every: int, factor: float = 0.1) -> LearningRateSchedule:
-    """Return a schedule that multiplies the learning rate by `factor` every so many epochs."""
-    if not is_int(every, 1):
-        raise OptionError(f"every={every!r} is not a number of epochs of at least 1", mend="every=10")
-    return LearningRateSchedule(lambda epoch: start * factor ** ((epoch - 1) // every))
+def hears_steps(callback: Callback) -> bool:
+    """Return whether a callback does something after each step: most do not, and steps can be short."""
+    return getattr(callback.on_step_end, "__func__", None) is not Callback.on_step_end
 
 
 class EarlyStopping(Callback):
@@ -105,13 +132,13 @@ class EarlyStopping(Callback):
         self.sign = 1.0 if (mode or ("max" if "accuracy" in monitor else "min")) == "min" else -1.0
         self._forget()
 
-    def _forget(self) -> None:
-        self.best_epoch = 0
+    def _forget(self, epochs_done: int = 0) -> None:
+        self.best_epoch = epochs_done
         self._best = math.inf
         self._state: dict[str, np.ndarray[Any, Any]] = {}
 
     def on_train_begin(self, model: Model) -> None:
-        self._forget()
+        self._forget(model.epochs_done)
 
     def on_epoch_end(self, model: Model, epoch: int, logs: dict[str, float]) -> None:
         if self.monitor not in logs:
@@ -147,22 +174,3 @@ class ModelCheckpoint(Callback):
 
     def on_epoch_end(self, model: Model, epoch: int, logs: dict[str, float]) -> None:
         model.save(self.path)
-
-
-class CSVLog(Callback):
-    """Appends a row per epoch to a CSV file as training goes on; the file begins anew with each `fit`."""
-
-    def __init__(self, path: str | PathLike[str]) -> None:
-        self.path = Path(path)
-
-    def on_train_begin(self, model: Model) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text("")
-
-    def on_epoch_end(self, model: Model, epoch: int, logs: dict[str, float]) -> None:
-        row = {"epoch": epoch, **logs}
-        with self.path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, list(row))
-            if file.tell() == 0:
-                writer.writeheader()
-            writer.writerow(row)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -15,11 +14,11 @@ from graphcnn.arrays import Array
 from graphcnn.backend import Backend, Executable
 from graphcnn.data.batches import Batches
 from graphcnn.displays import display
-from graphcnn.errors import DataError, OptionError, TrainingError
+from graphcnn.errors import DataError, OptionError
 from graphcnn.interrupts import interrupts_put_off
 from graphcnn.ir import Graph
 from graphcnn.ops.attributes import is_int
-from graphcnn.training.callbacks import Callback, StopTraining, check_callbacks
+from graphcnn.training.callbacks import Callback, check_callbacks
 from graphcnn.training.checkpoint import (
     Checkpoint,
     read_weights_alone,
@@ -37,6 +36,7 @@ from graphcnn.training.feeding import (
 )
 from graphcnn.training.graphs import NO_PASSES, TARGET, DeferredGraphs, Graphs
 from graphcnn.training.history import History
+from graphcnn.training.loop import BatchesOf, Loop
 from graphcnn.training.losses import Loss
 from graphcnn.training.metrics import Metric
 from graphcnn.training.optimizers import LEARNING_RATE, Optimizer
@@ -44,7 +44,6 @@ from graphcnn.training.other_names import advice
 from graphcnn.training.parameters import Parameters, Weights
 from graphcnn.training.progress import Progress
 from graphcnn.training.totals import Totals
-from graphcnn.training.trail import Trail
 from graphcnn.transform import Passes
 from graphcnn.visible import visible
 
@@ -52,8 +51,6 @@ if TYPE_CHECKING:
     from graphcnn.inspection.profile import Profile
     from graphcnn.inspection.recording import Recording
     from graphcnn.inspection.summary import Summary
-
-BatchesOf = Iterable[tuple[Any, Any]]
 
 
 class Model:
@@ -87,6 +84,7 @@ class Model:
         self.backend = backend
         self._options = dict(options or {})
         self._learning_rate = float(optimizer.learning_rate) if optimizer else 0.0
+        self._scheduled_rate: float | None = None
         self.history = History()
         self.resume: dict[str, object] = {}
         self._graphs = graphs
@@ -243,17 +241,27 @@ class Model:
 
     @property
     def learning_rate(self) -> float:
-        """The learning rate of the next step. Raises OptionError where it is set to anything but a number."""
-        return self._learning_rate
+        """The learning rate of the next step. Raises OptionError where it is set to anything but a number.
+
+        To set it ends what a schedule has set for the present epoch.
+        """
+        return self._learning_rate if self._scheduled_rate is None else self._scheduled_rate
 
     @learning_rate.setter
     def learning_rate(self, rate: float) -> None:
-        is_number = isinstance(rate, int | float | np.floating) and not isinstance(rate, bool)
-        if not is_number or not 0 <= rate < math.inf:
-            raise OptionError(
-                f"learning_rate={rate!r} is not a finite number of at least 0", mend="for example 0.05"
-            )
-        self._learning_rate = float(rate)
+        self._learning_rate, self._scheduled_rate = _checked_rate(rate), None
+
+    @property
+    def scheduled_rate(self) -> float | None:
+        """The learning rate for the present epoch that a schedule has set; None where the model's own holds.
+
+        `fit` ends with None: the model's own rate is back, and it is the one that a file holds.
+        """
+        return self._scheduled_rate
+
+    @scheduled_rate.setter
+    def scheduled_rate(self, rate: float | None) -> None:
+        self._scheduled_rate = None if rate is None else _checked_rate(rate)
 
     @property
     def parameters(self) -> Parameters:
@@ -303,7 +311,7 @@ class Model:
                 self.metrics,
                 self.seed,
                 self.epochs_done,
-                self.learning_rate,
+                self._learning_rate,
                 tuple(self.history),
                 self.resume,
                 self.passes,
@@ -368,9 +376,10 @@ class Model:
 
     def _checked_targets(self, inputs: Mapping[str, Array], y: object) -> Array:
         assert self._target is not None
-        return as_targets(self._target, self._output, y, self._samples(inputs))
+        return as_targets(self._target, self._output, y, self.samples(inputs))
 
-    def _samples(self, inputs: Mapping[str, Array]) -> int:
+    def samples(self, inputs: Mapping[str, Array]) -> int:
+        """Return how many samples a batch of inputs holds."""
         return next(len(array) for name, array in inputs.items() if self._inputs[name].has_batch)
 
     def fit(
@@ -380,6 +389,7 @@ class Model:
         *,
         epochs: int = 1,
         batch_size: int = 32,
+        initial_epoch: int | None = None,
         validation_data: tuple[object, object] | BatchesOf | None = None,
         shuffle: bool = True,
         callbacks: Sequence[Callback] = (),
@@ -388,7 +398,10 @@ class Model:
         """Train, and return the history of this call, a row per epoch.
 
         x, y: arrays with a row per sample; or x alone, an iterable of batches `(images, labels)` that can
-        be gone through once per epoch. epochs: how often to go through them. batch_size: samples per step
+        be gone through once per epoch. epochs: how often to go through them. Epochs are numbered through all
+        training: after `epochs_done` come the next, for schedules, shuffling, logs and callbacks alike.
+        initial_epoch: the number of epochs to count as done instead; `epochs` is the number of the last one
+        then. 0 begins anew. batch_size: samples per step
         (the last batch of an epoch may be smaller); unused for an iterable. validation_data: likewise
         arrays or batches, evaluated after each epoch. shuffle: whether to shuffle arrays; the order follows
         from the model's seed and the epoch. progress: whether to show a progress bar.
@@ -397,96 +410,13 @@ class Model:
         TrainingError when the loss is no longer finite.
         """
         self.executable("step")
-        if not is_int(epochs, 1):
-            raise OptionError(f"epochs={epochs!r} is not an integer of at least 1", mend="epochs=5")
         check_callbacks(callbacks)
+        numbers = _epoch_numbers(epochs, initial_epoch, self.epochs_done)
         source = self._source(x, y, check_batch_size(batch_size), self.seed if shuffle else None)
         validation = None if validation_data is None else self._validation(validation_data, batch_size)
-        history = History()
-        steps = len(source) if isinstance(source, Batches) else None
-        bar = Progress(epochs, steps, shown=progress)
-        try:
-            for callback in callbacks:
-                callback.on_train_begin(self)
-            for epoch in range(1, epochs + 1):
-                logs = self._epoch(epoch, source, validation, callbacks, bar)
-                with interrupts_put_off():
-                    self.epochs_done += 1
-                    history.epochs.append(logs)
-                    self.history.epochs.append(logs)
-                bar.end(epoch, logs)
-                for callback in callbacks:
-                    callback.on_epoch_end(self, epoch, logs)
-        except StopTraining:
-            pass
-        finally:
-            bar.close()
-            for callback in callbacks:
-                callback.on_train_end(self)
-        return history
-
-    def _epoch(
-        self,
-        epoch: int,
-        source: Batches | BatchesOf,
-        validation: Batches | BatchesOf | None,
-        callbacks: Sequence[Callback],
-        bar: Progress,
-    ) -> dict[str, float]:
-        for callback in callbacks:
-            callback.on_epoch_begin(self, epoch)
-        bar.begin(epoch)
-        start = time.perf_counter()
-        totals = Totals(self._summed_names())
-        trail, is_repeatable = Trail(self._state), isinstance(source, Batches)
-        for step, (inputs, targets) in enumerate(self._batches(source, self.epochs_done), 1):
-            arguments = {**inputs, TARGET: targets}
-            for callback in callbacks:
-                callback.on_step_begin(self, epoch, step, arguments)
-            trail.add(self.learning_rate, None if is_repeatable else arguments)
-            results = self.executable("step").step(self._state, **arguments, **self._settings())
-            totals.add(results, self._samples(inputs))
-            loss = float(results["loss"])
-            if not math.isfinite(loss):
-                raise self._diverged(epoch, step, loss, trail, source)
-            bar.advance(step, totals.samples, totals.result)
-        if not totals.samples:
-            raise DataError(
-                f"the batches of epoch {epoch} are empty",
-                mend="pass a list, or another iterable that begins anew; a generator ends after one epoch",
-            )
-        seconds = time.perf_counter() - start
-        logs = totals.result()
-        if validation is not None:
-            logs |= {f"val_{name}": value for name, value in self._evaluate(validation).items()}
-        return logs | {
-            "learning_rate": self.learning_rate,
-            "seconds": seconds,
-            "images_per_second": totals.samples / seconds,
-        }
-
-    def _diverged(
-        self, epoch: int, step: int, loss: float, trail: Trail, source: Batches | BatchesOf
-    ) -> TrainingError:
-        """Return the error for a loss that is no number; it names the node, the layer and the line."""
-        batches = None
-        if isinstance(source, Batches):
-            batches = ({**x, TARGET: y} for x, y in self._batches(source, self.epochs_done))
-        found = display("first_nonfinite_of_steps")(self, trail.state, trail.steps(batches))
-        problem, rate = f"the loss became {loss} in step {step} of epoch {epoch}", self.learning_rate
-        if found is None:
-            return TrainingError(
-                problem,
-                facts=[f"learning rate {rate:g}", "it does not happen again with the same batches"],
-                mend="compile with a lower learning rate; look for NaN or huge values in the data",
-            )
-        before, node = found
-        begun = "" if trail.first + before == step else f"in step {trail.first + before} "
-        error = TrainingError(
-            problem, facts=[begun + node.problem, *node.facts, f"learning rate {rate:g}"], mend=node.mend
-        )
-        error.located(layer=node.layer, file=node.file, line=node.line)
-        return error
+        self.epochs_done = numbers.start - 1
+        bar = Progress(numbers[-1], len(source) if isinstance(source, Batches) else None, shown=progress)
+        return Loop(self, self._state, source, validation, callbacks, bar).run(numbers)
 
     def _source(self, x: object, y: object, batch_size: int, seed: int | None) -> Batches | BatchesOf:
         """Return arrays as checked batches, or the iterable of batches that was given."""
@@ -510,7 +440,7 @@ class Model:
                 return self._source(x, y, batch_size, None)
         return self._source(data, None, batch_size, None)
 
-    def _batches(self, source: Batches | BatchesOf, epoch: int) -> Iterator[tuple[dict[str, Array], Array]]:
+    def batches(self, source: Batches | BatchesOf, epoch: int) -> Iterator[tuple[dict[str, Array], Array]]:
         """Yield checked inputs and targets of each batch."""
         if isinstance(source, Batches):
             for *inputs, targets in source.epoch(epoch):
@@ -528,8 +458,10 @@ class Model:
                 require_finite(f"inputs {name!r}", array)
             yield inputs_by_name, self._checked_targets(inputs_by_name, batch[1])
 
-    def _summed_names(self) -> set[str]:
-        return {"loss"} if self.loss is not None and self.loss.reduction == "sum" else set()
+    def totals(self) -> Totals:
+        """Return sums of losses and metrics over batches, as this model's loss adds up, still empty."""
+        is_sum = self.loss is not None and self.loss.reduction == "sum"
+        return Totals({"loss"} if is_sum else set())
 
     # Use
 
@@ -540,14 +472,15 @@ class Model:
         Raises DataError for data that does not fit.
         """
         self.executable("evaluation")
-        return self._evaluate(self._source(x, y, check_batch_size(batch_size), None))
+        return self.evaluate_batches(self._source(x, y, check_batch_size(batch_size), None))
 
-    def _evaluate(self, source: Batches | BatchesOf) -> dict[str, float]:
+    def evaluate_batches(self, source: Batches | BatchesOf) -> dict[str, float]:
+        """Return loss and metrics over batches that are checked as far as they can be beforehand."""
         executable = self.executable("evaluation")
-        totals = Totals(self._summed_names())
-        for inputs, targets in self._batches(source, 0):
+        totals = self.totals()
+        for inputs, targets in self.batches(source, 0):
             results = executable.step(self._state, **inputs, **{TARGET: targets})
-            totals.add(results, self._samples(inputs))
+            totals.add(results, self.samples(inputs))
         if not totals.samples:
             raise DataError(
                 "the dataset is empty: there is nothing to evaluate",
@@ -590,3 +523,33 @@ class Model:
             f"<Model {self.forward_graph.name}: {inputs} -> {self._output}, "
             f"{self.parameters.count:,} parameters, backend {self.backend.name}>"
         )
+
+
+def _checked_rate(rate: object) -> float:
+    is_number = isinstance(rate, int | float | np.floating) and not isinstance(rate, bool)
+    if not is_number or not 0 <= rate < math.inf:  # type: ignore[operator]
+        raise OptionError(
+            f"learning_rate={rate!r} is not a finite number of at least 0", mend="for example 0.05"
+        )
+    return float(rate)  # type: ignore[arg-type]
+
+
+def _epoch_numbers(epochs: object, initial_epoch: object, done: int) -> range:
+    """Return the numbers of the epochs to train. Raises OptionError where there are none."""
+    if not is_int(epochs, 1):
+        raise OptionError(f"epochs={epochs!r:.60} is not an integer of at least 1", mend="epochs=5")
+    assert isinstance(epochs, int)
+    if initial_epoch is None:
+        return range(done + 1, done + epochs + 1)
+    if not is_int(initial_epoch, 0):
+        raise OptionError(
+            f"initial_epoch={initial_epoch!r:.60} is not a number of epochs of at least 0",
+            mend="initial_epoch=model.epochs_done, or leave it out, to go on",
+        )
+    assert isinstance(initial_epoch, int)
+    if initial_epoch >= epochs:
+        raise OptionError(
+            f"no epoch is left after initial_epoch={initial_epoch}: the last is epochs={epochs}",
+            mend=f"epochs={initial_epoch + epochs}, which trains {epochs} more; or leave out initial_epoch",
+        )
+    return range(initial_epoch + 1, epochs + 1)

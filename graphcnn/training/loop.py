@@ -1,0 +1,178 @@
+"""The loop of `fit`: epochs of steps, what callbacks hear of them, and what is said when it goes wrong."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from graphcnn.arrays import Array
+from graphcnn.data.batches import Batches
+from graphcnn.displays import display
+from graphcnn.errors import DataError, GraphcnnWarning, TrainingError
+from graphcnn.interrupts import interrupts_put_off
+from graphcnn.training.callbacks import Callback, StopTraining, hears_steps
+from graphcnn.training.graphs import TARGET
+from graphcnn.training.history import History
+from graphcnn.training.optimizers import LEARNING_RATE
+from graphcnn.training.progress import Progress
+from graphcnn.training.totals import Totals
+from graphcnn.training.trail import Trail
+
+if TYPE_CHECKING:
+    from graphcnn.training.model import Model
+
+BatchesOf = Iterable[tuple[Any, Any]]
+
+
+class Loop:
+    """One call of `fit`, of which everything is checked.
+
+    state: the model's own arrays, which each step changes.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        state: dict[str, Array],
+        source: Batches | BatchesOf,
+        validation: Batches | BatchesOf | None,
+        callbacks: Sequence[Callback],
+        bar: Progress,
+    ) -> None:
+        self._model = model
+        self._state = state
+        self._source = source
+        self._validation = validation
+        self._callbacks = callbacks
+        self._step_callbacks = [callback for callback in callbacks if hears_steps(callback)]
+        self._bar = bar
+        self._has_warned = False
+
+    def run(self, epochs: range) -> History:
+        """Train the epochs of these numbers; return their history."""
+        model, history = self._model, History()
+        try:
+            for callback in self._callbacks:
+                callback.on_train_begin(model)
+            for epoch in epochs:
+                logs = self._epoch(epoch, history)
+                self._bar.end(epoch, logs)
+                if self._is_to_stop(epoch, logs):
+                    break
+        except StopTraining:
+            pass
+        finally:
+            model.scheduled_rate = None
+            self._bar.close()
+            for callback in self._callbacks:
+                callback.on_train_end(model)
+        return history
+
+    def _is_to_stop(self, epoch: int, logs: dict[str, float]) -> bool:
+        """Tell all callbacks of an epoch; return whether one of them ends training. Others hear of it too."""
+        is_to_stop = False
+        for callback in self._callbacks:
+            try:
+                callback.on_epoch_end(self._model, epoch, logs)
+            except StopTraining:
+                is_to_stop = True
+        return is_to_stop
+
+    def _epoch(self, epoch: int, history: History) -> dict[str, float]:
+        """Train and evaluate one epoch, and enter it in both histories; return its numbers."""
+        model = self._model
+        for callback in self._callbacks:
+            callback.on_epoch_begin(model, epoch)
+        self._warn_of_rate(epoch)
+        self._bar.begin(epoch)
+        start = time.perf_counter()
+        totals = self._train(epoch)
+        seconds = time.perf_counter() - start
+        rates = {
+            "learning_rate": model.learning_rate,
+            "seconds": seconds,
+            "images_per_second": totals.samples / seconds,
+        }
+        results = totals.result()
+        logs, rows = results | rates, model.history.epochs
+        with interrupts_put_off():
+            model.epochs_done = epoch
+            history.epochs.append(logs)
+            rows.append(logs)
+        if self._validation is not None:
+            measured = {f"val_{k}": v for k, v in model.evaluate_batches(self._validation).items()}
+            logs = rows[-1] = history.epochs[-1] = results | measured | rates
+        return logs
+
+    def _train(self, epoch: int) -> Totals:
+        model, state = self._model, self._state
+        executable = model.executable("step")
+        totals = model.totals()
+        trail, is_repeatable = Trail(state), isinstance(self._source, Batches)
+        for step, (inputs, targets) in enumerate(model.batches(self._source, epoch - 1), 1):
+            arguments = {**inputs, TARGET: targets}
+            for callback in self._callbacks:
+                callback.on_step_begin(model, epoch, step, arguments)
+            rate = model.learning_rate
+            trail.add(rate, None if is_repeatable else arguments)
+            results = executable.step(state, **arguments, **{LEARNING_RATE: rate})
+            totals.add(results, model.samples(inputs))
+            loss = float(results["loss"])
+            if not math.isfinite(loss):
+                raise self._diverged(epoch, step, loss, trail)
+            if self._step_callbacks:
+                self._tell_step(epoch, step, results)
+            self._bar.advance(step, totals.samples, totals.result)
+        if not totals.samples:
+            raise DataError(
+                f"the batches of epoch {epoch} are empty",
+                mend="pass a list, or another iterable that begins anew; a generator ends after one epoch",
+            )
+        return totals
+
+    def _tell_step(self, epoch: int, step: int, results: Mapping[str, Array]) -> None:
+        logs = {name: float(value) for name, value in results.items()}
+        for callback in self._step_callbacks:
+            callback.on_step_end(self._model, epoch, step, logs)
+
+    def _warn_of_rate(self, epoch: int) -> None:
+        """Warn, once, of an epoch that trains nothing."""
+        if self._model.learning_rate > 0 or self._has_warned:
+            return
+        self._has_warned = True
+        scheduled = self._model.scheduled_rate is not None
+        mend = (
+            "a schedule over more epochs or with a rate above 0 at its end; "
+            "or fit(..., initial_epoch=0), which begins it anew"
+            if scheduled
+            else "model.learning_rate = 0.05"
+        )
+        warnings.warn(
+            f"the learning rate of epoch {epoch} is 0: its steps change no parameter. Mend: {mend}",
+            GraphcnnWarning,
+            stacklevel=5,  # the line that calls Model.fit
+        )
+
+    def _diverged(self, epoch: int, step: int, loss: float, trail: Trail) -> TrainingError:
+        """Return the error for a loss that is no number; it names the node, the layer and the line."""
+        model, batches = self._model, None
+        if isinstance(self._source, Batches):
+            batches = ({**x, TARGET: y} for x, y in model.batches(self._source, epoch - 1))
+        found = display("first_nonfinite_of_steps")(model, trail.state, trail.steps(batches))
+        problem, rate = f"the loss became {loss} in step {step} of epoch {epoch}", model.learning_rate
+        if found is None:
+            return TrainingError(
+                problem,
+                facts=[f"learning rate {rate:g}", "it does not happen again with the same batches"],
+                mend="compile with a lower learning rate; look for NaN or huge values in the data",
+            )
+        before, node = found
+        begun = "" if trail.first + before == step else f"in step {trail.first + before} "
+        error = TrainingError(
+            problem, facts=[begun + node.problem, *node.facts, f"learning rate {rate:g}"], mend=node.mend
+        )
+        error.located(layer=node.layer, file=node.file, line=node.line)
+        return error
