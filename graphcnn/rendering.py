@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import io
+import sys
 from typing import TYPE_CHECKING
 
 from graphcnn.visible import visible_lines
@@ -15,14 +16,30 @@ WIDTH = 110
 """Characters of a line, whatever the terminal has: a printed report is often kept."""
 
 
-def as_text(renderable: RenderableType) -> str:
-    """Return what rich draws as text, without blanks at the ends of lines."""
+def as_text(renderable: RenderableType, width: int = WIDTH) -> str:
+    """Return what rich draws as text, without colours, and without blanks at the ends of lines."""
     from rich.console import Console
 
-    console = Console(file=io.StringIO(), width=WIDTH)
+    buffer = io.StringIO()
+    console = Console(file=buffer, width=width, color_system=None, force_terminal=False, force_jupyter=False)
     print_visibly(console, renderable)
-    text: str = console.file.getvalue()  # type: ignore[attr-defined]
-    return "\n".join(line.rstrip() for line in text.splitlines()).strip("\n")
+    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()).strip("\n")
+
+
+def console_of_output(width: int | None = None) -> Console:
+    """Return rich's console for the standard output: it has colours and bars where that is a terminal.
+
+    Notebooks set FORCE_COLOR, and logs are kept: what is no terminal gets plain text.
+    """
+    from rich.console import Console
+
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    return Console(
+        width=width,
+        color_system="auto" if is_terminal else None,
+        force_terminal=is_terminal,
+        force_jupyter=False,
+    )
 
 
 def print_visibly(console: Console, renderable: RenderableType) -> None:

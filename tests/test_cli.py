@@ -207,7 +207,10 @@ def test_every_form_can_be_written_to_a_file(script: Path, form: str) -> None:
     printed = invoke("show", "digits", "--as", form)
     result = invoke("show", "digits", "--as", form, "--output", "graph.out")
     assert (result.exit_code, result.output) == (0, "graph.out\n"), result.output
-    assert Path("graph.out").read_text(encoding="utf-8") == printed.output
+    written = Path("graph.out").read_text(encoding="utf-8")
+    assert [line.rstrip() for line in written.strip("\n").splitlines()] == [
+        line.rstrip() for line in printed.output.strip("\n").splitlines()
+    ]
 
 
 @pytest.mark.parametrize("stage", ["kernels", "llvm", "assembly"])

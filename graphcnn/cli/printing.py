@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from graphcnn.rendering import print_visibly
+from graphcnn.rendering import as_text, console_of_output, print_visibly
 from graphcnn.visible import visible, visible_lines
 
 if TYPE_CHECKING:
@@ -25,16 +24,10 @@ def say(text: object, *, err: bool = False, nl: bool = True) -> None:
 
 
 def print_table(table: RenderableType) -> None:
-    """Print a table; where the output is no terminal, at its full width."""
-    from rich.console import Console
-
-    print_visibly(Console(width=None if sys.stdout.isatty() else WIDEST_TABLE), table)
+    """Print a table; where the output is no terminal, at its full width and without colours."""
+    print_visibly(console_of_output(None if sys.stdout.isatty() else WIDEST_TABLE), table)
 
 
 def table_text(table: RenderableType) -> str:
     """Return a table at its full width, as text without colours."""
-    from rich.console import Console
-
-    text = io.StringIO()
-    print_visibly(Console(file=text, width=WIDEST_TABLE), table)
-    return text.getvalue()
+    return as_text(table, WIDEST_TABLE) + "\n"

@@ -44,6 +44,10 @@ class NodeEquation:
     article: str
     note: str
 
+    def _repr_latex_(self) -> str:
+        """Return the equation as notebooks render it."""
+        return rf"$\displaystyle {self.latex}$"
+
 
 def node_equation(graph: Graph, key: int) -> NodeEquation:
     """Return the equation of a node. Raises GraphError where the graph has no node of this key.

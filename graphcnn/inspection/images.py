@@ -12,6 +12,7 @@ import numpy as np
 
 from graphcnn.arrays import Array
 from graphcnn.errors import OptionError
+from graphcnn.figures import new_figure
 from graphcnn.interchange.files import as_path, write_atomically
 from graphcnn.visible import visible
 
@@ -44,16 +45,14 @@ class ImageGrid:
 
     def plot(self) -> Figure:
         """Return a matplotlib figure. Raises OptionError where matplotlib is not installed."""
-        try:
-            import matplotlib as mpl
-            from matplotlib.figure import Figure
-        except ImportError:
-            raise OptionError("images need matplotlib", mend="pip install 'graphcnn[plot]'") from None
+        figure = new_figure(layout="constrained")
+        import matplotlib as mpl
+
         enlarged = max(1, SMALLEST_TILE // max(self.tiles.shape[1:3]))
         grid = _joined(self.tiles.repeat(enlarged, 1).repeat(enlarged, 2), self.columns)
         height, width = grid.shape[:2]
         scale = LARGEST / max(height, width)
-        figure = Figure(figsize=(max(width * scale, 3), max(height * scale, 1) + 0.5), layout="constrained")
+        figure.set_size_inches(max(width * scale, 3), max(height * scale, 1) + 0.5)
         axes = figure.subplots()
         axes.set(xticks=[], yticks=[])
         axes.set_title(visible(self.title), parse_math=False)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
+from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -39,6 +42,28 @@ def table_html(graph: Graph, batch: int = 1) -> str:
     body = "".join(_row("td", row) for row in rows)
     head, foot = _row("th", header), _row("th", total)
     return f"<table><thead>{head}</thead><tbody>{body}</tbody><tfoot>{foot}</tfoot></table>"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page that a notebook displays in a frame of its own, where it can reach nothing of the notebook."""
+
+    html: str
+
+    def _repr_html_(self) -> str:
+        return (
+            f'<iframe srcdoc="{escape(self.html)}" sandbox="allow-scripts" '
+            f'style="width:100%;height:{HIGHEST}px;border:1px solid {GREY}"></iframe>'
+        )
+
+
+def display_in_notebook(page: str) -> bool:
+    """Display a page in the notebook that is running; return False where none is."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if not hasattr(shell, "kernel"):  # a terminal's IPython has none
+        return False
+    importlib.import_module("IPython.display").display(Page(page))
+    return True
 
 
 def _row(tag: str, cells: list[str]) -> str:

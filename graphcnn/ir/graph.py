@@ -298,7 +298,8 @@ class Graph:
 
         path: the file to write, atomically; by default one in a new folder for temporary files.
         against: another graph, to show both side by side, with what it removes, adds and changes in colour.
-        batch_size: samples that FLOPs, bytes and memory are given for. open: whether to open the page.
+        batch_size: samples that FLOPs, bytes and memory are given for. open: whether to open the page; in a
+        notebook it is displayed there instead.
 
         Raises GraphError for a graph that is empty or breaks the rules of `verify`, OptionError for a path
         that cannot be one, and OSError where the file cannot be written.

@@ -10,6 +10,7 @@ import numpy as np
 
 from graphcnn.arrays import Array
 from graphcnn.errors import OptionError
+from graphcnn.figures import new_figure
 from graphcnn.ir import Graph
 from graphcnn.ops.attributes import is_int
 from graphcnn.rendering import as_html, as_text
@@ -165,12 +166,11 @@ class GradientLog(Callback):
     def plot(self) -> Figure:
         """Return a matplotlib figure: the norms of all layers over the steps, and histograms of each.
 
+        Notebooks display it.
+
         Raises OptionError where matplotlib is not installed or nothing was recorded.
         """
-        try:
-            from matplotlib.figure import Figure
-        except ImportError:
-            raise OptionError("plots need matplotlib", mend="pip install 'graphcnn[plot]'") from None
+        figure = new_figure(layout="constrained")
         if not self.steps:
             raise OptionError(
                 "no gradients were recorded: there is nothing to plot",
@@ -178,7 +178,7 @@ class GradientLog(Callback):
             )
         columns = min(4, len(self.layers))
         rows = -(-len(self.layers) // columns)
-        figure = Figure(figsize=(3 * columns + 1, 3 + 2.2 * rows), layout="constrained")
+        figure.set_size_inches(3 * columns + 1, 3 + 2.2 * rows)
         parts: Any = figure.subfigures(2, 1, height_ratios=[3, 2.2 * rows])
         above, below = parts
         self._plot_norms(above.subplots())

@@ -11,6 +11,7 @@ from os import PathLike
 from typing import TYPE_CHECKING
 
 from graphcnn.errors import OptionError
+from graphcnn.figures import new_figure
 from graphcnn.interchange.files import write_atomically
 from graphcnn.visible import visible
 
@@ -54,16 +55,16 @@ class History:
     def plot(self) -> Figure:
         """Return a matplotlib figure with a panel for the losses and one for each metric.
 
-        Raises OptionError where matplotlib is not installed or nothing was recorded.
+        Notebooks display it. Raises OptionError where matplotlib is not installed or nothing was recorded.
         """
-        try:
-            from matplotlib.figure import Figure
-        except ImportError:
-            raise OptionError("plots need matplotlib", mend="pip install 'graphcnn[plot]'") from None
+        figure = new_figure(layout="constrained")
         panels = [name for name in self.names if not name.startswith("val_") and name not in UNPLOTTED]
         if not panels:
-            raise OptionError("the history is empty: there is nothing to plot")
-        figure = Figure(figsize=(5 * len(panels), 3.5), layout="constrained")
+            raise OptionError(
+                "the history is empty: there is nothing to plot",
+                mend="history = model.fit(x, y); history.plot()",
+            )
+        figure.set_size_inches(5 * len(panels), 3.5)
         for axes, name in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
             epochs = range(1, len(self) + 1)
             axes.plot(epochs, self[name], "o-", label="training")

@@ -221,7 +221,7 @@ class Model:
         profile: of the training step, for times. recording: of one batch, for the values that the page draws.
         batch_size: samples that FLOPs, bytes and memory are given for; with a profile, those that it took.
         kernels: whether to compile the step and show its kernels. title: of the page; by default the name of
-        the network. open: whether to open the page.
+        the network. open: whether to open the page; in a notebook it is displayed there instead.
 
         Raises OptionError for a path that cannot be one, and OSError where the file cannot be written.
         """

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from graphcnn.rendering import console_of_output
 from graphcnn.visible import visible
 
 REFRESH_SECONDS = 0.1
@@ -21,9 +22,7 @@ class Progress:
         self._bar: Any = None
         self._next = 0.0
         if shown:
-            from rich.console import Console
-
-            self._console = Console()
+            self._console = console_of_output()
 
     def begin(self, epoch: int) -> None:
         """Begin the bar of one epoch."""

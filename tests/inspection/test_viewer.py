@@ -391,7 +391,7 @@ def test_the_command_line_writes_the_page(tmp_path):
     correlation = next(node for node in shown.values() if node["op"] == "correlate2d")
     assert correlation["seconds"] > 0
     assert json.loads(data[1])["batch"] == 8
-    result = CliRunner().invoke(main, ["show", "digits", "--output", str(path)])
+    result = CliRunner().invoke(main, ["show", "digits", "--profile"])
     assert result.exit_code == 1
     assert "--as html" in result.output
 

@@ -1,4 +1,4 @@
-"""Writing the viewer's page for a model or a graph, and opening it."""
+"""Writing the viewer's page for a model or a graph, and showing it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from graphcnn.errors import GraphcnnError, OptionError
 from graphcnn.inspection.difference import GraphDifference, difference
+from graphcnn.inspection.notebook import display_in_notebook
 from graphcnn.inspection.profile import Profile
 from graphcnn.inspection.recording import Recording
 from graphcnn.inspection.viewer.document import difference_document, graph_document, model_document
@@ -110,7 +111,9 @@ def _written(document: Json, path: str | PathLike[str] | None, open: bool) -> Pa
     else:
         target = Path(path)
     write_page(document, target)
-    if open and not webbrowser.open(target.absolute().as_uri()):
+    if not open or display_in_notebook(target.read_text(encoding="utf-8")):
+        return target
+    if not webbrowser.open(target.absolute().as_uri()):
         raise GraphcnnError(
             "there is no browser to open the page with", facts=[f"it is written: {target}"], mend="open=False"
         )
