@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import html
 import io
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -29,12 +31,17 @@ def as_text(renderable: RenderableType, width: int = WIDTH) -> str:
 def console_of_output(width: int | None = None) -> Console:
     """Return rich's console for the standard output: it has colours and bars where that is a terminal.
 
-    Notebooks set FORCE_COLOR, and logs are kept: what is no terminal gets plain text.
+    Notebooks set FORCE_COLOR, and logs are kept: what is no terminal gets plain text. It raises
+    BrokenPipeError when nobody reads the output any more, where rich would end the process without a word.
     """
     from rich.console import Console
 
+    class Output(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
     is_terminal = sys.stdout is not None and sys.stdout.isatty()
-    return Console(
+    return Output(
         width=width,
         color_system="auto" if is_terminal else None,
         force_terminal=is_terminal,

@@ -1,4 +1,7 @@
 import csv
+import os
+import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -69,7 +72,8 @@ def test_train_writes_weights_history_and_graphs(script: Path, tmp_path: Path) -
 
 @pytest.mark.parametrize("variable", ["network", "with_branches", "made", "model"])
 def test_train_takes_a_network_from_a_script(script: Path, variable: str) -> None:
-    result = invoke("train", f"nets.py:{variable}", "--epochs", "1", "--optimizer", "adam")
+    options = [] if variable == "model" else ["--optimizer", "adam"]
+    result = invoke("train", f"nets.py:{variable}", "--epochs", "1", *options)
     assert result.exit_code == 0, result.output
     assert Path("runs/nets/model.safetensors").is_file()
 
@@ -258,3 +262,80 @@ def test_no_line_of_another_program_is_blamed(script: Path, arguments: list[str]
     assert result.returncode == 1
     assert result.stderr.startswith("Error: ")
     assert ".py:" not in result.stderr.replace("nets.py:network", "")
+
+
+# Training that ends early, and goes on
+
+
+def begin(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
+    """Begin a training that would take for ever, and return when its first epoch is over."""
+    command = [sys.executable, "-m", "graphcnn", "train", "digits", "--epochs", "100000", *arguments]
+    process = subprocess.Popen(
+        [*command, "--output", str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    while not process.stdout.readline().startswith("epoch 1/"):
+        assert process.poll() is None
+    return process
+
+
+def test_ctrl_c_saves_the_model_and_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = begin(tmp_path / "a run", "--batch-size", "64")
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate()
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    place = tmp_path / "a run" / "model.safetensors"
+    model = gcn.load(place)
+    done = model.epochs_done
+    assert 1 <= done == len(model.history)
+    assert f"Stopped after epoch {done} of 100000: interrupted" in said
+    command = shlex.split(said.rpartition(": ")[2])
+    assert command[:3] == ["graphcnn", "train", str(place)]
+    assert command[3:] == ["--epochs", str(100000 - done), "--batch-size", "64"]
+    command[4] = "2"
+    result = invoke(*command[1:])
+    assert result.exit_code == 0, result.output
+    assert f"epoch {done + 2}/{done + 2}" in result.output
+    assert gcn.load(place).epochs_done == done + 2
+    with (place.parent / "history.csv").open() as file:
+        assert [int(row["epoch"]) for row in csv.DictReader(file)] == list(range(1, done + 3))
+
+
+def test_a_saved_model_is_trained_on_to_the_bits_of_one_run(script: Path) -> None:
+    assert invoke("train", "digits", "--epochs", "4", "--output", "whole").exit_code == 0
+    assert invoke("train", "digits", "--epochs", "2", "--output", "half").exit_code == 0
+    result = invoke("train", "half/model.safetensors", "--epochs", "2", "--output", "rest")
+    assert result.exit_code == 0, result.output
+    whole, rest = (Path(folder, "model.safetensors").read_bytes() for folder in ("whole", "rest"))
+    assert whole == rest
+
+
+@pytest.mark.parametrize("option", ["--optimizer=adam", "--momentum=0.5", "--seed=1"])
+def test_what_a_saved_model_has_already_cannot_be_chosen(script: Path, option: str) -> None:
+    assert invoke("train", "digits", "--epochs", "1", "--output", "run").exit_code == 0
+    result = invoke("train", "run/model.safetensors", option)
+    assert result.exit_code == 1
+    assert f"leave out {option.partition('=')[0]}" in result.output
+
+
+def test_output_that_nobody_reads_ends_training_as_it_ends_other_programs(tmp_path: Path) -> None:
+    process = begin(tmp_path)
+    assert process.stdout is not None
+    process.stdout.close()
+    _, said = process.communicate()
+    assert process.returncode == 141
+    assert "nobody reads the output any more" in said
+    assert "Traceback" not in said and "Exception" not in said
+    assert gcn.load(tmp_path / "model.safetensors").epochs_done >= 1
+
+
+def test_a_table_that_nobody_reads_ends_quietly() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "graphcnn", "show", "digits", "--as", "table"]
+    process = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert (process.returncode, process.stderr) == (141, b"")

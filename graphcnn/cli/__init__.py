@@ -11,10 +11,13 @@ from graphcnn.cli.backends import list_backends
 from graphcnn.cli.bench import bench
 from graphcnn.cli.diff import diff
 from graphcnn.cli.inspect import inspect
-from graphcnn.cli.printing import say
+from graphcnn.cli.printing import close_output, say
 from graphcnn.cli.show import show
-from graphcnn.cli.train import train
+from graphcnn.cli.train import INTERRUPTED, train
 from graphcnn.errors import GraphcnnError
+
+UNREAD = 141
+"""What a command ends with when nobody reads its output, as in `| head`: 128 and the number of the signal."""
 
 
 class _Group(click.Group):
@@ -23,6 +26,12 @@ class _Group(click.Group):
     def invoke(self, context: click.Context) -> Any:
         try:
             return super().invoke(context)
+        except BrokenPipeError:
+            close_output()
+            sys.exit(UNREAD)
+        except KeyboardInterrupt:
+            say("Interrupted", err=True)
+            sys.exit(INTERRUPTED)
         except (GraphcnnError, OSError) as error:
             if context.params.get("debug"):
                 raise

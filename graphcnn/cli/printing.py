@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +23,12 @@ def say(text: object, *, err: bool = False, nl: bool = True) -> None:
     """Print text, or a path."""
     shown = visible(str(text)) if isinstance(text, Path) else visible_lines(str(text))
     click.echo(shown, err=err, nl=nl)
+
+
+def close_output() -> None:
+    """Print nothing more, and do not try to at the end of the process: nobody reads it."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def print_table(table: RenderableType) -> None:
