@@ -211,10 +211,10 @@ def test_every_form_can_be_written_to_a_file(script: Path, form: str) -> None:
     printed = invoke("show", "digits", "--as", form)
     result = invoke("show", "digits", "--as", form, "--output", "graph.out")
     assert (result.exit_code, result.output) == (0, "graph.out\n"), result.output
-    written = Path("graph.out").read_text(encoding="utf-8")
-    assert [line.rstrip() for line in written.strip("\n").splitlines()] == [
-        line.rstrip() for line in printed.output.strip("\n").splitlines()
-    ]
+    written, said = Path("graph.out").read_text(encoding="utf-8"), printed.output
+    if form == "table":  # on paper without blanks at the ends of its lines
+        said = "\n".join(line.rstrip() for line in said.splitlines()).strip("\n") + "\n"
+    assert written == said
 
 
 @pytest.mark.parametrize("stage", ["kernels", "llvm", "assembly"])

@@ -114,3 +114,59 @@ def test_any_order_of_work_gives_the_same_bits(native_in_any_order):
         assert all(np.isfinite(array).all() for array in found.values())
         if "Backwards" not in backend.kind.__name__:
             assert all(found[name].tobytes() == array.tobytes() for name, array in expected.items())
+
+
+@pytest.fixture(scope="module")
+def three_passes():
+    """Return a convolution of x with filters and both gradients, with and without Winograd."""
+    graph = gcn.Graph("passes")
+    x = graph.input("x", gcn.TensorType(("N", 16, 16, 32)))
+    filters = graph.input("filters", gcn.TensorType((3, 3, 32, 32)))
+    delta = graph.input("delta", gcn.TensorType(("N", 16, 16, 32)))
+    output = graph.add(gcn.ops.Correlate2d(padding=((1, 1), (1, 1))), x, filters)
+    graph.output("output", output)
+    graph.output("loss", graph.add(gcn.ops.Sum((0, 1, 2, 3)), graph.add(gcn.ops.Multiply(), output, delta)))
+    forward = graph.copy(outputs=False)
+    forward.output("output", output)
+    passes = [forward, gcn.simplify(gcn.gradient(graph, "loss", ["x", "filters"]))]
+    random = np.random.default_rng(0)
+    inputs = {
+        name: random.standard_normal(value.type.concrete(2), np.float32)
+        for name, value in graph.inputs.items()
+    }
+    executables = [
+        [NativeExecutable(each, winograd=winograd) for each in passes] for winograd in (True, False)
+    ]
+    assert all(map(uses_winograd, executables[0]))
+    assert not any(map(uses_winograd, executables[1]))
+
+    def computed(changed):
+        given = inputs | changed
+        for both in executables:
+            results = {}
+            for graph, executable in zip(passes, both, strict=True):
+                results |= executable(**{name: given[name] for name in graph.inputs})
+            yield results
+
+    return inputs, computed
+
+
+@pytest.mark.parametrize("place", [(0, 0), (0, 7), (15, 15), (5, 5), (4, 5), (8, 3)], ids=str)
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("where", ["x", "delta"])
+def test_what_is_not_finite_reaches_what_the_guide_says(three_passes, where, number, place):
+    inputs, computed = three_passes
+    changed = inputs[where].copy()
+    changed[0, *place, 3] = number
+    found, products = computed({where: changed})
+    for name in ("output", "gradient(x)"):  # the same pixels
+        np.testing.assert_array_equal(np.isfinite(found[name]), np.isfinite(products[name]))
+    broken, expected = (~np.isfinite(each["gradient(filters)"]) for each in (found, products))
+    np.testing.assert_array_equal(broken.any((0, 1)), expected.any((0, 1)))  # the same channels and filters
+    assert broken.all((0, 1)).any() or not expected.any()  # all nine taps
+    assert (broken >= expected).all()
+    assert is_border(place) == (broken > expected).any()
+
+
+def is_border(place):
+    return bool({0, 15} & set(place))
