@@ -142,11 +142,13 @@ def require_finite(name: str, array: Array) -> None:
     if array.dtype.kind != "f" or np.isfinite(np.sum(array)) or np.isfinite(array).all():
         return
     broken = ~np.isfinite(array.reshape(len(array), -1)).all(axis=1)
+    array_name = "images" if name.startswith("inputs") else "targets"
     first = int(broken.argmax())
     raise DataError(
         f"{name} hold NaN or infinity in {int(broken.sum())} of {len(array)} samples",
         facts=[f"the first is sample {first}"],
-        mend="drop these samples, or replace the values: np.nan_to_num(images)",
+        mend=f"leave these samples out: kept = np.isfinite({array_name}).reshape(len({array_name}), -1)"
+        ".all(axis=1); images[kept], targets[kept]",
     )
 
 

@@ -70,6 +70,25 @@ def test_samples_without_a_class_are_left_out_as_advised(absent):
     model.fit(images, known, progress=False)
 
 
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_samples_that_are_not_finite_are_left_out_as_advised(number):
+    model, images = classifier(), IMAGES.copy()
+    images[2, 3, 3] = number
+    kept, labels = advised(lambda: model.fit(images, LABELS, progress=False), images=images, targets=LABELS)
+    assert len(kept) == 5
+    model.fit(kept, labels, progress=False)
+
+    network = gcn.Sequential(gcn.Flatten(), gcn.Dense(1))
+    options = {"input_shape": (8, 8, 1), "loss": gcn.SquaredError(), "optimizer": gcn.SGD(0.01)}
+    regression, targets = gcn.compile(network, **options), np.ones((6, 1), np.float32)
+    targets[4] = number
+    kept, targets = advised(
+        lambda: regression.fit(IMAGES, targets, progress=False), images=IMAGES, targets=targets
+    )
+    assert len(kept) == 5
+    regression.fit(kept, targets, progress=False)
+
+
 @pytest.mark.parametrize(
     ("labels", "said"),
     [
