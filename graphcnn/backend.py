@@ -244,7 +244,10 @@ def check_kernel(op: object, **kernel: object) -> None:
 
 
 def check_options(backend: Backend, options: Mapping[str, object]) -> None:
-    """Raise OptionError unless `backend.compile` takes these options."""
+    """Raise OptionError unless `backend.compile` takes these options.
+
+    A backend may have a method `check_options`, which takes the same and looks at the values.
+    """
     known = inspect.signature(backend.compile).parameters
     for option in options:
         if option not in known:
@@ -253,6 +256,9 @@ def check_options(backend: Backend, options: Mapping[str, object]) -> None:
                 facts=[f"its options: {', '.join([*known][1:]) or 'none'}"],
                 mend=f"leave {option} out, or take another backend",
             )
+    check = getattr(backend, "check_options", None)
+    if check is not None:
+        check(**options)
 
 
 def require_ops(backend: Backend, graph: Graph) -> None:

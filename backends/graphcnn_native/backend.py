@@ -31,6 +31,12 @@ class NativeBackend:
         """Those that have code of their own, and those that the reference backend computes."""
         return _own_ops() | load_backend(REFERENCE).ops
 
+    def check_options(self, *, threads: int | None = None, winograd: bool = True) -> None:
+        """Raise OptionError for values that `compile` does not take, also of the environment variable."""
+        if not isinstance(winograd, bool):
+            raise OptionError(f"winograd={winograd!r} is neither True nor False", mend="winograd=False")
+        thread_count(threads)
+
     def compile(self, graph: Graph, *, threads: int | None = None, winograd: bool = True) -> NativeExecutable:
         """Return an executable of the graph, which runs on so many threads.
 
@@ -42,7 +48,6 @@ class NativeBackend:
         """
         if not {type(node.op) for _, node in graph.items()} <= _own_ops():
             require_ops(self, graph)
-        if not isinstance(winograd, bool):
-            raise OptionError(f"winograd={winograd!r} is neither True nor False", mend="winograd=False")
+        self.check_options(threads=threads, winograd=winograd)
         count = thread_count(threads)
         return uninterrupted(lambda: NativeExecutable(graph, threads=count, winograd=winograd))

@@ -38,9 +38,10 @@ def labels_fit(classes: int, labels: Array) -> bool:
     return bool(np.maximum.reduce(labels.view(np.uint64)) < classes)
 
 
-def as_inputs(types: Mapping[str, TensorType], x: object) -> dict[str, Array]:
+def as_inputs(types: Mapping[str, TensorType], x: object, *, least: int = 1) -> dict[str, Array]:
     """Return the network's inputs by name, from one array, a sequence of arrays, or a mapping.
 
+    least: the fewest samples that are allowed, 0 or 1.
     Raises DataError for wrong names, shapes, element types or differing numbers of samples.
     """
     if isinstance(x, Mapping):
@@ -62,6 +63,9 @@ def as_inputs(types: Mapping[str, TensorType], x: object) -> dict[str, Array]:
     arrays = {}
     for name, type in types.items():
         array = _as_array(f"inputs {name!r}", given[name])
+        if least == 0 and type.has_batch and array.shape[:1] == (0,):
+            arrays[name] = _none(name, type, array)
+            continue
         _require_samples(name, type, array)
         arrays[name] = as_input(f"input {name!r}", type, array)
     _require_equal_lengths({name: len(array) for name, array in arrays.items() if types[name].has_batch})
@@ -161,6 +165,13 @@ def _as_array(name: str, given: object) -> Array:
         raise DataError(
             f"{name} are not an array: {error}", mend="give every sample the same shape: np.stack(samples)"
         ) from None
+
+
+def _none(name: str, type: TensorType, array: Array) -> Array:
+    """Return no samples as an array of the type; they must have its shape, but for an empty list."""
+    if array.shape == (0,):
+        return np.zeros((0, *type.shape[1:]), type.dtype)
+    return as_input(f"input {name!r}", type, np.zeros((1, *array.shape[1:]), array.dtype))[:0]
 
 
 def _require_samples(name: str, type: TensorType, array: Array) -> None:

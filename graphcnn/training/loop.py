@@ -15,6 +15,7 @@ from graphcnn.errors import DataError, GraphcnnWarning, TrainingError
 from graphcnn.interrupts import interrupts_put_off
 from graphcnn.training.callbacks import Callback, StopTraining, hears_steps
 from graphcnn.training.graphs import TARGET
+from graphcnn.training.hints import Course, hint
 from graphcnn.training.history import History
 from graphcnn.training.optimizers import LEARNING_RATE
 from graphcnn.training.progress import Progress
@@ -50,6 +51,7 @@ class Loop:
         self._step_callbacks = [callback for callback in callbacks if hears_steps(callback)]
         self._bar = bar
         self._has_warned = False
+        self._course = Course()
 
     def run(self, epochs: range) -> History:
         """Train the epochs of these numbers; return their history."""
@@ -60,6 +62,8 @@ class Loop:
             for epoch in epochs:
                 logs = self._epoch(epoch, history)
                 self._bar.end(epoch, logs)
+                if epoch == epochs.start and self._bar.is_shown:
+                    self._hint()
                 if self._is_to_stop(epoch, logs):
                     break
         except StopTraining:
@@ -70,6 +74,11 @@ class Loop:
             for callback in self._callbacks:
                 callback.on_train_end(model)
         return history
+
+    def _hint(self) -> None:
+        """Show what is probably wrong, where the first epoch has learnt nothing."""
+        images = self._source.arrays[:-1] if isinstance(self._source, Batches) else ()
+        self._bar.hint(hint(self._model, self._course, images))
 
     def _is_to_stop(self, epoch: int, logs: dict[str, float]) -> bool:
         """Tell all callbacks of an epoch; return whether one of them ends training. Others hear of it too."""
@@ -123,6 +132,7 @@ class Loop:
             loss = float(results["loss"])
             if not math.isfinite(loss):
                 raise self._diverged(epoch, step, loss, trail)
+            self._course.add(loss)
             if self._step_callbacks:
                 self._tell_step(epoch, step, results)
             self._bar.advance(step, totals.samples, totals.result)

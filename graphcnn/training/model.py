@@ -491,14 +491,17 @@ class Model:
     def predict(self, x: object, *, batch_size: int = 256) -> Array:
         """Return the network's outputs, a row per sample, for example logits [n, 10].
 
-        x: the inputs, [n, ...]. Raises DataError for arrays that do not fit.
+        x: the inputs, [n, ...]; of no samples, [0, ...] or an empty list, there are no outputs, [0, 10].
+        Raises DataError for arrays that do not fit.
         """
         executable, size = self.executable("forward"), check_batch_size(batch_size)
         if self._only_input and fits(self._inputs[self._only_input], x) and len(x) <= size:  # type: ignore[arg-type]
             return executable.step(self._state, **{self._only_input: x})["output"]
-        inputs = as_inputs(self._inputs, x)
+        inputs = as_inputs(self._inputs, x, least=0)
         shared = {name: array for name, array in inputs.items() if not self._inputs[name].has_batch}
         batched = {name: array for name, array in inputs.items() if name not in shared}
+        if not self.samples(inputs):
+            return np.zeros((0, *self._output.shape[1:]), self._output.dtype)
         outputs = [
             executable.step(self._state, **shared, **dict(zip(batched, batch, strict=True)))["output"]
             for batch in Batches(*batched.values(), size=size).epoch(0)

@@ -24,6 +24,10 @@ class Progress:
         if shown:
             self._console = console_of_output()
 
+    @property
+    def is_shown(self) -> bool:
+        return self._console is not None
+
     def begin(self, epoch: int) -> None:
         """Begin the bar of one epoch."""
         self._start = time.perf_counter()
@@ -71,6 +75,11 @@ class Progress:
                 highlight=False,
                 soft_wrap=True,
             )
+
+    def hint(self, text: str) -> None:
+        """Show a hint, unless it is empty."""
+        if self._console is not None and text:
+            self._console.print(f"Hint: {text}", highlight=False, soft_wrap=True, markup=False)
 
 
 NOT_SHOWN = ("learning_rate", "seconds", "images_per_second")
