@@ -171,7 +171,10 @@ def __getattr__(name: str) -> object:
     if name in _PACKAGES:
         return importlib.import_module(f"graphcnn.{name}")
     if name not in _HOME_OF:
-        raise AttributeError(f"module 'graphcnn' has no attribute {name!r}")
+        from graphcnn.errors import meant
+
+        mend = "" if name.startswith("_") else meant(name, __all__)
+        raise AttributeError(f"module 'graphcnn' has no attribute {name!r}{mend and ': ' + mend}")
     value = getattr(importlib.import_module(f"graphcnn.{_HOME_OF[name]}"), name)
     globals()[name] = value
     return value

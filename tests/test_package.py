@@ -74,6 +74,20 @@ def test_every_display_is_where_the_package_says():
             assert callable(display(function))
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"), [("Conv2D", "Conv2d"), ("Sequental", "Sequential"), ("crossentropy", "CrossEntropy")]
+)
+def test_an_unknown_name_is_told_what_it_resembles(name, meant):
+    with pytest.raises(AttributeError, match=f"did you mean '{meant}'"):
+        getattr(gcn, name)
+
+
+@pytest.mark.parametrize("name", ["__wrapped__", "zzzzzz"])
+def test_a_name_that_resembles_nothing_is_unknown(name):
+    with pytest.raises(AttributeError, match=f"no attribute '{name}'$"):
+        getattr(gcn, name)
+
+
 def test_every_public_name_resolves():
     for name in gcn.__all__:
         assert getattr(gcn, name) is not None
