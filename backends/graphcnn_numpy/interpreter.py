@@ -50,6 +50,7 @@ class NumpyExecutable:
         """Compute every node in order and show it to the observer, as long as it wants to see more."""
         self._compute(*bind_inputs(self.graph, inputs), observer)
 
+    @np.errstate(all="ignore")  # infinities and NaN are results like others, as on every backend
     def _compute(
         self, inputs: dict[str, Array], batch: int, observer: Observer | None = None
     ) -> dict[int, tuple[Array, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TypeAlias
 
 from graphcnn.errors import OptionError, ShapeError
@@ -76,3 +77,8 @@ def require_rank(op: str, what: str, type: TensorType, rank: int, axes: str) -> 
             f"{op} needs {what} of shape [{axes}], but got {type}, which has {type.rank} axes",
             mend="reshape it: gcn.reshape(x, shape of one sample), or gcn.flatten(x) for [N, C]",
         )
+
+
+def fits_float(number: float) -> bool:
+    """Whether a number can be a floating-point number: infinities and NaN are, but not 10**400."""
+    return not isinstance(number, int) or abs(number) <= sys.float_info.max

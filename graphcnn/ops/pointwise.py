@@ -9,7 +9,7 @@ from typing import ClassVar, Final
 
 from graphcnn.errors import OptionError, ShapeError
 from graphcnn.ir import Emitter, Gradients, Op, TensorType, Value, Values
-from graphcnn.ops.attributes import require_float
+from graphcnn.ops.attributes import fits_float, require_float
 from graphcnn.ops.notation import number
 from graphcnn.ops.reduction import Sum
 
@@ -39,6 +39,8 @@ class Constant(Op):
     def __post_init__(self) -> None:
         if not isinstance(self.value, bool | int | float):
             raise OptionError(f"value={self.value!r} is not a number")
+        if self.type.is_float and not fits_float(self.value):
+            raise OptionError("value is an integer beyond the range of floating-point numbers")
         if not self.type.is_scalar:
             raise ShapeError(f"a constant is a scalar, not {self.type}; broadcast it")
         if math.isnan(self.value):
@@ -193,8 +195,9 @@ class Power(_Pointwise):
     arity: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        if not isinstance(self.exponent, int | float) or not math.isfinite(self.exponent):
-            raise OptionError(f"exponent={self.exponent!r} is not a finite number")
+        is_number = isinstance(self.exponent, int | float) and fits_float(self.exponent)
+        if not is_number or not math.isfinite(self.exponent):
+            raise OptionError(f"exponent={self.exponent!r:.60} is not a finite number")
 
     def latex(self, *operands: TensorType) -> str:
         return f"$y = ($a)^{{{self.exponent:g}}}"

@@ -17,7 +17,7 @@ from graphcnn.displays import display
 from graphcnn.errors import DataError, OptionError
 from graphcnn.interrupts import interrupts_put_off
 from graphcnn.ir import Graph
-from graphcnn.ops.attributes import is_int
+from graphcnn.ops.attributes import fits_float, is_int
 from graphcnn.training.callbacks import Callback, check_callbacks
 from graphcnn.training.checkpoint import (
     Checkpoint,
@@ -530,9 +530,9 @@ class Model:
 
 def _checked_rate(rate: object) -> float:
     is_number = isinstance(rate, int | float | np.floating) and not isinstance(rate, bool)
-    if not is_number or not 0 <= rate < math.inf:  # type: ignore[operator]
+    if not is_number or not fits_float(rate) or not 0 <= rate < math.inf:  # type: ignore[operator,arg-type]
         raise OptionError(
-            f"learning_rate={rate!r} is not a finite number of at least 0", mend="for example 0.05"
+            f"learning_rate={rate!r:.60} is not a finite number of at least 0", mend="for example 0.05"
         )
     return float(rate)  # type: ignore[arg-type]
 

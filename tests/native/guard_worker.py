@@ -28,7 +28,7 @@ from graphcnn.zoo import ZOO
 from graphcnn_native import NativeBackend, NativeExecutable, executable, workspace
 from graphcnn_native.call_table import Slot
 from graphcnn_native.lowering import placing
-from graphcnn_native.lowering.program import ALIGNMENT, Place
+from graphcnn_native.lowering.program import ALIGNMENT, Place, partial_sum_type
 
 FILLING = 0xFF
 """Bytes of this value are NaN in any floating-point type."""
@@ -121,7 +121,7 @@ class Guarded(NativeExecutable):
             partial = [kernel for kernel in program.kernels if kernel.adds_up_samples]
             for shard in range(table[Slot.SHARDS]):
                 for kernel in partial:
-                    size = program.graph.results(kernel.root)[0].type.bytes(1)
+                    size = partial_sum_type(program.graph, kernel.root).bytes(1)
                     yield shard * program.sums + kernel.sums_offset, size
         elif slot is Slot.SCRATCH:
             for worker in range(self.threads):

@@ -18,7 +18,7 @@ from graphcnn_native.codegen.function import INDEX, POINTER, Function, Index
 from graphcnn_native.codegen.shares import Share
 from graphcnn_native.elements import ITEMS
 from graphcnn_native.kernels.writer import named
-from graphcnn_native.lowering.program import Domain, PlacedKernel, Program
+from graphcnn_native.lowering.program import Domain, PlacedKernel, Program, partial_sum_type
 from graphcnn_native.runtime.call_log import BEGAN, ENDED, HEADER
 from graphcnn_native.target import Target
 
@@ -104,7 +104,7 @@ def _row(program: Program, kernel: WrittenKernel, function: int, first_place: in
     placed, share, size = kernel.placed, kernel.share or Share(0, 0, 0), 0
     if placed.adds_up_samples:
         assert placed.root is not None
-        size = program.graph.results(placed.root)[0].type.bytes(1)
+        size = partial_sum_type(program.graph, placed.root).bytes(1)
     numbers = _numbers(
         *(function, first_place, placed.number, max(placed.sums_offset, 0), size),
         *(share.pieces, share.chunk, share.extent, share.for_every_sample, placed.unfinished is not None),

@@ -7,7 +7,7 @@ from typing import Any
 
 from graphcnn import ops
 from graphcnn.ir import Op, TensorType
-from graphcnn_native.codegen.function import Function, Ssa, constant, item_of
+from graphcnn_native.codegen.function import Function, Ssa, constant, item_of, lanes_of, vector
 from graphcnn_native.elements import ITEMS
 from graphcnn_native.kernels.elementary import exponential, hyperbolic_tangent, logarithm
 
@@ -45,8 +45,10 @@ def _relu(f: Function, op: Op, x: list[Ssa], type: TensorType) -> Ssa:
 
 
 def _relu_mask(f: Function, op: Op, x: list[Ssa], type: TensorType) -> Ssa:
+    """1 where the number is above 0, and 0 elsewhere; NaN at NaN, so that no gradient hides one."""
     zero = constant(x[0].type, 0.0)
-    return f.select(f.compare("ogt", x[0], zero), constant(x[0].type, 1.0), zero)
+    mask = f.select(f.compare("ogt", x[0], zero), constant(x[0].type, 1.0), zero)
+    return f.select(f.compare("uno", x[0], x[0]), x[0], mask)
 
 
 def _sigmoid(f: Function, op: Op, x: list[Ssa], type: TensorType) -> Ssa:
@@ -64,12 +66,16 @@ def _power(f: Function, op: ops.Power, x: list[Ssa], type: TensorType) -> Ssa:
     if op.exponent == -1:
         return f.binary("fdiv", constant(x[0].type, 1.0), x[0])
     if op.exponent == 0.5:
-        return _power_call(f, op, x[0])
-    return _power_call(f, op, x[0])
+        return f.intrinsic("sqrt", x[0])
+    return f.intrinsic("pow", x[0], constant(x[0].type, op.exponent))
 
 
-def _power_call(f: Function, op: ops.Power, x: Ssa) -> Ssa:
-    return f.intrinsic("pow", x, constant(x.type, op.exponent))
+def _whole(f: Function, x: Ssa, item: str) -> Ssa:
+    """Round towards 0; beyond the range of the integers their greatest or least, and 0 for NaN."""
+    lanes = lanes_of(x.type)
+    kind, source = "fptoui" if item == "i8" else "fptosi", {"float": "f32", "double": "f64"}[item_of(x.type)]
+    types = f"{item}.{source}" if lanes == 1 else f"v{lanes}{item}.v{lanes}{source}"
+    return f.call(vector(item, lanes), f"llvm.{kind}.sat.{types}", x)
 
 
 def _cast(f: Function, op: ops.Cast, x: list[Ssa], type: TensorType) -> Ssa:
@@ -86,8 +92,7 @@ def _cast(f: Function, op: ops.Cast, x: list[Ssa], type: TensorType) -> Ssa:
     if target in floats:
         return f.convert("uitofp" if unsigned else "sitofp", value, target)
     if source in floats:
-        wide = f.convert("fptosi", value, "i64")
-        return wide if target == "i64" else f.convert("trunc", wide, target)
+        return _whole(f, value, target)
     widths = {"i1": 1, "i8": 8, "i32": 32, "i64": 64}
     if widths[target] < widths[source]:
         return f.convert("trunc", value, target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -148,23 +149,29 @@ def winner_of(f: Function, units: Sequence[Ssa], *, wants_index: bool) -> tuple[
 
 
 def sum_pool(w: Writer) -> None:
-    """SumPool2d, AveragePool2d and L2Pool2d: a sum over the window, scaled, or of squares."""
+    """SumPool2d, AveragePool2d and L2Pool2d: a sum over the window, scaled, or of squares.
+
+    Sums of many units, and of squares, which may be beyond the range of float32, are added up in float64.
+    """
     pool, f = _Pool(w), w.f
     images, value = pool.operands[0], pool.results[0]
+    is_wide = isinstance(pool.op, ops.L2Pool2d) or math.prod(pool.op.size) > LARGEST_POOL
+    sums = "double" if is_wide else pool.item
 
     def body(position: Position) -> None:
         def step(carried: Sequence[Ssa], unit: Ssa, number: Index) -> list[Ssa]:
+            unit = f.convert("fpext", unit, sums)
             term = f.binary("fmul", unit, unit) if isinstance(pool.op, ops.L2Pool2d) else unit
             return [f.binary("fadd", carried[0], term)]
 
-        zero = constant(vector(pool.item, position.lanes), 0.0)
+        zero = constant(vector(sums, position.lanes), 0.0)
         (total,) = _taps(pool, images, position, [zero], step)
         if isinstance(pool.op, ops.AveragePool2d):
             share = constant(total.type, 1 / (pool.op.size[0] * pool.op.size[1]))
             total = f.binary("fmul", total, share)
         elif isinstance(pool.op, ops.L2Pool2d):
             total = f.intrinsic("sqrt", total)
-        w.store(position, {value: total})
+        w.store(position, {value: f.convert("fptrunc", total, pool.item)})
 
     pool.pixels(body)
 

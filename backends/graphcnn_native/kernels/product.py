@@ -29,6 +29,8 @@ SINGLE_ROW_COLUMNS = 8
 DEEP = 1024
 """From this depth on, a product is summed up in parts whose factors on the right stay in the second cache."""
 DEPTHS = range(640, 127, -1)
+PART = 512
+"""So many products are added one to the other before their sum is added to that of the others."""
 
 
 def matmul(w: Writer) -> None:
@@ -81,8 +83,7 @@ class _Product:
         """Sum up each tile at once."""
 
         def tile(first: Index, rows: int, group: ColumnGroup, column: Index) -> None:
-            start = zeros(self.item, rows, group.columns)
-            totals = self._sum(first, rows, group.columns, column, 0, self.depth, start)
+            totals = self._sum_in_parts(first, rows, group.columns, column)
             for place, total in zip(self._places(first, rows, group.columns, column), totals, strict=True):
                 self.w.store(place, {self.value: total})
 
@@ -100,7 +101,7 @@ class _Product:
             places = self._places(row, rows, group.columns, column)
             with f.loop(0, is_later, carried=zeros(self.item, rows, group.columns), name="before") as before:
                 before.results = [self._unfinished(sums, place) for place in places]
-            totals = self._sum(row, rows, group.columns, column, first, count, before.results)
+            totals = self._more(before.results, row, rows, group.columns, column, first, count)
             with f.when(is_last):
                 for place, total in zip(places, totals, strict=True):
                     w.store(place, {self.value: total})
@@ -121,7 +122,7 @@ class _Product:
         def tile(first: Index, rows: int, group: ColumnGroup, column: Index) -> None:
             places = self._places(first, rows, group.columns, column)
             start = [self._unfinished(sums, place) for place in places]
-            totals = self._sum(first, rows, group.columns, column, begin, depth, start)
+            totals = self._more(start, first, rows, group.columns, column, begin, depth)
             for place, total in zip(places, totals, strict=True):
                 self.w.put(sums, place, total)
 
@@ -184,6 +185,32 @@ class _Product:
             for row in range(rows)
             for c in group
         ]
+
+    def _sum_in_parts(self, first: Index, rows: int, group: tuple[Column, ...], column: Index) -> list[Ssa]:
+        """Sum up all products of a tile, of a deep product part by part: so a sum of many stays right."""
+        f, start = self.f, zeros(self.item, rows, group)
+        if not isinstance(self.depth, int) or self.depth < DEEP:
+            return self._sum(first, rows, group, column, 0, self.depth, start)
+        whole = self.depth // PART * PART
+        with f.loop(0, whole, PART, carried=start, name="part") as part:
+            part.results = self._more(part.values, first, rows, group, column, part.index, PART)
+        if whole == self.depth:
+            return part.results
+        return self._more(part.results, first, rows, group, column, whole, self.depth - whole)
+
+    def _more(
+        self,
+        sums: list[Ssa],
+        first: Index,
+        rows: int,
+        group: tuple[Column, ...],
+        column: Index,
+        begin: Index,
+        depth: Index,
+    ) -> list[Ssa]:
+        """Return sums and what the products of a tile from `begin` on add up to, added to them."""
+        more = self._sum(first, rows, group, column, begin, depth, zeros(self.item, rows, group))
+        return [self.f.binary("fadd", x, y) for x, y in zip(sums, more, strict=True)]
 
     def _sum(
         self,

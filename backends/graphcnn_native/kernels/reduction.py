@@ -1,4 +1,7 @@
-"""Sums and means over axes. Sums over samples go to the memory of a shard, and are added up later."""
+"""Sums and means over axes. Sums over samples go to the memory of a shard, and are added up later.
+
+All are added up in float64, whatever they are of: a sum of many is as right as one of few.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,16 @@ from collections.abc import Callable, Sequence
 
 from graphcnn import ops
 from graphcnn.ir import BATCH, Value
-from graphcnn_native.codegen.function import Index, Ssa, constant, vector
-from graphcnn_native.codegen.lanes import Column, across, columns, store_lanes
+from graphcnn_native.codegen.function import Function, Index, Ssa, constant, vector
+from graphcnn_native.codegen.lanes import Column, across, columns, load_lanes, store_lanes
 from graphcnn_native.elements import ITEMS, SIZES
 from graphcnn_native.kernels.nest import over_vectors
 from graphcnn_native.kernels.writer import Position, Writer
 
 Finish = Callable[[Position, Ssa], None]
-ACCUMULATORS = 8
-"""So many independent sums hide how long an addition takes."""
+ACCUMULATORS = 4
+"""So many independent sums, each of two vectors of float64, hide how long an addition takes."""
+SUMS = "double"
 
 
 def reduction(w: Writer) -> None:
@@ -32,9 +36,9 @@ def reduction(w: Writer) -> None:
             _add_to_shard(w, result, position, total)
             return
         if isinstance(op, ops.Mean):
-            count = w.f.splat(w.count(op, operand, result.type), position.lanes)
-            total = w.f.binary("fdiv", total, count)
-        w.store(position, {result: total})
+            count = w.count(op, operand, result.type.with_dtype("float64"))
+            total = w.f.binary("fdiv", total, w.f.splat(count, position.lanes))
+        w.store(position, {result: w.f.convert("fptrunc", total, item)})
 
     leading = op.axes == tuple(range(len(op.axes)))
     if not op.axes:
@@ -45,11 +49,14 @@ def reduction(w: Writer) -> None:
         _sum_over(w, operand, op.axes, op.keep, finish, item)
 
 
+def _added(f: Function, total: Ssa, x: Ssa) -> Ssa:
+    return f.binary("fadd", total, f.convert("fpext", x, SUMS))
+
+
 def _add_to_shard(w: Writer, result: Value, position: Position, total: Ssa) -> None:
-    f, item = w.f, ITEMS[result.type.dtype]
-    offset = w.offset(result.type, position.indices)
-    address = f.element(w.shard, item, offset)
-    before = f.load(total.type, address)
+    f, offset = w.f, w.offset(result.type, position.indices)
+    address = f.element(w.shard, SUMS, offset)
+    before = load_lanes(f, SUMS, address, position.lanes, position.used, exact=True)
     store_lanes(f, f.binary("fadd", before, total), address, position.used, w.target)
 
 
@@ -70,7 +77,7 @@ def _sum_rows(w: Writer, operand: Value, axes: int, finish: Finish, item: str) -
     end = w.end if w.kernel.adds_up_samples else w.sizes(operand.type)[0]
 
     def add_up(group: Sequence[Column], first: Index) -> None:
-        zeros = [constant(vector(item, column.lanes), 0.0) for column in group] * turns
+        zeros = [constant(vector(SUMS, column.lanes), 0.0) for column in group] * turns
         with f.loop(begin, end, carried=zeros, name="sample") as sample:
             with f.loop(0, rows, turns, carried=sample.values, name="row") as row:
                 start = f.add(f.multiply(row.index, width), first)
@@ -80,7 +87,7 @@ def _sum_rows(w: Writer, operand: Value, axes: int, finish: Finish, item: str) -
                         element = f.add(start, turn * width + column.offset)
                         place = _place_in_rows(w, operand, sample.index, element, rows * width)
                         x = w.expression(operand, Position(place, column.lanes, column.used))
-                        sums.append(f.binary("fadd", row.values[turn * len(group) + number], x))
+                        sums.append(_added(f, row.values[turn * len(group) + number], x))
                 row.results = sums
             sample.results = row.results
         for number, column in enumerate(group):
@@ -139,14 +146,14 @@ def _sum_over(
             along(rest, {**indices, axis: run.index})
 
     def reduce(indices: dict[int, Index], lanes: int, used: int) -> None:
-        total = inner(list(axes), indices, constant(vector(item, lanes), 0.0), lanes, used)
+        total = inner(list(axes), indices, constant(vector(SUMS, lanes), 0.0), lanes, used)
         place = [indices.get(axis, 0) for axis in range(rank) if axis in stays or keep]
         finish(Position(tuple(place), lanes, used), total)
 
     def inner(remaining: list[int], indices: dict[int, Index], start: Ssa, lanes: int, used: int) -> Ssa:
         if not remaining:
             place = Position(tuple(indices[axis] for axis in range(rank)), lanes, used)
-            return f.binary("fadd", start, w.expression(operand, place))
+            return _added(f, start, w.expression(operand, place))
         axis, *rest = remaining
         begin, end = bounds(axis)
         if axis == rank - 1 and isinstance(end, int) and isinstance(begin, int):
@@ -165,10 +172,10 @@ def _across(w: Writer, operand: Value, indices: dict[int, Index], size: int, sta
     whole = size // lanes * lanes
     total = start
     if whole:
-        with f.loop(0, whole, lanes, carried=[constant(vector(item, lanes), 0.0)], name="element") as run:
+        with f.loop(0, whole, lanes, carried=[constant(vector(SUMS, lanes), 0.0)], name="element") as run:
             x = w.expression(operand, Position((*outer, run.index), lanes, lanes))
-            run.results = [f.binary("fadd", run.values[0], x)]
+            run.results = [_added(f, run.values[0], x)]
         total = f.binary("fadd", total, across(f, run.results[0], "fadd"))
     for element in range(whole, size):
-        total = f.binary("fadd", total, w.expression(operand, Position((*outer, element))))
+        total = _added(f, total, w.expression(operand, Position((*outer, element))))
     return total

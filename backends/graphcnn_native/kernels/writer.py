@@ -23,7 +23,15 @@ from graphcnn_native.elements import ITEMS
 from graphcnn_native.kernels.philox import uniform
 from graphcnn_native.kernels.user import require_numbers, user_function
 from graphcnn_native.lowering.layout import ARENA, PARTIAL, SHARD, WORKSPACE, Layout
-from graphcnn_native.lowering.program import Buffer, Domain, Place, Plan, PlannedKernel, operands_read
+from graphcnn_native.lowering.program import (
+    Buffer,
+    Domain,
+    Place,
+    Plan,
+    PlannedKernel,
+    operands_read,
+    partial_sum_type,
+)
 from graphcnn_native.op_code import LANES, scalar_function
 from graphcnn_native.target import Target
 
@@ -210,20 +218,20 @@ class Writer:
 
     def _sum_of_shards(self, value: Value, position: Position) -> Ssa:
         """Add up what every shard has summed, in the order of the shards."""
-        f, item = self.f, ITEMS[value.type.dtype]
-        node = self.graph.node(value.key)
+        f, node = self.f, self.graph.node(value.key)
         assert self.kernel.totals is not None
+        item = ITEMS[partial_sum_type(self.graph, value.key).dtype]
         address = f.element(self._shard_sums, item, self.offset(value.type, position.indices))
         zero = constant(vector(item, position.lanes), 0.0)
         with f.loop(0, self._shards, carried=[zero], name="shard") as shard:
             part = f.element(address, "i8", f.multiply(shard.index, self._shard_bytes))
-            loaded = f.load(vector(item, position.lanes), part)
+            loaded = load_lanes(f, item, part, position.lanes, position.used, exact=True)
             shard.results = [f.binary("fadd", shard.values[0], loaded)]
         total = shard.results[0]
         if isinstance(node.op, Mean):
-            count = self.count(node.op, node.operands[0], value.type)
+            count = self.count(node.op, node.operands[0], value.type.with_dtype("float64"))
             total = f.binary("fdiv", total, f.splat(count, position.lanes))
-        return total
+        return f.convert("fptrunc", total, ITEMS[value.type.dtype])
 
     def count(self, op: Count | Mean, operand: Value, type: TensorType) -> Ssa:
         sizes = [self.sizes(operand.type)[axis] for axis in op.axes]

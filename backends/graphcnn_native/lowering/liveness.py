@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from itertools import accumulate
 
-from graphcnn_native.lowering.placing import SLACK, stages_alive
+from graphcnn_native.lowering.placing import SLACK, stages_alive, sums_room
 from graphcnn_native.lowering.program import Domain, Place, PlannedKernel, Program, aligned
 
 
@@ -38,8 +38,7 @@ def live_bytes(program: Program, capacity: int, shards: int, threads: int) -> li
         if kernel.totals is not None:
             adding = program.kernels[kernel.totals]
             assert adding.root is not None
-            (result,) = program.graph.results(adding.root)
-            lives((adding.stage, kernel.stage), shards * aligned(result.type.bytes(1) + SLACK))
+            lives((adding.stage, kernel.stage), shards * sums_room(program.graph, adding.root))
     for kernels in program.by_stage:
         for number, size in _in_blocks(program, kernels).items():
             by_kernel[number] += threads * size

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from graphcnn.arrays import Array
+from graphcnn.ir import Graph
+from graphcnn.ops import Mean, Sum
 from graphcnn_native.lowering.program import (
     Buffer,
     Place,
@@ -16,6 +18,7 @@ from graphcnn_native.lowering.program import (
     PlannedKernel,
     Program,
     aligned,
+    partial_sum_type,
 )
 
 SLACK = 64
@@ -111,10 +114,15 @@ def _partial_sums(plan: Plan) -> tuple[int, dict[int, int]]:
     for kernel in plan.kernels:
         if kernel.adds_up_samples:
             assert kernel.root is not None
-            (result,) = plan.graph.results(kernel.root)
             offsets[kernel.number] = length
-            length += aligned(result.type.bytes(1) + SLACK)
+            length += sums_room(plan.graph, kernel.root)
     return length, offsets
+
+
+def sums_room(graph: Graph, root: int) -> int:
+    """Return the bytes of one kernel's sums in a shard. Kernels that reduce read just what is theirs."""
+    kept = partial_sum_type(graph, root)
+    return aligned(kept.bytes(1) + (0 if isinstance(graph.node(root).op, Sum | Mean) else SLACK))
 
 
 @dataclass(frozen=True)

@@ -37,8 +37,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 
-from graphcnn.ir import BATCH, Dim, Graph, Node, Op, Value
-from graphcnn.ops import Broadcast, Count, Matmul, RandomUniform, Reshape
+from graphcnn.ir import BATCH, Dim, Graph, Node, Op, TensorType, Value
+from graphcnn.ops import Broadcast, Count, Matmul, Mean, RandomUniform, Reshape, Sum
 from graphcnn_native.op_code import has_code
 
 ALIGNMENT = 64
@@ -264,6 +264,12 @@ def spreads(op: Op, value: Value) -> bool:
     The state that follows on a generator's state does not; the numbers that are drawn do.
     """
     return isinstance(op, Broadcast) or (isinstance(op, RandomUniform) and value.index == 0)
+
+
+def partial_sum_type(graph: Graph, root: int) -> TensorType:
+    """Return what a shard keeps of the root op that adds up its samples: sums and means are in float64."""
+    (result,) = graph.results(root)
+    return result.type.with_dtype("float64") if isinstance(graph.node(root).op, Sum | Mean) else result.type
 
 
 def is_product_over_samples(node: Node) -> bool:

@@ -23,6 +23,7 @@ from graphcnn_native.lowering.program import (
     Program,
     is_product_over_samples,
     operands_read,
+    partial_sum_type,
     spreads,
 )
 from graphcnn_native.lowering.schedule import GENERATED
@@ -357,8 +358,8 @@ def _verify_partial_sums(program: Program) -> None:
     lives: list[Life] = []
     for kernel in program.kernels:
         if kernel.adds_up_samples and kernel.root is not None:
-            (result,) = program.graph.results(kernel.root)
-            lives.append((f"sums of %{kernel.root}", 0, 0, kernel.sums_offset, result.type.bytes(1)))
+            size = partial_sum_type(program.graph, kernel.root).bytes(1)
+            lives.append((f"sums of %{kernel.root}", 0, 0, kernel.sums_offset, size))
     _require_apart(lives, program.sums, "the partial sums")
 
 

@@ -9,6 +9,7 @@ from graphcnn import ops
 from graphcnn.arrays import Array
 from graphcnn.ops.attributes import Pair
 from graphcnn_numpy.kernels.kernel import Kernels
+from graphcnn_numpy.kernels.sums import product
 
 
 def windows(images: Array, positions: Pair, step: Pair, taps: Pair, spacing: Pair) -> Array:
@@ -35,15 +36,15 @@ def correlate2d(op: ops.Correlate2d | ops.Convolve2d, operands: list[Array], bat
     positions = _positions(images, (k1, k2), op.stride, op.dilation)
     columns = windows(images, positions, op.stride, (k1, k2), op.dilation)
     if op.groups == 1:
-        product = columns.reshape(-1, k1 * k2 * channels) @ window.reshape(-1, filters)
+        total = product(columns.reshape(-1, k1 * k2 * channels), window.reshape(-1, filters))
     else:
         grouped = columns.reshape(-1, k1 * k2, op.groups, channels).transpose(2, 0, 1, 3)
         by_group = window.reshape(k1 * k2, channels, op.groups, -1).transpose(2, 0, 1, 3)
-        product = np.matmul(
+        total = product(
             grouped.reshape(op.groups, -1, k1 * k2 * channels),
             by_group.reshape(op.groups, k1 * k2 * channels, -1),
         ).transpose(1, 0, 2)
-    return product.reshape(images.shape[0], *positions, filters)
+    return total.reshape(images.shape[0], *positions, filters)
 
 
 def _summed_over_batch(op: ops.Correlate2d | ops.Convolve2d, images: Array, delta: Array) -> Array:
@@ -53,14 +54,12 @@ def _summed_over_batch(op: ops.Correlate2d | ops.Convolve2d, images: Array, delt
     columns = windows(images, (height, width), op.dilation, taps, op.stride)
     channels = images.shape[3] // op.groups
     if op.groups == 1:
-        product = columns.reshape(samples * height * width, -1).T @ delta.reshape(-1, filters)
-        filter_bank: Array = product.reshape(*taps, channels, filters)
-        return filter_bank
+        total = product(columns.reshape(samples * height * width, -1).T, delta.reshape(-1, filters))
+        return total.reshape(*taps, channels, filters)
     grouped = columns.reshape(-1, taps[0] * taps[1], op.groups, channels).transpose(2, 1, 3, 0)
     by_group = delta.reshape(-1, op.groups, filters // op.groups).transpose(1, 0, 2)
-    product = np.matmul(grouped.reshape(op.groups, -1, samples * height * width), by_group)
-    ungrouped: Array = product.transpose(1, 0, 2).reshape(*taps, channels, filters)
-    return ungrouped
+    total = product(grouped.reshape(op.groups, -1, samples * height * width), by_group)
+    return total.transpose(1, 0, 2).reshape(*taps, channels, filters)
 
 
 def _positions(images: Array, window: Pair, step: Pair, spacing: Pair) -> Pair:

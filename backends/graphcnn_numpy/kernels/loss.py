@@ -8,12 +8,14 @@ from graphcnn import ops
 from graphcnn.arrays import Array
 from graphcnn.errors import DataError
 from graphcnn_numpy.kernels.kernel import Kernels
+from graphcnn_numpy.kernels.sums import summed
 
 
 def log_softmax(op: ops.LogSoftmax, operands: list[Array], batch: int) -> Array:
     (x,) = operands
     shifted: Array = x - x.max(-1, keepdims=True)
-    result: Array = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+    total = summed(np.exp(shifted), (shifted.ndim - 1,), keep=True).astype(x.dtype)
+    result: Array = shifted - np.log(total)
     return result
 
 
@@ -37,9 +39,8 @@ def softmax_cross_entropy(op: ops.SoftmaxCrossEntropy, operands: list[Array], ba
 def squared_error(op: ops.SquaredError, operands: list[Array], batch: int) -> Array:
     outputs, targets = operands
     squares = np.square(targets - outputs)
-    total: Array = squares.sum(tuple(range(1, squares.ndim)))
-    half: Array = total * total.dtype.type(0.5)
-    return half
+    total = summed(squares, tuple(range(1, squares.ndim)), keep=False)
+    return (total * 0.5).astype(outputs.dtype)
 
 
 KERNELS: Kernels = {

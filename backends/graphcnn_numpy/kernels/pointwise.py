@@ -29,7 +29,7 @@ def relu(x: Array) -> Array:
 
 
 def relu_mask(x: Array) -> Array:
-    return (x > 0).astype(x.dtype)
+    return np.where(np.isnan(x), x, x > 0).astype(x.dtype)
 
 
 def constant(op: ops.Constant, operands: list[Array], batch: int) -> Array:

@@ -10,6 +10,7 @@ import numpy as np
 from graphcnn import ops
 from graphcnn.arrays import Array
 from graphcnn_numpy.kernels.kernel import Kernels
+from graphcnn_numpy.kernels.sums import in_pairs
 
 
 def taps(op: Any, padded: Array, pooled: tuple[int, ...]) -> Iterator[Array]:
@@ -91,10 +92,7 @@ def gather_winner2d(op: ops.GatherWinner2d, operands: list[Array], batch: int) -
 
 def sum_pool2d(op: Any, operands: list[Array], batch: int) -> Array:
     (images,) = operands
-    pooled = np.zeros(_pooled_shape(op, images), images.dtype)
-    for view in taps(op, _padded(op, images, 0), pooled.shape):
-        pooled += view
-    return pooled
+    return in_pairs(taps(op, _padded(op, images, 0), _pooled_shape(op, images)))
 
 
 def spread_to_block2d(op: ops.SpreadToBlock2d, operands: list[Array], batch: int) -> Array:
@@ -119,7 +117,9 @@ def average_pool2d(op: ops.AveragePool2d, operands: list[Array], batch: int) -> 
 
 
 def l2_pool2d(op: ops.L2Pool2d, operands: list[Array], batch: int) -> Array:
-    return np.sqrt(sum_pool2d(op, [np.square(operands[0])], batch))
+    (x,) = operands
+    squares = np.square(x, dtype=np.float64)  # which may be beyond the range of float32
+    return np.sqrt(sum_pool2d(op, [squares], batch)).astype(x.dtype)
 
 
 KERNELS: Kernels = {

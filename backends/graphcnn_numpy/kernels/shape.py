@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from graphcnn import ops
 from graphcnn.arrays import Array
 from graphcnn.ir import concrete_shape
 from graphcnn_numpy.kernels.kernel import Kernels
+from graphcnn_numpy.kernels.sums import product, summed
 
 
 def zero_insert(op: ops.ZeroInsert, operands: list[Array], batch: int) -> Array:
@@ -50,15 +53,26 @@ def concatenate(op: ops.Concatenate, operands: list[Array], batch: int) -> Array
 
 
 def cast(op: ops.Cast, operands: list[Array], batch: int) -> Array:
-    return operands[0].astype(op.dtype)
+    (x,) = operands
+    if x.dtype.kind != "f" or op.dtype in ("float32", "float64", "bool"):
+        return x.astype(op.dtype)
+    # What lies beyond an integer's range becomes its end, and NaN becomes 0; NumPy leaves both open.
+    limits = np.iinfo(op.dtype)
+    whole = np.trunc(np.nan_to_num(x, nan=0.0))
+    inside = (whole > limits.min) & (whole < limits.max)
+    result = np.where(whole > 0, limits.max, limits.min).astype(op.dtype)
+    np.copyto(result, np.where(inside, whole, 0).astype(op.dtype), where=inside)
+    return result
 
 
 def sum_over(op: ops.Sum, operands: list[Array], batch: int) -> Array:
-    return np.asarray(operands[0].sum(op.axes, keepdims=op.keep))
+    return summed(operands[0], op.axes, keep=op.keep).astype(operands[0].dtype)
 
 
 def mean_over(op: ops.Mean, operands: list[Array], batch: int) -> Array:
-    return np.asarray(operands[0].mean(op.axes, keepdims=op.keep))
+    (x,) = operands
+    count = math.prod(x.shape[axis] for axis in op.axes)
+    return np.asarray(summed(x, op.axes, keep=op.keep) / count).astype(x.dtype)
 
 
 def count(op: ops.Count, operands: list[Array], batch: int) -> Array:
@@ -71,9 +85,7 @@ def argmax(op: ops.ArgMax, operands: list[Array], batch: int) -> Array:
 
 
 def matmul(op: ops.Matmul, operands: list[Array], batch: int) -> Array:
-    x, w = operands
-    result: Array = x @ w
-    return result
+    return product(*operands)
 
 
 KERNELS: Kernels = {

@@ -1,0 +1,160 @@
+"""What docs/semantics.md says of sums and special numbers, on both backends."""
+
+import numpy as np
+import pytest
+
+import graphcnn as gcn
+from graphcnn import ops
+from graphcnn.backend import load_backend
+from graphcnn.errors import OptionError
+from graphcnn.ir import Graph, TensorType
+from graphcnn.transform import differentiate
+
+NAN, INF = np.nan, np.inf
+BACKENDS = pytest.mark.parametrize("name", ["numpy", "native"])
+
+
+def apply(name, op, *arrays, gradient=False):
+    """Return the first result of an op, or the gradient of its sum by the first operand."""
+    graph = Graph("one op")
+    values = [
+        graph.input(f"x{n}", TensorType(array.shape, str(array.dtype))) for n, array in enumerate(arrays)
+    ]
+    result = graph.add(op, *values)
+    if gradient:
+        total = graph.add(ops.Sum(tuple(range(result.type.rank))), result)
+        graph, gradients = differentiate(graph, total, {"x0": values[0]})
+        result = gradients["x0"]
+    graph.output("y", result)
+    return load_backend(name).compile(graph)(**{f"x{n}": array for n, array in enumerate(arrays)})["y"]
+
+
+# Sums
+
+
+@BACKENDS
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("axes", [(0,), (1,), (0, 1), (0, 2), (1, 2), (0, 1, 2)])
+def test_the_mean_of_equal_numbers_is_that_number(name, dtype, axes):
+    x = np.full((300, 70, 41), 0.1, dtype)
+    found = apply(name, ops.Mean(axes), x)
+    if dtype == "float32":
+        assert np.all(found == np.float32(0.1))
+    assert np.abs(found / x.flat[0].astype("f8") - 1).max() <= 1e-12
+
+
+@BACKENDS
+def test_a_batch_of_one_number_has_that_mean_and_no_variance(name):
+    for batch in (1, 7, 64, 1000):
+        x = np.full((batch, 5, 5, 2), 100.3, np.float32)
+        network = gcn.Sequential(gcn.BatchNorm2d(momentum=1.0, name="bn"), gcn.Flatten(), gcn.Dense(3))
+        options = {"loss": gcn.CrossEntropy(), "optimizer": gcn.SGD(1e-30), "backend": name}
+        model = gcn.compile(network, input_shape=(5, 5, 2), **options)
+        model.train_step(x, np.zeros(batch, int))
+        assert np.all(model.state()["bn.mean"] == np.float32(100.3))
+        assert np.all(model.state()["bn.variance"] == 0)
+
+
+@BACKENDS
+def test_means_and_variances_are_right_far_from_zero(name):
+    x = (1e5 + np.random.default_rng(0).standard_normal((64, 30, 30, 2))).astype(np.float32)
+    network = gcn.Sequential(gcn.BatchNorm2d(momentum=1.0, name="bn"), gcn.Flatten(), gcn.Dense(3))
+    options = {"loss": gcn.CrossEntropy(), "optimizer": gcn.SGD(1e-30), "backend": name}
+    model = gcn.compile(network, input_shape=(30, 30, 2), **options)
+    model.train_step(x, np.zeros(64, int))
+    exact = x.astype("f8")
+    assert np.abs(model.state()["bn.mean"] - exact.mean((0, 1, 2))).max() < 0.01
+    assert np.abs(model.state()["bn.variance"] / exact.var((0, 1, 2)) - 1).max() < 1e-4
+
+
+@BACKENDS
+def test_pools_over_many_units_are_right(name):
+    x = np.full((1, 512, 512, 3), 0.1, np.float32)
+    found = apply(name, ops.AveragePool2d((512, 512), (512, 512)), x)
+    assert np.abs(found / x[0, 0, 0].astype("f8") - 1).max() < 1e-6
+
+
+@BACKENDS
+@pytest.mark.parametrize("depth", [1000, 4099, 100_000, 131_072])
+def test_deep_products_are_right(name, depth):
+    x, w = np.full((3, depth), 0.1, np.float32), np.ones((depth, 5), np.float32)
+    wanted = depth * np.float32(0.1).astype("f8")
+    assert np.abs(apply(name, ops.Matmul(), x, w) / wanted - 1).max() < 3e-5
+
+
+@BACKENDS
+def test_l2_pools_reach_over_the_whole_range(name):
+    for size in (1e-21, 1.0, 1e20):
+        x = np.full((1, 2, 2, 3), size, np.float32)
+        assert np.allclose(apply(name, ops.L2Pool2d((2, 2), (2, 2)), x), 2 * size, rtol=1e-6, atol=0)
+
+
+# Special numbers
+
+
+@BACKENDS
+@pytest.mark.parametrize("op", [ops.Relu(), ops.Tanh(), ops.Sigmoid(), ops.L2Pool2d((1, 1), (1, 1))])
+def test_a_nan_in_is_a_nan_out_and_a_nan_gradient(name, op):
+    x = np.array([NAN, 1.0, -1.0], np.float32).reshape(1, 3, 1, 1)
+    for gradient in (False, True):
+        assert list(np.isnan(apply(name, op, x, gradient=gradient)).flat) == [True, False, False]
+
+
+@BACKENDS
+def test_casts_beyond_the_range_end_at_it(name):
+    x = np.array([NAN, INF, -INF, 1e30, -1e30, 300.7, -1.5, 254.99, 2.0**31, -(2.0**31)], np.float64)
+    wanted = {
+        "uint8": [0, 255, 0, 255, 0, 255, 0, 254, 255, 0],
+        "int32": [0, 2**31 - 1, -(2**31), 2**31 - 1, -(2**31), 300, -1, 254, 2**31 - 1, -(2**31)],
+        "int64": [0, 2**63 - 1, -(2**63), 2**63 - 1, -(2**63), 300, -1, 254, 2**31, -(2**31)],
+    }
+    for dtype, numbers in wanted.items():
+        assert apply(name, ops.Cast(dtype), x).tolist() == numbers
+        narrow = x.astype(np.float32).astype(np.float64)
+        same = [n for n, (a, b) in enumerate(zip(x, narrow, strict=True)) if a == b]
+        found = apply(name, ops.Cast(dtype), x.astype(np.float32))
+        assert [int(found[n]) for n in same] == [numbers[n] for n in same]
+
+
+@BACKENDS
+def test_whole_numbers_that_do_not_fit_wrap_around(name):
+    x = np.array([256, 300, -1, 2**40 + 5], np.int64)
+    assert apply(name, ops.Cast("uint8"), x).tolist() == [0, 44, 255, 5]
+    assert apply(name, ops.Cast("int32"), x).tolist() == [256, 300, -1, 5]
+
+
+@BACKENDS
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_power_of_a_half_is_the_square_root(name, dtype):
+    x = np.array([-INF, -0.0, 0.0, 2.0, INF, NAN, -1.0], dtype)
+    found = apply(name, ops.Power(0.5), x)
+    with np.errstate(invalid="ignore"):
+        assert np.array_equal(found, np.sqrt(x), equal_nan=True)
+    assert np.signbit(found[1])
+
+
+@BACKENDS
+def test_of_equal_numbers_the_first_wins(name):
+    assert apply(name, ops.ArgMax(1), np.array([[1.0, 2.0, 2.0]])).tolist() == [1]
+    x = np.array([3.0, 3.0, 1.0, 3.0]).reshape(1, 2, 2, 1)
+    routed = apply(name, ops.MaxPool2d((2, 2), (2, 2)), x, gradient=True)
+    assert routed.ravel().tolist() == [1, 0, 0, 0]
+
+
+def test_numpy_may_be_set_to_raise():
+    with np.errstate(all="raise"):
+        assert apply("numpy", ops.Divide(), np.ones(2), np.zeros(2)).tolist() == [INF, INF]
+        assert apply("numpy", ops.Exp(), np.array([-1e5, 1e5])).tolist() == [0, INF]
+
+
+def test_integers_beyond_floating_point_are_refused():
+    for make in (
+        lambda: ops.Constant(10**400, TensorType((), "float32")),
+        lambda: ops.Power(10**400),
+        lambda: gcn.SGD(10**400),
+        lambda: setattr(
+            gcn.compile(gcn.Sequential(gcn.Dense(2)), input_shape=(3,)), "learning_rate", 10**400
+        ),
+    ):
+        with pytest.raises(OptionError):
+            make()
