@@ -252,7 +252,7 @@ def test_the_code_of_a_function_is_part_of_the_kernel_that_uses_it():
     assert [kernel.nodes for kernel in executable.report().kernels] == [
         tuple(key for key, node in model.forward_graph.items() if not isinstance(node.op, ops.Input))
     ]
-    assert "user_" not in executable.llvm_ir(), "straight code is written out, not called"
+    assert "@user_" not in executable.llvm_ir(), "straight code is written out, not called"
 
 
 with_branches_pointwise = gcn.pointwise(with_branches)

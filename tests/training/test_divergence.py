@@ -11,6 +11,7 @@ import pytest
 import graphcnn as gcn
 from graphcnn.errors import TrainingError
 from graphcnn.training import trail as trails
+from graphcnn.training.loop import Loop
 
 HERE = Path(__file__).name
 RANDOM = np.random.default_rng(5)
@@ -166,7 +167,7 @@ def test_dropout_is_the_same_when_a_step_is_taken_again() -> None:
     assert "elements" in error.facts[1]
 
 
-def test_what_cannot_be_repeated_is_said() -> None:
+def test_what_cannot_be_repeated_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     image = np.zeros((8, 6, 6, 1), np.float32)
 
     class Changing:
@@ -180,13 +181,13 @@ def test_what_cannot_be_repeated_is_said() -> None:
             image[...] = 0
 
     model = compiled(growing())
-    original = model._diverged
+    original = Loop._diverged
 
     def after_the_array_has_changed(*arguments: Any) -> TrainingError:
         image[...] = 0
         return original(*arguments)
 
-    model._diverged = after_the_array_has_changed  # type: ignore[method-assign]
+    monkeypatch.setattr(Loop, "_diverged", after_the_array_has_changed)
     error = failure(model, Changing(), None)
     assert "it does not happen again with the same batches" in str(error)
     assert "Mend: compile with a lower learning rate" in str(error)
