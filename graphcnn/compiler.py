@@ -19,16 +19,19 @@ from graphcnn.ir import DType, Graph, users_line
 from graphcnn.ops.attributes import is_int
 from graphcnn.phases import phase
 from graphcnn.scalar import ScalarFunction
+from graphcnn.training.arguments import known_arguments
 from graphcnn.training.checkpoint import read_checkpoint
 from graphcnn.training.graphs import build_graphs, check_names
 from graphcnn.training.losses import CrossEntropy, Loss, check_loss
 from graphcnn.training.metrics import Metric, resolve_metrics
 from graphcnn.training.model import Model
 from graphcnn.training.optimizers import Optimizer, check_optimizer
+from graphcnn.training.other_arguments import COMPILE
 from graphcnn.transform import Passes
 from graphcnn.transform.passes import Given
 
 
+@known_arguments(COMPILE)
 def compile(
     network: Network | Layer | Graph,
     *,
@@ -103,6 +106,7 @@ def compile(
         raise error.located(file=place.file, line=place.line) from None
 
 
+@known_arguments(COMPILE)
 def load(
     path: str | PathLike[str],
     *,

@@ -163,7 +163,7 @@ class Loop:
         warnings.warn(
             f"the learning rate of epoch {epoch} is 0: its steps change no parameter. Mend: {mend}",
             GraphcnnWarning,
-            stacklevel=5,  # the line that calls Model.fit
+            stacklevel=6,  # the line that calls Model.fit
         )
 
     def _diverged(self, epoch: int, step: int, loss: float, trail: Trail) -> TrainingError:

@@ -18,6 +18,7 @@ from graphcnn.errors import DataError, OptionError
 from graphcnn.interrupts import interrupts_put_off
 from graphcnn.ir import Graph
 from graphcnn.ops.attributes import fits_float, is_int
+from graphcnn.training.arguments import known_arguments
 from graphcnn.training.callbacks import Callback, check_callbacks
 from graphcnn.training.checkpoint import (
     Checkpoint,
@@ -40,7 +41,8 @@ from graphcnn.training.loop import BatchesOf, Loop
 from graphcnn.training.losses import Loss
 from graphcnn.training.metrics import Metric
 from graphcnn.training.optimizers import LEARNING_RATE, Optimizer
-from graphcnn.training.other_names import advice
+from graphcnn.training.other_arguments import FIT
+from graphcnn.training.other_names import ELSEWHERE, advice
 from graphcnn.training.parameters import Parameters, Weights
 from graphcnn.training.progress import Progress
 from graphcnn.training.totals import Totals
@@ -382,6 +384,7 @@ class Model:
         """Return how many samples a batch of inputs holds."""
         return next(len(array) for name, array in inputs.items() if self._inputs[name].has_batch)
 
+    @known_arguments(FIT)
     def fit(
         self,
         x: object,
@@ -465,6 +468,7 @@ class Model:
 
     # Use
 
+    @known_arguments(FIT)
     def evaluate(self, x: object, y: object = None, *, batch_size: int = 256) -> dict[str, float]:
         """Return loss and metrics over a whole dataset, for example {"loss": 0.05, "accuracy": 0.98}.
 
@@ -488,6 +492,7 @@ class Model:
             )
         return totals.result()
 
+    @known_arguments(FIT)
     def predict(self, x: object, *, batch_size: int = 256) -> Array:
         """Return the network's outputs, a row per sample, for example logits [n, 10].
 
@@ -513,6 +518,12 @@ class Model:
         return self.predict(x)
 
     if not TYPE_CHECKING:  # type checkers know which attributes there are
+
+        def __setattr__(self, name: str, value: object) -> None:
+            """Raise AttributeError for a name of another framework, which would be set and never read."""
+            if name in ELSEWHERE and not hasattr(type(self), name):
+                raise AttributeError(f"a Model has no attribute {name!r}: {ELSEWHERE[name]}")
+            super().__setattr__(name, value)
 
         def __getattr__(self, name: str) -> object:
             """Raise AttributeError, with what a name of another framework is called here."""

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import ClassVar, Self
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from graphcnn.dsl.builder import Builder
 from graphcnn.dsl.layers.arguments import is_word
 from graphcnn.dsl.tensor import Tensor, apply_layer
-from graphcnn.errors import GraphcnnError, OptionError
+from graphcnn.errors import GraphcnnError, OptionError, meant
 from graphcnn.ir import Origin, Value, users_line
+from graphcnn.visible import visible
+
+
+class _LayerType(type):
+    """Notes that a layer is made: from then on, it has all its attributes."""
+
+    def __call__(cls, *arguments: Any, **keywords: Any) -> Any:
+        layer = super().__call__(*arguments, **keywords)
+        layer.__dict__["_is_made"] = True
+        return layer
 
 
 @dataclass(eq=False)
-class Layer:
+class Layer(metaclass=_LayerType):
     """Base of all layers. A subclass defines `kind` and `build`, and is itself a `dataclass(eq=False)`.
 
     name: the layer's name in graphs and parameters; by default its kind and a number, such as `conv1`.
@@ -43,6 +53,14 @@ class Layer:
             raise error.located(file=layer.origin.file, line=layer.origin.line) from None
         return layer
 
+    if not TYPE_CHECKING:  # type checkers know which attributes there are
+
+        def __setattr__(self, name: str, value: object) -> None:
+            """Raise OptionError, at the user's line, for an attribute that the layer does not have."""
+            if "_is_made" in self.__dict__ and not hasattr(self, name):
+                raise _no_attribute(self, name)
+            super().__setattr__(name, value)
+
     def __post_init__(self) -> None:
         try:
             if self.name is not None and not is_word(self.name):
@@ -69,6 +87,28 @@ class Layer:
 
     def __call__(self, *tensors: Tensor) -> Tensor:
         return apply_layer(self, *tensors)
+
+
+_FREEZING = ("trainable", "requires_grad", "frozen", "requires_grad_")
+
+
+def _no_attribute(layer: Layer, name: str) -> OptionError:
+    """Return the error for an attribute that would be set and never read."""
+    known = [each.name for each in fields(layer) if each.init]
+    mend = meant(name, known, "declare it in the class, as a field of the dataclass or with a first value")
+    if name in _FREEZING:
+        mend = (
+            "layers cannot be frozen yet; to keep a parameter as it is, set it again after each step: "
+            "model.parameters[name] = kept in on_step_end of a gcn.Callback"
+        )
+    error = OptionError(
+        f"a {type(layer).__name__} has no attribute {visible(name)!r}",
+        facts=[f"it has: {', '.join(known)}"],
+        mend=mend,
+    )
+    place = users_line()
+    error.located(layer=layer.title, file=place.file, line=place.line)
+    return error
 
 
 def _check_class(cls: type[Layer]) -> None:

@@ -1,0 +1,54 @@
+"""What other frameworks pass to functions that are called alike here, and how it is said here."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_LABELS = "fit(images, labels): an image and its label at the same place"
+_WEIGHTED = "repeat samples that count more, or write a loss of your own (docs/extending.md)"
+_RATE = "the optimiser has it: gcn.compile(..., optimizer=gcn.SGD(0.05)), later model.learning_rate = 0.01"
+_CPU = "leave it out: a model computes on the CPU, on threads= of them"
+_PARALLEL = "leave it out: gcn.compile(..., threads=) says how many threads compute"
+_STEPS = "leave it out: an epoch goes through all that x yields; hand over fewer batches"
+
+FIT: Final = {
+    "validation_split": "validation_data=(images[n:], labels[n:]), and train on images[:n], labels[:n]",
+    "verbose": "progress=False for a quiet run",
+    "sample_weight": _WEIGHTED,
+    "class_weight": _WEIGHTED,
+    "steps_per_epoch": _STEPS,
+    "validation_steps": _STEPS,
+    "workers": _PARALLEL,
+    "use_multiprocessing": _PARALLEL,
+    "num_workers": _PARALLEL,
+    "lr": _RATE,
+    "learning_rate": _RATE,
+    "optimizer": "gcn.compile(network, optimizer=...) takes it",
+    "loss": "gcn.compile(network, loss=...) takes it",
+    "metrics": "gcn.compile(network, metrics=[...]) takes them",
+    "seed": "gcn.compile(network, seed=...) takes it",
+    "labels": _LABELS,
+    "targets": _LABELS,
+    "images": _LABELS,
+    "validation_freq": "leave it out: each epoch is evaluated; a callback can call model.evaluate less often",
+    "validation_batch_size": "leave it out: batch_size is that of the evaluation too",
+    "device": _CPU,
+}
+"""Of `fit`, `evaluate` and `predict`."""
+
+COMPILE: Final = {
+    "lr": "optimizer=gcn.SGD(0.05)",
+    "learning_rate": "optimizer=gcn.SGD(0.05)",
+    "momentum": "optimizer=gcn.SGD(0.05, momentum=0.9)",
+    "weight_decay": "optimizer=gcn.SGD(0.05, weight_decay=1e-4)",
+    "criterion": "loss=gcn.CrossEntropy()",
+    "device": _CPU,
+    "batch_size": "leave it out: a model takes any batch size; fit and predict have batch_size=",
+    "epochs": "fit takes it: model.fit(images, labels, epochs=5)",
+    "callbacks": "fit takes them: model.fit(images, labels, callbacks=[...])",
+    "steps_per_execution": "leave it out: a step is one native call",
+    "run_eagerly": 'backend="numpy" computes node by node',
+    "jit_compile": 'leave it out: backend="native" compiles the whole step',
+    "loss_weights": "write one loss of your own that adds them up (docs/extending.md)",
+}
+"""Of `compile` and `load`."""

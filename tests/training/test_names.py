@@ -1,0 +1,116 @@
+"""Arguments and attributes that there are not: what was meant, or what to do instead."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+
+import graphcnn as gcn
+from graphcnn.errors import OptionError
+
+IMAGES = np.zeros((4, 4, 4, 1), np.float32)
+LABELS = np.zeros(4, np.int64)
+
+
+def network():
+    return gcn.Sequential(gcn.Flatten(), gcn.Dense(2))
+
+
+def classifier():
+    return gcn.compile(network(), input_shape=(4, 4, 1), loss=gcn.CrossEntropy(), optimizer=gcn.SGD(0.1))
+
+
+@pytest.mark.parametrize(
+    ("name", "mend"),
+    [
+        ("validation_split", r"validation_data=\(images\[n:\], labels\[n:\]\)"),
+        ("epoch", "did you mean 'epochs'"),
+        ("batchsize", "did you mean 'batch_size'"),
+        ("callback", "did you mean 'callbacks'"),
+        ("verbose", "progress=False"),
+        ("learning_rate", "model.learning_rate = 0.01"),
+        ("qqq", "leave it out"),
+    ],
+)
+def test_an_argument_that_fit_does_not_have(name, mend):
+    model = classifier()
+    with pytest.raises(
+        OptionError, match=rf"test_names.py:\d+: fit has no argument '{name}'(.*\n)+  Mend: .*{mend}"
+    ):
+        model.fit(IMAGES, LABELS, **{name: 1})
+    assert model.epochs_done == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "mend"),
+    [
+        ("optimiser", "'optimizer'"),
+        ("losses", "'loss'"),
+        ("lr", "gcn.SGD"),
+        ("device", "CPU"),
+        ("thread", "'threads'"),
+    ],
+)
+def test_an_argument_that_compile_does_not_have(name, mend):
+    with pytest.raises(
+        OptionError, match=rf"test_names.py:\d+: compile has no argument '{name}'(.*\n)+  Mend: .*{mend}"
+    ):
+        gcn.compile(network(), input_shape=(4, 4, 1), **{name: 1})
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda model: model.evaluate(IMAGES, LABELS, batchsize=2),
+        lambda model: model.predict(IMAGES, batchsize=2),
+        lambda model: gcn.load("model.safetensors", thread=2),
+    ],
+)
+def test_others_name_what_was_meant_too(call):
+    with pytest.raises(OptionError, match=r"has no argument '(batchsize|thread)'(.*\n)+  Mend: did you mean"):
+        call(classifier())
+
+
+@pytest.mark.parametrize("name", ["trainable", "requires_grad"])
+def test_a_layer_cannot_be_frozen_and_says_so(name):
+    layer = gcn.Dense(3, name="last")
+    with pytest.raises(
+        OptionError, match=rf"last \(test_names.py:\d+\): a Dense has no attribute '{name}'"
+    ) as caught:
+        setattr(layer, name, False)
+    assert "cannot be frozen yet" in caught.value.mend
+
+
+def test_what_is_advised_in_its_place_keeps_a_parameter():
+    model = classifier()
+    kept = model.parameters["dense1.weights"]
+
+    class Keep(gcn.Callback):
+        def on_step_end(self, model, epoch, step, logs):
+            model.parameters["dense1.weights"] = kept
+
+    images = np.random.default_rng(0).random(IMAGES.shape).astype(np.float32)
+    model.fit(images, LABELS, epochs=2, callbacks=[Keep()], progress=False)
+    np.testing.assert_array_equal(model.parameters["dense1.weights"], kept)
+    assert model.parameters["dense1.bias"].any()
+
+
+def test_a_misspelt_attribute_of_a_layer_is_named():
+    with pytest.raises(OptionError, match="did you mean 'stride'"):
+        gcn.Conv2d(2, 3).strides = 2
+
+
+def test_attributes_that_a_layer_has_can_be_set_and_copies_are_layers():
+    layer = gcn.Dense(3)
+    layer.name = "other"
+    for copied in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        assert copied.name == "other"
+        with pytest.raises(OptionError):
+            copied.trainable = False
+
+
+@pytest.mark.parametrize("name", ["lr", "trainable", "layers"])
+def test_a_model_takes_no_names_of_others(name):
+    with pytest.raises(AttributeError, match=f"a Model has no attribute '{name}': "):
+        setattr(classifier(), name, 0.1)
