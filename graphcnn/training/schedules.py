@@ -14,7 +14,7 @@ import numpy as np
 
 from graphcnn.errors import OptionError
 from graphcnn.ir import users_line
-from graphcnn.ops.attributes import is_int
+from graphcnn.ops.attributes import fits_float, is_int
 from graphcnn.training.callbacks import Callback
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def step_decay(start: float, every: int, factor: float = 0.1) -> LearningRateSch
 
 def _require_rate(name: str, value: object, *, zero: bool) -> None:
     is_number = isinstance(value, int | float | np.floating) and not isinstance(value, bool)
-    if is_number and 0 <= value < math.inf and (value or zero):  # type: ignore[operator]
+    if is_number and fits_float(value) and 0 <= value < math.inf and (value or zero):  # type: ignore[operator,arg-type]
         return
     least = "of at least 0" if zero else "above 0"
     raise _at_users_line(OptionError(f"{name}={value!r:.60} is not a number {least}", mend=f"{name}=0.05"))

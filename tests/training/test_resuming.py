@@ -138,6 +138,7 @@ def test_a_rate_set_within_an_epoch_ends_what_the_schedule_said_for_it():
         lambda: gcn.cosine_decay(0.1, 2.5),
         lambda: gcn.cosine_decay(0.1, 3, end=-0.1),
         lambda: gcn.cosine_decay(float("nan"), 3),
+        lambda: gcn.cosine_decay(10**400, 3),
         lambda: gcn.step_decay(0.1, 0),
         lambda: gcn.step_decay(0.1, 2, factor=0.0),
         lambda: gcn.LearningRateSchedule(0.1),
