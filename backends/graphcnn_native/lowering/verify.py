@@ -129,9 +129,12 @@ def _unloaded(value: Value) -> str:
 def _verify_domain(program: Program, kernel: PlacedKernel) -> None:
     """Samples are independent of each other in a kernel that goes through them in blocks."""
     root = _root(program, kernel)
+    is_called = root is not None and not has_code(root.op)
     for value in kernel.values:
-        _require(value.type.shape == kernel.shape, kernel, f"%{value.key} has another shape than the kernel")
-    if root is not None and not has_code(root.op):
+        # The results of an op without code are stored whole, each in its own shape.
+        fits = value.type.shape == kernel.shape or is_called
+        _require(fits, kernel, f"%{value.key} has another shape than the kernel")
+    if is_called:
         _require(kernel.domain is Domain.WHOLE, kernel, "an op without code is called for the whole batch")
         is_alone = all(value.key == kernel.root for value in kernel.values)
         _require(is_alone, kernel, "nothing can follow an op without code")
