@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from graphcnn.arrays import Array, byte_bounds
 from graphcnn.backend import KernelReport, Memory, Report, bind_inputs, with_state
@@ -64,6 +63,7 @@ class NativeExecutable:
         self._described: tuple[int, tuple[KernelReport, ...]] = (0, ())
         threads_pool = pool(self.threads)
         self._reference: Final = ReferenceKernels(self.program)
+        self._calls_reference: Final = bool(self._reference)
         self._numbers_of_table: dict[int, int] = {
             Slot.POOL: threads_pool.address,
             Slot.PARALLEL_FOR: threads_pool.parallel_for,
@@ -127,37 +127,45 @@ class NativeExecutable:
 
         The state is most often the one of the step before, whose addresses are known.
         """
-        if self._reference or not inputs.keys().isdisjoint(state):
+        if self._calls_reference or not inputs.keys().isdisjoint(state):
             return None
         with self._lock:
-            places, batch = [], 0
-            for label, given in inputs.items():
-                if label not in self._inputs:
-                    return None
-                if label in self._numbers:
-                    if type(given) is not float:
-                        return None
-                    self._numbers[label].fill(given)
-                    continue
-                slot, shape, dtype = self._inputs[label]
-                if type(given) is not np.ndarray or given.dtype != dtype or not _is_plain(given):
-                    return None
-                found = given.shape
-                if found != shape:
-                    if not shape or shape[0] != BATCH or found[1:] != shape[1:] or not found:
-                        return None
-                    if not found[0] or batch not in (0, found[0]):
-                        return None
-                    batch = found[0]
-                places.append((slot, address(given), given.nbytes))
-            workspace = self._workspace_for(batch or 1)
+            workspace = self._workspace or self._workspace_for(1)
             if not self._bind_state(workspace, state, inputs):
                 return None
-            for slot, begin, length in places:
-                if workspace.overwritten.overlaps(begin, begin + length):
+            batch = self._enter(workspace, inputs)
+            if batch != workspace.batch and batch:
+                workspace = self._workspace_for(batch)
+                if not self._bind_state(workspace, state, inputs):
                     return None
-                workspace.table[slot] = begin
-            return self._launch(workspace)
+                batch = self._enter(workspace, inputs)
+            return self._launch(workspace) if batch else None
+
+    def _enter(self, workspace: Workspace, inputs: Mapping[str, object]) -> int:
+        """Enter the addresses of inputs; return the batch size, or 0 if any does not fit as it is."""
+        batch, table, overwritten = 0, workspace.table, workspace.overwritten
+        for label, given in inputs.items():
+            if label not in self._inputs:
+                return 0
+            if label in self._numbers:
+                if type(given) is not float:
+                    return 0
+                self._numbers[label].fill(given)
+                continue
+            slot, shape, dtype = self._inputs[label]
+            if type(given) is not np.ndarray or given.dtype != dtype or not _is_plain(given):
+                return 0
+            found = given.shape
+            if found != shape:
+                if not shape or shape[0] != BATCH or found[1:] != shape[1:] or not found:
+                    return 0
+                if not found[0] or batch not in (0, found[0]):
+                    return 0
+                batch = found[0]
+            begin = table[slot] = address(given)
+            if begin < overwritten.end and overwritten.overlaps(begin, begin + given.nbytes):
+                return 0
+        return batch or 1
 
     def _bind_state(
         self, workspace: Workspace, state: dict[str, Array], inputs: Mapping[str, object]
@@ -210,14 +218,18 @@ class NativeExecutable:
 
     def _launch(self, workspace: Workspace) -> dict[str, Array]:
         """Run the machine code on what the table names, and return the outputs."""
-        outputs, batch, log = {}, workspace.batch, workspace.log
-        for label, shape, dtype, slot in self._outputs:
-            concrete = tuple([batch if size == BATCH else size for size in shape])
-            array = outputs[label] = self._empty(concrete, dtype, batch)
-            workspace.table[slot] = address(array)
+        outputs, batch, table, log = {}, workspace.batch, workspace.table, workspace.log
+        try:
+            for label, shape, dtype, slot in self._outputs:
+                concrete = tuple([batch if size == BATCH else size for size in shape])
+                array = outputs[label] = np.empty(concrete, dtype)
+                table[slot] = address(array)
+        except (MemoryError, ValueError):  # NumPy raises ValueError beyond 64 bits
+            raise self._no_memory(batch) from None
         if log is not None:
             log.begin()
-        self._reference.begin()
+        if self._calls_reference:
+            self._reference.begin()
         if self._step(workspace.address):
             raise DataError(
                 "the labels do not fit the classes",
@@ -226,7 +238,8 @@ class NativeExecutable:
             )
         if log is not None:
             log.end()
-        self._reference.raise_failure()
+        if self._calls_reference:
+            self._reference.raise_failure()
         return outputs
 
     def _workspace_for(self, batch: int) -> Workspace:
@@ -260,13 +273,6 @@ class NativeExecutable:
         blocks = shards * -(-size // block)
         calls = sum(blocks if kernel.share is None else kernel.share.pieces for kernel in self._written)
         return CallLog(self.threads, -(-batch // capacity) * calls)
-
-    def _empty(self, shape: tuple[int, ...], dtype: DTypeLike, batch: int) -> Array:
-        """Return an array of a call on so many samples. Raises OutOfMemoryError where there is no memory."""
-        try:
-            return np.empty(shape, dtype)
-        except (MemoryError, ValueError):  # NumPy raises ValueError beyond 64 bits
-            raise self._no_memory(batch) from None
 
     def _plain(self, array: Array, batch: int) -> Array:
         """Return an array that the machine code can read: it, or a copy."""

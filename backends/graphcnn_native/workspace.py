@@ -62,6 +62,7 @@ class Ranges:
         bounds = sorted(map(byte_bounds, arrays))
         self._begins = [begin for begin, _ in bounds]
         self._ends = [end for _, end in bounds]
+        self.end: Final = max(self._ends, default=0)
         self.overlap_each_other = any(
             end > begin for end, begin in zip(self._ends, self._begins[1:], strict=False)
         )

@@ -95,6 +95,8 @@ class Model:
         self._inputs = {k: v.type for k, v in graphs.forward.inputs_with_role("data").items()}
         self._output = graphs.forward.outputs["output"].type
         self._target = loss.target_type(self._output) if loss else None
+        has_labels = self._target is not None and are_labels(self._target, self._output)
+        self._classes = self._output.static(1) if has_labels else 0
         self._only_input = next(iter(self._inputs)) if len(self._inputs) == 1 else ""
 
     def __getstate__(self) -> dict[str, Any]:
@@ -359,7 +361,7 @@ class Model:
         assert self._target is not None
         if not fits(self._target, y) or len(x) != len(y):  # type: ignore[arg-type]
             return False
-        return not are_labels(self._target, self._output) or labels_fit(self._output.static(1), y)  # type: ignore[arg-type]
+        return not self._classes or labels_fit(self._classes, y)  # type: ignore[arg-type]
 
     def as_batch(self, x: object, y: object = None) -> dict[str, Array]:
         """Return a batch as inputs of the model's graphs by name, with the targets where there are any.
