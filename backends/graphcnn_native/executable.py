@@ -187,19 +187,20 @@ class NativeExecutable:
             if not _is_plain(array) or not array.flags.writeable:
                 return False
             bound[label] = array
-        if self._updated and Ranges(bound.values()).overlap_each_other:
+        places = {label: (begin := address(array), begin + array.nbytes) for label, array in bound.items()}
+        if self._updated and Ranges(places.values()).overlap_each_other:
             return False
-        workspace.overwritten = Ranges(bound[label] for label in self._updated)
-        for label, array in bound.items():
-            workspace.table[self._inputs[label][0]] = address(array)
+        workspace.overwritten = Ranges(places[label] for label in self._updated)
+        for label, (begin, _) in places.items():
+            workspace.table[self._inputs[label][0]] = begin
             if label in self._updated:
-                workspace.table[self._slots["update", label]] = address(array)
+                workspace.table[self._slots["update", label]] = begin
         workspace.bound = bound
         return True
 
     def _run(self, inputs: dict[str, Array], updates: dict[str, Array], batch: int) -> dict[str, Array]:
         """Run on arrays that are known to fit; what shares memory with an update is copied before."""
-        overwritten = Ranges(updates.values())
+        overwritten = Ranges(map(byte_bounds, updates.values()))
         held = {label: self._plain(array, batch) for label, array in inputs.items()}
         for label, array in held.items():
             if updates.get(label) is not array and overwritten.overlaps(*byte_bounds(array)):
@@ -357,7 +358,7 @@ class NativeExecutable:
         with self._lock:
             self._is_profiled = on
             if self._workspace is not None:
-                self._workspace = self._made_workspace(self._workspace.batch)
+                self._workspace.record(self._log_for(self._workspace.batch) if on else None)
 
 
 _LIVE: Final[weakref.WeakSet[NativeExecutable]] = weakref.WeakSet()

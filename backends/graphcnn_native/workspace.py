@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from graphcnn.arrays import Array, byte_bounds
+from graphcnn.arrays import Array
 from graphcnn_native.call_table import Slot
 from graphcnn_native.lowering.program import ALIGNMENT, Program
 from graphcnn_native.runtime.call_log import CallLog
@@ -38,7 +38,7 @@ class Workspace:
     ) -> None:
         """numbers: what else the table holds. previous: its memory serves this one too, where it suffices."""
         self.batch: Final = batch
-        self.log: Final = log
+        self.log: CallLog | None = None
         self.memory: Final = memory_for(sizes(program, batch, threads), previous)
         self.table: Final = (ctypes.c_int64 * (Slot.ARRAYS + len(program.slots)))()
         self.address: Final = ctypes.addressof(self.table)
@@ -50,16 +50,26 @@ class Workspace:
         self.table[Slot.BATCH], self.table[Slot.CAPACITY] = batch, capacity
         self.table[Slot.FIRST], self.table[Slot.COUNT] = 0, batch
         self.table[Slot.SHARDS], self.table[Slot.SHARD_SIZE] = shards, size
-        self.table[Slot.PROFILE] = 0 if log is None else log.address
+        self.record(log)
         self.bound: dict[str, Array] = {}
         self.overwritten = Ranges(())
 
+    def record(self, log: CallLog | None) -> None:
+        """Note the calls of kernels in this log from the next call on, or nowhere."""
+        self.table[Slot.PROFILE] = 0  # first, so that no log is written to that is gone
+        self.log = log
+        if log is not None:
+            self.table[Slot.PROFILE] = log.address
+
 
 class Ranges:
-    """Where in memory some arrays are, to ask quickly whether another one overlaps any of them."""
+    """Where in memory some arrays are, to ask quickly whether another one overlaps any of them.
 
-    def __init__(self, arrays: Iterable[Array]) -> None:
-        bounds = sorted(map(byte_bounds, arrays))
+    bounds: of each array, the addresses of its first byte and of the one behind its last.
+    """
+
+    def __init__(self, bounds: Iterable[tuple[int, int]]) -> None:
+        bounds = sorted(bounds)
         self._begins = [begin for begin, _ in bounds]
         self._ends = [end for _, end in bounds]
         self.end: Final = max(self._ends, default=0)
