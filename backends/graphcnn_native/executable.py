@@ -30,7 +30,7 @@ from graphcnn_native.runtime.processors import thread_count
 from graphcnn_native.runtime.threads import pool
 from graphcnn_native.shortage import no_memory
 from graphcnn_native.target import Target, host_target
-from graphcnn_native.workspace import LARGEST_PART, Ranges, Workspace, address, room, sizes
+from graphcnn_native.workspace import LARGEST_PART, Ranges, Workspace, address, room_for, sizes
 
 LIGHT = 2 * 1024 * 1024
 """Bytes of parameters and the like that are not worth passing around more threads than have samples."""
@@ -110,7 +110,7 @@ class NativeExecutable:
         arrays, batch = bind_inputs(self.graph, with_state(self.graph, state, inputs))
         updates = {label: state[label] for label in self.graph.updates}
         # A kernel of the reference's may raise an exception, and the state is then to be what it was.
-        is_safe = not self._reference
+        is_safe = not self._calls_reference
         fresh = {
             label: array if is_safe and _is_plain(array) else np.empty(array.shape, array.dtype)
             for label, array in updates.items()
@@ -264,14 +264,13 @@ class NativeExecutable:
 
     def _threads_for(self, batch: int) -> int:
         """Return how many threads a call on so many samples is worth; its results do not depend on it."""
-        _, shards, _ = room(batch, self.program.block, is_divided=self.program.divided >= 0)
+        _, shards, _ = room_for(self.program, batch)
         return min(self.threads, shards) if self._shared_bytes < LIGHT else self.threads
 
     def _log_for(self, batch: int) -> CallLog:
         """Return a log with room for all calls of kernels that one step makes, even on a single thread."""
-        block = self.program.block
-        capacity, shards, size = room(batch, block, is_divided=self.program.divided >= 0)
-        blocks = shards * -(-size // block)
+        capacity, shards, size = room_for(self.program, batch)
+        blocks = shards * -(-size // self.program.block)
         calls = sum(blocks if kernel.share is None else kernel.share.pieces for kernel in self._written)
         return CallLog(self.threads, -(-batch // capacity) * calls)
 
@@ -312,7 +311,7 @@ class NativeExecutable:
         if known == batch:
             return reports
         kernels = []
-        capacity, shards, _ = room(batch, self.program.block, is_divided=self.program.divided >= 0)
+        capacity, shards, _ = room_for(self.program, batch)
         live = live_bytes(self.program, capacity, shards, self.threads)
         for kernel, written in zip(self.program.kernels, self._written, strict=True):
             moved = [*kernel.loads, *(value for value, _ in kernel.stores)]
@@ -336,7 +335,7 @@ class NativeExecutable:
         """
         from graphcnn_native.numba_function import numba_function
 
-        if self._reference:
+        if self._calls_reference:
             raise OptionError(
                 "a function for Numba must be machine code, and some of the network's ops have none",
                 facts=[f"left to the reference backend's kernels: {', '.join(self._reference.ops)}"],

@@ -46,7 +46,7 @@ class Workspace:
             self.table[slot] = -(-address(array) // ALIGNMENT) * ALIGNMENT
         for place, number in numbers.items():
             self.table[place] = number
-        capacity, shards, size = room(batch, program.block, is_divided=program.divided >= 0)
+        capacity, shards, size = room_for(program, batch)
         self.table[Slot.BATCH], self.table[Slot.CAPACITY] = batch, capacity
         self.table[Slot.FIRST], self.table[Slot.COUNT] = 0, batch
         self.table[Slot.SHARDS], self.table[Slot.SHARD_SIZE] = shards, size
@@ -96,7 +96,7 @@ def memory_for(needed: dict[Slot, int], previous: Workspace | None) -> dict[Slot
 
 def sizes(program: Program, batch: int, threads: int) -> dict[Slot, int]:
     """Return the bytes of each part of the memory for a batch of this size."""
-    capacity, shards, _ = room(batch, program.block, is_divided=program.divided >= 0)
+    capacity, shards, _ = room_for(program, batch)
     return {
         Slot.ARENA: program.arena + program.arena_per_sample * capacity,
         Slot.SUMS: program.sums * shards,
@@ -111,6 +111,11 @@ def address(array: Array) -> int:
         return ctypes.addressof(ctypes.c_char.from_buffer(array))  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return array.ctypes.data
+
+
+def room_for(program: Program, batch: int) -> tuple[int, int, int]:
+    """Return `room` for batches of this size of a program."""
+    return room(batch, program.block, is_divided=program.divided >= 0)
 
 
 def room(batch: int, block: int, is_divided: bool) -> tuple[int, int, int]:
