@@ -5,19 +5,16 @@ from __future__ import annotations
 from graphcnn.backend import REFERENCE, load_backend, require_ops
 from graphcnn.errors import OptionError
 from graphcnn.interrupts import uninterrupted
-from graphcnn.ir import Graph, Input, Op
-from graphcnn.ops import SquaredError
-from graphcnn.ops.convolution import Convolve2d
-from graphcnn.ops.shape import Reshape
+from graphcnn.ir import Graph, Op
+from graphcnn_native.codegen.emitters import WITHOUT_KERNEL
 from graphcnn_native.executable import NativeExecutable
 from graphcnn_native.lowering import winograd
-from graphcnn_native.lowering.schedule import GENERATED
 from graphcnn_native.op_code import EMITTERS, LANES, POINTWISE
 from graphcnn_native.runtime.processors import thread_count
 
 
 def _own_ops() -> frozenset[type[Op]]:
-    known = {Input, Convolve2d, Reshape, SquaredError, *GENERATED, *POINTWISE, *LANES, *EMITTERS}
+    known = {*WITHOUT_KERNEL, *POINTWISE, *LANES, *EMITTERS}
     return frozenset(known - winograd.OPS)
 
 

@@ -9,6 +9,7 @@ import threading
 import weakref
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -20,12 +21,14 @@ from graphcnn.interrupts import interrupts_put_off, uninterrupted
 from graphcnn.ir import BATCH, Graph
 from graphcnn_native.call_table import Slot
 from graphcnn_native.codegen.module import generate
-from graphcnn_native.lowering import lower
+from graphcnn_native.codegen.step import WrittenKernel
+from graphcnn_native.compiled import compiled
+from graphcnn_native.lowering import Program, lower
 from graphcnn_native.lowering.liveness import live_bytes
 from graphcnn_native.peak import measured_peak
 from graphcnn_native.reference import ReferenceKernels
 from graphcnn_native.runtime.call_log import CallLog
-from graphcnn_native.runtime.engine import assembly, compile_modules
+from graphcnn_native.runtime.engine import assembly
 from graphcnn_native.runtime.processors import thread_count
 from graphcnn_native.runtime.threads import pool
 from graphcnn_native.shortage import no_memory
@@ -51,10 +54,10 @@ class NativeExecutable:
         self.threads: Final = thread_count(threads)
         self.target: Final = target or host_target()
         self._winograd: Final = winograd
-        self.program: Final = lower(graph, self.target, winograd=winograd)
-        code = generate(self.program, self.target)
-        self._written: Final = code.kernels
-        self._library = compile_modules(code.modules, self.target)
+        made = compiled(graph, self.target, winograd=winograd)
+        self.interface: Final = made.interface
+        self._library = made.library
+        self._program = made.program
         self._step_address: Final = self._library.address("step")
         self._step = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(self._step_address)
         self._lock = threading.Lock()
@@ -62,7 +65,7 @@ class NativeExecutable:
         self._is_profiled = False
         self._described: tuple[int, tuple[KernelReport, ...]] = (0, ())
         threads_pool = pool(self.threads)
-        self._reference: Final = ReferenceKernels(self.program)
+        self._reference: Final = ReferenceKernels(made.program)
         self._calls_reference: Final = bool(self._reference)
         self._numbers_of_table: dict[int, int] = {
             Slot.POOL: threads_pool.address,
@@ -71,10 +74,10 @@ class NativeExecutable:
             Slot.RESTORE: threads_pool.restore_mode,
             Slot.REFERENCE: self._reference.address,
         }
-        self._shared_bytes = self.program.arena + sum(
+        self._shared_bytes = self.interface.arena + sum(
             value.type.bytes(1) for value in graph.inputs.values() if not value.type.has_batch
         )
-        self._slots = {name: Slot.ARRAYS + number for number, name in enumerate(self.program.slots)}
+        self._slots = {name: Slot.ARRAYS + number for number, name in enumerate(self.interface.slots)}
         self._inputs = {
             label: (int(self._slots["input", label]), value.type.shape, np.dtype(value.type.dtype))
             for label, value in graph.inputs.items()
@@ -90,6 +93,17 @@ class NativeExecutable:
             if not shape and dtype.kind == "f" and label not in self._updated
         }
         _LIVE.add(self)
+
+    @property
+    def program(self) -> Program:
+        """The kernels. Machine code from the disk runs without them: then they are made for who asks."""
+        if self._program is None:
+            self._program = lower(self.graph, self.target, winograd=self._winograd)
+        return self._program
+
+    @cached_property
+    def _written(self) -> tuple[WrittenKernel, ...]:
+        return generate(self.program, self.target).kernels
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles hold the graph, and compile it again."""
@@ -234,7 +248,7 @@ class NativeExecutable:
         if self._step(workspace.address):
             raise DataError(
                 "the labels do not fit the classes",
-                facts=[f"{label}: 0 to {classes - 1}" for label, classes in self.program.labels.items()],
+                facts=[f"{label}: 0 to {classes - 1}" for label, classes in self.interface.labels.items()],
                 mend="number the classes from 0",
             )
         if log is not None:
@@ -258,19 +272,19 @@ class NativeExecutable:
             Slot.THREADS: self._threads_for(batch),
         }
         try:
-            return Workspace(self.program, batch, numbers, self._workspace, threads=self.threads, log=log)
+            return Workspace(self.interface, batch, numbers, self._workspace, threads=self.threads, log=log)
         except (MemoryError, ValueError):  # NumPy raises ValueError beyond 64 bits
             raise self._no_memory(batch) from None
 
     def _threads_for(self, batch: int) -> int:
         """Return how many threads a call on so many samples is worth; its results do not depend on it."""
-        _, shards, _ = room_for(self.program, batch)
+        _, shards, _ = room_for(self.interface, batch)
         return min(self.threads, shards) if self._shared_bytes < LIGHT else self.threads
 
     def _log_for(self, batch: int) -> CallLog:
         """Return a log with room for all calls of kernels that one step makes, even on a single thread."""
-        capacity, shards, size = room_for(self.program, batch)
-        blocks = shards * -(-size // self.program.block)
+        capacity, shards, size = room_for(self.interface, batch)
+        blocks = shards * -(-size // self.interface.block)
         calls = sum(blocks if kernel.share is None else kernel.share.pieces for kernel in self._written)
         return CallLog(self.threads, -(-batch // capacity) * calls)
 
@@ -283,7 +297,7 @@ class NativeExecutable:
 
     def _no_memory(self, batch: int) -> GraphcnnError:
         outputs = [value.type.bytes(batch) for value in self.graph.outputs.values()]
-        workspace = sizes(self.program, batch, self.threads)
+        workspace = sizes(self.interface, batch, self.threads)
         return no_memory(self.program, batch, sum(workspace.values()) + sum(outputs))
 
     def report(self) -> Report:
@@ -291,7 +305,7 @@ class NativeExecutable:
         workspace = self._workspace
         batch, log = (1, None) if workspace is None else (workspace.batch, workspace.log)
         kernels = self._kernels(batch)
-        parts = {slot.name.lower(): size for slot, size in sizes(self.program, batch, self.threads).items()}
+        parts = {slot.name.lower(): size for slot, size in sizes(self.interface, batch, self.threads).items()}
         memory = Memory(max((kernel.live or 0 for kernel in kernels), default=0), parts)
         timeline = None if log is None else log.timeline()
         if timeline is None:
@@ -311,7 +325,7 @@ class NativeExecutable:
         if known == batch:
             return reports
         kernels = []
-        capacity, shards, _ = room_for(self.program, batch)
+        capacity, shards, _ = room_for(self.interface, batch)
         live = live_bytes(self.program, capacity, shards, self.threads)
         for kernel, written in zip(self.program.kernels, self._written, strict=True):
             moved = [*kernel.loads, *(value for value, _ in kernel.stores)]

@@ -30,12 +30,12 @@ def numba_function(
     """
     import numba
 
-    program, graph = executable.program, executable.graph
-    slots = {name: Slot.ARRAYS + number for number, name in enumerate(program.slots)}
+    interface, graph = executable.interface, executable.graph
+    slots = {name: Slot.ARRAYS + number for number, name in enumerate(interface.slots)}
     (given,) = (label for label in graph.inputs if label not in state)
     ((label, output),) = graph.outputs.items()
     held = {name: state[name] for name in graph.inputs if name != given}
-    prepared: Any = np.zeros(Slot.ARRAYS + len(program.slots), np.int64)
+    prepared: Any = np.zeros(Slot.ARRAYS + len(interface.slots), np.int64)
     prepared[list(table)] = list(table.values())
     for name, array in held.items():
         prepared[slots["input", name]] = address(array)
@@ -44,9 +44,9 @@ def numba_function(
     sample, row = graph.inputs[given].type.shape[1:], output.type.shape[1:]
     number = np.dtype(output.type.dtype).type
     rooms: Any = numba.njit(room)
-    block, is_divided = program.block, program.divided >= 0
-    fixed, per_sample, partial = program.arena, program.arena_per_sample, program.sums
-    scratch = program.scratch * executable.threads
+    block, is_divided = interface.block, interface.is_divided
+    fixed, per_sample, partial = interface.arena, interface.arena_per_sample, interface.sums
+    scratch = interface.scratch * executable.threads
     needed = f"the network takes arrays of the shape [n, {', '.join(map(str, sample))}]"
 
     def predict(inputs: Any) -> Any:

@@ -35,6 +35,8 @@ class Emitter:
 POINTWISE: Final[dict[type[Op], Pointwise]] = {}
 LANES: Final[dict[type[Op], Lanes]] = {}
 EMITTERS: Final[dict[type[Op], Emitter]] = {}
+SHIPPED: Final[set[type[Op]]] = set()
+"""Ops whose code is the one that they come with. Code from outside may be another one in each process."""
 
 
 def is_pointwise(op: Op) -> bool:
@@ -45,6 +47,11 @@ def is_pointwise(op: Op) -> bool:
 def has_code(op: Op) -> bool:
     """Whether a kernel whose root is this op is written, and not the reference's called in its place."""
     return type(op) in EMITTERS
+
+
+def is_as_shipped(op: Op) -> bool:
+    """Whether the code of an op is the one that comes with this backend."""
+    return type(op) in SHIPPED
 
 
 def is_by_sample(op: Op) -> bool:

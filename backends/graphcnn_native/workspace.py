@@ -11,7 +11,8 @@ import numpy as np
 
 from graphcnn.arrays import Array
 from graphcnn_native.call_table import Slot
-from graphcnn_native.lowering.program import ALIGNMENT, Program
+from graphcnn_native.interface import Interface
+from graphcnn_native.lowering.program import ALIGNMENT
 from graphcnn_native.runtime.call_log import CallLog
 
 MOST_SHARDS = 16
@@ -28,7 +29,7 @@ class Workspace:
 
     def __init__(
         self,
-        program: Program,
+        interface: Interface,
         batch: int,
         numbers: Mapping[int, int],
         previous: Workspace | None,
@@ -39,14 +40,14 @@ class Workspace:
         """numbers: what else the table holds. previous: its memory serves this one too, where it suffices."""
         self.batch: Final = batch
         self.log: CallLog | None = None
-        self.memory: Final = memory_for(sizes(program, batch, threads), previous)
-        self.table: Final = (ctypes.c_int64 * (Slot.ARRAYS + len(program.slots)))()
+        self.memory: Final = memory_for(sizes(interface, batch, threads), previous)
+        self.table: Final = (ctypes.c_int64 * (Slot.ARRAYS + len(interface.slots)))()
         self.address: Final = ctypes.addressof(self.table)
         for slot, array in self.memory.items():
             self.table[slot] = -(-address(array) // ALIGNMENT) * ALIGNMENT
         for place, number in numbers.items():
             self.table[place] = number
-        capacity, shards, size = room_for(program, batch)
+        capacity, shards, size = room_for(interface, batch)
         self.table[Slot.BATCH], self.table[Slot.CAPACITY] = batch, capacity
         self.table[Slot.FIRST], self.table[Slot.COUNT] = 0, batch
         self.table[Slot.SHARDS], self.table[Slot.SHARD_SIZE] = shards, size
@@ -94,13 +95,13 @@ def memory_for(needed: dict[Slot, int], previous: Workspace | None) -> dict[Slot
     }
 
 
-def sizes(program: Program, batch: int, threads: int) -> dict[Slot, int]:
+def sizes(interface: Interface, batch: int, threads: int) -> dict[Slot, int]:
     """Return the bytes of each part of the memory for a batch of this size."""
-    capacity, shards, _ = room_for(program, batch)
+    capacity, shards, _ = room_for(interface, batch)
     return {
-        Slot.ARENA: program.arena + program.arena_per_sample * capacity,
-        Slot.SUMS: program.sums * shards,
-        Slot.SCRATCH: program.scratch * threads,
+        Slot.ARENA: interface.arena + interface.arena_per_sample * capacity,
+        Slot.SUMS: interface.sums * shards,
+        Slot.SCRATCH: interface.scratch * threads,
     }
 
 
@@ -113,9 +114,9 @@ def address(array: Array) -> int:
         return array.ctypes.data
 
 
-def room_for(program: Program, batch: int) -> tuple[int, int, int]:
-    """Return `room` for batches of this size of a program."""
-    return room(batch, program.block, is_divided=program.divided >= 0)
+def room_for(interface: Interface, batch: int) -> tuple[int, int, int]:
+    """Return `room` for batches of this size of a interface."""
+    return room(batch, interface.block, is_divided=interface.is_divided)
 
 
 def room(batch: int, block: int, is_divided: bool) -> tuple[int, int, int]:

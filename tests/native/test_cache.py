@@ -214,7 +214,13 @@ def test_a_full_disk_is_survived_and_leaves_nothing(folder):
     assert cache.load(KEY) is None
 
 
-def test_the_least_recently_used_are_removed_beyond_the_bound(monkeypatch, folder):
+@pytest.fixture
+def always_tidied(monkeypatch):
+    """Let every entry have the folder tidied, not one in many."""
+    monkeypatch.setattr(cache, "_TIDIED_AT", "")
+
+
+def test_the_least_recently_used_are_removed_beyond_the_bound(monkeypatch, folder, always_tidied):
     keys = [cache.key(str(number), TARGET, "") for number in range(4)]
     for age, key in enumerate(keys[:3]):
         cache.store(key, CODE)
@@ -225,6 +231,15 @@ def test_the_least_recently_used_are_removed_beyond_the_bound(monkeypatch, folde
     assert [cache.load(key) is not None for key in keys] == [True, False, True, True]
 
 
+def test_one_entry_in_many_has_the_folder_tidied(monkeypatch, folder):
+    keys = [cache.key(str(number), TARGET, "") for number in range(1500)]
+    tidied = []
+    monkeypatch.setattr(cache, "_remove_oldest", lambda _: tidied.append(len(entries(folder))))
+    for key in keys:
+        cache.store(key, b"code")
+    assert 1 <= len(tidied) <= 20
+
+
 def test_code_beyond_the_bound_is_not_stored(monkeypatch, folder):
     cache.store(KEY, CODE)
     monkeypatch.setattr(cache, "_MOST_BYTES", len(CODE) + 1000)
@@ -233,7 +248,7 @@ def test_code_beyond_the_bound_is_not_stored(monkeypatch, folder):
     assert cache.load(KEY) == CODE
 
 
-def test_only_its_own_files_are_removed(monkeypatch, folder):
+def test_only_its_own_files_are_removed(monkeypatch, folder, always_tidied):
     cache.store(KEY, CODE)
     interrupted = f".{OTHER}.{'0' * 16}.part"
     running = f".{OTHER}.{'1' * 16}.part"
@@ -252,7 +267,7 @@ def test_only_its_own_files_are_removed(monkeypatch, folder):
 def test_processes_share_it_without_seeing_halves(folder):
     code = (
         "from graphcnn_native.runtime import cache\n"
-        "cache._MOST_BYTES = 300_000\n"
+        "cache._MOST_BYTES, cache._TIDIED_AT = 300_000, ''\n"
         "keys = [str(number) * 64 for number in range(6)]\n"
         "whole = 0\n"
         "for turn in range(200):\n"

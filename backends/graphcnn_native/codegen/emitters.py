@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from graphcnn import ops
-from graphcnn.ir import Op
+from graphcnn.ir import Input, Op
+from graphcnn.ops.convolution import Convolve2d
+from graphcnn.ops.shape import Reshape
 from graphcnn_native.kernels import (
     called,
     correlation,
@@ -23,8 +25,9 @@ from graphcnn_native.kernels.samples_in_lanes import leave_to_neighbours
 from graphcnn_native.kernels.writer import Writer
 from graphcnn_native.lowering.layout import Layout
 from graphcnn_native.lowering.program import Plan, PlannedKernel
+from graphcnn_native.lowering.schedule import GENERATED
 from graphcnn_native.lowering.winograd import WinogradCorrelation, WinogradFilterGradient, WinogradFilters
-from graphcnn_native.op_code import EMITTERS, has_code
+from graphcnn_native.op_code import EMITTERS, SHIPPED, has_code
 from graphcnn_native.target import Target
 
 KERNELS: dict[type[Op], Callable[[Writer], None]] = {
@@ -58,6 +61,10 @@ for _op, _kernel in KERNELS.items():
     register(_op, emitter=_kernel, by_sample=True)
 for _op, _lanes in POINTWISE.items():
     register(_op, lanes=_lanes)
+
+WITHOUT_KERNEL = (Input, Convolve2d, Reshape, ops.SquaredError, *GENERATED)
+"""Ops that become others, or are written where they are read: there is nothing to register."""
+SHIPPED.update(WITHOUT_KERNEL, KERNELS, POINTWISE)
 register(ops.UserFunction, pointwise=lambda op: op.function)
 
 

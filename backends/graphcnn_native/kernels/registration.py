@@ -12,7 +12,7 @@ from graphcnn.ir import Op, TensorType, users_line
 from graphcnn_native.codegen.function import Function, Ssa
 from graphcnn_native.kernels.element import OfElement, element_by_element
 from graphcnn_native.kernels.writer import Writer
-from graphcnn_native.op_code import EMITTERS, LANES, POINTWISE, Emitter, Pointwise
+from graphcnn_native.op_code import EMITTERS, LANES, POINTWISE, SHIPPED, Emitter, Pointwise
 
 
 def register(
@@ -52,6 +52,7 @@ def register(
     check_kernel(op, **given)
     for table in (POINTWISE, LANES, EMITTERS):
         table.pop(op, None)
+    SHIPPED.discard(op)
     if pointwise is not None:
         POINTWISE[op] = pointwise
     elif lanes is not None:

@@ -28,7 +28,12 @@ def lower(graph: Graph, target: Target, *, winograd: bool = True) -> Program:
     with phase("lower"):
         normal, sources = canonical(graph, target, winograd=winograd)
         program = place(plan(normal, graph, sources, target))
-    return verify(program) if os.environ.get("GRAPHCNN_VERIFY") == "on" else program
+    return verify(program) if is_verified() else program
+
+
+def is_verified() -> bool:
+    """Whether every program is verified."""
+    return os.environ.get("GRAPHCNN_VERIFY") == "on"
 
 
 def _require_addressable(graph: Graph) -> None:
@@ -42,4 +47,4 @@ def _require_addressable(graph: Graph) -> None:
                 ).located(layer=node.origin.layer, file=node.origin.file, line=node.origin.line)
 
 
-__all__ = ["Program", "lower"]
+__all__ = ["Program", "is_verified", "lower"]

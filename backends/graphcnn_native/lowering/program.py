@@ -39,6 +39,7 @@ from functools import cached_property
 
 from graphcnn.ir import BATCH, Dim, Graph, Node, Op, TensorType, Value
 from graphcnn.ops import Broadcast, Count, Matmul, Mean, RandomUniform, Reshape, Sum
+from graphcnn_native.interface import Interface
 from graphcnn_native.op_code import has_code
 
 ALIGNMENT = 64
@@ -225,6 +226,20 @@ class Program(Plan):
     arena_per_sample: int = 0
     scratch: int = 0
     sums: int = 0
+
+    @property
+    def interface(self) -> Interface:
+        """What calls of the program's code have to know of it."""
+        return Interface(
+            self.slots,
+            self.labels,
+            self.block,
+            self.divided >= 0,
+            self.arena,
+            self.arena_per_sample,
+            self.scratch,
+            self.sums,
+        )
 
     def describe(self, kernel: PlacedKernel, tile: str = "") -> str:
         """Return in words when a kernel runs, its tile, and where it reads and writes."""

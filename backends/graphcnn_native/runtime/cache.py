@@ -1,4 +1,4 @@
-"""Machine code on disk, so that what was compiled once is ready at once in the next process.
+"""Machine code, and what is known of it, on disk: what was compiled once is ready in the next process.
 
 Loading a file is running it. Hence folder and files count only if they are this user's own, no other user
 can write them and no symbolic link leads to them; and every check is made on what has been opened, which
@@ -26,6 +26,10 @@ from graphcnn_native.target import Target
 # Some thousands of networks; the least recently used ones are removed beyond it.
 _MOST_BYTES = 256 << 20
 
+_TIDIED_AT = "00"
+"""Entries whose keys begin with this have the folder listed and tidied, one in 256: for that, all its files
+are looked at, which takes as long as a small network's compilation once there are ten thousands."""
+
 _MAGIC = b"graphcnn object 1\n"
 _KEY_LENGTH = 64
 _HEADER_LENGTH = len(_MAGIC) + 2 * (_KEY_LENGTH + 1)
@@ -48,7 +52,7 @@ def key(text: str, target: Target, options: str) -> str:
 
 
 def load(key: str) -> bytes | None:
-    """Return the machine code that is kept under the key, or None if there is none that is whole and ours."""
+    """Return what is kept under the key, or None if there is none that is whole and ours."""
     with contextlib.suppress(OSError), _opened_folder() as folder:
         handle = os.open(f"{key}.object", os.O_RDONLY | os.O_NONBLOCK | _OWN, dir_fd=folder)
         with os.fdopen(handle, "rb") as file:
@@ -62,13 +66,14 @@ def load(key: str) -> bytes | None:
 
 
 def store(key: str, code: bytes) -> None:
-    """Keep the machine code under the key, where that is possible."""
+    """Keep what belongs to the key, where that is possible."""
     content = _wrapped(key, code)
     if len(content) > _MOST_BYTES:
         return
     with contextlib.suppress(OSError), _opened_folder() as folder:
         _write(folder, key, content)
-        _remove_oldest(folder)
+        if key.startswith(_TIDIED_AT):
+            _remove_oldest(folder)
 
 
 def _wrapped(key: str, code: bytes) -> bytes:

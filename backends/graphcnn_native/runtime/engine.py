@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import llvmlite.binding as llvm
 
@@ -20,6 +20,7 @@ from graphcnn_native.runtime.processors import thread_count
 from graphcnn_native.runtime.side_by_side import side_by_side
 from graphcnn_native.target import Target, host_target, runs_here
 
+_COMMENTS = re.compile(r"^ *;.*\n", re.MULTILINE)
 _DEFINITION = re.compile(r"^define [^@]*@([\w.]+)\(", re.MULTILINE)
 _CODE_GENERATION = {"opt": 2, "reloc": "default", "codemodel": "jitdefault", "jit": True}
 """The code model of a JIT compiler is the large one: memory is allocated wherever there is some, while code
@@ -29,10 +30,14 @@ _OPTIONS = f"no passes, {_CODE_GENERATION}"
 
 
 class Library:
-    """Machine code in memory; it stays there as long as the object lives."""
+    """Machine code in memory; it stays there as long as the object lives.
 
-    def __init__(self, engine: Any) -> None:
+    keys: under which the cache knows its modules.
+    """
+
+    def __init__(self, engine: Any, keys: tuple[str, ...]) -> None:
         self._engine = engine
+        self.keys: Final = keys
 
     def address(self, name: str) -> int:
         """Return the address of the function. Raises BackendError if there is none of that name."""
@@ -75,11 +80,13 @@ def compile_modules(texts: Sequence[str], target: Target, *, cache: bool = True)
         )
     known = frozenset(name for text in texts for name in _DEFINITION.findall(text))
 
-    def made(text: str) -> bytes:
-        key = object_cache.key(text, target, _OPTIONS)
+    keys = [object_cache.key(_COMMENTS.sub("", text), target, _OPTIONS) for text in texts]
+
+    def made(number: int) -> bytes:
+        key = keys[number]
         code = object_cache.load(key) if cache else None
         if code is None:
-            code = _object_code(text, target, known)
+            code = _object_code(texts[number], target, known)
             if cache:
                 object_cache.store(key, code)
         return code
@@ -87,9 +94,23 @@ def compile_modules(texts: Sequence[str], target: Target, *, cache: bool = True)
     def compiled() -> Library:
         with COMPILING:
             _target_machine(target)  # sets LLVM up, which only one thread may do
-            return Library(_engine(side_by_side(made, texts, thread_count()), target))
+            codes = side_by_side(made, range(len(texts)), thread_count())
+            return Library(_engine(codes, target), tuple(keys))
 
     return uninterrupted(compiled)
+
+
+def load_modules(keys: Sequence[str], target: Target) -> Library | None:
+    """Return machine code that the cache holds, linked, or None if it lacks any of these modules."""
+
+    def loaded() -> Library | None:
+        codes = [code for key in keys if (code := object_cache.load(key)) is not None]
+        if len(codes) < len(keys) or not runs_here(target):
+            return None
+        with COMPILING:
+            return Library(_engine(codes, target), tuple(keys))
+
+    return uninterrupted(loaded)
 
 
 def assembly(text: str, target: Target) -> str:

@@ -1,0 +1,28 @@
+"""What machine code needs from whoever calls it: which arrays, in which order, and how much memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Interface:
+    """All that a call has to know of a program; the program itself need not be there.
+
+    slots: what each of the caller's arrays is: ("input" | "output" | "update", label).
+    labels: inputs that must be labels, and of how many classes.
+    block: samples that are carried through a stage together. is_divided: whether a large batch goes through
+    in parts.
+    In bytes: arena, arena_per_sample: what is kept for the whole call. scratch: of one thread's block.
+    sums: of the partial sums of one shard.
+    """
+
+    slots: tuple[tuple[str, str], ...]
+    labels: Mapping[str, int]
+    block: int
+    is_divided: bool
+    arena: int
+    arena_per_sample: int
+    scratch: int
+    sums: int
