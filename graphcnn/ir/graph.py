@@ -142,7 +142,7 @@ class Graph:
         """Append a node like one of another graph, on operands of the same types: its own are known."""
         if [operand.type for operand in operands] != [operand.type for operand in node.operands]:
             return self.add_all(node.op, *operands, origin=origin)
-        operands = tuple(self.require(operand, f"operand of {node.op.name}") for operand in operands)
+        operands = tuple([self.require(operand, "operand") for operand in operands])
         return self._append(Node(node.op, operands, node.types, origin))
 
     def _append(self, node: Node) -> tuple[Value, ...]:
@@ -156,8 +156,8 @@ class Graph:
         )
         if counted is not None:
             node = replace(node, counted=counted)
-        key = len(nodes)
-        results = tuple(Value(key, index, type, self._identity) for index, type in enumerate(node.types))
+        key, identity = len(nodes), self._identity
+        results = tuple([Value(key, index, type, identity) for index, type in enumerate(node.types)])
         nodes[key], self._results[key] = node, results
         if self._nx is not None:
             _link(self._nx, key, node)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 
@@ -26,9 +26,9 @@ class Origin:
 
     def remapped(self, key_of: Callable[[int], int | None]) -> Origin:
         """Return the origin for a graph in which the nodes have other keys."""
-        if self.forward is None:
+        if self.forward is None or (key := key_of(self.forward)) == self.forward:
             return self
-        return replace(self, forward=key_of(self.forward))
+        return Origin(self.file, self.line, self.layer, self.rule, key)
 
 
 _OWN_PACKAGES: Final = ("graphcnn", "graphcnn_numpy", "graphcnn_native")
