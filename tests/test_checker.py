@@ -181,6 +181,8 @@ RULES = {
     "log: sign": (ops.Log(), ((3, 4),), negated(0)),
     "sum: the mean's rule": (ops.Sum((0,)), ((3, 4),), doing(ops.Mean.gradient)),
     "mean: without 1/n": (ops.Mean((0,)), ((3, 4),), doing(ops.Sum.gradient)),
+    "inverse deviation: sign": (ops.InverseDeviation((0,), epsilon=0.5), ((3, 4),), negated(0)),
+    "inverse deviation: without 1/n": (ops.InverseDeviation((0,), epsilon=0.5), ((3, 4),), scaled(3.0)),
     "transpose: the same permutation": (
         ops.Transpose((1, 2, 0)),
         ((3, 3, 3),),

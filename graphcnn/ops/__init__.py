@@ -42,7 +42,7 @@ from graphcnn.ops.pooling import (
     SumPool2d,
 )
 from graphcnn.ops.random import GENERATOR_STATE, RandomUniform
-from graphcnn.ops.reduction import ArgMax, Broadcast, Count, Mean, Sum
+from graphcnn.ops.reduction import ArgMax, Broadcast, Count, InverseDeviation, Mean, Sum
 from graphcnn.ops.shape import Cast, Concatenate, Crop, Pad, Reshape, Subsample, Transpose, ZeroInsert
 from graphcnn.ops.table import OPS, register_op
 from graphcnn.ops.user import UserFunction
@@ -57,7 +57,7 @@ for _op in (
     *(Relu, ReluMask, Greater, Equal, Select),
     *(MaxPool2d, RouteToWinner2d, GatherWinner2d),
     *(AveragePool2d, L2Pool2d, SumPool2d, SpreadToBlock2d),
-    *(Sum, Mean, Count, ArgMax),
+    *(Sum, Mean, InverseDeviation, Count, ArgMax),
     *(LogSoftmax, OneHot, SoftmaxCrossEntropy, SquaredError),
     *(RandomUniform,),
     *(UserFunction,),
@@ -93,6 +93,7 @@ __all__ = [
     "GatherWinner2d",
     "Greater",
     "Input",
+    "InverseDeviation",
     "L2Pool2d",
     "Log",
     "LogSoftmax",

@@ -9,14 +9,14 @@ from typing import ClassVar
 
 from graphcnn.errors import OptionError, ShapeError
 from graphcnn.ir import BATCH, Dim, Emitter, Gradients, Op, TensorType, Value, Values, format_shape
-from graphcnn.ops.attributes import check_axes, is_int, require_axes, require_float
-from graphcnn.ops.notation import at, folded, letters
+from graphcnn.ops.attributes import check_axes, fits_float, is_int, require_axes, require_float
+from graphcnn.ops.notation import at, folded, letters, number
 from graphcnn.ops.shape import Reshape
 
 
 @dataclass(frozen=True, slots=True)
 class _Reduction(Op):
-    """What sum and mean share. The axes vanish, or stay with size 1 where `keep` says so."""
+    """What the folding ops share. The axes vanish, or stay with size 1 where `keep` says so."""
 
     axes: tuple[int, ...]
     keep: bool = False
@@ -101,6 +101,56 @@ class Mean(_Reduction):
         emit = emit.by("delta / n")
         count = emit(Count(self.axes), operands[0])
         return (self._spread(emit, emit(Divide(), delta, count), operands[0].type),)
+
+
+@dataclass(frozen=True, slots=True)
+class InverseDeviation(_Reduction):
+    """By what centred numbers are multiplied so that their variance becomes 1; and their variance.
+
+    The second result is the mean of the squares over the axes, v, and has no gradient. The first is
+    1 / √(v + epsilon), and right where v is beyond the range of the element type as well: what is between
+    the numbers and their inverse deviation is of float64. So is each step of the gradient in the range of
+    the numbers and of their inverses.
+    """
+
+    epsilon: float = 0.0
+
+    name: ClassVar[str] = "inverse_deviation"
+    equation: ClassVar[str] = "y = 1 / √((1/n) Σi x(i)² + ε)"
+
+    def __post_init__(self) -> None:
+        _Reduction.__post_init__(self)
+        is_number = isinstance(self.epsilon, int | float) and fits_float(self.epsilon)
+        if not is_number or not 0 <= self.epsilon < math.inf:
+            raise OptionError(f"epsilon={self.epsilon!r:.60} is not a finite number of at least 0")
+
+    def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
+        (result,) = _Reduction.result_types(self, *operands)
+        return result, result
+
+    def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType], batch: int) -> int:
+        return 2 * operands[0].elements(batch)
+
+    def latex(self, *operands: TensorType) -> str:
+        index = letters(operands[0])
+        kept = [letter for axis, letter in enumerate(index) if axis not in self.axes]
+        total = f"{folded([index[axis] for axis in self.axes])} ({at('$a', index)})^2"
+        mean = rf"\frac{{1}}{{{_count(self.axes, operands[0])}}} {total}"
+        return rf"{at('$y', kept)} = \left({mean} + {number(self.epsilon)}\right)^{{-1/2}}"
+
+    def gradient_latex(self, position: int, *operands: TensorType) -> str:
+        return rf"$G = -\frac{{$D\, ($y)^2}}{{{_count(self.axes, operands[0])}}}\, ($a\, $y)"
+
+    def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
+        from graphcnn.ops.pointwise import Divide, Multiply, Negate  # pointwise ops need Sum, as above
+
+        # y^3 would leave the range of numbers: x · y, delta · y and that times y stay within it.
+        (x,), (inverse, _) = operands, results
+        emit = emit.by("-delta y² / n · (x y)")
+        each = emit(Multiply(), emit(Multiply(), delta, inverse), inverse)
+        each = emit(Negate(), emit(Divide(), each, emit(Count(self.axes), x)))
+        normal = emit(Multiply(), x, self._spread(emit, inverse, x.type))
+        return (emit(Multiply(), self._spread(emit, each, x.type), normal),)
 
 
 @dataclass(frozen=True, slots=True)

@@ -357,9 +357,9 @@ def _reductions(dtype: DType) -> Named:
     shape = (15, 3, 4, 7)
     for axes in ((), (0,), (3,), (1, 2), (0, 1, 2), (0, 3), (0, 1, 2, 3)):
         for keep in (False, True):
-            for kind in (ops.Sum, ops.Mean):
-                name = f"{kind.name}: axes {list(axes)}{', kept' if keep else ''}"
-                yield name, partial(_unary, kind(axes, keep), dtype, shape)
+            for op in (ops.Sum(axes, keep), ops.Mean(axes, keep), ops.InverseDeviation(axes, keep, 0.5)):
+                name = f"{op.name}: axes {list(axes)}{', kept' if keep else ''}"
+                yield name, partial(_unary, op, dtype, shape)
         yield f"count: axes {list(axes)}", partial(_unary, ops.Count(axes), dtype, shape)
     for n in BATCHES:
         yield f"sum: batch {n}", partial(_unary, ops.Sum((0,)), dtype, (n, 70))

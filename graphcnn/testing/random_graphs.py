@@ -291,6 +291,16 @@ def _normalized(b: _Builder, x: Value) -> Sequence[Value]:
     return [b.bounded(result), scale]
 
 
+def _standardized(b: _Builder, x: Value) -> Sequence[Value]:
+    """Centre, and divide by the deviation: of the batch, of each sample, of a group of axes."""
+    axes = b.axes(x.type.rank)
+    mean = b.emit(ops.Mean(axes, keep=True), x)
+    centred = b.emit(ops.Subtract(), x, b.broadcast(mean, x))
+    op = ops.InverseDeviation(axes, keep=True, epsilon=b.pick((0.1, 0.5)))
+    inverse, variance = b.emit.all(op, centred)
+    return [b.emit(ops.Multiply(), centred, b.broadcast(inverse, x)), variance]
+
+
 def _scalar(b: _Builder, x: Value) -> Sequence[Value]:
     """Make a scalar of the whole, and combine scalars that exist."""
     total = b.emit(ops.Mean(tuple(range(x.type.rank))), x)
@@ -421,8 +431,8 @@ def _labelled(b: _Builder, x: Value) -> Sequence[Value]:
 
 GROWTH: Final[tuple[Grow, ...]] = (
     *(_pointwise, _pointwise, _paired, _paired, _divided, _selected, _parameter, _parameter, _parameter),
-    *(_reduced, _reduced, _normalized, _normalized, _normalized, _scalar, _scalar, _softmax),
+    *(_reduced, _reduced, _normalized, _normalized, _normalized, _standardized, _scalar, _scalar),
     *(_spread, _spread, _transposed, _reshaped, _joined, _resized, _rotated, _resampled),
     *(_dense, _dense, _convolved, _convolved, _convolved, _filtered_by_data, _pooled, _pooled),
-    *(_cast, _cast, _counted, _dropped, _labelled),
+    *(_softmax, _cast, _cast, _counted, _dropped, _labelled),
 )

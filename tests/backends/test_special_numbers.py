@@ -7,7 +7,7 @@ import graphcnn as gcn
 from graphcnn import ops
 from graphcnn.backend import load_backend
 from graphcnn.errors import OptionError
-from graphcnn.ir import Graph, TensorType
+from graphcnn.ir import Emitter, Graph, TensorType
 from graphcnn.transform import differentiate
 
 NAN, INF = np.nan, np.inf
@@ -65,6 +65,61 @@ def test_means_and_variances_are_right_far_from_zero(name):
     exact = x.astype("f8")
     assert np.abs(model.state()["bn.mean"] - exact.mean((0, 1, 2))).max() < 0.01
     assert np.abs(model.state()["bn.variance"] / exact.var((0, 1, 2)) - 1).max() < 1e-4
+
+
+SCALES = (1e-30, 1e-21, 1.0, 1e19, 1e30, 1e33)
+"""The squares of the first and of the last ones are beyond the range of float32."""
+
+
+@BACKENDS
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("axes", [(3,), (0, 1, 2), (1, 2), (2, 3)])
+def test_numbers_of_any_size_are_normalised(name, scale, axes):
+    rng = np.random.default_rng(1)
+    x = (scale * rng.standard_normal((8, 4, 4, 6))).astype(np.float32)
+    weights = rng.standard_normal(x.shape).astype(np.float32)
+    found, exact = (normalised(each, axes, x, weights) for each in (name, "float64"))
+    for label, array in found.items():
+        assert array.dtype == np.float32
+        greatest = np.abs(exact[label]).max()
+        assert np.abs(array / greatest - exact[label] / greatest).max() < 1e-5, label
+
+
+def normalised(name, axes, x, weights):
+    """Return normalised numbers, and how each of them moves their weighed sum."""
+    dtype = "float64" if name == "float64" else "float32"
+    graph = Graph("normalisation")
+    emit = Emitter(graph)
+    value, weight = (graph.input(label, TensorType(x.shape, dtype)) for label in ("x", "weights"))
+
+    def spread(statistic):
+        return emit(ops.Broadcast(x.shape), statistic)
+
+    centred = emit(ops.Subtract(), value, spread(emit(ops.Mean(axes, keep=True), value)))
+    # An epsilon of the size of the variance keeps the gradient from being nothing but rounding.
+    epsilon = float(np.square(x, dtype="f8").mean())
+    inverse = emit(ops.InverseDeviation(axes, keep=True, epsilon=epsilon), centred)
+    result = emit(ops.Multiply(), centred, spread(inverse))
+    total = emit(ops.Sum((0, 1, 2, 3)), emit(ops.Multiply(), result, weight))
+    graph.output("y", result)
+    graph, gradients = differentiate(graph, total, {"x": value})
+    graph.output("gradient", gradients["x"])
+    backend = load_backend("numpy" if name == "float64" else name)
+    return backend.compile(graph)(x=x.astype(dtype), weights=weights.astype(dtype))
+
+
+@BACKENDS
+@pytest.mark.parametrize("layer", [gcn.LayerNorm, gcn.BatchNorm2d])
+@pytest.mark.parametrize("scale", SCALES)
+def test_layers_normalise_numbers_of_any_size(name, layer, scale):
+    x = (scale * np.random.default_rng(2).standard_normal((8, 4, 4, 6))).astype(np.float32)
+    exact = x.astype("f8")
+    axes = (3,) if layer is gcn.LayerNorm else (0, 1, 2)
+    mean, variance = exact.mean(axes, keepdims=True), exact.var(axes, keepdims=True)
+    wanted = (exact - mean) / np.sqrt(variance + 1e-5)
+    model = gcn.compile(layer(), input_shape=x.shape[1:], backend=name)
+    found = load_backend(name).compile(model.training_graph)(image=x, **model.state())["output"]
+    assert np.abs(found - wanted).max() <= 2e-6 * np.abs(wanted).max()
 
 
 @BACKENDS

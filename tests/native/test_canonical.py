@@ -35,6 +35,7 @@ def measure(graph):
     correlations = [node for node in needed if type(node.op) is Correlate2d]
     return (
         kinds.count(ops.SquaredError),
+        kinds.count(ops.InverseDeviation),
         kinds.count(Convolve2d),
         sum(is_over_images(node) for node in correlations),
         sum(any(node.op.padding[1]) or is_suited(node) for node in correlations),
@@ -151,6 +152,12 @@ def errors():
         yield graph_of(lambda e, x, t: e(ops.SquaredError(), x, t), type, type)
 
 
+def deviations():
+    for dtype, axes, keep in itertools.product(("float32", "float64"), ((), (0,), (1, 2)), (True, False)):
+        op, type = ops.InverseDeviation(axes, keep, 0.1), TensorType(("N", 3, 2), dtype)
+        yield graph_of(lambda e, x, op=op: e(ops.Add(), *e.all(op, x)), type)
+
+
 DOMAINS = {
     "convolution-as-correlation": lambda: contractions(Convolve2d),
     "correlation-over-images": lambda: contractions(Correlate2d),
@@ -160,6 +167,7 @@ DOMAINS = {
     "scalar-stays": scalars,
     "masked-before-routing": routed,
     "squared-error": errors,
+    "inverse-deviation": deviations,
 }
 
 

@@ -219,6 +219,8 @@ MOVEMENTS = [
     *(ops.Cast("float64"), ops.LogSoftmax()),
     *(kind(a, k) for kind in (ops.Sum, ops.Mean) for a in ((), (0,), (1, 2), (0, 3)) for k in (True, False)),
     *(kind((0, 1, 2, 3)) for kind in (ops.Sum, ops.Mean)),
+    *(ops.InverseDeviation(a, k, 0.5) for a in ((), (0,), (1, 2), (0, 3)) for k in (True, False)),
+    ops.InverseDeviation((1, 2), epsilon=0.0),
 ]
 
 

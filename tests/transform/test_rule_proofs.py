@@ -490,7 +490,7 @@ def test_simplification_ends_on_random_steps(seed):
 def test_simplification_ends_on_a_gradient():
     network = gcn.Sequential(
         gcn.Conv2d(4, 3, padding="same"), gcn.BatchNorm2d(), gcn.ReLU(), gcn.MaxPool2d(2),
-        gcn.Conv2d(4, 3, stride=2), gcn.Tanh(), gcn.Flatten(), gcn.Dense(3),
+        gcn.Conv2d(4, 3, stride=2), gcn.LayerNorm(), gcn.Tanh(), gcn.Flatten(), gcn.Dense(3),
     )  # fmt: skip
     model = gcn.compile(network, input_shape=(8, 8, 2), loss=gcn.SquaredError())
     assert check_end(model.gradient_graph, simplification_rules(), expression_size) > 10

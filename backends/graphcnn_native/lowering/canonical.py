@@ -1,9 +1,9 @@
 """Rewrites a graph into the forms that the kernels are made for; what it computes stays the same.
 
 That rewriting ends is seen from these numbers of what is needed: each rule lowers one of them, and raises
-only those behind it. Squared errors; convolutions; correlations over images; correlations that are padded at
-the sides or could be Winograd's; for all multiplications together, through how many pools their operands were
-routed; masks that do not ask a relu; movements of scalars; nodes.
+only those behind it. Squared errors; inverse deviations; convolutions; correlations over images; correlations
+that are padded at the sides or could be Winograd's; for all multiplications together, through how many pools
+their operands were routed; masks that do not ask a relu; movements of scalars; nodes.
 """
 
 from __future__ import annotations
@@ -14,18 +14,25 @@ from typing import Final
 
 from graphcnn.ir import BATCH, Graph, Op, Value, Values
 from graphcnn.ops import (
+    Add,
+    Cast,
     Concatenate,
     Constant,
     Convolve2d,
     Correlate2d,
     Crop,
+    Divide,
+    InverseDeviation,
     MaxPool2d,
+    Mean,
     Multiply,
     Pad,
+    Power,
     Relu,
     ReluMask,
     Rot180,
     RouteToWinner2d,
+    Sqrt,
     SquaredError,
     Subtract,
     Sum,
@@ -146,6 +153,17 @@ def _squared_error(match: Match, op: SquaredError, operands: Values) -> Value:
     return match.emit(Multiply(), total, match.emit(Constant(0.5, total.type.with_shape(()))))
 
 
+def _inverse_deviation(match: Match, op: InverseDeviation, operands: Values) -> Values:
+    """The squares, their mean and its root are of float64, which holds the square of any float32."""
+    (x,) = operands
+    wide = match.emit(Cast("float64"), x)
+    variance = match.emit(Mean(op.axes, op.keep), match.emit(Power(2.0), wide))
+    epsilon, one = (match.emit(Constant(c, variance.type.with_shape(()))) for c in (float(op.epsilon), 1.0))
+    root = match.emit(Sqrt(), match.emit(Add(), variance, epsilon))
+    inverse = match.emit(Divide(), one, root)
+    return match.emit(Cast(x.type.dtype), inverse), match.emit(Cast(x.type.dtype), variance)
+
+
 CONTRACTIONS: Final = (
     DEAD_NODES,
     Rule(
@@ -190,5 +208,12 @@ FORMS: Final = (
     ),
     Rule(
         "squared-error", "a squared error is a sum of squares", SquaredError, _squared_error, keeps="finite"
+    ),
+    Rule(
+        "inverse-deviation",
+        "an inverse deviation is one over the root of a mean of squares, all in float64",
+        InverseDeviation,
+        _inverse_deviation,
+        keeps="finite",
     ),
 )

@@ -75,6 +75,13 @@ def mean_over(op: ops.Mean, operands: list[Array], batch: int) -> Array:
     return np.asarray(summed(x, op.axes, keep=op.keep) / count).astype(x.dtype)
 
 
+def inverse_deviation(op: ops.InverseDeviation, operands: list[Array], batch: int) -> tuple[Array, ...]:
+    (x,) = operands
+    squares = np.square(x, dtype=np.float64)
+    variance = np.asarray(summed(squares, op.axes, keep=op.keep) / math.prod(x.shape[a] for a in op.axes))
+    return (1 / np.sqrt(variance + op.epsilon)).astype(x.dtype), variance.astype(x.dtype)
+
+
 def count(op: ops.Count, operands: list[Array], batch: int) -> Array:
     (x,) = operands
     return np.asarray(np.prod([x.shape[axis] for axis in op.axes], dtype=np.int64)).astype(x.dtype)
@@ -100,6 +107,7 @@ KERNELS: Kernels = {
     ops.Cast: cast,
     ops.Sum: sum_over,
     ops.Mean: mean_over,
+    ops.InverseDeviation: inverse_deviation,
     ops.Count: count,
     ops.ArgMax: argmax,
     ops.Matmul: matmul,

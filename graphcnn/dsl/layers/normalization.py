@@ -77,37 +77,23 @@ class BatchNorm2d(OneValue):
         scale = build.parameter("scale", channels, Constant(1.0))
         shift = build.parameter("shift", channels, Constant(0.0))
         running = build.state("mean", channels), build.state("variance", channels, Constant(1.0))
+        mean = build(ops.Mean((0, 1, 2)), x) if build.training else running[0]
+        centred = build(ops.Subtract(), x, build(ops.Broadcast(x.type.shape), mean))
         if build.training:
-            mean = build(ops.Mean((0, 1, 2)), x)
-            centred = build(ops.Subtract(), x, build(ops.Broadcast(x.type.shape), mean))
-            variance = build(ops.Mean((0, 1, 2)), build(ops.Multiply(), centred, centred))
+            inverse, variance = build.all(ops.InverseDeviation((0, 1, 2), epsilon=self.epsilon), centred)
             for state, batch in zip(running, (mean, variance), strict=True):
                 build.update(state, _moving_average(build, state, batch, self.momentum))
+            factor = build(ops.Multiply(), scale, inverse)
         else:
-            mean, variance = running
-            centred = build(ops.Subtract(), x, build(ops.Broadcast(x.type.shape), mean))
-        return _scaled(build, centred, variance, scale, shift, self.epsilon)
+            safe = build(ops.Add(), running[1], ops.constant(build, self.epsilon, scale.type))
+            factor = build(ops.Divide(), scale, build(ops.Sqrt(), safe))
+        scaled = build(ops.Multiply(), centred, build(ops.Broadcast(x.type.shape), factor))
+        return build(ops.Add(), scaled, build(ops.Broadcast(x.type.shape), shift))
 
 
 def _moving_average(build: Builder, old: Value, new: Value, momentum: float) -> Value:
     kept = build(ops.Multiply(), old, ops.constant(build, 1.0 - momentum, old.type))
     return build(ops.Add(), kept, build(ops.Multiply(), new, ops.constant(build, momentum, old.type)))
-
-
-def _scaled(
-    build: Builder, centred: Value, variance: Value, scale: Value, shift: Value, epsilon: float
-) -> Value:
-    """Append centred · scale / √(variance + ε) + shift; the factor is computed once per statistic."""
-    shape = centred.type.shape
-    safe = build(ops.Add(), variance, ops.constant(build, epsilon, variance.type))
-    deviation = build(ops.Sqrt(), safe)
-    if deviation.type.shape == scale.type.shape:
-        factor = build(ops.Broadcast(shape), build(ops.Divide(), scale, deviation))
-        scaled = build(ops.Multiply(), centred, factor)
-    else:
-        normal = build(ops.Divide(), centred, build(ops.Broadcast(shape), deviation))
-        scaled = build(ops.Multiply(), normal, build(ops.Broadcast(shape), scale))
-    return build(ops.Add(), scaled, build(ops.Broadcast(shape), shift))
 
 
 @dataclass(eq=False)
@@ -137,5 +123,7 @@ class LayerNorm(OneValue):
         shift = build.parameter("shift", size, Constant(0.0))
         mean = build(ops.Mean((last,), keep=True), x)
         centred = build(ops.Subtract(), x, build(ops.Broadcast(x.type.shape), mean))
-        variance = build(ops.Mean((last,), keep=True), build(ops.Multiply(), centred, centred))
-        return _scaled(build, centred, variance, scale, shift, self.epsilon)
+        inverse = build(ops.InverseDeviation((last,), keep=True, epsilon=self.epsilon), centred)
+        normal = build(ops.Multiply(), centred, build(ops.Broadcast(x.type.shape), inverse))
+        scaled = build(ops.Multiply(), normal, build(ops.Broadcast(x.type.shape), scale))
+        return build(ops.Add(), scaled, build(ops.Broadcast(x.type.shape), shift))
