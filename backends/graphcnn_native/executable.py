@@ -33,7 +33,16 @@ from graphcnn_native.runtime.processors import thread_count
 from graphcnn_native.runtime.threads import pool
 from graphcnn_native.shortage import no_memory
 from graphcnn_native.target import Target, host_target
-from graphcnn_native.workspace import LARGEST_PART, Ranges, Workspace, address, room_for, sizes
+from graphcnn_native.workspace import (
+    LARGEST_PART,
+    Ranges,
+    Workspace,
+    address,
+    places,
+    plain_address,
+    room_for,
+    sizes,
+)
 
 LIGHT = 2 * 1024 * 1024
 """Bytes of parameters and the like that are not worth passing around more threads than have samples."""
@@ -82,10 +91,10 @@ class NativeExecutable:
             label: (int(self._slots["input", label]), value.type.shape, np.dtype(value.type.dtype))
             for label, value in graph.inputs.items()
         }
-        self._outputs = [
-            (label, value.type.shape, np.dtype(value.type.dtype), int(self._slots["output", label]))
+        self._outputs = {
+            label: (int(self._slots["output", label]), value.type.shape, np.dtype(value.type.dtype))
             for label, value in graph.outputs.items()
-        ]
+        }
         self._updated = frozenset(graph.updates)
         self._numbers = {
             label: np.zeros((), dtype)
@@ -126,7 +135,7 @@ class NativeExecutable:
         # A kernel of the reference's may raise an exception, and the state is then to be what it was.
         is_safe = not self._calls_reference
         fresh = {
-            label: array if is_safe and _is_plain(array) else np.empty(array.shape, array.dtype)
+            label: array if is_safe and plain_address(array) else np.empty(array.shape, array.dtype)
             for label, array in updates.items()
         }
         with interrupts_put_off():  # the machine code overwrites some arrays, and the others follow
@@ -141,45 +150,54 @@ class NativeExecutable:
 
         The state is most often the one of the step before, whose addresses are known.
         """
-        if self._calls_reference or not inputs.keys().isdisjoint(state):
+        if self._calls_reference or not inputs.keys().isdisjoint(state.keys()):
             return None
         with self._lock:
-            workspace = self._workspace or self._workspace_for(1)
-            if not self._bind_state(workspace, state, inputs):
-                return None
-            batch = self._enter(workspace, inputs)
-            if batch != workspace.batch and batch:
-                workspace = self._workspace_for(batch)
-                if not self._bind_state(workspace, state, inputs):
+            workspace = self._workspace
+            if workspace is None or not self._enter(workspace, state, inputs):
+                batch = self._samples(inputs)
+                if not batch or (workspace is not None and workspace.batch == batch):
                     return None
-                batch = self._enter(workspace, inputs)
-            return self._launch(workspace) if batch else None
+                workspace = self._workspace_for(batch)
+                if not self._enter(workspace, state, inputs):
+                    return None
+            return self._launch(workspace)
 
-    def _enter(self, workspace: Workspace, inputs: Mapping[str, object]) -> int:
-        """Enter the addresses of inputs; return the batch size, or 0 if any does not fit as it is."""
-        batch, table, overwritten = 0, workspace.table, workspace.overwritten
+    def _samples(self, inputs: Mapping[str, object]) -> int:
+        """Return how many samples the inputs have, 1 where there is no batch, and 0 where they do not fit."""
+        found = set()
         for label, given in inputs.items():
-            if label not in self._inputs:
-                return 0
-            if label in self._numbers:
-                if type(given) is not float:
+            shape = self._inputs[label][1] if label in self._inputs else ()
+            if BATCH in shape:
+                axis = shape.index(BATCH)
+                if not isinstance(given, np.ndarray) or len(given.shape) != len(shape):
                     return 0
+                found.add(given.shape[axis])
+                if given.shape != (*shape[:axis], given.shape[axis], *shape[axis + 1 :]):
+                    return 0
+        return found.pop() if len(found) == 1 else int(not found)
+
+    def _enter(self, workspace: Workspace, state: dict[str, Array], inputs: Mapping[str, object]) -> bool:
+        """Enter all addresses into the table; return whether all arrays fit as they are."""
+        if not self._bind_state(workspace, state, inputs):
+            return False
+        table, wanted, overwritten = workspace.table, workspace.inputs, workspace.overwritten
+        for label, given in inputs.items():
+            if label in wanted:
+                slot, shape, dtype = wanted[label]
+                if type(given) is not np.ndarray or given.shape != shape or given.dtype != dtype:
+                    return False
+                begin = plain_address(given)
+                if not begin:
+                    return False
+                table[slot] = begin
+                if begin < overwritten.end and overwritten.overlaps(begin, begin + given.nbytes):
+                    return False
+            elif type(given) is float and label in self._numbers:
                 self._numbers[label].fill(given)
-                continue
-            slot, shape, dtype = self._inputs[label]
-            if type(given) is not np.ndarray or given.dtype != dtype or not _is_plain(given):
-                return 0
-            found = given.shape
-            if found != shape:
-                if not shape or shape[0] != BATCH or found[1:] != shape[1:] or not found:
-                    return 0
-                if not found[0] or batch not in (0, found[0]):
-                    return 0
-                batch = found[0]
-            begin = table[slot] = address(given)
-            if begin < overwritten.end and overwritten.overlaps(begin, begin + given.nbytes):
-                return 0
-        return batch or 1
+            else:
+                return False
+        return True
 
     def _bind_state(
         self, workspace: Workspace, state: dict[str, Array], inputs: Mapping[str, object]
@@ -189,23 +207,23 @@ class NativeExecutable:
         complete = bound and len(bound) + len(inputs) == len(self._inputs)
         if complete and all(map(operator.is_, map(state.get, bound), bound.values())):
             return not self._updated or all(map(_is_writeable, bound.values()))
-        workspace.bound, bound = {}, {}
+        workspace.bound, bound, bounds = {}, {}, {}
         labels = self._inputs.keys() - inputs.keys()
         if not self._updated <= labels or not labels.isdisjoint(self._numbers):
             return False
         for label in labels:
-            _, shape, dtype = self._inputs[label]
+            _, shape, dtype = workspace.inputs[label]
             array = state.get(label)
             if type(array) is not np.ndarray or array.dtype != dtype or array.shape != shape:
                 return False
-            if not _is_plain(array) or not array.flags.writeable:
+            begin = plain_address(array)
+            if not begin or not array.flags.writeable:
                 return False
-            bound[label] = array
-        places = {label: (begin := address(array), begin + array.nbytes) for label, array in bound.items()}
-        if self._updated and Ranges(places.values()).overlap_each_other:
+            bound[label], bounds[label] = array, (begin, begin + array.nbytes)
+        if self._updated and Ranges(bounds.values()).overlap_each_other:
             return False
-        workspace.overwritten = Ranges(places[label] for label in self._updated)
-        for label, (begin, _) in places.items():
+        workspace.overwritten = Ranges(bounds[label] for label in self._updated)
+        for label, (begin, _) in bounds.items():
             workspace.table[self._inputs[label][0]] = begin
             if label in self._updated:
                 workspace.table[self._slots["update", label]] = begin
@@ -233,14 +251,13 @@ class NativeExecutable:
 
     def _launch(self, workspace: Workspace) -> dict[str, Array]:
         """Run the machine code on what the table names, and return the outputs."""
-        outputs, batch, table, log = {}, workspace.batch, workspace.table, workspace.log
+        outputs, table, log = workspace.results.copy(), workspace.table, workspace.log
         try:
-            for label, shape, dtype, slot in self._outputs:
-                concrete = tuple([batch if size == BATCH else size for size in shape])
-                array = outputs[label] = np.empty(concrete, dtype)
+            for label, slot, shape, dtype in workspace.arrays:
+                array = outputs[label] = np.empty(shape, dtype)
                 table[slot] = address(array)
         except (MemoryError, ValueError):  # NumPy raises ValueError beyond 64 bits
-            raise self._no_memory(batch) from None
+            raise self._no_memory(workspace.batch) from None
         if log is not None:
             log.begin()
         if self._calls_reference:
@@ -255,6 +272,8 @@ class NativeExecutable:
             log.end()
         if self._calls_reference:
             self._reference.raise_failure()
+        for label in workspace.numbers:
+            outputs[label] = outputs[label].copy()
         return outputs
 
     def _workspace_for(self, batch: int) -> Workspace:
@@ -266,13 +285,23 @@ class NativeExecutable:
 
     def _made_workspace(self, batch: int) -> Workspace:
         log = self._log_for(batch) if self._is_profiled else None
+        inputs = {label: place for label, place in self._inputs.items() if label not in self._numbers}
         numbers: dict[int, int] = {
             **self._numbers_of_table,
             **{self._inputs[label][0]: address(number) for label, number in self._numbers.items()},
             Slot.THREADS: self._threads_for(batch),
         }
         try:
-            return Workspace(self.interface, batch, numbers, self._workspace, threads=self.threads, log=log)
+            return Workspace(
+                self.interface,
+                batch,
+                numbers,
+                self._workspace,
+                threads=self.threads,
+                inputs=places(inputs, batch),
+                outputs=places(self._outputs, batch),
+                log=log,
+            )
         except (MemoryError, ValueError):  # NumPy raises ValueError beyond 64 bits
             raise self._no_memory(batch) from None
 
@@ -388,12 +417,6 @@ os.register_at_fork(after_in_child=_in_child)
 
 def _compiled_again(graph: Graph, threads: int, winograd: bool) -> NativeExecutable:
     return uninterrupted(lambda: NativeExecutable(graph, threads=threads, winograd=winograd))
-
-
-def _is_plain(array: Array) -> bool:
-    """Whether the machine code can read an array as it is: row by row, each element where it may lie."""
-    flags = array.flags
-    return flags.c_contiguous and flags.aligned
 
 
 _is_writeable = operator.attrgetter("flags.writeable")

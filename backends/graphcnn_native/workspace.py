@@ -5,15 +5,19 @@ from __future__ import annotations
 import ctypes
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
 from graphcnn.arrays import Array
+from graphcnn.ir import BATCH, Dim
 from graphcnn_native.call_table import Slot
 from graphcnn_native.interface import Interface
 from graphcnn_native.lowering.program import ALIGNMENT
 from graphcnn_native.runtime.call_log import CallLog
+
+Place: TypeAlias = tuple[int, tuple[int, ...], "np.dtype[Any]"]
+"""Of an array of the caller's: where in the table its address stands, its shape, and its element type."""
 
 MOST_SHARDS = 16
 LARGEST_PART = 256
@@ -23,8 +27,12 @@ LARGEST_PART = 256
 class Workspace:
     """All that calls on batches of one size need, whole from the moment on at which there is such an object.
 
-    A call only enters the addresses of the caller's arrays into `table`. bound: the state whose addresses are
-    there; overwritten: where in memory those arrays are that a step overwrites. log: of calls, or None.
+    A call only enters the addresses of the caller's arrays into `table`. inputs: of each array that a caller
+    may give, its place. bound: the state whose addresses are in the table; overwritten: where in memory those
+    arrays are that a step overwrites. log: of calls, or None.
+
+    results: what a call returns, by label: of outputs in `numbers`, which have no axes, the cell that the
+    machine code writes and each call copies; of those in `arrays`, which each call makes anew, a blank.
     """
 
     def __init__(
@@ -35,6 +43,8 @@ class Workspace:
         previous: Workspace | None,
         *,
         threads: int,
+        inputs: Mapping[str, Place],
+        outputs: Mapping[str, Place],
         log: CallLog | None = None,
     ) -> None:
         """numbers: what else the table holds. previous: its memory serves this one too, where it suffices."""
@@ -52,6 +62,12 @@ class Workspace:
         self.table[Slot.FIRST], self.table[Slot.COUNT] = 0, batch
         self.table[Slot.SHARDS], self.table[Slot.SHARD_SIZE] = shards, size
         self.record(log)
+        self.inputs: Final = inputs
+        self.arrays: Final = [(label, *place) for label, place in outputs.items() if place[1]]
+        self.numbers: Final = [label for label, (_, shape, _) in outputs.items() if not shape]
+        self.results: Final = {label: np.empty((), dtype) for label, (_, _, dtype) in outputs.items()}
+        for label in self.numbers:
+            self.table[outputs[label][0]] = address(self.results[label])
         self.bound: dict[str, Array] = {}
         self.overwritten = Ranges(())
 
@@ -105,17 +121,40 @@ def sizes(interface: Interface, batch: int, threads: int) -> dict[Slot, int]:
     }
 
 
+def places(wanted: Mapping[str, tuple[int, tuple[Dim, ...], np.dtype[Any]]], batch: int) -> dict[str, Place]:
+    """Return the places of arrays by label, with their shapes in a batch of this size."""
+    return {
+        label: (slot, tuple([batch if size == BATCH else int(size) for size in shape]), dtype)
+        for label, (slot, shape, dtype) in wanted.items()
+    }
+
+
+_from_buffer, _addressof = ctypes.c_char.from_buffer, ctypes.addressof
+
+
 def address(array: Array) -> int:
     """Return where an array's elements begin."""
     try:
-        # A third of the time of array.ctypes.data.
-        return ctypes.addressof(ctypes.c_char.from_buffer(array))  # type: ignore[arg-type]
+        # A quarter of the time of array.ctypes.data.
+        return _addressof(_from_buffer(array))  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return array.ctypes.data
 
 
+def plain_address(array: Array) -> int:
+    """Return where an array's elements begin, or 0 unless the machine code can read it as it is.
+
+    It can where the elements lie row by row, each at an address that suits its type.
+    """
+    try:
+        begin = _addressof(_from_buffer(array))  # type: ignore[arg-type]
+    except (TypeError, ValueError):  # not row by row, or not to be written to
+        begin = array.ctypes.data if array.flags.c_contiguous else 0
+    return 0 if begin % array.dtype.alignment else begin
+
+
 def room_for(interface: Interface, batch: int) -> tuple[int, int, int]:
-    """Return `room` for batches of this size of a interface."""
+    """Return `room` for batches of this size of an interface."""
     return room(batch, interface.block, is_divided=interface.is_divided)
 
 

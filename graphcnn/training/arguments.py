@@ -30,9 +30,9 @@ def known_arguments(elsewhere: Mapping[str, str]) -> Callable[[Callable[P, R]], 
 
         @functools.wraps(function)
         def checked(*arguments: P.args, **keywords: P.kwargs) -> R:
-            unknown = [name for name in keywords if name not in known]
-            if unknown:
-                raise _unknown(function.__name__, unknown[0], known, elsewhere)
+            for name in keywords:
+                if name not in known:
+                    raise _unknown(function.__name__, name, known, elsewhere)
             return function(*arguments, **keywords)
 
         return checked

@@ -27,11 +27,11 @@ from graphcnn.training.checkpoint import (
     write_weights_alone,
 )
 from graphcnn.training.feeding import (
+    Form,
     are_labels,
     as_inputs,
     as_targets,
     check_batch_size,
-    fits,
     labels_fit,
     require_finite,
 )
@@ -98,6 +98,8 @@ class Model:
         has_labels = self._target is not None and are_labels(self._target, self._output)
         self._classes = self._output.static(1) if has_labels else 0
         self._only_input = next(iter(self._inputs)) if len(self._inputs) == 1 else ""
+        self._form = Form(self._inputs[self._only_input]) if self._only_input else None
+        self._target_form = Form(self._target) if self._target else None
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles hold all but what was compiled, which they compile again when they need it."""
@@ -146,10 +148,12 @@ class Model:
 
     def executable(self, name: str) -> Executable:
         """Return the `forward`, `evaluation`, `gradient` or `step` graph, compiled when first asked for."""
-        if name not in self._executables:
+        executable = self._executables.get(name)
+        if executable is None:
             what = "a loss and an optimizer" if name == "step" else "a loss"
-            self._executables[name] = self.backend.compile(self._required(name, what), **self._options)
-        return self._executables[name]
+            executable = self.backend.compile(self._required(name, what), **self._options)
+            self._executables[name] = executable
+        return executable
 
     def numba_function(self) -> Any:
         """Return the network as a function that your own `@numba.njit` code can call: `outputs = f(inputs)`.
@@ -347,21 +351,20 @@ class Model:
         targets. Raises DataError for arrays that do not fit.
         """
         step = self.executable("step")
+        inputs: dict[str, Any]
         if self._are_ready(x, y):
-            inputs: dict[str, Any] = {self._only_input: x, TARGET: y}
+            inputs = {self._only_input: x, TARGET: y, LEARNING_RATE: self.learning_rate}
         else:
-            inputs = self.as_batch(x, y)
-        results = step.step(self._state, **inputs, **self._settings())
+            inputs = {**self.as_batch(x, y), LEARNING_RATE: self.learning_rate}
+        results = step.step(self._state, **inputs)
         return {name: float(value) for name, value in results.items()}
 
     def _are_ready(self, x: object, y: object) -> bool:
-        """Whether a batch can go to the backend as it is; small networks wait for every microsecond here."""
-        if not self._only_input or not fits(self._inputs[self._only_input], x):
+        """Whether a batch can go to the backend as it is."""
+        form, target = self._form, self._target_form
+        if form is None or target is None or not form.fits(x) or not target.fits(y) or len(x) != len(y):
             return False
-        assert self._target is not None
-        if not fits(self._target, y) or len(x) != len(y):  # type: ignore[arg-type]
-            return False
-        return not self._classes or labels_fit(self._classes, y)  # type: ignore[arg-type]
+        return not self._classes or labels_fit(self._classes, y)
 
     def as_batch(self, x: object, y: object = None) -> dict[str, Array]:
         """Return a batch as inputs of the model's graphs by name, with the targets where there are any.
@@ -374,9 +377,6 @@ class Model:
             return inputs
         self._required("evaluation", "a loss")
         return {**inputs, TARGET: self._checked_targets(inputs, y)}
-
-    def _settings(self) -> dict[str, float]:
-        return {LEARNING_RATE: self.learning_rate}
 
     def _checked_targets(self, inputs: Mapping[str, Array], y: object) -> Array:
         assert self._target is not None
@@ -501,8 +501,8 @@ class Model:
         x: the inputs, [n, ...]; of no samples, [0, ...] or an empty list, there are no outputs, [0, 10].
         Raises DataError for arrays that do not fit.
         """
-        executable, size = self.executable("forward"), check_batch_size(batch_size)
-        if self._only_input and fits(self._inputs[self._only_input], x) and len(x) <= size:  # type: ignore[arg-type]
+        executable, size, form = self.executable("forward"), check_batch_size(batch_size), self._form
+        if form is not None and form.fits(x) and len(x) <= size:
             return executable.step(self._state, **{self._only_input: x})["output"]
         inputs = as_inputs(self._inputs, x, least=0)
         shared = {name: array for name, array in inputs.items() if not self._inputs[name].has_batch}

@@ -128,6 +128,32 @@ def test_results_stay_what_they_are_when_more_calls_are_made():
         assert np.array_equal(results["y"], ((X + number) @ W).reshape(7, 3, 4))
 
 
+def test_numbers_that_a_step_returns_stay_what_they_are_and_where_they_were():
+    graph = Graph("numbers")
+    emit = Emitter(graph)
+    x = graph.input("x", TensorType((BATCH, 5)))
+    double = emit(ops.Add(), x, x)
+    graph.output("sum", emit(ops.Sum((0, 1)), x))
+    graph.output("double", double)
+    graph.output("sum of doubles", emit(ops.Sum((0, 1)), double))
+    executable = NativeExecutable(graph, threads=1)
+    kept = [executable.step({}, x=X + number) for number in range(3)]
+    for number, results in enumerate(kept):
+        assert [*results] == ["sum", "double", "sum of doubles"]
+        total = (X + number).sum()
+        assert (results["sum"], results["sum of doubles"]) == (total, 2 * total)
+        assert np.array_equal(results["double"], 2 * (X + number))
+
+
+def test_no_memory_is_made_for_a_batch_that_does_not_fit():
+    executable = accumulator()
+    state = {"total": np.zeros((3, 4), np.float32), "w": W}
+    require_right(executable.step(state, x=X), state)
+    with pytest.raises(DataError, match="x"):
+        executable.step(state, x=np.broadcast_to(np.float32(0), (2**50, 4)))
+    require_right(executable.step(state, x=X), state, 2)
+
+
 def classifier(network=None, **options):
     network = network or gcn.Sequential(gcn.Conv2d(4, 3), gcn.ReLU(), gcn.Flatten(), gcn.Dense(3))
     options = {"loss": gcn.CrossEntropy(), "optimizer": gcn.SGD(0.1, momentum=0.9), "threads": 2, **options}
