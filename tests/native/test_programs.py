@@ -326,6 +326,14 @@ def the_batch_moves_to_other_axes(case, emit):
 
 
 @graph
+def numbers_of_samples_are_padded_by_nothing(case, emit):
+    x = emit(ops.Tanh(), case.normal("float64", 2, batch=True))
+    output(case, emit(ops.Pad(((0, 0),)), x))
+    padded = emit(ops.Pad(((1, 2),)), case.normal("float64", 9001))
+    output(case, emit(ops.Concatenate(0), padded, case.normal("float64", 3)))
+
+
+@graph
 def a_reshape_moves_the_batch(case, emit):
     x = case.normal("float64", 33, 6, batch=True)
     moved = emit(ops.Reshape((3, BATCH, 2)), emit(ops.Tanh(), x))

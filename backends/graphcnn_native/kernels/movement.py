@@ -9,7 +9,7 @@ from graphcnn.ir import BATCH, Value
 from graphcnn_native.codegen.function import Index, Ssa, constant, vector
 from graphcnn_native.codegen.lanes import load_lanes
 from graphcnn_native.elements import ITEMS, SQUARE
-from graphcnn_native.kernels.nest import over_axes, over_rest, over_run
+from graphcnn_native.kernels.nest import over_axes, over_rest, over_run, share_within
 from graphcnn_native.kernels.writer import Position, Writer, value_item
 from graphcnn_native.lowering.program import Place
 
@@ -190,17 +190,16 @@ def _by_first_axis(
     """Pad the kernel's share of the first axis, in which there can be padding as well."""
     f, sizes = w.f, w.sizes(value.type)
     first, last = widths[0], f.add(sizes[0], -widths[1])
-    inner_begin, inner_end = f.greatest(w.begin, first), f.least(w.end, last)
+    before, inner, behind = (share_within(w, *run) for run in ((0, first), (first, last), (last, sizes[0])))
     if value.type.rank == 1:
-        over_run(w, w.begin, f.least(w.end, first), (), zeros, item)
-        over_run(w, inner_begin, f.greatest(inner_begin, inner_end), (), copied, item)
-        over_run(w, f.greatest(w.begin, last), f.greatest(w.end, f.greatest(w.begin, last)), (), zeros, item)
+        for (begin, end), body in ((before, zeros), (inner, copied), (behind, zeros)):
+            over_run(w, begin, end, (), body, item)
         return
     if any(widths):
-        for begin, end in ((w.begin, f.least(w.end, first)), (f.greatest(w.begin, last), w.end)):
+        for begin, end in (before, behind):
             with f.loop(begin, end, name="element") as run:
                 over_rest(w, sizes[1:], (run.index,), zeros, item)
-    with f.loop(inner_begin, inner_end, name="element") as run:
+    with f.loop(*inner, name="element") as run:
         along((run.index,))
 
 
@@ -279,6 +278,5 @@ def concatenate(w: Writer) -> None:
     before = 0
     for operand in node.operands:
         size = operand.type.static(0)
-        begin, end = f.greatest(w.begin, before), f.least(w.end, before + size)
-        joined(operand, begin, f.greatest(begin, end), (), before)
+        joined(operand, *share_within(w, before, before + size), (), before)
         before += size

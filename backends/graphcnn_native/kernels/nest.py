@@ -62,8 +62,15 @@ def over_rest(w: Writer, sizes: Sequence[Index], outer: tuple[Index, ...], body:
         over_rest(w, sizes[1:], (*outer, axis.index), body, item)
 
 
+def share_within(w: Writer, begin: Index, end: Index) -> tuple[Index, Index]:
+    """Return where the kernel's share of the first axis meets a range of it: of no length, never of less."""
+    first = w.f.greatest(w.begin, begin)
+    return first, w.f.greatest(first, w.f.least(w.end, end))
+
+
 def over_run(w: Writer, begin: Index, end: Index, outer: tuple[Index, ...], body: Body, item: str) -> None:
-    """Run `body` along the last axis: for whole vectors, and then for what is left."""
+    """Run `body` along the last axis, from `begin` to an `end` that is not before it: for whole vectors, and
+    then for what is left."""
     f, lanes = w.f, w.target.lanes(SIZES[item])
     if isinstance(begin, int) and isinstance(end, int):
 
