@@ -140,6 +140,18 @@ def a_state_is_read_through_a_broadcast(case, emit):
 
 
 @graph
+def a_state_is_read_through_a_broadcast_to_its_own_shape(case, emit):
+    x = case.normal("float64", 33, 4, batch=True)
+    for shape in ((), (4,)):
+        (state,) = states(case, 1, *shape)
+        total = emit(ops.Mean((0, 1) if shape == () else (0,)), x)
+        error = emit(ops.Tanh(), emit(ops.Multiply(), state, total))
+        step = emit(ops.Multiply(), emit(ops.Broadcast(shape), error), error)
+        output(case, step)
+        update(case, state, emit(ops.Subtract(), state, step))
+
+
+@graph
 def a_broadcast_state_replaces_itself(case, emit):
     (w,) = states(case, 1, 12, 12)
     first = emit(ops.Crop(((0, 11), (0, 0))), w)

@@ -16,6 +16,7 @@ from graphcnn_native import NativeBackend
 from graphcnn_native.codegen.module import generate
 from graphcnn_native.lowering import lower
 from graphcnn_native.lowering.program import ALIGNMENT, Domain, Keeps, Place
+from graphcnn_native.lowering.schedule import GENERATED
 from graphcnn_native.lowering.verify import verify
 from graphcnn_native.op_code import is_pointwise
 from graphcnn_native.target import named_target
@@ -99,7 +100,8 @@ def a_load_is_left_out(program):
     """But for values that could as well be computed anew."""
     for kernel in program.kernels:
         for value in kernel.loads:
-            if kernel.pad is None and not is_pointwise(program.graph.node(value.key).op):
+            op = program.graph.node(value.key).op
+            if kernel.pad is None and not is_pointwise(op) and not isinstance(op, GENERATED):
                 yield with_kernel(program, kernel, loads=kernel.loads - {value})
 
 

@@ -94,7 +94,7 @@ def read_elsewhere(schedule: Schedule, kernel: Draft) -> set[Value]:
         if value in seen or value == kernel.total:
             continue
         seen.add(value)
-        if spreads(node.op, value):
+        if spreads(node, value):
             found.update(leaf for operand in operands_read(node) for leaf in schedule.leaves(operand))
         if value.key != kernel.root and value not in kernel.loads:
             pending += operands_read(node)

@@ -273,12 +273,15 @@ def operands_read(node: Node) -> tuple[Value, ...]:
     return node.operands[:1] if isinstance(node.op, RandomUniform) else node.operands
 
 
-def spreads(op: Op, value: Value) -> bool:
-    """Whether an element of a value depends on other elements of its operands than the one at its place.
+def spreads(node: Node, value: Value) -> bool:
+    """Whether an element of a node's value depends on elements of its operands at other places than its own.
 
-    The state that follows on a generator's state does not; the numbers that are drawn do.
+    The state that follows on a generator's state does not; the numbers that are drawn do. Nor does what is
+    broadcast to the shape that it has.
     """
-    return isinstance(op, Broadcast) or (isinstance(op, RandomUniform) and value.index == 0)
+    if isinstance(node.op, Broadcast):
+        return node.operands[0].type.shape != value.type.shape
+    return isinstance(node.op, RandomUniform) and value.index == 0
 
 
 def partial_sum_type(graph: Graph, root: int) -> TensorType:

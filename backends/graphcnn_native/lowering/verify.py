@@ -283,7 +283,7 @@ def _reads_elsewhere(program: Program, kernel: PlacedKernel, state: Value) -> bo
         if program.unshaped(value) in kernel.loads:
             continue
         node = program.graph.node(value.key)
-        is_wide = is_spread or spreads(node.op, value)
+        is_wide = is_spread or spreads(node, value)
         pending += [(operand, is_wide) for operand in operands_read(node)]
     return False
 
