@@ -1,13 +1,17 @@
-"""Where the time of a compilation goes: code says which phase it is in, and whoever asks gets the seconds."""
+"""What a compilation says of itself to whoever asks: where its time goes, and how far it is."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Final
+from typing import Final, TypeAlias
 
+Listener: TypeAlias = Callable[[int, int], None]
+"""`listener(done, total)` is told, from any thread, how many functions of a compilation are compiled."""
+
+_LISTENER: Final[ContextVar[Listener]] = ContextVar("listener", default=lambda done, total: None)
 _MEASURED: Final[ContextVar[dict[str, float] | None]] = ContextVar("measured", default=None)
 
 
@@ -32,3 +36,18 @@ def measured_phases() -> Iterator[dict[str, float]]:
         yield seconds
     finally:
         _MEASURED.reset(token)
+
+
+@contextmanager
+def heard(listener: Listener) -> Iterator[None]:
+    """Let a listener be told how far the compilations within are."""
+    token = _LISTENER.set(listener)
+    try:
+        yield
+    finally:
+        _LISTENER.reset(token)
+
+
+def listener() -> Listener:
+    """Return who is to be told; a backend asks in the thread that compiles, and may tell from others."""
+    return _LISTENER.get()

@@ -28,8 +28,10 @@ def as_text(renderable: RenderableType, width: int = WIDTH) -> str:
     return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()).strip("\n")
 
 
-def console_of_output(width: int | None = None) -> Console:
+def console_of_output(width: int | None = None, *, stderr: bool = False) -> Console:
     """Return rich's console for the standard output: it has colours and bars where that is a terminal.
+
+    stderr: for the stream of errors instead.
 
     Notebooks set FORCE_COLOR, and logs are kept: what is no terminal gets plain text. It raises
     BrokenPipeError when nobody reads the output any more, where rich would end the process without a word.
@@ -40,8 +42,10 @@ def console_of_output(width: int | None = None) -> Console:
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
-    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    stream = sys.stderr if stderr else sys.stdout
+    is_terminal = stream is not None and stream.isatty()
     return Output(
+        stderr=stderr,
         width=width,
         color_system="auto" if is_terminal else None,
         force_terminal=is_terminal,

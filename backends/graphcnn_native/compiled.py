@@ -15,7 +15,7 @@ from pathlib import Path
 
 import graphcnn
 from graphcnn.ir import Graph, Op
-from graphcnn.phases import phase
+from graphcnn.phases import listener, phase
 from graphcnn.scalar import ScalarFunction
 from graphcnn_native.codegen.module import generate
 from graphcnn_native.interface import Interface
@@ -46,7 +46,7 @@ def compiled(graph: Graph, target: Target, *, winograd: bool) -> Compiled:
     if known is not None:
         return known
     program = lower(graph, target, winograd=winograd)
-    library = compile_modules(generate(program, target).modules, target)
+    library = compile_modules(generate(program, target).modules, target, listener=listener())
     if key is not None:
         cache.store(key, _entry(program.interface, library.keys))
     return Compiled(program.interface, library, program)

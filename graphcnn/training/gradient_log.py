@@ -102,6 +102,7 @@ class GradientLog(Callback):
     # Recording
 
     def on_train_begin(self, model: Model) -> None:
+        model.executable("gradient")  # compiles before there is a bar of the epoch
         self._forget()
         self._parameters = parameters_by_layer(model.gradient_graph)
         for layer, names in self._parameters.items():

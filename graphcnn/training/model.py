@@ -26,6 +26,7 @@ from graphcnn.training.checkpoint import (
     write_checkpoint,
     write_weights_alone,
 )
+from graphcnn.training.compiling import compilation, compilations_shown
 from graphcnn.training.feeding import (
     Form,
     are_labels,
@@ -151,7 +152,9 @@ class Model:
         executable = self._executables.get(name)
         if executable is None:
             what = "a loss and an optimizer" if name == "step" else "a loss"
-            executable = self.backend.compile(self._required(name, what), **self._options)
+            graph = self._required(name, what)
+            with compilation(self.forward_graph.name):
+                executable = self.backend.compile(graph, **self._options)
             self._executables[name] = executable
         return executable
 
@@ -409,19 +412,23 @@ class Model:
         then. 0 begins anew. batch_size: samples per step
         (the last batch of an epoch may be smaller); unused for an iterable. validation_data: likewise
         arrays or batches, evaluated after each epoch. shuffle: whether to shuffle arrays; the order follows
-        from the model's seed and the epoch. progress: whether to show a progress bar.
+        from the model's seed and the epoch. progress: whether to show progress, of compiling too.
 
         Raises DataError for data that does not fit, before training where it is an array, and
         TrainingError when the loss is no longer finite.
         """
-        self.executable("step")
+        self._required("step", "a loss and an optimizer")
         check_callbacks(callbacks)
         numbers = _epoch_numbers(epochs, initial_epoch, self.epochs_done)
         source = self._source(x, y, check_batch_size(batch_size), self.seed if shuffle else None)
         validation = None if validation_data is None else self._validation(validation_data, batch_size)
-        self.epochs_done = numbers.start - 1
         bar = Progress(numbers[-1], len(source) if isinstance(source, Batches) else None, shown=progress)
-        return Loop(self, self._state, source, validation, callbacks, bar).run(numbers)
+        with compilations_shown(progress):
+            self.executable("step")
+            if validation is not None:
+                self.executable("evaluation")
+            self.epochs_done = numbers.start - 1
+            return Loop(self, self._state, source, validation, callbacks, bar).run(numbers)
 
     def _source(self, x: object, y: object, batch_size: int, seed: int | None) -> Batches | BatchesOf:
         """Return arrays as checked batches, or the iterable of batches that was given."""

@@ -14,6 +14,7 @@ import llvmlite.binding as llvm
 
 from graphcnn.errors import BackendError
 from graphcnn.interrupts import interrupts_put_off, uninterrupted
+from graphcnn.phases import Listener
 from graphcnn_native.runtime import cache as object_cache
 from graphcnn_native.runtime.forks import COMPILING
 from graphcnn_native.runtime.processors import thread_count
@@ -65,12 +66,15 @@ def compile_module(text: str, target: Target, *, cache: bool = True) -> Library:
     return compile_modules([text], target, cache=cache)
 
 
-def compile_modules(texts: Sequence[str], target: Target, *, cache: bool = True) -> Library:
+def compile_modules(
+    texts: Sequence[str], target: Target, *, cache: bool = True, listener: Listener | None = None
+) -> Library:
     """Return the machine code of modules of LLVM IR that call each other, for a target that runs here.
 
     They are compiled at the same time, on several threads. With `cache`, machine code on disk that a text
-    became before is loaded rather than made again, and what is made is kept. Raises BackendError if this
-    machine cannot run the target's code, LLVM refuses a text, or a function that it calls is not to be found.
+    became before is loaded rather than made again, and what is made is kept. listener: is told how many of
+    the functions are compiled. Raises BackendError if this machine cannot run the target's code, LLVM refuses
+    a text, or a function that it calls is not to be found.
     """
     if not runs_here(target):
         raise BackendError(
@@ -78,8 +82,9 @@ def compile_modules(texts: Sequence[str], target: Target, *, cache: bool = True)
             facts=[f"the code is for {target.triple}, {target.cpu}; this is {host_target().cpu}"],
             mend='Take the target "host" to run it; any target can be compiled for reading.',
         )
-    known = frozenset(name for text in texts for name in _DEFINITION.findall(text))
-
+    defined = [_DEFINITION.findall(text) for text in texts]
+    known = frozenset(name for names in defined for name in names)
+    finished: list[int] = []
     keys = [object_cache.key(_COMMENTS.sub("", text), target, _OPTIONS) for text in texts]
 
     def made(number: int) -> bytes:
@@ -89,6 +94,9 @@ def compile_modules(texts: Sequence[str], target: Target, *, cache: bool = True)
             code = _object_code(texts[number], target, known)
             if cache:
                 object_cache.store(key, code)
+        if listener is not None:
+            finished.append(len(defined[number]))
+            listener(sum(finished), sum(map(len, defined)))
         return code
 
     def compiled() -> Library:
