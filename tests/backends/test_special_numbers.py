@@ -8,7 +8,7 @@ from graphcnn import ops
 from graphcnn.backend import load_backend
 from graphcnn.errors import OptionError
 from graphcnn.ir import Emitter, Graph, TensorType
-from graphcnn.transform import differentiate
+from graphcnn.transform import differentiate, simplify
 
 NAN, INF = np.nan, np.inf
 BACKENDS = pytest.mark.parametrize("name", ["numpy", "native"])
@@ -176,6 +176,43 @@ def test_whole_numbers_that_do_not_fit_wrap_around(name):
     x = np.array([256, 300, -1, 2**40 + 5], np.int64)
     assert apply(name, ops.Cast("uint8"), x).tolist() == [0, 44, 255, 5]
     assert apply(name, ops.Cast("int32"), x).tolist() == [256, 300, -1, 5]
+
+
+@BACKENDS
+def test_denormals_of_float64_are_numbers(name):
+    few = np.array([5e-310, 5e-324, -3e-308, 1e-300, -745.0, -740.0, 2.0])
+    x = np.tile(few, (64, 100))  # for all threads
+    operations = (ops.Exp(), ops.Log(), ops.Sqrt(), ops.Tanh(), ops.Power(1.5), ops.Relu(), ops.Negate())
+    with np.errstate(all="ignore"):
+        for op in operations:
+            exact = np.tile(apply("numpy", op, few), (64, 100))
+            assert np.allclose(apply(name, op, x), exact, rtol=1e-15, atol=0, equal_nan=True), op
+        assert np.allclose(apply(name, ops.Divide(), x, x), 1, rtol=0, atol=0)
+        assert np.all(apply(name, ops.Sum((0,)), x)[1::7] == 64 * 5e-324)
+
+
+def test_denormals_of_float32_are_0_in_native_code():
+    x = np.array([1e-38, -1e-40, 1e-45], np.float32)
+    for exponent, wanted in ((0.5, 0), (1.5, 0), (-1.0, INF), (-0.5, INF), (-1.5, INF)):
+        found = apply("native", ops.Power(exponent), x[:1])
+        assert found[0] == wanted, exponent
+    assert np.all(apply("native", ops.Multiply(), x, np.full(3, 1e5, np.float32)) == 0)
+    assert np.all(apply("native", ops.Log(), np.abs(x)) == -INF)
+
+
+@BACKENDS
+def test_the_log_of_a_softmax_is_finite_where_the_softmax_underflows(name):
+    graph = Graph("classifier")
+    emit = Emitter(graph)
+    logits = graph.input("logits", TensorType(("N", 2), "float32"))
+    share = emit(ops.Log(), emit(ops.Exp(), emit(ops.LogSoftmax(), logits)))
+    loss = emit(ops.Sum((0, 1)), share)
+    graph, gradients = differentiate(graph, loss, {"logits": logits})
+    graph.output("loss", loss)
+    graph.output("gradient", gradients["logits"])
+    found = load_backend(name).compile(simplify(graph))(logits=np.array([[0.0, -110.0]], np.float32))
+    assert found["loss"] == -110
+    assert found["gradient"].tolist() == [[-1, 1]]
 
 
 @BACKENDS

@@ -205,6 +205,25 @@ def negations():
         yield graph_of(lambda e, x: e(ops.Negate(), e(ops.Negate(), x)), type)
 
 
+def logarithms():
+    for type, inner in itertools.product(tensors(("N",), ()), (ops.Exp(), ops.Sigmoid())):
+        yield graph_of(lambda e, x, op=inner: e(ops.Log(), e(op, x)), type)
+
+
+def over_and_times():
+    """Yield products of a quotient and its divisor, or another number, in either order."""
+    kinds = itertools.product(tensors(("N",), (2, 3), ()), (True, False), (True, False), (True, False))
+    for type, scalar, same, quotient_first in kinds:
+
+        def build(emit, x, y, same=same, quotient_first=quotient_first):
+            divisor = emit(ops.Exp(), y)
+            pair = emit(ops.Divide(), x, divisor), divisor if same else emit(ops.Exp(), x)
+            return emit(ops.Multiply(), *(pair if quotient_first else pair[::-1]))
+
+        yield graph_of(build, type, type.with_shape(()) if scalar else type)
+        yield graph_of(build, type.with_shape(()), type)
+
+
 def powers():
     for type, exponent in itertools.product(tensors(("N",), ()), (1.0, 2.0, 0.0, -1.0)):
         yield graph_of(lambda e, x, p=exponent: e(ops.Power(p), x), type)
@@ -224,6 +243,8 @@ DOMAINS = {
     "power-of-one": powers,
     "fold-constants": constants,
     "negate-twice": negations,
+    "log-of-exp": logarithms,
+    "over-and-times-exp": over_and_times,
     "late-broadcast": with_scalar,
     "rot180-pairs": rotations,
     "transpose-to-itself": transposes,
@@ -407,7 +428,21 @@ def padded_correlation(swap=False, channels=False):
     return rewrite
 
 
+def log_of_anything(match, op, operands):
+    return match.definition(operands[0]).operands[0] if match.definition(operands[0]).operands else None
+
+
+def over_and_times_anything(match, op, operands):
+    nodes = [match.definition(operand) for operand in operands]
+    divided = next((node for node in nodes if isinstance(node.op, ops.Divide)), None)
+    (result,) = op.result_types(*(operand.type for operand in operands))
+    return divided.operands[0] if divided and divided.operands[0].type == result else None
+
+
 WRONG = {
+    "log(f(x)) → x": ("log-of-exp", ops.Log, log_of_anything, "finite"),
+    "log(exp(x)) → x, to the bit": ("log-of-exp", ops.Log, log_of_anything, "exact"),
+    "x/a · b → x": ("over-and-times-exp", ops.Multiply, over_and_times_anything, "finite"),
     "x + 0.0 → x": ("add-minus-zero", ops.Add, plus_any_zero, "exact"),
     "x - -0.0 → x": ("subtract-zero", ops.Subtract, minus_any_zero, "exact"),
     "0 - x → x": ("subtract-zero", ops.Subtract, zero_minus, "finite"),

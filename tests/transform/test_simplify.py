@@ -25,6 +25,12 @@ def full(emit, value):
     return emit(ops.Broadcast(IMAGES.shape), number(emit, value))
 
 
+def times_exp(emit, x, exponent, exp_first):
+    exp = emit(ops.Exp(), exponent)
+    quotient = emit(ops.Divide(), x, exp)
+    return emit(ops.Multiply(), *((exp, quotient) if exp_first else (quotient, exp)))
+
+
 def first(rotate):
     return ops.Rot180((1, 2)) if rotate else ops.Rot180((0, 1))
 
@@ -60,6 +66,11 @@ EXAMPLES = {
         lambda e, x, w: e(ops.Rot180((1, 2)), e(ops.Multiply(), full(e, 2.0), number(e, 3.0))),
     ],
     "negate-twice": [lambda e, x, w: e(ops.Negate(), e(ops.Negate(), x))],
+    "log-of-exp": [lambda e, x, w: e(ops.Log(), e(ops.Exp(), x))],
+    "over-and-times-exp": [
+        lambda e, x, w: times_exp(e, x, number(e, 2.0), False),
+        lambda e, x, w: times_exp(e, x, x, True),
+    ],
     "late-broadcast": [
         lambda e, x, w: e(ops.Multiply(), x, full(e, 2.5)),
         lambda e, x, w: e(ops.Divide(), full(e, 2.5), e(ops.Exp(), x)),
@@ -317,7 +328,7 @@ def test_a_count_is_folded_where_its_element_type_holds_it(dtype, size, is_folde
 
 
 def test_groups_of_rules_can_be_left_out_by_one_name():
-    for group in ("constants", "no-operation", "transpose-pairs", "reshape-chains"):
+    for group in ("constants", "exponentials", "no-operation", "transpose-pairs", "reshape-chains"):
         members = [rule.name for rule in simplification_rules() if rule.group == group]
         assert len(members) > 1
         for name in members:

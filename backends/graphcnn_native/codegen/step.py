@@ -54,6 +54,8 @@ def step(program: Program, kernels: Sequence[WrittenKernel], target: Target) -> 
         stages=program.stages,
         divided=program.divided,
         sums_up_products=str(program.sums_up_products).lower(),
+        flushes=str(_flushes(program)).lower(),
+        item="stage" if _flushes(program) else "exact_stage",
         began=BEGAN,
         ended=ENDED,
         header=HEADER,
@@ -62,6 +64,11 @@ def step(program: Program, kernels: Sequence[WrittenKernel], target: Target) -> 
     ticks = TICKS if target.triple.startswith("x86_64") else OTHER_TICKS
     declared = sorted(unfit.declarations)
     return "\n".join([*declared, *_tables(program, kernels), code, ticks, str(unfit)])
+
+
+def _flushes(program: Program) -> bool:
+    """Whether denormals count as 0: where float32 is computed with, whose training comes upon them."""
+    return any(type.dtype == "float32" for _, node in program.graph.items() for type in node.types)
 
 
 def _tables(program: Program, kernels: Sequence[WrittenKernel]) -> list[str]:
@@ -147,7 +154,8 @@ declare i32 @clock_gettime(i32, ptr)
 declare i64 @llvm.smin.i64(i64, i64)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1 immarg)
 
-; Goes through the stages, with denormals flushed to zero. Where labels name no class, nothing is done.
+; Goes through the stages; where anything is of float32, with denormals flushed to zero. Where labels name no
+; class, nothing is done.
 define i64 @step(ptr %context) nounwind {
 entry:
   %unfit = call i64 @unfit_labels(ptr %context)
@@ -162,9 +170,14 @@ begin:
   %mode = call i64 %flush()
   %mode.at = getelementptr i64, ptr %context, i64 $mode
   store i64 %mode, ptr %mode.at
+  %restore.at = getelementptr i64, ptr %context, i64 $restore
+  %restore = load ptr, ptr %restore.at
+  br i1 $flushes, label %stages, label %keep
+keep:
+  call void %restore(i64 %mode)
   br label %stages
 stages:
-  %stage = phi i64 [ 0, %begin ], [ %next, %went ]
+  %stage = phi i64 [ 0, %begin ], [ 0, %keep ], [ %next, %went ]
   %more = icmp slt i64 %stage, $stages
   br i1 %more, label %go, label %end
 go:
@@ -180,8 +193,6 @@ went:
   %next = add nsw i64 %stage, 1
   br label %stages
 end:
-  %restore.at = getelementptr i64, ptr %context, i64 $restore
-  %restore = load ptr, ptr %restore.at
   call void %restore(i64 %mode)
   call void @mark(ptr %context, i64 $ended)
   ret i64 0
@@ -235,7 +246,7 @@ define internal void @run_stage(ptr %context, i64 %stage) nounwind {
   %threads = load i64, ptr %threads.at
   %parallel.for.at = getelementptr i64, ptr %context, i64 $parallel_for
   %parallel.for = load ptr, ptr %parallel.for.at
-  call void %parallel.for(ptr %pool, ptr @stage, ptr %context, i64 %items, i64 %threads)
+  call void %parallel.for(ptr %pool, ptr @$item, ptr %context, i64 %items, i64 %threads)
   ret void
 }
 
@@ -250,6 +261,21 @@ define internal i64 @shards_of(ptr %context, i64 %stage) nounwind {
   %shards = load i64, ptr %shards.at
   %found = select i1 %has.samples, i64 %shards, i64 0
   ret i64 %found
+}
+
+; The work of one item, with denormals as they are for the caller of the step: the workers flush them.
+define internal void @exact_stage(ptr %context, i64 %worker, i64 %item) nounwind {
+  %flush.at = getelementptr i64, ptr %context, i64 $flush
+  %flush = load ptr, ptr %flush.at
+  %restore.at = getelementptr i64, ptr %context, i64 $restore
+  %restore = load ptr, ptr %restore.at
+  %mode.at = getelementptr i64, ptr %context, i64 $mode
+  %callers = load i64, ptr %mode.at
+  %mode = call i64 %flush()
+  call void %restore(i64 %callers)
+  call void @stage(ptr %context, i64 %worker, i64 %item)
+  call void %restore(i64 %mode)
+  ret void
 }
 
 ; The work of one item of the stage that runs.

@@ -11,6 +11,9 @@ from graphcnn_native.codegen.function import Function, Ssa, constant, item_of, l
 from graphcnn_native.elements import ITEMS
 from graphcnn_native.kernels.elementary import exponential, hyperbolic_tangent, logarithm
 
+LEAST_NORMAL = 1.17549435e-38
+"""Numbers of float32 below this are denormals."""
+
 Emit = Callable[[Function, Any, list[Ssa], TensorType], Ssa]
 
 
@@ -67,7 +70,11 @@ def _power(f: Function, op: ops.Power, x: list[Ssa], type: TensorType) -> Ssa:
         return f.binary("fdiv", constant(x[0].type, 1.0), x[0])
     if op.exponent == 0.5:
         return f.intrinsic("sqrt", x[0])
-    return f.intrinsic("pow", x[0], constant(x[0].type, op.exponent))
+    base = x[0]
+    if item_of(base.type) == "float":  # the C library looks at the bits of denormals, which here are 0
+        is_zero = f.compare("olt", f.intrinsic("fabs", base), constant(base.type, LEAST_NORMAL))
+        base = f.select(is_zero, f.binary("fmul", base, constant(base.type, 0.0)), base)
+    return f.intrinsic("pow", base, constant(base.type, op.exponent))
 
 
 def _whole(f: Function, x: Ssa, item: str) -> Ssa:

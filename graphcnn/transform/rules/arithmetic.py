@@ -18,6 +18,8 @@ from graphcnn.ops import (
     Constant,
     Count,
     Divide,
+    Exp,
+    Log,
     Multiply,
     Negate,
     Power,
@@ -82,6 +84,23 @@ def _power_of_one(match: Match, op: Power, operands: Values) -> Value | None:
 def _negate_twice(match: Match, op: Negate, operands: Values) -> Value | None:
     inner = match.definition(operands[0])
     return inner.operands[0] if isinstance(inner.op, Negate) else None
+
+
+def _log_of_exp(match: Match, op: Log, operands: Values) -> Value | None:
+    inner = match.definition(operands[0])
+    return inner.operands[0] if isinstance(inner.op, Exp) else None
+
+
+def _over_and_times_exp(match: Match, op: Multiply, operands: Values) -> Value | None:
+    """The gradient of a logarithm, and then that of the exponential in it. An exponential is not 0."""
+    for quotient, factor in (operands, operands[::-1]):
+        node = match.definition(quotient)
+        if not isinstance(node.op, Divide) or node.operands[1] != factor:
+            continue
+        if isinstance(match.definition(factor).op, Exp):
+            (kept, _), shape = node.operands, quotient.type.shape
+            return kept if kept.type.shape == shape else match.emit(Broadcast(shape), kept)
+    return None
 
 
 def _fixed_count(match: Match, op: Count, operands: Values) -> Value | None:
@@ -153,6 +172,22 @@ RULES: Final = (
         group="constants",
     ),
     Rule("negate-twice", "-(-x) → x", Negate, _negate_twice, group="no-operation"),
+    Rule(
+        "log-of-exp",
+        "log(exp(x)) → x, as in the log of a softmax: an exponential that underflows has no log",
+        Log,
+        _log_of_exp,
+        keeps="finite",
+        group="exponentials",
+    ),
+    Rule(
+        "over-and-times-exp",
+        "x/e · e, e · x/e → x, where e is an exponential",
+        Multiply,
+        _over_and_times_exp,
+        keeps="finite",
+        group="exponentials",
+    ),
     Rule(
         "late-broadcast",
         "x op broadcast(scalar) → x op scalar",
