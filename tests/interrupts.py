@@ -77,3 +77,30 @@ def interrupted_at(line, act):
     except KeyboardInterrupt:
         return True
     return False
+
+
+def interrupted_again_at(line, act):
+    """Run `act(interrupt)`, which calls `interrupt()`, and interrupt at a line of what handles that.
+
+    line: counted from 0 in what the packages run from then on; None counts. Return how many lines there were.
+    """
+    again = Interrupted(line)
+
+    def interrupt():
+        again.__enter__()
+        frame = sys._getframe(1)
+        while frame is not None:  # those that are under way are not traced by themselves
+            if is_watched(frame.f_code.co_filename):
+                frame.f_trace = again._line
+            frame = frame.f_back
+        raise KeyboardInterrupt
+
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        act(interrupt)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.settrace(None)
+        signal.signal(signal.SIGINT, handler)
+    return again.lines

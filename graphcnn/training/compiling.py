@@ -5,15 +5,17 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from graphcnn.interrupts import interrupts_put_off
 from graphcnn.phases import heard
 from graphcnn.rendering import console_of_output
 from graphcnn.visible import visible
+
+T = TypeVar("T")
 
 DELAY_SECONDS = 2.0
 """Nothing is shown of what takes no longer."""
@@ -31,23 +33,24 @@ def compilations_shown(shown: bool) -> Iterator[None]:
         _ARE_SHOWN.reset(token)
 
 
-@contextmanager
-def compilation(name: str) -> Iterator[None]:
-    """Show how far the compilation within is, if it lasts and the errors' stream is a terminal."""
+def shown(name: str, work: Callable[[], T]) -> T:
+    """Return what `work()` compiles; show how far it is, if it lasts and the errors' stream is a terminal."""
     if not _ARE_SHOWN.get() or sys.stderr is None or not sys.stderr.isatty():
-        yield
-        return
+        return work()
     bar = CompilationBar(name)
     timer = threading.Timer(DELAY_SECONDS, bar.show)
     timer.daemon = True
     try:
-        with heard(bar.report):
-            with suppress(RuntimeError):  # the system grants no thread: then nothing is shown
-                timer.start()
-            yield
+        try:
+            with heard(bar.report):
+                with suppress(RuntimeError):  # the system grants no thread: then nothing is shown
+                    timer.start()
+                return work()
+        finally:
+            bar.close()
     finally:
+        bar.close()  # again, should another interrupt have come while the first one ended the work
         timer.cancel()
-        bar.close()
 
 
 class CompilationBar:

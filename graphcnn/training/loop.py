@@ -55,10 +55,22 @@ class Loop:
 
     def run(self, epochs: range) -> History:
         """Train the epochs of these numbers; return their history."""
-        model, history = self._model, History()
+        history = History()
+        try:
+            try:
+                self._train_epochs(epochs, history)
+            finally:
+                self._end()
+        finally:
+            self._end()  # again, should another interrupt have come while the first one ended training
+            for callback in self._callbacks:
+                callback.on_train_end(self._model)
+        return history
+
+    def _train_epochs(self, epochs: range, history: History) -> None:
         try:
             for callback in self._callbacks:
-                callback.on_train_begin(model)
+                callback.on_train_begin(self._model)
             for epoch in epochs:
                 logs = self._epoch(epoch, history)
                 self._bar.end(epoch, logs)
@@ -68,12 +80,12 @@ class Loop:
                     break
         except StopTraining:
             pass
-        finally:
-            model.scheduled_rate = None
+
+    def _end(self) -> None:
+        """Give the model its own rate back, and take the bar away."""
+        with interrupts_put_off():
+            self._model.scheduled_rate = None
             self._bar.close()
-            for callback in self._callbacks:
-                callback.on_train_end(model)
-        return history
 
     def _hint(self) -> None:
         """Show what is probably wrong, where the first epoch has learnt nothing."""
@@ -163,7 +175,7 @@ class Loop:
         warnings.warn(
             f"the learning rate of epoch {epoch} is 0: its steps change no parameter. Mend: {mend}",
             GraphcnnWarning,
-            stacklevel=6,  # the line that calls Model.fit
+            stacklevel=7,  # the line that calls Model.fit
         )
 
     def _diverged(self, epoch: int, step: int, loss: float, trail: Trail) -> TrainingError:

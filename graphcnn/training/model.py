@@ -26,7 +26,7 @@ from graphcnn.training.checkpoint import (
     write_checkpoint,
     write_weights_alone,
 )
-from graphcnn.training.compiling import compilation, compilations_shown
+from graphcnn.training.compiling import compilations_shown, shown
 from graphcnn.training.feeding import (
     Form,
     are_labels,
@@ -153,8 +153,7 @@ class Model:
         if executable is None:
             what = "a loss and an optimizer" if name == "step" else "a loss"
             graph = self._required(name, what)
-            with compilation(self.forward_graph.name):
-                executable = self.backend.compile(graph, **self._options)
+            executable = shown(graph.name, lambda: self.backend.compile(graph, **self._options))
             self._executables[name] = executable
         return executable
 
@@ -260,7 +259,9 @@ class Model:
 
     @learning_rate.setter
     def learning_rate(self, rate: float) -> None:
-        self._learning_rate, self._scheduled_rate = _checked_rate(rate), None
+        checked = _checked_rate(rate)
+        with interrupts_put_off():
+            self._learning_rate, self._scheduled_rate = checked, None
 
     @property
     def scheduled_rate(self) -> float | None:

@@ -11,6 +11,7 @@ import numpy as np
 from graphcnn.arrays import Array
 from graphcnn.backend import as_input
 from graphcnn.errors import OptionError
+from graphcnn.interrupts import interrupts_put_off
 from graphcnn.ir import TensorType
 from graphcnn.visible import visible
 
@@ -38,10 +39,11 @@ class Parameters(MutableMapping[str, Array]):
         self.update({name: value})
 
     def update(self, *values: Any, **named: Any) -> None:
-        """Assign several at once, as `dict.update` does; all of them, or after an error none."""
+        """Assign several at once, as `dict.update` does; all, or after an error or interrupt none."""
         checked = {name: self._checked(name, value) for name, value in dict(*values, **named).items()}
-        for name, array in checked.items():
-            np.copyto(self._state[name], array)
+        with interrupts_put_off():
+            for name, array in checked.items():
+                np.copyto(self._state[name], array)
 
     def __delitem__(self, name: str) -> None:
         raise OptionError(f"a model's {self.kind}s cannot be deleted")

@@ -2,14 +2,18 @@
 
 import copy
 import functools
+import sys
 import threading
 
 import numpy as np
 import pytest
 
 import graphcnn as gcn
+from graphcnn.backend import load_backend
 from graphcnn.interrupts import interrupts_put_off, uninterrupted
-from tests.interrupts import interrupted_at, lines_of
+from graphcnn.training import compiling
+from graphcnn.training.compiling import CompilationBar
+from tests.interrupts import interrupted_again_at, interrupted_at, lines_of
 
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.standard_normal((40, 6, 6, 2)).astype(np.float32)
@@ -133,6 +137,87 @@ def test_a_state_is_set_whole():
         assert bits(model) in (
             tuple(array.tobytes() for array in state.values()) for state in (before, after)
         )
+
+
+def test_weights_are_assigned_whole():
+    model = made("numpy")
+    before = dict(model.weights)
+    after = {name: array + 1 for name, array in before.items()}
+
+    def weights():
+        return {name: array.tobytes() for name, array in model.weights.items()}
+
+    allowed = []
+    for values in (before, after):
+        model.weights.update(values)
+        allowed.append(weights())
+    for line in range(lines_of(lambda: model.weights.update(after))):
+        model.weights.update(before)
+        interrupted_at(line, lambda: model.weights.update(after))
+        assert weights() in allowed, line
+
+
+class Schedule(gcn.Callback):
+    """Sets a rate for the epoch, and interrupts in its second step."""
+
+    def __init__(self, interrupt):
+        self.interrupt = interrupt
+
+    def on_epoch_begin(self, model, epoch):
+        model.scheduled_rate = 0.01
+
+    def on_step_end(self, model, epoch, step, logs):
+        if step == 2:
+            self.interrupt()
+
+
+def test_an_interrupt_while_another_ends_training_leaves_a_usable_model():
+    model = made("native")
+
+    def fit(interrupt):
+        model.fit(IMAGES, LABELS, batch_size=16, callbacks=[Schedule(interrupt)])
+
+    lines = interrupted_again_at(None, fit)
+    assert lines > 10
+    for line in range(lines):
+        model.learning_rate = 0.05
+        interrupted_again_at(line, fit)
+        assert model.scheduled_rate is None, line
+        assert model.learning_rate == 0.05
+        assert model.epochs_done == len(model.history.epochs) == 0
+        twin = copy.deepcopy(model)
+        for each in (model, twin):
+            each.train_step(IMAGES, LABELS)
+        assert bits(model) == bits(twin), line
+
+
+def test_an_interrupt_while_another_ends_a_compilation_takes_the_bar_away(monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    shown = []
+
+    class Bar(CompilationBar):
+        def __init__(self, name):
+            super().__init__(name)
+            shown.append(self)
+
+    monkeypatch.setattr(compiling, "CompilationBar", Bar)
+
+    class Backend:
+        name, ops = "interrupted", load_backend("numpy").ops
+
+        def compile(self, graph):
+            self.interrupt()
+
+    backend = Backend()
+    model = made(backend)
+
+    def compile(interrupt):
+        backend.interrupt = interrupt
+        model.executable("forward")
+
+    for line in range(interrupted_again_at(None, compile)):
+        interrupted_again_at(line, compile)
+        assert shown[-1]._is_closed, line
 
 
 @pytest.mark.parametrize("stride", [41, pytest.param(1, marks=pytest.mark.slow)])
