@@ -1,8 +1,9 @@
-"""A hint after the first epoch, where nothing was learnt: what it comes from, most often, and the mend."""
+"""A hint after an epoch in which nothing was learnt: what it comes from, most often, and the mend."""
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 
 STUCK = 0.98
 """A loss of this share of that of guessing has learnt nothing yet."""
+CHANCE = 2.0
+"""Standard errors: a loss that falls by more learns, and is given another epoch."""
+JUMP = 2.0
+"""A loss that has been so many times the first has jumped: that it falls again says nothing."""
+LATEST = 1000
+"""The steps that are looked at."""
 FEWEST_STEPS = 20
 """Of fewer steps, nothing can be expected."""
 GROWN = 10.0
@@ -26,19 +33,40 @@ LARGEST_INPUT = 30.0
 
 
 class Course:
-    """The loss of an epoch, step by step."""
+    """The loss of an epoch, step by step. before: that of the epoch before."""
 
-    def __init__(self) -> None:
-        self.steps = 0
+    def __init__(self, before: Course | None = None) -> None:
         self.first = math.nan
         self.recent = math.nan
         """The mean over the last ten steps or so."""
+        self.latest: deque[float] = deque(maxlen=LATEST)
+        self._level_before = None if before is None else before._level()
+
+    @property
+    def is_falling(self) -> bool:
+        """Whether the loss falls by more than chance: along a line, or from the epoch before to this one."""
+        steps = len(self.latest)
+        if steps < FEWEST_STEPS or max(self.latest) > JUMP * self.first:
+            return False
+        if self._level_before is not None:
+            (mean_before, error_before), (mean, error) = self._level_before, self._level()
+            if mean < mean_before - CHANCE * math.hypot(error_before, error):
+                return True
+        times, losses = np.arange(steps) - (steps - 1) / 2, np.array(self.latest)
+        slope = float(times @ losses / (times @ times))
+        rest = losses - losses.mean() - slope * times
+        return slope < -CHANCE * math.sqrt(float(rest @ rest / (steps - 2) / (times @ times)))
+
+    def _level(self) -> tuple[float, float]:
+        """Return the mean of the latest losses, and its standard error."""
+        losses = np.array(self.latest)
+        return float(losses.mean()), float(losses.std() / math.sqrt(len(losses)))
 
     def add(self, loss: float) -> None:
         """Note the loss of a step."""
-        self.steps += 1
-        if self.steps == 1:
+        if not self.latest:
             self.first = self.recent = loss
+        self.latest.append(loss)
         self.recent += 0.1 * (loss - self.recent)
 
 
@@ -59,12 +87,14 @@ def hint(model: Model, course: Course, images: tuple[Array, ...]) -> str:
 
 def _trouble(model: Model, course: Course) -> str:
     """Return in which way the loss does not fall, or ""."""
+    if course.is_falling:  # slowly perhaps, but it learns
+        return ""
     if isinstance(model.loss, CrossEntropy) and model.loss.reduction == "mean":
         classes = model.forward_graph.outputs["output"].type.static(1)
         guessing = math.log(classes)
         if course.recent > 2 * guessing > 0 and course.recent > 0.5 * course.first:
             return f"the loss is {course.recent:.4g}, and that of guessing among {classes} is {guessing:.4g}"
-        if classes > 1 and course.steps >= FEWEST_STEPS and course.recent >= STUCK * guessing:
+        if classes > 1 and len(course.latest) >= FEWEST_STEPS and course.recent >= STUCK * guessing:
             return f"the loss is still that of guessing among {classes} classes: {guessing:.4g}"
         return ""
     if course.recent > GROWN * course.first > 0:

@@ -51,6 +51,7 @@ class Loop:
         self._step_callbacks = [callback for callback in callbacks if hears_steps(callback)]
         self._bar = bar
         self._has_warned = False
+        self._may_hint = True
         self._course = Course()
 
     def run(self, epochs: range) -> History:
@@ -74,8 +75,7 @@ class Loop:
             for epoch in epochs:
                 logs = self._epoch(epoch, history)
                 self._bar.end(epoch, logs)
-                if epoch == epochs.start and self._bar.is_shown:
-                    self._hint()
+                self._hint()
                 if self._is_to_stop(epoch, logs):
                     break
         except StopTraining:
@@ -88,9 +88,13 @@ class Loop:
             self._bar.close()
 
     def _hint(self) -> None:
-        """Show what is probably wrong, where the first epoch has learnt nothing."""
+        """Show what is probably wrong, once, where an epoch and all before it have learnt nothing."""
+        if not self._may_hint or not self._bar.is_shown:
+            return
         images = self._source.arrays[:-1] if isinstance(self._source, Batches) else ()
-        self._bar.hint(hint(self._model, self._course, images))
+        said = hint(self._model, self._course, images)
+        self._bar.hint(said)
+        self._may_hint = not said and self._course.is_falling
 
     def _is_to_stop(self, epoch: int, logs: dict[str, float]) -> bool:
         """Tell all callbacks of an epoch; return whether one of them ends training. Others hear of it too."""
@@ -132,6 +136,7 @@ class Loop:
         model, state = self._model, self._state
         executable = model.executable("step")
         totals = model.totals()
+        self._course = Course(self._course if self._course.latest else None)
         trail, is_repeatable = Trail(state), isinstance(self._source, Batches)
         for step, (inputs, targets) in enumerate(model.batches(self._source, epoch - 1), 1):
             arguments = {**inputs, TARGET: targets}

@@ -18,7 +18,7 @@ def digits(optimizer, **options):
 
 def said(capsys, model, images, labels=DIGITS.labels, **options):
     try:
-        model.fit(images, labels, epochs=2, **options)
+        model.fit(images, labels, **{"epochs": 2, **options})
     except gcn.GraphcnnError as error:
         return str(error)
     return capsys.readouterr().out
@@ -27,6 +27,36 @@ def said(capsys, model, images, labels=DIGITS.labels, **options):
 def test_a_well_going_run_hears_nothing(capsys):
     for optimizer in (gcn.SGD(0.05, momentum=0.9), gcn.Adam()):
         assert "Hint" not in said(capsys, digits(optimizer), DIGITS.images)
+
+
+def test_a_slow_run_that_learns_hears_nothing(capsys):
+    for rate in (0.003, 0.01):
+        assert "Hint" not in said(capsys, digits(gcn.SGD(rate)), DIGITS.images)
+
+
+def course_of(losses):
+    course = Course()
+    for loss in losses:
+        course.add(loss)
+    return course
+
+
+def test_a_loss_that_falls_is_no_trouble_and_one_that_only_varies_is():
+    model, noise = digits(gcn.SGD(0.05)), np.random.default_rng(0).normal(0, 0.05, 200)
+    guessing = np.log(10)
+    assert hint(model, course_of(guessing + noise), ())
+    assert hint(model, course_of(np.full(200, guessing)), ())
+    assert not hint(model, course_of(guessing + np.linspace(0, -0.04, 200) + noise), ())
+    assert not hint(model, course_of(np.linspace(100, 60, 200)), ())
+    assert hint(model, course_of(np.linspace(60, 100, 200)), ())
+
+
+def test_a_loss_that_falls_no_further_than_guessing_is_named_in_a_later_epoch(capsys):
+    labels = np.random.default_rng(0).permutation(DIGITS.labels)
+    text = said(capsys, digits(gcn.SGD(0.02)), DIGITS.images, labels, epochs=6)
+    first, _, rest = text.partition("epoch 2/6")
+    assert "Hint" not in first
+    assert rest.count("Hint: the loss is still that of guessing") == 1
 
 
 def test_a_rate_that_is_far_too_high_is_named_once(capsys):
@@ -54,9 +84,7 @@ def test_a_quiet_run_shows_nothing(capsys):
 def test_a_loss_without_classes_that_grows_is_named():
     network = gcn.Sequential(gcn.Flatten(), gcn.Dense(1))
     model = gcn.compile(network, input_shape=(2, 2, 1), loss=gcn.SquaredError(), optimizer=gcn.SGD(2.0))
-    course = Course()
-    for loss in (1.0, 10.0, 100.0, 1000.0):
-        course.add(loss)
+    course = course_of([1.0, 10.0, 100.0, 1000.0])
     assert hint(model, course, ()).startswith("the loss has grown from 1 to ")
     assert "gcn.SGD(0.05)" in hint(model, course, ())
 
