@@ -10,6 +10,7 @@ Entry points are listed without importing them; a backend is loaded when it is f
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence, Set
@@ -187,6 +188,12 @@ def load_backend(name: str) -> Backend:
     return backend
 
 
+@functools.cache
+def reference() -> Backend:
+    """Return the reference backend. Raises BackendError where it is not installed."""
+    return load_backend(REFERENCE)
+
+
 def _install_hint(entry: EntryPoint, error: Exception) -> str:
     """Return the command that installs what is missing, or else the package of the backend anew."""
     missing = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
@@ -287,7 +294,7 @@ def evaluate(graph: Graph, /, **inputs: object) -> dict[str, Array]:
 
     Raises DataError for inputs that do not fit.
     """
-    return load_backend(REFERENCE).compile(graph)(**inputs)
+    return reference().compile(graph)(**inputs)
 
 
 Observer: TypeAlias = Callable[[int, Sequence[Array], Sequence[Array]], bool]
@@ -307,7 +314,7 @@ def observe(graph: Graph, observer: Observer, /, **inputs: object) -> None:
     The arrays are those that are computed with: the observer must not change them, and may keep them.
     Raises DataError for inputs that do not fit.
     """
-    executable: Any = load_backend(REFERENCE).compile(graph)
+    executable: Any = reference().compile(graph)
     observable: Observable = executable
     observable.observe(observer, **inputs)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphcnn.backend import REFERENCE, load_backend, require_ops
+from graphcnn.backend import reference, require_ops
 from graphcnn.errors import OptionError
 from graphcnn.interrupts import uninterrupted
 from graphcnn.ir import Graph, Op
@@ -26,7 +26,7 @@ class NativeBackend:
     @property
     def ops(self) -> frozenset[type[Op]]:
         """Those that have code of their own, and those that the reference backend computes."""
-        return _own_ops() | load_backend(REFERENCE).ops
+        return _own_ops() | reference().ops
 
     def check_options(self, *, threads: int | None = None, winograd: bool = True) -> None:
         """Raise OptionError for values that `compile` does not take, also of the environment variable."""

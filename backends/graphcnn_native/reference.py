@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from graphcnn.arrays import Array
-from graphcnn.backend import REFERENCE, Executable, load_backend
+from graphcnn.backend import Executable, reference
 from graphcnn.ir import BATCH, Graph, Node, TensorType
 from graphcnn_native.lowering.program import PlannedKernel, Program
 from graphcnn_native.op_code import has_code
@@ -76,7 +76,7 @@ class _Kernel:
             alone.input("batch", TensorType((BATCH,), "bool"))
         for index, result in enumerate(alone.add_all(self._node.op, *operands)):
             alone.output(f"result{index}", result)
-        self._executable: Executable = load_backend(REFERENCE).compile(alone)
+        self._executable: Executable = reference().compile(alone)
 
     def run(self, batch: int, addresses: int) -> None:
         given, stores = self._arrays(batch, addresses)

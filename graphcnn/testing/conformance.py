@@ -9,7 +9,7 @@ from typing import ClassVar, Final
 import numpy as np
 
 from graphcnn.arrays import Array
-from graphcnn.backend import Backend, Executable, as_backend, bind_inputs, load_backend
+from graphcnn.backend import Backend, Executable, as_backend, bind_inputs, reference
 from graphcnn.errors import BackendError, DataError
 from graphcnn.ir import BATCH, Graph, Op, TensorType
 from graphcnn.ops import Add, Multiply, Relu
@@ -17,7 +17,6 @@ from graphcnn.testing.cases import Case, backend_cases, build_case
 from graphcnn.testing.random_graphs import random_step
 from graphcnn.transform import prune
 
-REFERENCE: Final = "numpy"
 TOLERANCES: Final = {"float32": 1e-5, "float64": 1e-12}
 
 
@@ -78,8 +77,9 @@ def check_random_steps(backend: str | Backend, count: int, *, first: int = 0) ->
     and, as text, as little of its graph as still fails.
     """
     runner = as_backend(backend)
+    allowed = runner.ops
     for seed in range(first, first + count):
-        case = random_step(seed, allowed=runner.ops)
+        case = random_step(seed, allowed=allowed)
         error = _failure(runner, case)
         if error is not None:
             smallest = next((part for part in _parts(case) if _failure(runner, part) is not None), case)
@@ -132,8 +132,8 @@ def check_case(runner: Backend, case: Case) -> bool:
     _require_types(case, first)
     _require_same_bits(case, "a second run gives other bits", first, second)
     _require_fresh(case, given, first, second)
-    reference = load_backend(REFERENCE).compile(case.graph)(**case.inputs)
-    _require_close(case, "the reference", first, reference)
+    expected = reference().compile(case.graph)(**case.inputs)
+    _require_close(case, "the reference", first, expected)
     _require_close(case, "the definition", first, case.expected)
     _check_step(case, executable, first)
     return True
@@ -253,6 +253,8 @@ def _require_fresh(case: Case, given: Mapping[str, Array], *runs: Mapping[str, A
 
 
 def _require_close(case: Case, other: str, found: Mapping[str, Array], expected: Mapping[str, Array]) -> None:
+    if not expected:
+        return
     terms, tolerance = _greatest_sum(case), _tolerance(case.graph)
     for label, wanted in expected.items():
         array = found[label]
