@@ -38,28 +38,26 @@ def shown(name: str, work: Callable[[], T]) -> T:
     if not _ARE_SHOWN.get() or sys.stderr is None or not sys.stderr.isatty():
         return work()
     bar = CompilationBar(name)
-    timer = threading.Timer(DELAY_SECONDS, bar.show)
-    timer.daemon = True
     try:
         try:
+            bar.show_later()
             with heard(bar.report):
-                with suppress(RuntimeError):  # the system grants no thread: then nothing is shown
-                    timer.start()
                 return work()
         finally:
             bar.close()
     finally:
         bar.close()  # again, should another interrupt have come while the first one ended the work
-        timer.cancel()
 
 
 class CompilationBar:
-    """A bar on the errors' stream, once `show` is called, until `close` is. Any thread may call."""
+    """A bar on the errors' stream, from `show` until `close`. Any thread may call."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._began = time.perf_counter()
         self._lock = threading.Lock()
+        self._timer = threading.Timer(DELAY_SECONDS, self.show)
+        self._timer.daemon = True
         self._is_closed = False
         self._so_far: tuple[int, int | None] = (0, None)
         self._bar: Any = None
@@ -69,6 +67,11 @@ class CompilationBar:
         with self._lock:
             self._so_far = done, total
             self._draw()
+
+    def show_later(self) -> None:
+        """Begin to draw after a while, if it is not closed before."""
+        with suppress(RuntimeError):  # the system grants no thread: then nothing is shown
+            self._timer.start()
 
     def show(self) -> None:
         """Begin to draw."""
@@ -96,6 +99,7 @@ class CompilationBar:
         """Take the bar away; what is reported later is not shown."""
         with interrupts_put_off(), self._lock:
             self._is_closed = True
+            self._timer.cancel()
             bar, self._bar = self._bar, None
             if bar is not None:
                 bar.stop()

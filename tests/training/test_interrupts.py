@@ -193,6 +193,7 @@ def test_an_interrupt_while_another_ends_training_leaves_a_usable_model():
 
 def test_an_interrupt_while_another_ends_a_compilation_takes_the_bar_away(monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(CompilationBar, "show_later", lambda self: None)
     shown = []
 
     class Bar(CompilationBar):
