@@ -5,27 +5,27 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from graphcnn.arrays import Array
 from graphcnn.data.batches import Batches
 from graphcnn.displays import display
-from graphcnn.errors import DataError, GraphcnnWarning, TrainingError
+from graphcnn.errors import DataError, GraphcnnWarning, OptionError, TrainingError
 from graphcnn.interrupts import interrupts_put_off
+from graphcnn.ops.attributes import is_int
 from graphcnn.training.callbacks import Callback, StopTraining, hears_steps
 from graphcnn.training.graphs import TARGET
 from graphcnn.training.hints import Course, hint
 from graphcnn.training.history import History
 from graphcnn.training.optimizers import LEARNING_RATE
 from graphcnn.training.progress import Progress
+from graphcnn.training.signature import BatchesOf
 from graphcnn.training.totals import Totals
 from graphcnn.training.trail import Trail
 
 if TYPE_CHECKING:
     from graphcnn.training.model import Model
-
-BatchesOf = Iterable[tuple[Any, Any]]
 
 
 class Loop:
@@ -203,3 +203,24 @@ class Loop:
         )
         error.located(layer=node.layer, file=node.file, line=node.line)
         return error
+
+
+def epoch_numbers(epochs: object, initial_epoch: object, done: int) -> range:
+    """Return the numbers of the epochs to train. Raises OptionError where there are none."""
+    if not is_int(epochs, 1):
+        raise OptionError(f"epochs={epochs!r:.60} is not an integer of at least 1", mend="epochs=5")
+    assert isinstance(epochs, int)
+    if initial_epoch is None:
+        return range(done + 1, done + epochs + 1)
+    if not is_int(initial_epoch, 0):
+        raise OptionError(
+            f"initial_epoch={initial_epoch!r:.60} is not a number of epochs of at least 0",
+            mend="initial_epoch=model.epochs_done, or leave it out, to go on",
+        )
+    assert isinstance(initial_epoch, int)
+    if initial_epoch >= epochs:
+        raise OptionError(
+            f"no epoch is left after initial_epoch={initial_epoch}: the last is epochs={epochs}",
+            mend=f"epochs={initial_epoch + epochs}, which trains {epochs} more; or leave out initial_epoch",
+        )
+    return range(initial_epoch + 1, epochs + 1)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,6 @@ from graphcnn.displays import display
 from graphcnn.errors import DataError, OptionError
 from graphcnn.interrupts import interrupts_put_off
 from graphcnn.ir import Graph
-from graphcnn.ops.attributes import fits_float, is_int
 from graphcnn.training.arguments import known_arguments
 from graphcnn.training.callbacks import Callback, check_callbacks
 from graphcnn.training.checkpoint import (
@@ -28,24 +26,20 @@ from graphcnn.training.checkpoint import (
 )
 from graphcnn.training.compiling import compilations_shown, shown
 from graphcnn.training.feeding import (
-    Form,
-    are_labels,
     as_inputs,
-    as_targets,
     check_batch_size,
-    labels_fit,
-    require_finite,
 )
 from graphcnn.training.graphs import NO_PASSES, TARGET, DeferredGraphs, Graphs
 from graphcnn.training.history import History
-from graphcnn.training.loop import BatchesOf, Loop
+from graphcnn.training.loop import Loop, epoch_numbers
 from graphcnn.training.losses import Loss
 from graphcnn.training.metrics import Metric
-from graphcnn.training.optimizers import LEARNING_RATE, Optimizer
+from graphcnn.training.optimizers import LEARNING_RATE, Optimizer, checked_rate
 from graphcnn.training.other_arguments import FIT
 from graphcnn.training.other_names import ELSEWHERE, advice
 from graphcnn.training.parameters import Parameters, Weights
 from graphcnn.training.progress import Progress
+from graphcnn.training.signature import BatchesOf, Signature
 from graphcnn.training.totals import Totals
 from graphcnn.transform import Passes
 from graphcnn.visible import visible
@@ -93,14 +87,12 @@ class Model:
         self._graphs = graphs
         self._state = state
         self._executables: dict[str, Executable] = {}
-        self._inputs = {k: v.type for k, v in graphs.forward.inputs_with_role("data").items()}
-        self._output = graphs.forward.outputs["output"].type
-        self._target = loss.target_type(self._output) if loss else None
-        has_labels = self._target is not None and are_labels(self._target, self._output)
-        self._classes = self._output.static(1) if has_labels else 0
-        self._only_input = next(iter(self._inputs)) if len(self._inputs) == 1 else ""
-        self._form = Form(self._inputs[self._only_input]) if self._only_input else None
-        self._target_form = Form(self._target) if self._target else None
+        output = graphs.forward.outputs["output"].type
+        self._signature = Signature(
+            {label: value.type for label, value in graphs.forward.inputs_with_role("data").items()},
+            output,
+            loss.target_type(output) if loss else None,
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles hold all but what was compiled, which they compile again when they need it."""
@@ -173,10 +165,10 @@ class Model:
                 f"backend {self.backend.name!r} generates no code that Numba could call",
                 mend='gcn.compile(network, backend="native")',
             )
-        if len(self._inputs) > 1:
+        if len(self._signature.inputs) > 1:
             raise OptionError(
                 "a function for Numba takes one array, but this network has several inputs",
-                facts=[f"its inputs: {', '.join(self._inputs)}"],
+                facts=[f"its inputs: {', '.join(self._signature.inputs)}"],
                 mend="join them before the network, and take them apart in it",
             )
         return executable.numba_function(self._state)
@@ -259,7 +251,7 @@ class Model:
 
     @learning_rate.setter
     def learning_rate(self, rate: float) -> None:
-        checked = _checked_rate(rate)
+        checked = checked_rate(rate)
         with interrupts_put_off():
             self._learning_rate, self._scheduled_rate = checked, None
 
@@ -273,7 +265,7 @@ class Model:
 
     @scheduled_rate.setter
     def scheduled_rate(self, rate: float | None) -> None:
-        self._scheduled_rate = None if rate is None else _checked_rate(rate)
+        self._scheduled_rate = None if rate is None else checked_rate(rate)
 
     @property
     def parameters(self) -> Parameters:
@@ -356,19 +348,12 @@ class Model:
         """
         step = self.executable("step")
         inputs: dict[str, Any]
-        if self._are_ready(x, y):
-            inputs = {self._only_input: x, TARGET: y, LEARNING_RATE: self.learning_rate}
+        if self._signature.takes(x, y):
+            inputs = {self._signature.only_input: x, TARGET: y, LEARNING_RATE: self.learning_rate}
         else:
             inputs = {**self.as_batch(x, y), LEARNING_RATE: self.learning_rate}
         results = step.step(self._state, **inputs)
         return {name: float(value) for name, value in results.items()}
-
-    def _are_ready(self, x: object, y: object) -> bool:
-        """Whether a batch can go to the backend as it is."""
-        form, target = self._form, self._target_form
-        if form is None or target is None or not form.fits(x) or not target.fits(y) or len(x) != len(y):
-            return False
-        return not self._classes or labels_fit(self._classes, y)
 
     def as_batch(self, x: object, y: object = None) -> dict[str, Array]:
         """Return a batch as inputs of the model's graphs by name, with the targets where there are any.
@@ -376,19 +361,15 @@ class Model:
         x, y: as in `train_step`. Raises DataError for arrays that do not fit, and OptionError for targets
         of a model that was compiled without a loss.
         """
-        inputs = as_inputs(self._inputs, x)
+        inputs = as_inputs(self._signature.inputs, x)
         if y is None:
             return inputs
         self._required("evaluation", "a loss")
-        return {**inputs, TARGET: self._checked_targets(inputs, y)}
-
-    def _checked_targets(self, inputs: Mapping[str, Array], y: object) -> Array:
-        assert self._target is not None
-        return as_targets(self._target, self._output, y, self.samples(inputs))
+        return {**inputs, TARGET: self._signature.as_targets(inputs, y)}
 
     def samples(self, inputs: Mapping[str, Array]) -> int:
         """Return how many samples a batch of inputs holds."""
-        return next(len(array) for name, array in inputs.items() if self._inputs[name].has_batch)
+        return self._signature.samples(inputs)
 
     @known_arguments(FIT)
     def fit(
@@ -420,9 +401,9 @@ class Model:
         """
         self._required("step", "a loss and an optimizer")
         check_callbacks(callbacks)
-        numbers = _epoch_numbers(epochs, initial_epoch, self.epochs_done)
-        source = self._source(x, y, check_batch_size(batch_size), self.seed if shuffle else None)
-        validation = None if validation_data is None else self._validation(validation_data, batch_size)
+        numbers = epoch_numbers(epochs, initial_epoch, self.epochs_done)
+        source = self._signature.source(x, y, check_batch_size(batch_size), self.seed if shuffle else None)
+        validation = self._signature.validation(validation_data, batch_size)
         bar = Progress(numbers[-1], len(source) if isinstance(source, Batches) else None, shown=progress)
         with compilations_shown(progress):
             self.executable("step")
@@ -431,45 +412,9 @@ class Model:
             self.epochs_done = numbers.start - 1
             return Loop(self, self._state, source, validation, callbacks, bar).run(numbers)
 
-    def _source(self, x: object, y: object, batch_size: int, seed: int | None) -> Batches | BatchesOf:
-        """Return arrays as checked batches, or the iterable of batches that was given."""
-        if y is None:
-            if isinstance(x, np.ndarray) or not isinstance(x, Iterable):
-                raise DataError(
-                    "labels are missing", mend="pass images and labels, or an iterable of batches"
-                )
-            return x
-        inputs = as_inputs(self._inputs, x)
-        targets = self._checked_targets(inputs, y)
-        for name, array in inputs.items():
-            require_finite(f"inputs {name!r}", array)
-        require_finite("targets", targets)
-        return Batches(*inputs.values(), targets, size=batch_size, seed=seed)
-
-    def _validation(self, data: tuple[object, object] | BatchesOf, batch_size: int) -> Batches | BatchesOf:
-        if isinstance(data, tuple | list) and len(data) == 2:
-            x, y = data
-            if isinstance(data, tuple) or isinstance(x, np.ndarray | Mapping):
-                return self._source(x, y, batch_size, None)
-        return self._source(data, None, batch_size, None)
-
     def batches(self, source: Batches | BatchesOf, epoch: int) -> Iterator[tuple[dict[str, Array], Array]]:
         """Yield checked inputs and targets of each batch."""
-        if isinstance(source, Batches):
-            for *inputs, targets in source.epoch(epoch):
-                yield dict(zip(self._inputs, inputs, strict=True)), targets
-            return
-        for batch in source:
-            if not isinstance(batch, tuple | list) or len(batch) != 2:
-                raise DataError(
-                    "a batch is not a pair (images, labels)",
-                    facts=[f"it is {type(batch).__name__}"],
-                    mend="yield images, labels",
-                )
-            inputs_by_name = as_inputs(self._inputs, batch[0])
-            for name, array in inputs_by_name.items():
-                require_finite(f"inputs {name!r}", array)
-            yield inputs_by_name, self._checked_targets(inputs_by_name, batch[1])
+        return self._signature.batches(source, epoch)
 
     def totals(self) -> Totals:
         """Return sums of losses and metrics over batches, as this model's loss adds up, still empty."""
@@ -486,7 +431,7 @@ class Model:
         Raises DataError for data that does not fit.
         """
         self.executable("evaluation")
-        return self.evaluate_batches(self._source(x, y, check_batch_size(batch_size), None))
+        return self.evaluate_batches(self._signature.source(x, y, check_batch_size(batch_size), None))
 
     def evaluate_batches(self, source: Batches | BatchesOf) -> dict[str, float]:
         """Return loss and metrics over batches that are checked as far as they can be beforehand."""
@@ -509,14 +454,16 @@ class Model:
         x: the inputs, [n, ...]; of no samples, [0, ...] or an empty list, there are no outputs, [0, 10].
         Raises DataError for arrays that do not fit.
         """
-        executable, size, form = self.executable("forward"), check_batch_size(batch_size), self._form
+        executable, size = self.executable("forward"), check_batch_size(batch_size)
+        signature = self._signature
+        form = signature.form
         if form is not None and form.fits(x) and len(x) <= size:
-            return executable.step(self._state, **{self._only_input: x})["output"]
-        inputs = as_inputs(self._inputs, x, least=0)
-        shared = {name: array for name, array in inputs.items() if not self._inputs[name].has_batch}
+            return executable.step(self._state, **{signature.only_input: x})["output"]
+        inputs = as_inputs(signature.inputs, x, least=0)
+        shared = {name: array for name, array in inputs.items() if not signature.inputs[name].has_batch}
         batched = {name: array for name, array in inputs.items() if name not in shared}
         if not self.samples(inputs):
-            return np.zeros((0, *self._output.shape[1:]), self._output.dtype)
+            return np.zeros((0, *signature.output.shape[1:]), signature.output.dtype)
         outputs = [
             executable.step(self._state, **shared, **dict(zip(batched, batch, strict=True)))["output"]
             for batch in Batches(*batched.values(), size=size).epoch(0)
@@ -542,38 +489,8 @@ class Model:
             raise AttributeError(f"{said}: {found}" if found else said)
 
     def __repr__(self) -> str:
-        inputs = ", ".join(f"{name}: {type}" for name, type in self._inputs.items())
+        inputs = ", ".join(f"{name}: {type}" for name, type in self._signature.inputs.items())
         return visible(
-            f"<Model {self.forward_graph.name}: {inputs} -> {self._output}, "
+            f"<Model {self.forward_graph.name}: {inputs} -> {self._signature.output}, "
             f"{self.parameters.count:,} parameters, backend {self.backend.name}>"
         )
-
-
-def _checked_rate(rate: object) -> float:
-    is_number = isinstance(rate, int | float | np.floating) and not isinstance(rate, bool)
-    if not is_number or not fits_float(rate) or not 0 <= rate < math.inf:  # type: ignore[operator,arg-type]
-        raise OptionError(
-            f"learning_rate={rate!r:.60} is not a finite number of at least 0", mend="for example 0.05"
-        )
-    return float(rate)  # type: ignore[arg-type]
-
-
-def _epoch_numbers(epochs: object, initial_epoch: object, done: int) -> range:
-    """Return the numbers of the epochs to train. Raises OptionError where there are none."""
-    if not is_int(epochs, 1):
-        raise OptionError(f"epochs={epochs!r:.60} is not an integer of at least 1", mend="epochs=5")
-    assert isinstance(epochs, int)
-    if initial_epoch is None:
-        return range(done + 1, done + epochs + 1)
-    if not is_int(initial_epoch, 0):
-        raise OptionError(
-            f"initial_epoch={initial_epoch!r:.60} is not a number of epochs of at least 0",
-            mend="initial_epoch=model.epochs_done, or leave it out, to go on",
-        )
-    assert isinstance(initial_epoch, int)
-    if initial_epoch >= epochs:
-        raise OptionError(
-            f"no epoch is left after initial_epoch={initial_epoch}: the last is epochs={epochs}",
-            mend=f"epochs={initial_epoch + epochs}, which trains {epochs} more; or leave out initial_epoch",
-        )
-    return range(initial_epoch + 1, epochs + 1)

@@ -5,6 +5,7 @@ The learning rate is an input of the graph, so that a schedule needs no compilat
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
@@ -15,6 +16,7 @@ from graphcnn import ops
 from graphcnn.arrays import Array
 from graphcnn.errors import OptionError
 from graphcnn.ir import Emitter, Graph, Origin, TensorType, Value, users_line
+from graphcnn.ops.attributes import fits_float
 from graphcnn.training.parts import blaming, check_part, definition, title
 
 LEARNING_RATE = "learning_rate"
@@ -291,3 +293,13 @@ class AdamW(Adam):
 
 OPTIMIZERS: dict[str, type[SGD] | type[Adam] | type[AdamW]] = {"SGD": SGD, "Adam": Adam, "AdamW": AdamW}
 """The optimisers that a weights file can name."""
+
+
+def checked_rate(rate: object) -> float:
+    """Return a learning rate as a float. Raises OptionError unless it is a finite number of at least 0."""
+    is_number = isinstance(rate, int | float | np.floating) and not isinstance(rate, bool)
+    if not is_number or not fits_float(rate) or not 0 <= rate < math.inf:  # type: ignore[operator,arg-type]
+        raise OptionError(
+            f"learning_rate={rate!r:.60} is not a finite number of at least 0", mend="for example 0.05"
+        )
+    return float(rate)  # type: ignore[arg-type]
