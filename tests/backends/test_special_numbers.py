@@ -156,6 +156,16 @@ def test_a_nan_in_is_a_nan_out_and_a_nan_gradient(name, op):
 
 
 @BACKENDS
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("op", [ops.Relu(), ops.Tanh(), ops.Sqrt(), ops.Negate()])
+def test_zeros_have_their_sign(name, dtype, op):
+    for zero in (0.0, -0.0):
+        found = apply(name, op, np.full(37, zero, dtype))
+        assert np.all(found == 0)
+        assert np.all(np.signbit(found) == (np.signbit(zero) != isinstance(op, ops.Negate)))
+
+
+@BACKENDS
 def test_casts_beyond_the_range_end_at_it(name):
     x = np.array([NAN, INF, -INF, 1e30, -1e30, 300.7, -1.5, 254.99, 2.0**31, -(2.0**31)], np.float64)
     wanted = {

@@ -51,10 +51,10 @@ def hyperbolic_tangent(f: Function, x: Ssa) -> Ssa:
     size = f.intrinsic("fabs", x)
     above = f.binary("fadd", exponential(f, f.binary("fadd", size, size)), number(1.0))
     far = f.binary("fsub", number(1.0), f.binary("fdiv", number(2.0), above))
-    far = f.call(x.type, f"llvm.copysign.{_suffix(x.type)}", far, x)
     square = f.binary("fmul", x, x)
     near = number.fused(f.binary("fmul", _polynomial(number, TANH, square), square), x, x)
-    return f.select(f.compare("olt", size, number(0.625)), near, far)
+    result = f.select(f.compare("olt", size, number(0.625)), near, far)
+    return f.call(x.type, f"llvm.copysign.{_suffix(x.type)}", result, x)
 
 
 def logarithm(f: Function, x: Ssa) -> Ssa:
