@@ -382,6 +382,28 @@ def _convolved(b: _Builder, x: Value) -> Sequence[Value]:
     return [b.bounded(b.emit(ops.Add(), result, bias))]
 
 
+def _convolved_and_pooled(b: _Builder, x: Value) -> Sequence[Value]:
+    """Correlate as most networks do, and pool the maps, mostly by windows that tile them.
+
+    Now and then something else reads the maps, or samples differ in what is done to them before.
+    """
+    if x.type.rank != MOST_RANK or x.type.shape[0] != BATCH or b.chance():
+        x = b.numbers(TensorType((BATCH, b.between(4, 9), b.between(4, 9), b.between(1, 4)), b.dtype))
+    size, filters = (b.between(2, 4), b.between(2, 4)), b.between(1, 6)
+    margins = (b.between(0, size[0] - 1), b.between(0, size[0] - 1)), (b.between(0, size[1] - 1), 0)
+    w = b.parameter((*size, x.type.static(3), filters), x.type.dtype)
+    maps = b.emit(ops.Correlate2d(padding=margins), b.untied(x), w)
+    maps = b.emit(ops.Add(), maps, b.broadcast(b.parameter((filters,), x.type.dtype), maps))
+    maps = b.untied(maps) if b.between(0, 3) == 0 else maps
+    maps = b.emit(b.pick([ops.Relu(), ops.Tanh()]), maps) if b.chance() else maps
+    window = b.pair(3)
+    stride = b.pair(3) if b.between(0, 3) == 0 else window
+    kind = b.pick([ops.MaxPool2d, ops.MaxPool2d, ops.AveragePool2d, ops.SumPool2d, ops.L2Pool2d])
+    pooled = b.emit(kind(window, stride), maps)
+    result = b.bounded(pooled if b.between(0, 3) == 0 else b.emit(ops.Mean((1, 2)), pooled))
+    return [b.bounded(maps), result] if b.between(0, 3) == 0 else [result]
+
+
 def _filtered_by_data(b: _Builder, x: Value) -> Sequence[Value]:
     """Correlate with what was computed from data: over the batch, or with filters that have none."""
     windows = [y for y in b.values if y.type.rank == MOST_RANK and y.type.dtype == x.type.dtype]
@@ -434,5 +456,6 @@ GROWTH: Final[tuple[Grow, ...]] = (
     *(_reduced, _reduced, _normalized, _normalized, _normalized, _standardized, _scalar, _scalar),
     *(_spread, _spread, _transposed, _reshaped, _joined, _resized, _rotated, _resampled),
     *(_dense, _dense, _convolved, _convolved, _convolved, _filtered_by_data, _pooled, _pooled),
+    *(_convolved_and_pooled, _convolved_and_pooled, _convolved_and_pooled),
     *(_softmax, _cast, _cast, _counted, _dropped, _labelled),
 )

@@ -8,6 +8,8 @@ from graphcnn.backend import load_backend
 from graphcnn.ir import BATCH, Emitter, TensorType
 from graphcnn.testing.cases import Case
 from graphcnn.testing.conformance import check_case
+from graphcnn_native.lowering import lower
+from graphcnn_native.target import named_target
 
 GRAPHS = {}
 
@@ -491,6 +493,106 @@ def precisions_meet(case, emit):
     wide = emit(ops.Cast("float64"), emit(ops.Relu(), x))
     output(case, emit(ops.Multiply(), wide, case.normal("float64", 17, 11, batch=True)))
     output(case, emit(ops.Sum((1,)), emit(ops.Cast("float32"), emit(ops.Tanh(), wide))))
+
+
+# Pools and pads in correlations
+
+POOLS = (ops.MaxPool2d, ops.SumPool2d, ops.AveragePool2d, ops.L2Pool2d)
+
+
+def correlated(case, emit, images, beside=(0, 0)):
+    """Images, correlated with so few filters that samples fill the lanes."""
+    window = case.normal("float64", 3, 3, images.type.static(3), 5)
+    return emit(ops.Correlate2d(padding=((1, 1), beside)), images, window)
+
+
+def maps(case, emit):
+    return emit(ops.Tanh(), correlated(case, emit, case.normal("float64", 33, 6, 7, 2, batch=True), (1, 1)))
+
+
+@graph
+def maps_are_pooled_as_they_are_computed(case, emit):
+    for pool in POOLS:
+        output(case, emit(pool((2, 3), (2, 3)), maps(case, emit)))
+
+
+@graph
+def maps_are_stored_before_they_are_pooled_by_windows_that_overlap(case, emit):
+    for pool in POOLS:
+        output(case, emit(pool((3, 3), (2, 2)), maps(case, emit)))
+        output(case, emit(pool((2, 2), (2, 3)), maps(case, emit)))
+        output(case, emit(pool((2, 2), (2, 2), ((0, 0), (0, 1))), maps(case, emit)))
+
+
+@graph
+def maps_are_stored_before_they_are_pooled_where_others_read_them(case, emit):
+    for pool in POOLS:
+        both = maps(case, emit)
+        output(case, emit(pool((2, 3), (2, 3)), both))
+        output(case, emit(ops.Sum((1, 2)), both))
+        kept = maps(case, emit)
+        output(case, emit(pool((2, 3), (2, 3)), kept))
+        output(case, kept)
+
+
+@graph
+def maps_are_stored_before_they_are_pooled_where_samples_differ(case, emit):
+    for pool in POOLS:
+        added = maps(case, emit)
+        added = emit(ops.Add(), added, case.normal("float64", 33, 6, 7, 5, batch=True))
+        output(case, emit(pool((2, 3), (2, 3)), added))
+
+
+@graph
+def images_are_padded_beside_them_as_they_are_read(case, emit):
+    x = case.normal("float64", 33, 6, 5, 2, batch=True)
+    padded = emit(ops.Pad(((0, 0), (0, 0), (1, 2), (0, 0))), emit(ops.Tanh(), x))
+    output(case, correlated(case, emit, padded))
+
+
+@graph
+def images_are_padded_before_they_are_read(case, emit):
+    x = case.normal("float64", 33, 6, 5, 2, batch=True)
+    images = [
+        emit(ops.Pad(((0, 0), (1, 0), (0, 1), (0, 0))), emit(ops.Tanh(), x)),
+        emit(ops.Pad(((0, 0), (0, 0), (1, 1), (1, 0))), emit(ops.Tanh(), x)),
+    ]
+    beside = emit(ops.Pad(((0, 0), (0, 0), (1, 1), (0, 0))), emit(ops.Sigmoid(), x))
+    images.append(emit(ops.Reshape((BATCH, 7, 6, 2)), beside))
+    for each in images:
+        output(case, correlated(case, emit, each))
+    read_twice = emit(
+        ops.Pad(((0, 0), (0, 0), (1, 1), (0, 0))),
+        emit(ops.Tanh(), case.normal("float64", 33, 6, 5, 5, batch=True)),
+    )
+    filtered = emit(ops.Correlate2d(padding=((2, 2), (0, 0))), read_twice, case.normal("float64", 5, 1, 5, 5))
+    output(case, emit(ops.Multiply(), filtered, read_twice))
+
+
+def neighbours(build):
+    """Return how many pools, and how many pads, the correlations of a graph do on their way."""
+    case = Case(build.__name__)
+    build(case, Emitter(case.graph))
+    kernels = lower(case.graph, named_target("avx2")).kernels
+    return sum(k.pool is not None for k in kernels), sum(k.pad is not None for k in kernels)
+
+
+def test_correlations_do_their_neighbours_work_where_they_can():
+    assert neighbours(maps_are_pooled_as_they_are_computed)[0] == len(POOLS)
+    assert neighbours(images_are_padded_beside_them_as_they_are_read) == (0, 1)
+    assert neighbours(images_are_padded_before_they_are_read) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        maps_are_stored_before_they_are_pooled_by_windows_that_overlap,
+        maps_are_stored_before_they_are_pooled_where_others_read_them,
+        maps_are_stored_before_they_are_pooled_where_samples_differ,
+    ],
+)
+def test_correlations_do_not_pool_where_they_must_not(build):
+    assert neighbours(build)[0] == 0
 
 
 # Long ways

@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from graphcnn import ops
 from graphcnn.errors import GraphcnnError
 from graphcnn.ir import BATCH, Emitter
-from graphcnn.testing import Case, check_case, check_random_steps
+from graphcnn.testing import Case, check_case, check_random_steps, random_step
 from graphcnn.transform import differentiate, simplify
+from graphcnn_native.lowering import lower
+from graphcnn_native.target import named_target
 
 FEW = settings(derandomize=True, database=None, deadline=None, max_examples=12)
 MANY = settings(FEW, max_examples=300)
@@ -162,6 +164,16 @@ def test_products_are_those_of_the_reference(native_backwards, case):
 @pytest.mark.parametrize("first", range(0, 80, 20))
 def test_training_steps_are_those_of_the_reference(native_backwards, first):
     check_random_steps(native_backwards, 20, first=first)
+
+
+def test_in_some_training_steps_correlations_pool_and_in_some_they_must_not():
+    by_others, pools = 0, 0
+    for seed in range(80):
+        program = lower(random_step(seed).graph, named_target("avx2"))
+        found = [k for k in program.kernels if isinstance(k.op(program.graph), ops.MaxPool2d)]
+        pools += len(found)
+        by_others += sum(kernel.pooled_by is not None for kernel in found)
+    assert 0 < by_others < pools
 
 
 @pytest.mark.slow

@@ -52,12 +52,47 @@ def states():
     return graph
 
 
+def neighbours():
+    """Correlations of few filters between pads and pools, not all of which they can do on their way."""
+    graph = Graph("neighbours")
+    emit = Emitter(graph)
+    x = graph.input("x", TensorType((BATCH, 7, 7, 3), "float32"))
+    window = graph.input("window", TensorType((3, 3, 3, 5), "float32"))
+    for number, (padding, stride) in enumerate([(1, 2), (1, 1), (0, 2)]):
+        images = emit(ops.Pad(((0, 0), (1 - padding, 0), (1, 1), (0, 0))), emit(ops.Tanh(), x))
+        maps = emit(ops.Correlate2d(padding=((1, 1), (0, 0))), images, window)
+        graph.output(f"pooled {number}", emit(ops.AveragePool2d((2, 2), (stride, stride)), maps))
+        if not padding:
+            graph.output("maps", maps)
+    return graph
+
+
+def forced(program, kernel, **changes):
+    """Return the program with a kernel that does the work of a neighbour, which knows it."""
+    pool = changes.get("pool")
+    neighbour = program.kernels[changes["pad"] if pool is None else pool]
+    by = {} if pool is None else {"pooled_by": kernel.number}
+    program = with_kernel(program, neighbour, is_optional=True, **by)
+    return with_kernel(program, kernel, **changes)
+
+
+def correlations(program):
+    """Yield the correlations of samples that do no neighbour's work."""
+    for kernel in each(program, lambda k: k.domain is Domain.SAMPLES and k.pool is None):
+        if type(kernel.op(program.graph)) is ops.Correlate2d and not kernel.adds_up_samples:
+            yield kernel
+
+
+def readers_of(program, kernel):
+    return list(dict.fromkeys(r.number for b in kernel.kept for r in program.readers.get(b, ())))
+
+
 @functools.cache
 def programs():
     NativeBackend()
     graphs = [
         *(step_of(ZOO[name].make(), ZOO[name].input_shape) for name in ("digits", "lenet5")),
-        *(step_of(normalised(), (8, 8, 3)), step_of(wide(), (12, 12, 16)), states()),
+        *(step_of(normalised(), (8, 8, 3)), step_of(wide(), (12, 12, 16)), states(), neighbours()),
         *(random_step(seed).graph for seed in range(12)),
     ]
     return [verify(lower(graph, named_target("avx2"))) for graph in graphs]
@@ -97,11 +132,11 @@ def kept(program, place, per_sample=None):
 
 @fault
 def a_load_is_left_out(program):
-    """But for values that could as well be computed anew."""
-    for kernel in program.kernels:
+    """But for values that could as well be computed anew, or read through the transpose of a product."""
+    for kernel in each(program, lambda k: k.pad is None):
         for value in kernel.loads:
             op = program.graph.node(value.key).op
-            if kernel.pad is None and not is_pointwise(op) and not isinstance(op, GENERATED):
+            if not is_pointwise(op) and not isinstance(op, (ops.Transpose, *GENERATED)):
                 yield with_kernel(program, kernel, loads=kernel.loads - {value})
 
 
@@ -401,6 +436,37 @@ def nobody_knows_that_a_pool_is_optional(program):
 def a_pool_is_not_optional(program):
     for kernel in each(program, lambda k: k.pool is not None):
         yield with_kernel(program, program.kernels[kernel.pool], is_optional=False)
+
+
+@fault
+def windows_that_overlap_are_pooled_on_the_way(program):
+    for kernel in correlations(program):
+        for number in readers_of(program, kernel):
+            op = program.kernels[number].op(program.graph)
+            if isinstance(op, ops.AveragePool2d) and op.size != op.stride:
+                yield forced(program, kernel, pool=number)
+
+
+@fault
+def maps_that_others_need_are_pooled_on_the_way(program):
+    for kernel in correlations(program):
+        for number in readers_of(program, kernel):
+            op = program.kernels[number].op(program.graph)
+            is_needed = any(buffer.place is not Place.BLOCK for buffer in kernel.kept)
+            if isinstance(op, ops.AveragePool2d) and is_needed:
+                yield forced(program, kernel, pool=number)
+
+
+@fault
+def rows_above_images_are_padded_on_the_way(program):
+    for kernel in correlations(program):
+        images = program.graph.node(kernel.root).operands[0]
+        for pad in each(program, lambda k, images=images: k.root == images.key):
+            op = program.graph.node(pad.root).op
+            if isinstance(op, ops.Pad) and any(op.widths[1]):
+                (source,) = program.graph.node(pad.root).operands
+                loads = kernel.loads | {program.unshaped(source)}
+                yield forced(program, kernel, pad=pad.number, loads=loads)
 
 
 @fault

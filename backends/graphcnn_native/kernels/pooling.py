@@ -19,6 +19,9 @@ from graphcnn_native.lowering.samples_in_lanes import LARGEST_POOL
 Body: TypeAlias = Callable[[Position], None]
 Step: TypeAlias = Callable[[Sequence[Ssa], Ssa, Index], list[Ssa]]
 
+LARGEST_PLAIN_SUM = 9
+"""Units of a window that are added up in their own precision."""
+
 
 class _Pool:
     """What the kernels share: the op, its values, and loops over pixels and channels."""
@@ -77,7 +80,7 @@ def _taps(pool: _Pool, images: Value, position: Position, start: list[Ssa], step
     """Fold the units of one window: `step(carried, unit, number)` in the order of the rows."""
     f, op = pool.f, pool.op
     rows, columns_ = pool.origin(position.indices[1], 0), pool.origin(position.indices[2], 1)
-    if not pool.is_padded and op.size[0] * op.size[1] <= 9:
+    if not pool.is_padded and op.size[0] * op.size[1] <= LARGEST_POOL:
         for tap in range(op.size[0] * op.size[1]):
             down, across = divmod(tap, op.size[1])
             unit = pool.load(images, position, f.add(rows, down), f.add(columns_, across))
@@ -149,31 +152,56 @@ def winner_of(f: Function, units: Sequence[Ssa], *, wants_index: bool) -> tuple[
 
 
 def sum_pool(w: Writer) -> None:
-    """SumPool2d, AveragePool2d and L2Pool2d: a sum over the window, scaled, or of squares.
-
-    Sums of many units, and of squares, which may be beyond the range of float32, are added up in float64.
-    """
-    pool, f = _Pool(w), w.f
+    """SumPool2d, AveragePool2d and L2Pool2d: a sum over the window, scaled, or of squares."""
+    pool = _Pool(w)
     images, value = pool.operands[0], pool.results[0]
-    is_wide = isinstance(pool.op, ops.L2Pool2d) or math.prod(pool.op.size) > LARGEST_POOL
-    sums = "double" if is_wide else pool.item
+    summing = Summing(w.f, pool.op, pool.item)
 
     def body(position: Position) -> None:
         def step(carried: Sequence[Ssa], unit: Ssa, number: Index) -> list[Ssa]:
-            unit = f.convert("fpext", unit, sums)
-            term = f.binary("fmul", unit, unit) if isinstance(pool.op, ops.L2Pool2d) else unit
-            return [f.binary("fadd", carried[0], term)]
+            return [summing.add(carried[0], unit)]
 
-        zero = constant(vector(sums, position.lanes), 0.0)
-        (total,) = _taps(pool, images, position, [zero], step)
-        if isinstance(pool.op, ops.AveragePool2d):
-            share = constant(total.type, 1 / (pool.op.size[0] * pool.op.size[1]))
-            total = f.binary("fmul", total, share)
-        elif isinstance(pool.op, ops.L2Pool2d):
-            total = f.intrinsic("sqrt", total)
-        w.store(position, {value: f.convert("fptrunc", total, pool.item)})
+        (total,) = _taps(pool, images, position, [summing.start(position.lanes)], step)
+        w.store(position, {value: summing.finish(total)})
 
     pool.pixels(body)
+
+
+class Summing:
+    """How one window is summed up, whoever has its units at hand: start, add them one by one, finish.
+
+    Sums of many units, and of squares, which may be beyond the range of float32, are added up in float64.
+    """
+
+    def __init__(self, f: Function, op: Any, item: str) -> None:
+        self.f, self.op, self.item = f, op, item
+        is_wide = isinstance(op, ops.L2Pool2d) or math.prod(op.size) > LARGEST_PLAIN_SUM
+        self.sums = "double" if is_wide else item
+
+    def start(self, lanes: int) -> Ssa:
+        return constant(vector(self.sums, lanes), 0.0)
+
+    def add(self, total: Ssa, unit: Ssa) -> Ssa:
+        f = self.f
+        unit = f.convert("fpext", unit, self.sums)
+        term = f.binary("fmul", unit, unit) if isinstance(self.op, ops.L2Pool2d) else unit
+        return f.binary("fadd", total, term)
+
+    def sum(self, units: Sequence[Ssa]) -> Ssa:
+        """Sum up a window all units of which are at hand."""
+        total = self.start(lanes_of(units[0].type))
+        for unit in units:
+            total = self.add(total, unit)
+        return self.finish(total)
+
+    def finish(self, total: Ssa) -> Ssa:
+        f = self.f
+        if isinstance(self.op, ops.AveragePool2d):
+            share = constant(total.type, 1 / math.prod(self.op.size))
+            total = f.binary("fmul", total, share)
+        elif isinstance(self.op, ops.L2Pool2d):
+            total = f.intrinsic("sqrt", total)
+        return f.convert("fptrunc", total, self.item)
 
 
 def gather(w: Writer) -> None:

@@ -15,11 +15,11 @@ from graphcnn.ops import Correlate2d, MaxPool2d, Pad
 from graphcnn_native.codegen.function import Index, Ssa, constant, vector
 from graphcnn_native.codegen.lanes import Column, across
 from graphcnn_native.elements import ITEMS, SIZES, SQUARE
-from graphcnn_native.kernels.pooling import winner_of
+from graphcnn_native.kernels.pooling import Summing, winner_of
 from graphcnn_native.kernels.tile import LATENCY, Factors, accumulate, evenly, tile_cost, zeros
 from graphcnn_native.kernels.writer import Position, Writer
 from graphcnn_native.lowering.program import Buffer, PlannedKernel
-from graphcnn_native.lowering.samples_in_lanes import is_same_for_samples
+from graphcnn_native.lowering.samples_in_lanes import POOLS, is_same_for_samples
 
 OVERHEAD = 60
 """Cycles that a tile takes beside its products."""
@@ -161,7 +161,7 @@ class ForwardOfSamples(_SamplesInLanes):
         if self.pool is not None:
             assert self.pool.root is not None
             pool_op = w.graph.node(self.pool.root).op
-            assert isinstance(pool_op, MaxPool2d)
+            assert isinstance(pool_op, POOLS)
             self.map_rows, self.map_columns = pool_op.size
         w.tile = f"{self.count} filters x {self.pixels} pixels of {self.lanes} samples"
 
@@ -197,8 +197,9 @@ class ForwardOfSamples(_SamplesInLanes):
         """Pool the rows of the maps that are kept, and store what the pooling kernel would."""
         f, w, lanes = self.f, self.w, self.lanes
         assert pool.root is not None
-        value, index = w.graph.results(pool.root)
-        wants_index = any(stored == index for stored, _ in pool.stores)
+        op, results = w.graph.node(pool.root).op, w.graph.results(pool.root)
+        value = results[0]
+        wants_index = any(stored != value for stored, _ in pool.stores)
         type, width = vector(self.item, lanes), self.columns // self.map_columns
         with f.loop(0, width, name="pixel") as pixel, f.loop(0, self.count, name="filter") as filter_:
             units = []
@@ -207,16 +208,21 @@ class ForwardOfSamples(_SamplesInLanes):
                     column = f.add(f.multiply(pixel.index, self.map_columns), along + down * self.columns)
                     place = f.add(f.multiply(column, self.count), filter_.index)
                     units.append(f.load(type, f.element(self.map, self.item, f.multiply(place, lanes))))
-            best, winner = winner_of(f, units, wants_index=wants_index)
+            if isinstance(op, MaxPool2d):
+                pooled, winner = winner_of(f, units, wants_index=wants_index)
+            else:
+                pooled, winner = Summing(f, op, self.item).sum(units), None
             place = f.multiply(f.add(f.multiply(pixel.index, self.count), filter_.index), lanes)
-            f.store(best, f.element(self.pooled, self.item, place))
+            f.store(pooled, f.element(self.pooled, self.item, place))
             if winner is not None:
                 f.store(winner, f.element(self.winners, "i32", place))
         for stored, buffer in pool.stores:
             source, item = (self.pooled, self.item) if stored == value else (self.winners, "i32")
 
             def put(place: Position, x: Ssa, buffer: Buffer = buffer, stored: Value = stored) -> None:
-                w.put(buffer, place, x if stored == value else f.convert("trunc", x, ITEMS[index.type.dtype]))
+                w.put(
+                    buffer, place, x if stored == value else f.convert("trunc", x, ITEMS[stored.type.dtype])
+                )
 
             self._turn_back_run(source, item, row, value.type.static(1), width * self.count, put)
 

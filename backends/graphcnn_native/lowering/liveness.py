@@ -53,7 +53,7 @@ def _in_blocks(program: Program, kernels: tuple[PlannedKernel, ...]) -> dict[int
         for _, buffer in kernel.stores:
             if buffer.place is Place.BLOCK:
                 size = aligned(buffer.bytes * program.block + SLACK)
-                begin[kernel.number if kernel.pooled_by is None else kernel.pooled_by] += size
+                begin[kernel.written_from] += size
                 end[max(reader.number for reader in program.readers[buffer])] += size
     found, alive = {}, 0
     for kernel in kernels:

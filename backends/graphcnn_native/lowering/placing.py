@@ -95,9 +95,10 @@ def _blocks(plan: Plan) -> tuple[int, dict[Buffer, int], dict[int, int]]:
                 lives.append(Life(kernel.number, kernel.number, aligned(kernel.workspace + SLACK), kernel))
             for _, buffer in kernel.stores:
                 if buffer.place is Place.BLOCK:
-                    begin = kernel.number if kernel.pooled_by is None else kernel.pooled_by
                     end = max(reader.number for reader in plan.readers[buffer])
-                    lives.append(Life(begin, end, aligned(buffer.bytes * plan.block + SLACK), buffer))
+                    lives.append(
+                        Life(kernel.written_from, end, aligned(buffer.bytes * plan.block + SLACK), buffer)
+                    )
         length, placed = _placed(lives)
         scratch = max(scratch, length)
         for life, offset in placed:

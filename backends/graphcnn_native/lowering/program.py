@@ -136,6 +136,12 @@ class PlannedKernel:
         stored = tuple(buffer for _, buffer in self.stores)
         return stored if self.unfinished is None else (*stored, self.unfinished)
 
+    @property
+    def written_from(self) -> int:
+        """The number of the first kernel that may write what this one stores: where samples fill the lanes,
+        the correlation that pools for it does."""
+        return self.number if self.pooled_by is None else self.pooled_by
+
     def op(self, graph: Graph) -> Op | None:
         return None if self.root is None else graph.node(self.root).op
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 
 from graphcnn.ir import Graph, TensorType, Value
-from graphcnn.ops import Broadcast, Correlate2d, MaxPool2d, Pad
+from graphcnn.ops import AveragePool2d, Broadcast, Correlate2d, L2Pool2d, MaxPool2d, Pad, SumPool2d
 from graphcnn.ops.attributes import NO_PADDING
 from graphcnn_native.elements import ITEMS, SIZES, SQUARE
 from graphcnn_native.lowering.draft import Draft, drafts_by_value
@@ -27,6 +27,8 @@ LEAST_PRODUCTS = 16
 """A sum of fewer products is not worth turning its factors."""
 LARGEST_POOL = 9
 """Units of a pooling window whose code is written out."""
+POOLS = (MaxPool2d, SumPool2d, AveragePool2d, L2Pool2d)
+"""Pools whose work the correlation before them does."""
 
 
 def suits_samples_in_lanes(op: Correlate2d, images: TensorType, filters: TensorType, target: Target) -> bool:
@@ -50,7 +52,7 @@ def join_neighbours(schedule: Schedule, target: Target) -> None:
     for kernel in schedule.kernels:
         if _pads_sides(schedule, kernel):
             joining.join_pad(kernel)
-        elif _pools_tiles(schedule, kernel):
+        elif _tiles_maps(schedule, kernel):
             joining.join_pool(kernel)
 
 
@@ -96,9 +98,9 @@ def _pads_sides(schedule: Schedule, kernel: Draft) -> bool:
     return len(op.widths) == 4 and op.widths[0] == op.widths[1] == op.widths[3] == (0, 0)
 
 
-def _pools_tiles(schedule: Schedule, kernel: Draft) -> bool:
+def _tiles_maps(schedule: Schedule, kernel: Draft) -> bool:
     op = kernel.op(schedule.graph)
-    if not isinstance(op, MaxPool2d) or not _is_plain(schedule, kernel):
+    if not isinstance(op, POOLS) or not _is_plain(schedule, kernel):
         return False
     return op.size == op.stride and op.padding == NO_PADDING and math.prod(op.size) <= LARGEST_POOL
 
@@ -120,7 +122,9 @@ class _Joining:
         for reader in readers:
             if reader not in self.joinable or reader.stage != pad.stage or reader.root is None:
                 return
-            others = self.graph.node(reader.root).operands[1:]
+            images, *others = self.graph.node(reader.root).operands
+            if images != padded:
+                return
             followers = [value for value in reader.values if value.key != reader.root]
             read = {operand for value in followers for operand in operands_read(self.graph.node(value.key))}
             if padded in {leaf for value in (*others, *read) for leaf in self.schedule.leaves(value)}:

@@ -11,7 +11,22 @@ from typing import TypeAlias
 
 from graphcnn.errors import BackendError
 from graphcnn.ir import BATCH, Input, Node, Value
-from graphcnn.ops import Matmul, Mean, Pad, Rot180, SoftmaxCrossEntropy, Sum, Transpose
+from graphcnn.ops import (
+    AveragePool2d,
+    Broadcast,
+    Correlate2d,
+    L2Pool2d,
+    Matmul,
+    MaxPool2d,
+    Mean,
+    Pad,
+    Rot180,
+    SoftmaxCrossEntropy,
+    Sum,
+    SumPool2d,
+    Transpose,
+)
+from graphcnn.ops.attributes import NO_PADDING
 from graphcnn_native.lowering.program import (
     ALIGNMENT,
     Buffer,
@@ -31,6 +46,10 @@ from graphcnn_native.op_code import has_code, is_pointwise
 
 Life: TypeAlias = tuple[str, int, int, int, int]
 """What lives in memory: its name, first and last moment, offset and bytes."""
+
+POOLS = (MaxPool2d, SumPool2d, AveragePool2d, L2Pool2d)
+BESIDE = ([False] * 4, [False, False, True, False])
+"""Of which axes a correlation can do the padding: of none, or of the columns of images."""
 
 
 def verify(program: Program) -> Program:
@@ -210,20 +229,11 @@ def _verify_sums(program: Program, kernel: PlacedKernel) -> None:
 
 
 def _verify_neighbours(program: Program, kernel: PlacedKernel) -> None:
-    """Whose work another kernel may do is needed by nobody but that one."""
+    """Whose work another kernel may do is needed by nobody but that one, and is what that one can do."""
     if kernel.pad is not None:
-        pad = program.kernels[kernel.pad]
-        node = _root(program, pad)
-        _require(pad.is_optional and pad.stage == kernel.stage, kernel, "it pads for no optional kernel")
-        is_loaded = node is not None and isinstance(node.op, Pad) and (
-            program.unshaped(node.operands[0]) in kernel.loads)  # fmt: skip
-        _require(is_loaded, kernel, "it does not load the images that it pads")
+        _verify_padding(program, kernel, program.kernels[kernel.pad])
     if kernel.pool is not None:
-        pool = program.kernels[kernel.pool]
-        known = pool.is_optional and pool.pooled_by == kernel.number and pool.stage == kernel.stage
-        _require(known, kernel, "it pools for a kernel that does not know")
-        readers = {r.number for buffer in kernel.kept for r in program.readers.get(buffer, ())}
-        _require(readers == {pool.number}, kernel, "others read what it pools on its way")
+        _verify_pooling(program, kernel, program.kernels[kernel.pool])
     if kernel.pooled_by is not None:
         does = program.kernels[kernel.pooled_by].pool == kernel.number
         _require(does and kernel.is_optional, kernel, "nobody pools for it")
@@ -231,6 +241,73 @@ def _verify_neighbours(program: Program, kernel: PlacedKernel) -> None:
         for buffer in kernel.kept:
             for reader in program.readers.get(buffer, ()):
                 _require(reader.pad == kernel.number, reader, "it reads what may not have been written")
+
+
+def _verify_padding(program: Program, kernel: PlacedKernel, pad: PlacedKernel) -> None:
+    """A correlation puts zeros beside the images that it correlates, and reads them nowhere else."""
+    _require(pad.is_optional and pad.stage == kernel.stage, kernel, "it pads for no optional kernel")
+    root, node = _correlation(program, kernel), _alone(program, pad, kernel)
+    _require(root.operands[0].key == pad.root, kernel, "what it pads is not the images that it correlates")
+    is_beside = isinstance(node.op, Pad) and [any(widths) for widths in node.op.widths] in BESIDE
+    _require(is_beside, kernel, "it pads more than the sides of images")
+    _require(program.unshaped(node.operands[0]) in kernel.loads, kernel, "it does not load what it pads")
+    others = _reached(program, kernel, [*root.operands[1:], *_following(kernel)])
+    _require(all(value.key != pad.root for value in others), kernel, "it reads what it pads elsewhere")
+
+
+def _verify_pooling(program: Program, kernel: PlacedKernel, pool: PlacedKernel) -> None:
+    """A correlation pools the one value that it stores, by windows that tile the maps."""
+    known = pool.is_optional and pool.pooled_by == kernel.number and pool.stage == kernel.stage
+    _require(known, kernel, "it pools for a kernel that does not know")
+    readers = {r.number for buffer in kernel.kept for r in program.readers.get(buffer, ())}
+    _require(readers == {pool.number}, kernel, "others read what it pools on its way")
+    _correlation(program, kernel)
+    node = _alone(program, pool, kernel)
+    is_block = all(buffer.place is Place.BLOCK for buffer in kernel.kept)
+    is_kept = [value for value, _ in kernel.stores] == [node.operands[0]] and is_block
+    _require(is_kept, kernel, "what it pools is not all that it stores")
+    tiles = isinstance(node.op, POOLS) and node.op.size == node.op.stride and node.op.padding == NO_PADDING
+    _require(tiles, kernel, "it pools by windows that do not tile the maps")
+    for value in _reached(program, kernel, _following(kernel)):
+        _require(not value.type.has_batch, kernel, "what follows before it pools differs by sample")
+
+
+def _correlation(program: Program, kernel: PlacedKernel) -> Node:
+    """Return the correlation that a kernel does sample by sample, and on its way its neighbours' work."""
+    root = _root(program, kernel)
+    is_fit = root is not None and type(root.op) is Correlate2d and kernel.domain is Domain.SAMPLES
+    _require(is_fit, kernel, "it does a neighbour's work, but is no correlation of samples")
+    assert root is not None
+    return root
+
+
+def _alone(program: Program, neighbour: PlacedKernel, kernel: PlacedKernel) -> Node:
+    """Return the root of a kernel whose work another one does: it is all that it computes."""
+    root = _root(program, neighbour)
+    is_plain = neighbour.domain is Domain.SAMPLES and not _following(neighbour)
+    _require(root is not None and is_plain, kernel, "it does the work of a kernel that does more")
+    assert root is not None
+    return root
+
+
+def _following(kernel: PlacedKernel) -> list[Value]:
+    return [value for value in kernel.values if value.key != kernel.root]
+
+
+def _reached(program: Program, kernel: PlacedKernel, values: Iterable[Value]) -> Iterator[Value]:
+    """Yield what a kernel loads or generates for these values, but for the results of its root."""
+    pending, seen = list(values), set[Value]()
+    while pending:
+        value = program.unshaped(pending.pop())
+        if value in seen or value.key == kernel.root:
+            continue
+        seen.add(value)
+        node = program.graph.node(value.key)
+        is_computed = value in kernel.values or value not in kernel.loads
+        if is_computed and (is_pointwise(node.op) or isinstance(node.op, Broadcast)):
+            pending += operands_read(node)
+        else:
+            yield value
 
 
 def _verify_roots(program: Program) -> None:
@@ -351,7 +428,7 @@ def _in_block(program: Program, kernel: PlacedKernel) -> Iterator[Life]:
                kernel.workspace)  # fmt: skip
     for buffer in kernel.kept:
         if buffer.place is Place.BLOCK:
-            first = kernel.number if kernel.pooled_by is None else kernel.pooled_by
+            first = kernel.written_from
             last = max([first, *(reader.number for reader in program.readers.get(buffer, ()))])
             size = buffer.bytes * program.block
             yield f"%{buffer.value.key}", first, last, program.offsets[buffer], size
