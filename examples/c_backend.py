@@ -82,7 +82,9 @@ def reduction(op, r, x):
 
 
 def matmul(op, r, x, w):
-    sums = loops([x.shape[1]], "k", f"s += {x['i0', 'k0']} * {w['k0', 'i1']};")
+    *front, row, column = r.i
+    terms = f"s += {x[[*front, row, 'k0']]} * {w[[*front, 'k0', column]]};"
+    sums = loops(x.shape[-1:], "k", terms)
     return r.each(f"double s = 0; {sums} {r[r.i]} = s;")
 
 

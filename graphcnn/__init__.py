@@ -31,22 +31,18 @@ if TYPE_CHECKING:
     from graphcnn.compiler import compile as compile
     from graphcnn.compiler import load as load
     from graphcnn.dsl.builder import Builder as Builder
-    from graphcnn.dsl.functional import concatenate as concatenate
     from graphcnn.dsl.functional import convolve2d as convolve2d
     from graphcnn.dsl.functional import correlate2d as correlate2d
     from graphcnn.dsl.functional import exp as exp
-    from graphcnn.dsl.functional import flatten as flatten
     from graphcnn.dsl.functional import log as log
     from graphcnn.dsl.functional import log_softmax as log_softmax
+    from graphcnn.dsl.functional import matmul as matmul
     from graphcnn.dsl.functional import maximum as maximum
-    from graphcnn.dsl.functional import mean as mean
     from graphcnn.dsl.functional import relu as relu
-    from graphcnn.dsl.functional import reshape as reshape
     from graphcnn.dsl.functional import sigmoid as sigmoid
     from graphcnn.dsl.functional import softmax as softmax
     from graphcnn.dsl.functional import sqrt as sqrt
     from graphcnn.dsl.functional import squared_error as squared_error
-    from graphcnn.dsl.functional import sum as sum
     from graphcnn.dsl.functional import tanh as tanh
     from graphcnn.dsl.initializers import Constant as Constant
     from graphcnn.dsl.initializers import Glorot as Glorot
@@ -74,6 +70,16 @@ if TYPE_CHECKING:
     from graphcnn.dsl.network import Sequential as Sequential
     from graphcnn.dsl.pointwise import Activation as Activation
     from graphcnn.dsl.pointwise import pointwise as pointwise
+    from graphcnn.dsl.reductions import argmax as argmax
+    from graphcnn.dsl.reductions import max as max
+    from graphcnn.dsl.reductions import mean as mean
+    from graphcnn.dsl.reductions import min as min
+    from graphcnn.dsl.reductions import sum as sum
+    from graphcnn.dsl.reductions import var as var
+    from graphcnn.dsl.shapes import concatenate as concatenate
+    from graphcnn.dsl.shapes import flatten as flatten
+    from graphcnn.dsl.shapes import reshape as reshape
+    from graphcnn.dsl.shapes import transpose as transpose
     from graphcnn.dsl.tensor import Tensor as Tensor
     from graphcnn.dsl.tensor import apply_op as apply_op
     from graphcnn.errors import GraphcnnError as GraphcnnError
@@ -119,8 +125,8 @@ _HOMES = {
     "compiler": ("compile", "load"),
     "dsl.builder": ("Builder",),
     "dsl.functional": (
-        *("concatenate", "convolve2d", "correlate2d", "exp", "flatten", "log", "log_softmax", "maximum"),
-        *("mean", "relu", "reshape", "sigmoid", "softmax", "sqrt", "squared_error", "sum", "tanh"),
+        *("convolve2d", "correlate2d", "exp", "log", "log_softmax", "matmul", "maximum", "relu", "sigmoid"),
+        *("softmax", "sqrt", "squared_error", "tanh"),
     ),
     "dsl.initializers": ("Constant", "Glorot", "He", "LeCun"),
     "dsl.layers": (
@@ -130,6 +136,8 @@ _HOMES = {
     ),
     "dsl.network": ("Input", "Network", "Parameter", "Sequential"),
     "dsl.pointwise": ("Activation", "pointwise"),
+    "dsl.reductions": ("argmax", "max", "mean", "min", "sum", "var"),
+    "dsl.shapes": ("concatenate", "flatten", "reshape", "transpose"),
     "dsl.tensor": ("Tensor", "apply_op"),
     "errors": ("GraphcnnError", "GraphcnnWarning", "OptionError", "ShapeError"),
     "ir": ("Emitter", "Graph", "Op", "Origin", "TensorType", "Value", "verify"),

@@ -43,7 +43,7 @@ KERNELS = {
     ops.Correlate2d: correlate2d,
     ops.MaxPool2d: max_pool2d,
     ops.RouteToWinner2d: route_to_winner2d,
-    ops.Matmul: lambda op, x, w: np.einsum("ak,kb->ab", x, w, optimize=True),
+    ops.Matmul: lambda op, x, w: np.einsum("...ak,...kb->...ab", x, w, optimize=True),
     ops.Transpose: lambda op, x: x.transpose(op.permutation),
     ops.Sum: lambda op, x: np.asarray(x.sum(op.axes, keepdims=op.keep)),
     ops.Mean: lambda op, x: np.asarray(x.mean(op.axes, keepdims=op.keep)),

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from graphcnn import ops
-from graphcnn.dsl.layers.dense import flat
-from graphcnn.dsl.tensor import Tensor, apply_function, apply_op, at_users_line, broadcast_together
-from graphcnn.errors import OptionError
-from graphcnn.ir import Dim
+from graphcnn.dsl.matrices import product
+from graphcnn.dsl.tensor import Tensor, apply_function, apply_op, broadcast_together
 
 
 def relu(x: Tensor) -> Tensor:
@@ -61,6 +59,15 @@ def convolve2d(x: Tensor, filters: Tensor) -> Tensor:
     return apply_op(ops.Convolve2d(), x, filters)
 
 
+def matmul(x: Tensor, y: Tensor) -> Tensor:
+    """Return the matrix product x @ y of the last two axes, for every place along the axes in front.
+
+    As in NumPy: axes in front are broadcast together, and a vector counts as a row on the left, as a column
+    on the right. Samples times one matrix, [N, ..., A, K] @ [K, B], is a 1x1 correlation.
+    """
+    return apply_function(product, "matmul", x, y)
+
+
 def log_softmax(x: Tensor) -> Tensor:
     """Return the logarithm of softmax along the last axis."""
     return apply_op(ops.LogSoftmax(), x)
@@ -71,70 +78,8 @@ def softmax(x: Tensor) -> Tensor:
     return apply_function(lambda build, value: build(ops.Exp(), build(ops.LogSoftmax(), value)), "softmax", x)
 
 
-def sum(x: Tensor, axes: int | tuple[int, ...] | None = None) -> Tensor:
-    """Return the sum over axes (over all of them by default, the batch included)."""
-    return apply_op(ops.Sum(_axes("sum", x, axes)), x)
-
-
-def mean(x: Tensor, axes: int | tuple[int, ...] | None = None) -> Tensor:
-    """Return the mean over axes (over all of them by default, the batch included)."""
-    return apply_op(ops.Mean(_axes("mean", x, axes)), x)
-
-
-def _axes(name: str, x: Tensor, axes: int | tuple[int, ...] | None) -> tuple[int, ...]:
-    """Return the axes in ascending order, counted from the front."""
-    _require_tensors(name, x)
-    rank = len(x.shape)
-    if axes is None:
-        return tuple(range(rank))
-    given = (axes,) if isinstance(axes, int) else tuple(axes)
-    wrong = [axis for axis in given if not isinstance(axis, int) or not -rank <= axis < rank]
-    if wrong or len({axis % rank for axis in given}) < len(given):
-        raise at_users_line(
-            OptionError(
-                f"axes={axes!r} are not distinct axes of {x.type}",
-                mend=f"axes are {-rank} to {rank - 1}; 0 is the batch" if rank else "a scalar has no axes",
-            ),
-            layer=name,
-        )
-    return tuple(sorted(axis % rank for axis in given))
-
-
-def _require_tensors(name: str, *tensors: object) -> None:
-    for tensor in tensors:
-        if not isinstance(tensor, Tensor):
-            raise at_users_line(
-                OptionError(
-                    f"{name} takes values of a network, not {type(tensor).__name__}",
-                    mend=f"gcn.{name}(*values)"
-                    if isinstance(tensor, list | tuple)
-                    else f"gcn.{name}(x), where x = gcn.Input(shape) or the result of a layer",
-                )
-            )
-
-
 def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
     """Return half the squared distance of each sample, ½Σ(t-y)² (Eq. 9), of shape [N]."""
     return apply_function(
         lambda build, y, t: build(ops.SquaredError(), y, t), "squared_error", outputs, targets, rule="Eq. 9"
     )
-
-
-def concatenate(*tensors: Tensor, axis: int = -1) -> Tensor:
-    """Return tensors joined along one axis (the channels by default)."""
-    if not tensors:
-        raise at_users_line(OptionError("concatenate takes at least one value", mend="gcn.concatenate(x, y)"))
-    _require_tensors("concatenate", *tensors)
-    return apply_op(ops.Concatenate(_axes("concatenate", tensors[0], axis)[0]), *tensors)
-
-
-def reshape(x: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Return each sample's elements in row-major order under another shape (without the batch axis)."""
-    _require_tensors("reshape", x)
-    full: tuple[Dim, ...] = ("N", *shape) if x.type.has_batch else tuple(shape)
-    return apply_op(ops.Reshape(full), x)
-
-
-def flatten(x: Tensor) -> Tensor:
-    """Return [N, H, W, C] as [N, H·W·C]."""
-    return apply_function(flat, "flatten", x)

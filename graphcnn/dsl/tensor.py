@@ -11,6 +11,7 @@ import numpy as np
 
 from graphcnn import ops
 from graphcnn.dsl.builder import Builder
+from graphcnn.dsl.matrices import product
 from graphcnn.errors import GraphcnnError, OptionError, ShapeError
 from graphcnn.ir import Graph, Op, Origin, TensorType, Value, format_shape, users_line
 
@@ -60,10 +61,10 @@ class Tensor:
         return _arithmetic(ops.Divide(), other, self)
 
     def __matmul__(self, other: Tensor) -> Tensor:
-        return apply_function(_matmul, "matmul", self, other)
+        return apply_function(product, "matmul", self, other)
 
     def __rmatmul__(self, other: Tensor) -> Tensor:
-        return apply_function(_matmul, "matmul", other, self)
+        return apply_function(product, "matmul", other, self)
 
     def __pow__(self, exponent: float) -> Tensor:
         return apply_function(lambda build, x: build(ops.Power(_exponent(exponent)), x), ops.Power.name, self)
@@ -94,24 +95,6 @@ def at_users_line(error: GraphcnnError, *, layer: str = "") -> GraphcnnError:
     """Return the error with the line of the user's that is running as its place."""
     place = users_line()
     return error.located(layer=layer, file=place.file, line=place.line)
-
-
-def _matmul(build: Builder, x: Value, y: Value) -> Value:
-    for value in (x, y):
-        if value.type.rank != 2:
-            raise ShapeError(
-                f"matmul multiplies two matrices, but got {x.type} and {y.type}",
-                facts=[f"{value.type} has {value.type.rank} axes, not 2"],
-                mend="use * for numbers and element-wise products, gcn.flatten(x) for [N, H, W, C]",
-            )
-    columns, rows = x.type.shape[1], y.type.shape[0]
-    if columns != rows:
-        raise ShapeError(
-            f"matmul of {x.type} and {y.type}: {columns} columns on the left, {rows} rows on the right",
-            facts=[f"{columns} != {rows}"],
-            mend="make them equal; gcn.Dense(units) makes weights that fit its input",
-        )
-    return build(ops.Matmul(), x, y)
 
 
 def _exponent(exponent: object) -> float:

@@ -101,7 +101,7 @@ class Quantities:
         if isinstance(node.op, Rot180):
             return Symbol(rf"{ROT180}\{{{operand}\}}")
         if isinstance(node.op, Transpose):
-            return Symbol(rf"({operand})^{{\mathsf{{T}}}}") if node.op.permutation == (1, 0) else None
+            return Symbol(rf"({operand})^{{\mathsf{{T}}}}") if node.op.turns_matrices else None
         return Symbol(f"f'({operand})") if isinstance(node.op, ReluMask) else operand
 
     def _name_forward(self) -> None:

@@ -42,7 +42,7 @@ from graphcnn.ops.pooling import (
     SumPool2d,
 )
 from graphcnn.ops.random import GENERATOR_STATE, RandomUniform
-from graphcnn.ops.reduction import ArgMax, Broadcast, Count, InverseDeviation, Mean, Sum
+from graphcnn.ops.reduction import ArgMax, Broadcast, Count, InverseDeviation, Max, Mean, Sum
 from graphcnn.ops.shape import Cast, Concatenate, Crop, Pad, Reshape, Subsample, Transpose, ZeroInsert
 from graphcnn.ops.table import OPS, register_op
 from graphcnn.ops.user import UserFunction
@@ -57,7 +57,7 @@ for _op in (
     *(Relu, ReluMask, Greater, Equal, Select),
     *(MaxPool2d, RouteToWinner2d, GatherWinner2d),
     *(AveragePool2d, L2Pool2d, SumPool2d, SpreadToBlock2d),
-    *(Sum, Mean, InverseDeviation, Count, ArgMax),
+    *(Sum, Mean, InverseDeviation, Max, Count, ArgMax),
     *(LogSoftmax, OneHot, SoftmaxCrossEntropy, SquaredError),
     *(RandomUniform,),
     *(UserFunction,),
@@ -98,6 +98,7 @@ __all__ = [
     "Log",
     "LogSoftmax",
     "Matmul",
+    "Max",
     "MaxPool2d",
     "Maximum",
     "Mean",

@@ -11,7 +11,7 @@ from graphcnn.errors import OptionError, ShapeError
 from graphcnn.ir import BATCH, Dim, Emitter, Gradients, Op, TensorType, Value, Values, format_shape
 from graphcnn.ops.attributes import check_axes, fits_float, is_int, require_axes, require_float
 from graphcnn.ops.notation import at, folded, letters, number
-from graphcnn.ops.shape import Reshape
+from graphcnn.ops.shape import Cast, Reshape
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +154,36 @@ class InverseDeviation(_Reduction):
 
 
 @dataclass(frozen=True, slots=True)
+class Max(_Reduction):
+    """The greatest element along axes; NaN where there is one. Equal ones share the gradient alike."""
+
+    name: ClassVar[str] = "max"
+    equation: ClassVar[str] = "y = maxi x(i)"
+
+    def latex(self, *operands: TensorType) -> str:
+        index = letters(operands[0])
+        kept = [letter for axis, letter in enumerate(index) if axis not in self.axes]
+        folded_away = ",".join(index[axis] for axis in self.axes)
+        return rf"{at('$y', kept)} = \max_{{{folded_away}}} {at('$a', index)}"
+
+    def gradient_latex(self, position: int, *operands: TensorType) -> str:
+        index = letters(operands[0])
+        kept = [letter for axis, letter in enumerate(index) if axis not in self.axes]
+        winner = rf"[\,{at('$a', index)} = {at('$y', kept)}\,]"
+        return rf"{at('$G', index)} = \frac{{{winner}\, {at('$D', kept)}}}{{\text{{number of winners}}}}"
+
+    def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
+        from graphcnn.ops.pointwise import Divide, Equal, Multiply  # as above, this one edge waits
+
+        (x,) = operands
+        emit = emit.by("delta / winners, at the winners")
+        is_winner = emit(Equal(), x, self._spread(emit, results[0], x.type))
+        winners = emit(Cast(x.type.dtype), is_winner)
+        share = emit(Divide(), delta, emit(Sum(self.axes, self.keep), winners))
+        return (emit(Multiply(), winners, self._spread(emit, share, x.type)),)
+
+
+@dataclass(frozen=True, slots=True)
 class Broadcast(Op):
     """Repeat along new leading axes and along axes of size 1 (NumPy's rule)."""
 
@@ -241,7 +271,10 @@ class ArgMax(Op):
         (x,) = operands
         require_axes((self.axis,), x)
         if x.shape[self.axis] == "N":
-            raise ShapeError(f"argmax of {x} along the batch axis is not defined")
+            raise ShapeError(
+                f"argmax of {x} along the batch axis is not defined",
+                mend=f"an axis of a sample: 1 to {x.rank - 1}, or -1 for the last one",
+            )
         return (TensorType(_reduced(x, (self.axis,), keep=False), "int64"),)
 
     def latex(self, *operands: TensorType) -> str:

@@ -178,11 +178,22 @@ class Transpose(Op):
             raise ShapeError(f"a permutation of {len(self.permutation)} axes does not fit {x}")
         return (x.with_shape(tuple(x.shape[axis] for axis in self.permutation)),)
 
+    @staticmethod
+    def of_matrices(rank: int) -> Transpose:
+        """Return what exchanges the last two of so many axes."""
+        return Transpose((*range(rank - 2), rank - 1, rank - 2))
+
+    @property
+    def turns_matrices(self) -> bool:
+        """Whether it exchanges the last two axes, and leaves the others."""
+        rank = len(self.permutation)
+        return rank > 1 and self == Transpose.of_matrices(rank)
+
     def inverse(self) -> Transpose:
         return Transpose(tuple(self.permutation.index(axis) for axis in range(len(self.permutation))))
 
     def latex(self, *operands: TensorType) -> str:
-        if self.permutation == (1, 0):
+        if self.turns_matrices:
             return r"$y = ($a)^{\mathsf{T}}"
         index = letters(operands[0])
         return f"{at('$y', [index[axis] for axis in self.permutation])} = {at('$a', index)}"

@@ -276,6 +276,10 @@ def _reduced(b: _Builder, x: Value) -> Sequence[Value]:
     return [b.bounded(b.emit(kind(b.axes(x.type.rank), keep=b.chance()), x))]
 
 
+def _greatest(b: _Builder, x: Value) -> Sequence[Value]:
+    return [b.emit(ops.Max(b.axes(x.type.rank), keep=b.chance()), b.untied(x))]
+
+
 def _normalized(b: _Builder, x: Value) -> Sequence[Value]:
     """Divide by, or shift by, a number that depends on the whole tensor, often on the whole batch."""
     axes = tuple(range(x.type.rank)) if b.chance() else b.axes(x.type.rank)
@@ -357,8 +361,13 @@ def _resampled(b: _Builder, x: Value) -> Sequence[Value]:
 
 def _dense(b: _Builder, x: Value) -> Sequence[Value]:
     """Multiply matrices: with parameters, or a value with the transpose of another."""
-    if x.type.rank != 2:
+    if x.type.rank < 2:
         return []
+    if x.type.rank > 2:
+        turned = b.emit(ops.Transpose.of_matrices(x.type.rank), b.like(x))
+        if BATCH in x.type.shape[-2:-1] or (BATCH not in x.type.shape[-1:] and b.chance()):
+            return [b.bounded(b.emit(ops.Matmul(), turned, x))]
+        return [b.bounded(b.emit(ops.Matmul(), x, turned))]
     if b.chance() and BATCH not in x.type.shape[1:]:
         w = b.parameter((x.type.static(1), b.pick(b.sizes)), x.type.dtype)
         return [b.bounded(b.emit(ops.Matmul(), x, w))]
@@ -453,7 +462,7 @@ def _labelled(b: _Builder, x: Value) -> Sequence[Value]:
 
 GROWTH: Final[tuple[Grow, ...]] = (
     *(_pointwise, _pointwise, _paired, _paired, _divided, _selected, _parameter, _parameter, _parameter),
-    *(_reduced, _reduced, _normalized, _normalized, _normalized, _standardized, _scalar, _scalar),
+    *(_reduced, _reduced, _greatest, _normalized, _normalized, _normalized, _standardized, _scalar, _scalar),
     *(_spread, _spread, _transposed, _reshaped, _joined, _resized, _rotated, _resampled),
     *(_dense, _dense, _convolved, _convolved, _convolved, _filtered_by_data, _pooled, _pooled),
     *(_convolved_and_pooled, _convolved_and_pooled, _convolved_and_pooled),

@@ -58,11 +58,33 @@ def test_a_matrix_product_that_does_not_fit():
 
 def test_a_matrix_product_of_images():
     def network():
-        return gcn.Input(IMAGE) @ gcn.Parameter((3, 2), "weights")  # here
+        return gcn.Input(IMAGE) @ gcn.Parameter((192, 2), "weights")  # here
 
     message = mistake(ShapeError, "matmul", network)
-    assert "float32[N, 8, 8, 3] has 4 axes, not 2" in message
+    assert "float32[N, 8, 8, 3] and float32[192, 2]: 3 columns on the left, 192 rows on the right" in message
     assert "gcn.flatten(x)" in message
+    product = gcn.flatten(gcn.Input(IMAGE)) @ gcn.Parameter((192, 2), "weights")
+    assert product.shape == ("N", 2)
+
+
+def test_a_matrix_product_with_other_axes_in_front():
+    def network():
+        return gcn.Input((4, 2, 3)) @ gcn.Input((5, 3, 2), "other")  # here
+
+    message = mistake(ShapeError, "matmul", network)
+    assert "their axes in front of the matrices cannot be brought to one shape" in message
+    assert "4 and 5: a pair of sizes must be equal or contain a 1" in message
+
+
+def test_a_matrix_product_of_rows_with_a_matrix_per_sample():
+    def network():
+        return gcn.Input((3,)) @ gcn.Input((3, 2), "other")  # here
+
+    message = mistake(ShapeError, "matmul", network)
+    assert "would pair every sample with every sample" in message
+    assert "gcn.reshape(x, (1, size)) @ y, of shape [N, 1, ...]" in message
+    product = gcn.reshape(gcn.Input((3,)), (1, 3)) @ gcn.Input((3, 2), "other")
+    assert product.shape == ("N", 1, 2)
 
 
 def test_a_kernel_larger_than_its_input():
@@ -289,6 +311,15 @@ def test_an_unknown_padding_says_what_is_allowed():
         (lambda x: gcn.mean(np.ones(3)), "mean takes values of a network, not ndarray"),
         (lambda x: gcn.mean(x, axes=(4,)), "axes=(4,) are not distinct axes of float32[N, 8, 8, 3]"),
         (lambda x: gcn.sum(x, axes=(1, -3)), "axes=(1, -3) are not distinct axes"),
+        (lambda x: gcn.max(x, axes=4), "axes=4 are not distinct axes"),
+        (lambda x: gcn.sum(x, axes=1, keepdims=2), "keepdims=2 is neither True nor False"),
+        (lambda x: gcn.var(x, axes=1, correction="n"), "correction='n' is not a number"),
+        (lambda x: gcn.argmax(x, axis=None), "axis=None is not an axis of float32[N, 8, 8, 3]"),
+        (lambda x: gcn.argmax(x, axis=0), "along the batch axis is not defined"),
+        (lambda x: gcn.transpose(x, (0, 1)), "axes=(0, 1) is not an order of the 4 axes of float32"),
+        (lambda x: gcn.transpose(x, (0, 1, 1, 2)), "axes=(0, 1, 1, 2) are not distinct axes"),
+        (lambda x: gcn.transpose(gcn.sum(x)), "float32[] has no two axes to exchange"),
+        (lambda x: gcn.matmul(x, 2), "matmul multiplies two matrices"),
         (lambda x: gcn.concatenate(x, x, axis=4), "axes=4 are not distinct axes"),
         (lambda x: gcn.concatenate([x, x]), "concatenate takes values of a network, not list"),
         (lambda x: gcn.concatenate(), "concatenate takes at least one value"),

@@ -403,6 +403,71 @@ def test_matmul_with_a_parameter():
 
 
 @pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        (("N", 5, 7, 4), ("N", 5, 4, 3)),
+        (("N", 5, 7, 4), (5, 4, 3)),
+        (("N", 5, 7, 4), ("N", 1, 4, 3)),
+        ((5, 7, 4), ("N", 5, 4, 3)),
+        ((2, 1, 7, 4), (2, 5, 4, 3)),
+        (("N", 2, 1, 7, 4), (5, 4, 3)),
+        (("N", 7, 4), (4, 3)),
+        (("N", 5, 7, 4), (4, 3)),
+        ((5, 7, 4), (4, 3)),
+        ((7, 4), ("N", 4, 3)),
+        (("N", 4), (4, 3)),
+        (("N", 4), (5, 4, 3)),
+        (("N", 7, 4), (4,)),
+        (("N", 4), (4,)),
+        ((4,), ("N", 4, 3)),
+        ((4,), (4,)),
+    ],
+)
+def test_matmul_broadcasts_as_in_numpy(left, right):
+    random = np.random.default_rng(0)
+    arrays = {
+        name: random.standard_normal([2 if size == "N" else size for size in shape])
+        for name, shape in (("x", left), ("y", right))
+    }
+    inputs = [
+        gcn.Input(shape[int(shape[0] == "N") :], name, dtype="float64", batch=shape[0] == "N")
+        for name, shape in (("x", left), ("y", right))
+    ]
+    graph = gcn.Network(tuple(inputs), inputs[0] @ inputs[1]).graph
+    found = gcn.evaluate(graph, **arrays)["output"]
+    np.testing.assert_allclose(found, arrays["x"] @ arrays["y"], rtol=1e-12, atol=1e-12)
+
+
+def test_one_matrix_for_all_samples_has_no_gradient_per_sample():
+    """[N, T, C] @ [C, D] is a 1x1 correlation: the gradient of its weights is summed up as it goes."""
+    x = gcn.Input((7, 4), "x", dtype="float64")
+    w = gcn.Parameter((4, 3), "w", dtype="float64")
+    graph = gcn.Network(x, gcn.sum((x @ w) ** 2)).graph
+    gradient = gcn.simplify(gcn.gradient(graph, of="output", wrt=["w"]))
+    assert gradient.outputs["gradient(w)"].type.shape == (4, 3)
+    assert all(node.types[0].shape[-2:] != (4, 3) for _, node in gradient.items() if node.types[0].has_batch)
+
+
+def test_extremes_over_the_batch_and_over_everything():
+    x = gcn.Input(IMAGES.shape[1:], "x", dtype="float64")
+    for function, expected in ((gcn.max, np.max), (gcn.min, np.min), (gcn.var, np.var)):
+        for axes in (None, 0, (0, 2)):
+            graph = gcn.Network(x, function(x, axes)).graph
+            found = gcn.evaluate(graph, x=IMAGES)["output"]
+            np.testing.assert_allclose(found, expected(IMAGES, axis=axes), rtol=1e-12)
+
+
+def test_equal_extremes_share_the_gradient_alike():
+    x = gcn.Input((4,), "x", dtype="float64")
+    for function, sign in ((gcn.max, 1), (gcn.min, -1)):
+        graph = gcn.Network(x, gcn.sum(function(x, 1) * 6.0)).graph
+        slope = gcn.gradient(graph, of="output", wrt=["x"])
+        rows = sign * np.array([[1.0, 3, 3, 2], [5, 5, 5, 4], [0, 1, 2, 3]])
+        found = gcn.evaluate(slope, x=rows)["gradient(x)"]
+        np.testing.assert_array_equal(found, [[0, 3, 3, 0], [2, 2, 2, 0], [0, 0, 0, 6]])
+
+
+@pytest.mark.parametrize(
     ("function", "expected"),
     [
         (gcn.exp, np.exp),
@@ -412,6 +477,21 @@ def test_matmul_with_a_parameter():
         (lambda x: gcn.maximum(0.5, x), lambda x: np.maximum(x, 0.5)),
         (lambda x: gcn.sum(x, axes=(1, -1)), lambda x: x.sum(axis=(1, 3))),
         (lambda x: gcn.mean(x, axes=2), lambda x: x.mean(axis=2)),
+        (lambda x: gcn.sum(x, axes=(1, 3), keepdims=True), lambda x: x.sum(axis=(1, 3), keepdims=True)),
+        (lambda x: gcn.mean(x, axes=-1, keepdims=True), lambda x: x.mean(axis=-1, keepdims=True)),
+        (lambda x: gcn.max(x, axes=(1, 2)), lambda x: x.max(axis=(1, 2))),
+        (lambda x: gcn.max(x, axes=(1, 3), keepdims=True), lambda x: x.max(axis=(1, 3), keepdims=True)),
+        (lambda x: gcn.min(x, axes=(-1, 1)), lambda x: x.min(axis=(-1, 1))),
+        (lambda x: gcn.min(x, axes=2, keepdims=True), lambda x: x.min(axis=2, keepdims=True)),
+        (lambda x: gcn.var(x, axes=(1, 2)), lambda x: x.var(axis=(1, 2))),
+        (
+            lambda x: gcn.var(x, axes=(1, 3), keepdims=True, correction=1),
+            lambda x: x.var(axis=(1, 3), keepdims=True, ddof=1),
+        ),
+        (gcn.argmax, lambda x: x.argmax(axis=-1)),
+        (lambda x: gcn.argmax(x, axis=1, keepdims=True), lambda x: x.argmax(axis=1, keepdims=True)),
+        (gcn.transpose, lambda x: x.swapaxes(-1, -2)),
+        (lambda x: gcn.transpose(x, (0, -1, 1, 2)), lambda x: x.transpose(0, 3, 1, 2)),
         (lambda x: gcn.reshape(x, (6, 28)), lambda x: x.reshape(2, 6, 28)),
         (gcn.flatten, lambda x: x.reshape(2, -1)),
         (gcn.softmax, lambda x: np.exp(x) / np.exp(x).sum(-1, keepdims=True)),

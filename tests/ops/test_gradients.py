@@ -267,6 +267,34 @@ def test_matmul(a, k, b):
     problem.check(ops.Matmul(), problem.input(a, k), problem.input(k, b, batch=False))
 
 
+@pytest.mark.parametrize("front", [(2,), (2, 3), (1, 2, 1)])
+@pytest.mark.parametrize("batch", [True, False])
+def test_matmul_of_many(front, batch):
+    problem = Problem()
+    x = problem.input(*front, 3, 4, batch=batch)
+    problem.check(ops.Matmul(), x, problem.input(*front, 4, 2, batch=batch))
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_matmul_with_the_batch_among_rows_or_terms(axis):
+    problem = Problem()
+    x, y = problem.input(2, 3, 4), problem.input(2, 3, 5)
+    columns = problem.graph.add(ops.Transpose((1, 2, 0)), x)  # [3, 4, N]
+    rows = problem.graph.add(ops.Transpose((1, 0, 2)), y)  # [3, N, 5]
+    if axis == 1:
+        problem.check(ops.Matmul(), columns, rows)
+    else:
+        problem.check(ops.Matmul(), rows, problem.input(3, 5, 2, batch=False))
+
+
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize("axes", [(), (0,), (3,), (1, 2), (0, 3), (0, 1, 2, 3)])
+def test_max(axes, keep):
+    problem = Problem()
+    distinct = problem.random.permutation(2 * 3 * 2 * 4).reshape(2, 3, 2, 4) / 10.0
+    problem.check(ops.Max(axes, keep), problem.input(array=distinct))
+
+
 def test_matmul_over_the_batch():
     problem = Problem()
     x, y = problem.input(5, 3), problem.input(5, 2)

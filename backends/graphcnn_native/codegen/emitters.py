@@ -11,6 +11,7 @@ from graphcnn.ops.shape import Reshape
 from graphcnn_native.kernels import (
     called,
     correlation,
+    greatest,
     movement,
     nest,
     pooling,
@@ -45,6 +46,7 @@ KERNELS: dict[type[Op], Callable[[Writer], None]] = {
     ops.SpreadToBlock2d: pooling.back,
     ops.Sum: reduction.reduction,
     ops.Mean: reduction.reduction,
+    ops.Max: greatest.greatest,
     ops.ArgMax: rows.argmax,
     ops.LogSoftmax: rows.log_softmax,
     ops.SoftmaxCrossEntropy: rows.softmax_cross_entropy,

@@ -54,7 +54,7 @@ def share(writer: Writer) -> Share:
         extent, chunk = sizes[0], max(1, CHUNK // max(1, math.prod(sizes[1:])))
     if isinstance(op, ops.Transpose):
         chunk = -(-chunk // 16) * 16
-    if isinstance(op, ops.Matmul):
+    if isinstance(op, ops.Matmul) and len(shape) == 2:
         tile = product.product_rows(writer)
         chunk = max(tile, chunk // 2 // tile * tile)
     return Share(-(-extent // chunk), chunk, extent)

@@ -22,7 +22,7 @@ from graphcnn_native.kernels.tile import (
     zeros,
 )
 from graphcnn_native.kernels.writer import Position, Writer
-from graphcnn_native.lowering.program import Buffer, Place
+from graphcnn_native.lowering.program import Buffer, Place, turns_matrices
 
 COLUMNS = 3
 SINGLE_ROW_COLUMNS = 8
@@ -34,15 +34,18 @@ PART = 512
 
 
 def matmul(w: Writer) -> None:
-    """[A, K] x [K, B]; the kernel's share is a range of the rows."""
+    """[..., A, K] x [..., K, B]; the kernel's share is a range of the first axis: the rows, or matrices."""
     assert w.kernel.root is not None
     (result,) = w.graph.results(w.kernel.root)
     left, right = w.graph.node(w.kernel.root).operands
+    if result.type.rank > 2:
+        _each_matrix(w, result, ())
+        return
     transpose = w.graph.node(right.key)
     if transpose.op == Transpose((1, 0)) and w.plan.unshaped(right) not in w.kernel.loads:
         DotProduct(w, left, transpose.operands[0], result).write()
         return
-    product = _Product(w)
+    product = _Product(w, (), w.begin, w.end)
     if product.value.type.shape[1] == BATCH:
         product.write_plain()
     elif w.kernel.unfinished is not None:
@@ -53,31 +56,57 @@ def matmul(w: Writer) -> None:
         product.write()
 
 
-class _Product:
-    """One product: where its factors are, and the tiles of its result."""
+def _each_matrix(w: Writer, result: Value, outer: tuple[Index, ...]) -> None:
+    """Go through the axes in front, and multiply the two matrices at each place along them."""
+    axis, sizes = len(outer), w.sizes(result.type)
+    if axis < result.type.rank - 2:
+        begin, end = (w.begin, w.end) if axis == 0 else (0, sizes[axis])
+        with w.f.loop(begin, end, name="matrix") as matrix:
+            _each_matrix(w, result, (*outer, matrix.index))
+        return
+    product = _Product(w, outer, 0, sizes[-2])
+    if result.type.shape[-1] == BATCH:
+        product.write_plain()
+    else:
+        product.write()
 
-    def __init__(self, w: Writer) -> None:
+
+class _Product:
+    """One product: where its factors are, and the tiles of its result.
+
+    outer: the place of the matrices along the axes in front. begin, end: the rows to compute.
+    """
+
+    def __init__(self, w: Writer, outer: tuple[Index, ...], begin: Index, end: Index) -> None:
         assert w.kernel.root is not None
         self.w, self.f = w, w.f
+        self.outer, self.begin, self.end = outer, begin, end
         self.value = w.graph.results(w.kernel.root)[0]
         self.item = ITEMS[self.value.type.dtype]
         x, self.right = w.graph.node(w.kernel.root).operands
         self.left, self.row_stride, self.step = self._left(x)
-        self.depth = w.sizes(self.right.type)[0]
+        self.right_address = self._matrix(self.right)
+        self.depth = w.sizes(self.right.type)[-2]
 
     def _left(self, x: Value) -> tuple[Ssa, Index, Index]:
-        """Return the left operand's address, and how far apart its rows and its columns are."""
+        """Return the left matrix's address, and how far apart its rows and its columns are."""
         w, node = self.w, self.w.graph.node(x.key)
-        if w.plan.unshaped(x) not in w.kernel.loads and node.op == Transpose((1, 0)):
+        if w.plan.unshaped(x) not in w.kernel.loads and turns_matrices(node.op):
             source = node.operands[0]
             strides = w.strides(source.type)
-            return w.address(w.buffer(source)), strides[1], strides[0]
+            return self._matrix(source), strides[-1], strides[-2]
         strides = w.strides(x.type)
-        return w.address(w.buffer(x)), strides[0], strides[1]
+        return self._matrix(x), strides[-2], strides[-1]
+
+    def _matrix(self, value: Value) -> Ssa:
+        """Return the address of a factor's matrix."""
+        w = self.w
+        indices = (*self.outer, *[0] * (value.type.rank - len(self.outer)))
+        return self.f.element(w.address(w.buffer(value)), self.item, w.offset(value.type, indices))
 
     @property
     def width(self) -> int:
-        return self.value.type.static(1)
+        return self.value.type.static(self.value.type.rank - 1)
 
     def write(self) -> None:
         """Sum up each tile at once."""
@@ -167,10 +196,11 @@ class _Product:
         wide = min(COLUMNS, len(columns(self.width, w.target, self.item)))
         rows = product_rows(w)
         w.tile = f"{rows} rows x {wide} vectors"
-        whole = f.add(w.begin, f.multiply(f.divide(f.subtract(w.end, w.begin), rows), rows))
-        kinds: list[tuple[int, Index, Index, int]] = [(rows, w.begin, whole, wide)]
-        if self.value.type.shape[0] == BATCH or self.value.type.static(0) % rows:
-            kinds.append((1, whole, w.end, SINGLE_ROW_COLUMNS))
+        whole = f.add(self.begin, f.multiply(f.divide(f.subtract(self.end, self.begin), rows), rows))
+        kinds: list[tuple[int, Index, Index, int]] = [(rows, self.begin, whole, wide)]
+        height = self.value.type.shape[-2]
+        if height == BATCH or int(height) % rows:
+            kinds.append((1, whole, self.end, SINGLE_ROW_COLUMNS))
         for at_once, begin, end, most in kinds:
             for group in column_groups(self.width, most, w.target, self.item):
                 across = f.each(group.offset, group.count, group.width)
@@ -181,7 +211,7 @@ class _Product:
         """Return the positions of a tile's sums, row by row."""
         f = self.f
         return [
-            Position((f.add(first, row), f.add(column, c.offset)), c.lanes, c.used)
+            Position((*self.outer, f.add(first, row), f.add(column, c.offset)), c.lanes, c.used)
             for row in range(rows)
             for c in group
         ]
@@ -230,7 +260,7 @@ class _Product:
             f.element(self.left, self.item, row, step),
             [f.multiply(self.row_stride, row) for row in range(rows)],
             self.step,
-            f.element(w.address(buffer), self.item, column, f.multiply(begin, self.width)),
+            f.element(self.right_address, self.item, column, f.multiply(begin, self.width)),
             self.width,
             exact=buffer.place is Place.CALLER,
         )
@@ -239,14 +269,16 @@ class _Product:
     def write_plain(self) -> None:
         """A product whose columns are the batch: element by element."""
         f, w, item = self.f, self.w, self.item
-        right, right_step = w.address(w.buffer(self.right)), w.strides(self.right.type)[0]
-        with f.loop(w.begin, w.end, name="row") as row, f.loop(0, w.batch, name="column") as column:
+        right_step = w.strides(self.right.type)[-2]
+        with f.loop(self.begin, self.end, name="row") as row, f.loop(0, w.batch, name="column") as column:
             start = f.element(self.left, item, f.multiply(row.index, self.row_stride))
             with f.loop(0, self.depth, carried=[constant(item, 0.0)], name="depth") as k:
                 a = f.load(item, f.element(start, item, f.multiply(k.index, self.step)))
-                b = f.load(item, f.element(right, item, f.multiply(k.index, right_step), column.index))
+                b = f.load(
+                    item, f.element(self.right_address, item, f.multiply(k.index, right_step), column.index)
+                )
                 k.results = [multiply_add(f, w.target, a, b, k.values[0])]
-            w.store(Position((row.index, column.index)), {self.value: k.results[0]})
+            w.store(Position((*self.outer, row.index, column.index)), {self.value: k.results[0]})
 
 
 def product_rows(w: Writer) -> int:

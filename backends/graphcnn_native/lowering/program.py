@@ -38,7 +38,7 @@ from enum import Enum
 from functools import cached_property
 
 from graphcnn.ir import BATCH, Dim, Graph, Node, Op, TensorType, Value
-from graphcnn.ops import Broadcast, Count, Matmul, Mean, RandomUniform, Reshape, Sum
+from graphcnn.ops import Broadcast, Count, Matmul, Mean, RandomUniform, Reshape, Sum, Transpose
 from graphcnn_native.interface import Interface
 from graphcnn_native.op_code import has_code
 
@@ -298,10 +298,15 @@ def partial_sum_type(graph: Graph, root: int) -> TensorType:
 
 def is_product_over_samples(node: Node) -> bool:
     """Whether a node is a product that sums over the batch, as the gradient of dense weights does."""
-    if not isinstance(node.op, Matmul):
+    if not isinstance(node.op, Matmul) or node.operands[0].type.rank > 2:
         return False
     x, y = (operand.type.shape for operand in node.operands)
     return x[1] == BATCH and x[0] != BATCH and y[1] != BATCH
+
+
+def turns_matrices(op: Op) -> bool:
+    """Whether an op transposes matrices, so that a product can read what it transposes in its place."""
+    return isinstance(op, Transpose) and op.turns_matrices
 
 
 def unshaped(graph: Graph, value: Value) -> Value:

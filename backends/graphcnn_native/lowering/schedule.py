@@ -18,10 +18,9 @@ from graphcnn.ops import (
     Reshape,
     Rot180,
     Sum,
-    Transpose,
 )
 from graphcnn_native.lowering.draft import Draft
-from graphcnn_native.lowering.program import Domain, operands_read, unshaped
+from graphcnn_native.lowering.program import Domain, operands_read, turns_matrices, unshaped
 from graphcnn_native.op_code import has_code, is_by_sample, is_pointwise
 
 GENERATED = (Constant, Count, Broadcast, OneHot, RandomUniform)
@@ -126,7 +125,7 @@ class Schedule:
         A right operand, such as a dense layer's weights on an error's way back, has dot products for that.
         """
         (value,) = self.graph.results(key)[:1]
-        if node.op != Transpose((1, 0)) or value in self.roots:
+        if not turns_matrices(node.op) or value in self.roots:
             return False
         users = [self.graph.node(user) for user in self.graph.users(value)]
         if not all(isinstance(user.op, Matmul) for user in users):
@@ -205,13 +204,13 @@ class Schedule:
     def _reads_through(self, node: Node, operand: Value) -> bool:
         """Whether a product reads the operand's own operand in its place."""
         return isinstance(node.op, Matmul) and operand not in self.kernel_of and (
-            self.graph.node(operand.key).op == Transpose((1, 0)))  # fmt: skip
+            turns_matrices(self.graph.node(operand.key).op))  # fmt: skip
 
     def stored(self, operand: Value) -> Value:
         """Return the value whose buffer a root op reads for this operand."""
         operand = unshaped(self.graph, operand)
         node = self.graph.node(operand.key)
-        if operand not in self.kernel_of and node.op == Transpose((1, 0)):
+        if operand not in self.kernel_of and turns_matrices(node.op):
             return unshaped(self.graph, node.operands[0])
         return operand
 

@@ -24,7 +24,6 @@ from graphcnn.ops import (
     SoftmaxCrossEntropy,
     Sum,
     SumPool2d,
-    Transpose,
 )
 from graphcnn.ops.attributes import NO_PADDING
 from graphcnn_native.lowering.program import (
@@ -40,6 +39,7 @@ from graphcnn_native.lowering.program import (
     operands_read,
     partial_sum_type,
     spreads,
+    turns_matrices,
 )
 from graphcnn_native.lowering.schedule import GENERATED
 from graphcnn_native.op_code import has_code, is_pointwise
@@ -137,7 +137,7 @@ def _is_loaded_by_root(program: Program, kernel: PlacedKernel, root: Node, opera
     node = program.graph.node(stored.key)
     if stored in kernel.loads:
         return True
-    through = isinstance(root.op, Matmul) and node.op == Transpose((1, 0))
+    through = isinstance(root.op, Matmul) and turns_matrices(node.op)
     return through and program.unshaped(node.operands[0]) in kernel.loads
 
 

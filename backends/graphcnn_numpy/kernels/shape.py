@@ -82,6 +82,10 @@ def inverse_deviation(op: ops.InverseDeviation, operands: list[Array], batch: in
     return (1 / np.sqrt(variance + op.epsilon)).astype(x.dtype), variance.astype(x.dtype)
 
 
+def max_over(op: ops.Max, operands: list[Array], batch: int) -> Array:
+    return np.asarray(operands[0].max(op.axes, keepdims=op.keep))
+
+
 def count(op: ops.Count, operands: list[Array], batch: int) -> Array:
     (x,) = operands
     return np.asarray(np.prod([x.shape[axis] for axis in op.axes], dtype=np.int64)).astype(x.dtype)
@@ -108,6 +112,7 @@ KERNELS: Kernels = {
     ops.Sum: sum_over,
     ops.Mean: mean_over,
     ops.InverseDeviation: inverse_deviation,
+    ops.Max: max_over,
     ops.Count: count,
     ops.ArgMax: argmax,
     ops.Matmul: matmul,
