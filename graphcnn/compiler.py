@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from os import PathLike
 from typing import TypeGuard
 
@@ -21,10 +21,9 @@ from graphcnn.phases import phase
 from graphcnn.scalar import ScalarFunction
 from graphcnn.training.arguments import known_arguments
 from graphcnn.training.checkpoint import read_checkpoint
-from graphcnn.training.graphs import build_graphs, check_names
-from graphcnn.training.losses import CrossEntropy, Loss, check_loss
-from graphcnn.training.metrics import Metric, resolve_metrics
+from graphcnn.training.graphs import Graphs, check_names, objective_of
 from graphcnn.training.model import Model
+from graphcnn.training.objective import GivenMetrics, Losses
 from graphcnn.training.optimizers import Optimizer, check_optimizer
 from graphcnn.training.other_arguments import COMPILE
 from graphcnn.transform import Passes
@@ -36,9 +35,10 @@ def compile(
     network: Network | Layer | Graph,
     *,
     input_shape: tuple[int, ...] | None = None,
-    loss: Loss | None = None,
+    loss: Losses | None = None,
+    loss_weights: Mapping[str, float] | None = None,
     optimizer: Optimizer | None = None,
-    metrics: Sequence[str | Metric] | None = None,
+    metrics: GivenMetrics | None = None,
     backend: str | Backend = DEFAULT,
     threads: int | None = None,
     winograd: bool | None = None,
@@ -54,6 +54,9 @@ def compile(
     input_shape: the shape of one sample, (height, width, channels); needed for a `Sequential`.
     loss: without one the model can only predict. optimizer: without one it can also be evaluated.
     metrics: names or metrics; by default accuracy with `CrossEntropy`, none with other losses.
+    Of a network with several outputs, loss and metrics are for each of them, or a dictionary by output:
+    {"digit": gcn.CrossEntropy(), "angle": gcn.SquaredError()}; outputs that it leaves out are not trained.
+    loss_weights: by output, what its loss is multiplied by in the sum; 1, and for auxiliary outputs 0.3.
     backend: the name of an installed backend, or a backend itself. threads: how many it may use, by default
     $GRAPHCNN_THREADS or else all processors; results do not depend on it. winograd: False has the native
     backend compute 3x3 convolutions product by product as well, which takes about twice as long and rounds
@@ -76,15 +79,14 @@ def compile(
             inference, training = _traced(network, input_shape, _precision(dtype))
         chosen_passes = Passes.of(passes)
         _check_seed(seed)
-        if loss is not None:
-            check_loss(loss)
         if optimizer is not None:
             check_optimizer(optimizer)
         chosen_backend, options = _backend(backend, threads=threads, winograd=winograd)
-        chosen = _metrics(metrics, loss)
-        check_names(inference.graph, loss, chosen)
         forward, trained = (chosen_passes.run("forward", traced.graph) for traced in (inference, training))
-        graphs, initial = build_graphs(forward, trained, loss, optimizer, chosen, chosen_passes)
+        chosen = objective_of(forward, trained, loss, loss_weights, metrics)
+        check_names(inference.graph, chosen)
+        graphs = Graphs(forward, trained, chosen, optimizer, chosen_passes, training.frozen)
+        initial = graphs.first_values
         state = {
             label: initial_value(initializer, training.graph.inputs[label].type, label, seed)
             for label, initializer in training.initializers.items()
@@ -96,11 +98,7 @@ def compile(
             state,
             backend=chosen_backend,
             options=options,
-            loss=loss,
-            optimizer=optimizer,
-            metrics=chosen,
             seed=int(seed),
-            passes=chosen_passes,
         )
     except GraphcnnError as error:
         raise error.located(file=place.file, line=place.line) from None
@@ -137,12 +135,8 @@ def load(
         dict(checkpoint.state),
         backend=chosen_backend,
         options=options,
-        loss=checkpoint.loss,
-        optimizer=checkpoint.optimizer,
-        metrics=checkpoint.metrics,
         seed=checkpoint.seed,
         epochs_done=checkpoint.epochs_done,
-        passes=checkpoint.passes,
     )
     model.learning_rate = checkpoint.learning_rate
     model.history.epochs.extend(map(dict, checkpoint.history))
@@ -216,11 +210,3 @@ def _check_seed(seed: object) -> None:
         raise OptionError(
             f"seed={seed!r:.60} is not an integer from 0 to 2**64 - 1", mend="seed=0, or another whole number"
         )
-
-
-def _metrics(metrics: Sequence[str | Metric] | None, loss: Loss | None) -> tuple[Metric, ...]:
-    if isinstance(metrics, str):
-        raise OptionError(f"metrics={metrics!r} is not a sequence", mend=f"metrics=[{metrics!r}]")
-    if metrics is None:
-        metrics = ("accuracy",) if isinstance(loss, CrossEntropy) else ()
-    return resolve_metrics(tuple(metrics))

@@ -53,6 +53,7 @@ class _Held:
 
     layer: Layer | None
     initializer: Initializer
+    is_frozen: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +61,11 @@ class Builder(Emitter):
     """Appends nodes on behalf of the layer that is being built: `build(Relu(), x)`.
 
     training: whether the graph is for training; Dropout and BatchNorm2d differ in it.
+    is_frozen: whether the layer, or one around it, is not to be trained.
     """
 
     training: bool = False
+    is_frozen: bool = False
     names: _Names = field(default_factory=_Names)
     prefix: str = ""
     layer: Layer | None = None
@@ -73,6 +76,11 @@ class Builder(Emitter):
     def initializers(self) -> dict[str, Initializer]:
         """What gives each parameter and state its first value, by name."""
         return {name: held.initializer for name, held in self.held.items()}
+
+    @property
+    def frozen(self) -> frozenset[str]:
+        """The names of the parameters and states of layers that are not to be trained."""
+        return frozenset(name for name, held in self.held.items() if held.is_frozen)
 
     def apply(self, layer: Layer, values: Sequence[Value], origin: Origin | None = None) -> Value:
         """Build a layer on values. Applied again, the same layer uses the same parameters.
@@ -100,10 +108,11 @@ class Builder(Emitter):
 
     def _inside(self, layer: Layer, place: Origin) -> Builder:
         """Return the builder that the layer itself gets."""
+        is_frozen = self.is_frozen or not layer.trainable
         if layer.transparent:
-            return self
+            return replace(self, is_frozen=is_frozen)
         name = self.prefix + self.names.name(layer)
-        inner = replace(self, origin=Origin(place.file, place.line, name), layer=layer)
+        inner = replace(self, origin=Origin(place.file, place.line, name), layer=layer, is_frozen=is_frozen)
         if not layer.is_scope:
             return inner
         return replace(inner, names=self.names.scopes.setdefault(layer, _Names()), prefix=f"{name}.")
@@ -160,7 +169,7 @@ class Builder(Emitter):
         full = f"{self.origin.layer}.{label}" if label else self.origin.layer
         known = self.graph.inputs.get(full)
         if known is None:
-            self.held[full] = _Held(self.layer, initializer)
+            self.held[full] = _Held(self.layer, initializer, self.is_frozen)
             role = "parameter" if trained else "state"
             return self.graph.input(full, type, role=role, origin=self.origin)  # type: ignore[arg-type]
         if full not in self.held:

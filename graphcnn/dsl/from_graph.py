@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
 
 from graphcnn.dsl.initializers import Constant, He, Initializer
@@ -13,14 +14,14 @@ from graphcnn.ir import Graph, Value, verify
 def traced_graph(graph: Graph) -> tuple[Traced, Traced]:
     """Return a graph for inference and for training, with what gives its parameters their first values.
 
-    Its output is the one named `output`, or its only one; others are left out. Training has its updates as
-    well, inference has not. Parameters of two and more axes start as those of `Conv2d` and `Dense` do, other
-    parameters and states at 0.
+    Its output is the one named `output`, or its only one; others are left out. Where several have names of
+    their own, it has them all. Training has its updates as well, inference has not. Parameters of two and
+    more axes start as those of `Conv2d` and `Dense` do, other parameters and states at 0.
 
-    Raises GraphError for a graph that is not valid, that has no such output, or that has a setting.
+    Raises GraphError for a graph that is not valid, that has no output, or that has a setting.
     """
     verify(graph)
-    output = _output(graph)
+    outputs = _outputs(graph)
     settings = graph.inputs_with_role("setting")
     if settings:
         raise GraphError(
@@ -31,27 +32,29 @@ def traced_graph(graph: Graph) -> tuple[Traced, Traced]:
         label: _initializer(label, graph) for label in graph.inputs_with_role("parameter", "state")
     }
     inference, training = (
-        Traced(_with_output(graph, output, updates), MappingProxyType(initializers))
+        Traced(_with_outputs(graph, outputs, updates), MappingProxyType(initializers))
         for updates in (False, True)
     )
     return inference, training
 
 
-def _output(graph: Graph) -> Value:
+def _outputs(graph: Graph) -> Mapping[str, Value]:
     if OUTPUT in graph.outputs:
-        return graph.outputs[OUTPUT]
+        return {OUTPUT: graph.outputs[OUTPUT]}
     if len(graph.outputs) == 1:
-        return next(iter(graph.outputs.values()))
+        return {OUTPUT: next(iter(graph.outputs.values()))}
+    if graph.outputs:
+        return graph.outputs
     raise GraphError(
         f"graph {graph.name!r} has no output that a model could predict",
-        facts=[f"outputs: {', '.join(graph.outputs) or 'none'}"],
         mend=f'name one: graph.output("{OUTPUT}", value)',
     )
 
 
-def _with_output(graph: Graph, output: Value, updates: bool) -> Graph:
+def _with_outputs(graph: Graph, outputs: Mapping[str, Value], updates: bool) -> Graph:
     copy = graph.copy(outputs=False, updates=updates)
-    copy.output(OUTPUT, output)
+    for name, output in outputs.items():
+        copy.output(name, output)
     return verify(copy)
 
 

@@ -98,30 +98,47 @@ def sample_shape(shape: object) -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Traced:
-    """A network as a graph, with what gives its parameters and state their first values."""
+    """A network as a graph, with what gives its parameters and state their first values.
+
+    frozen: the names of parameters and states of layers that are not to be trained.
+    """
 
     graph: Graph
     initializers: Mapping[str, Initializer] = field(default_factory=lambda: MappingProxyType({}))
+    frozen: frozenset[str] = frozenset()
 
 
 class Network:
-    """A network from input values to an output value.
+    """A network from input values to an output value, or to several.
 
-    inputs, output: values made by `Input` and by layers; several inputs are given as a sequence.
-    Raises OptionError where the output depends on an input that is not listed.
+    inputs: a value made by `Input`, or a sequence of them. output: a value that layers made, or several by
+    name: {"digit": y, "angle": z}; a sequence of them is named `output1`, `output2` and so on.
+    auxiliary: further outputs by name that only training has, on the way to the only output; their targets
+    are its own, and their losses weigh 0.3.
+    Raises OptionError where an output depends on an input that is not listed.
     """
 
-    def __init__(self, inputs: Tensor | Sequence[Tensor], output: Tensor, *, name: str = "network") -> None:
+    def __init__(
+        self,
+        inputs: Tensor | Sequence[Tensor],
+        output: Tensor | Mapping[str, Tensor] | Sequence[Tensor],
+        *,
+        auxiliary: Mapping[str, Tensor] | None = None,
+        name: str = "network",
+    ) -> None:
         self.inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
-        self.output = output
+        self.outputs = _named_outputs(output)
+        self.auxiliary = dict(auxiliary or {})
         self.name = name
-        if not isinstance(output, Tensor) or not all(isinstance(x, Tensor) for x in self.inputs):
+        values = [*self.inputs, *self.outputs.values(), *self.auxiliary.values()]
+        if not all(isinstance(value, Tensor) for value in values) or not self.outputs:
             raise at_users_line(
                 OptionError(
-                    "a network goes from values to one value",
+                    "a network goes from values to one value, or to several by name",
                     mend="Network(x, y), where x = gcn.Input(shape) and y = layers applied to x",
                 )
             )
+        _check_output_names([*self.outputs, *self.auxiliary], has_auxiliary=bool(self.auxiliary))
         for tensor in self.inputs:
             if not _is_data(tensor):
                 raise at_users_line(
@@ -138,8 +155,9 @@ class Network:
                     mend='name them: gcn.Input(shape, name="left")',
                 )
             )
-        self._order = _in_order(output)
-        for tensor in self._order:
+        self._order = _in_order(list(self.outputs.values()))
+        self._training_order = _in_order([*self.outputs.values(), *self.auxiliary.values()])
+        for tensor in self._training_order:
             if _is_data(tensor) and tensor not in self.inputs:
                 raise OptionError(
                     f"the output depends on input {tensor.layer.name!r}, which the network does not list",
@@ -148,8 +166,19 @@ class Network:
                 ).located(file=tensor.origin.file, line=tensor.origin.line)
 
     @property
+    def output(self) -> Tensor:
+        """The only output. Raises OptionError where there are several, which are in `outputs`."""
+        if len(self.outputs) > 1:
+            raise at_users_line(
+                OptionError(
+                    "this network has several outputs", mend=f"network.outputs[{next(iter(self.outputs))!r}]"
+                )
+            )
+        return next(iter(self.outputs.values()))
+
+    @property
     def graph(self) -> Graph:
-        """The network as a graph for inference; its output is named `output`."""
+        """The network as a graph for inference; an only output is named `output`."""
         return self.trace().graph
 
     def trace(self, *, training: bool = False, dtype: DType | None = None) -> Traced:
@@ -162,12 +191,13 @@ class Network:
         values: dict[Tensor, Value] = {}
         for source in self.inputs:
             values[source] = self._input(build, source, dtype)
-        for tensor in self._order:
+        for tensor in self._training_order if training else self._order:
             if tensor not in values:
                 operands = [values[operand] for operand in tensor.operands]
                 values[tensor] = build.apply(_retyped(tensor.layer, dtype), operands, tensor.origin)
-        build.graph.output(OUTPUT, values[self.output])
-        return Traced(verify(build.finish()), build.initializers)
+        for name, output in (self.outputs | self.auxiliary if training else self.outputs).items():
+            build.graph.output(name, values[output])
+        return Traced(verify(build.finish()), build.initializers, build.frozen)
 
     @staticmethod
     def _input(build: Builder, source: Tensor, dtype: DType | None) -> Value:
@@ -179,7 +209,11 @@ class Network:
 
     def __repr__(self) -> str:
         inputs = ", ".join(str(x.type) for x in self.inputs)
-        return f"<Network {visible(self.name)}: {inputs} -> {self.output.type}>"
+        outputs = ", ".join(
+            str(output.type) if name == OUTPUT else f"{name}: {output.type}"
+            for name, output in self.outputs.items()
+        )
+        return f"<Network {visible(self.name)}: {inputs} -> {visible(outputs)}>"
 
 
 def _is_data(tensor: Tensor) -> bool:
@@ -192,11 +226,40 @@ def _retyped(layer: Layer, dtype: DType | None) -> Layer:
     return layer
 
 
-def _in_order(output: Tensor) -> list[Tensor]:
-    """Return all values that the output depends on, operands first. No recursion: networks can be deep."""
+def _named_outputs(output: object) -> dict[str, Tensor]:
+    """Return the outputs by name; an only one is `output`."""
+    if isinstance(output, Mapping):
+        return dict(output)
+    if isinstance(output, tuple | list) and len(output) > 1:
+        return {f"{OUTPUT}{number}": each for number, each in enumerate(output, 1)}
+    (only,) = output if isinstance(output, tuple | list) and output else (output,)
+    return {OUTPUT: only}
+
+
+def _check_output_names(names: Sequence[object], *, has_auxiliary: bool) -> None:
+    """Raise OptionError for names of outputs that are no words or taken, and for too many main outputs."""
+    for name in names:
+        if not is_word(name) or name == "loss" or names.count(name) > 1:
+            raise at_users_line(
+                OptionError(
+                    f"an output cannot have the name {name!r:.60}",
+                    mend='give each output a word of its own: {"digit": y, "angle": z}',
+                )
+            )
+    if has_auxiliary and names[0] != OUTPUT:
+        raise at_users_line(
+            OptionError(
+                "auxiliary outputs help to train one output, and this network has others",
+                mend="gcn.Network(x, y, auxiliary={...}), or make all of them outputs",
+            )
+        )
+
+
+def _in_order(outputs: Sequence[Tensor]) -> list[Tensor]:
+    """Return all values that the outputs depend on, operands first. No recursion: networks can be deep."""
     order: list[Tensor] = []
     seen: set[Tensor] = set()
-    stack = [(output, False)]
+    stack = [(output, False) for output in reversed(outputs)]
     while stack:
         tensor, finished = stack.pop()
         if finished:
@@ -212,14 +275,16 @@ class Sequential(Layer):
     """Layers one after the other. It is a layer itself, so that blocks can be nested and called.
 
     name: with a name, the names of the layers inside begin with it: `block1.conv1.filters`.
+    trainable: as of any layer; it holds for all inside.
     """
 
     kind: ClassVar[str] = "sequential"
     is_scope: ClassVar[bool] = True
 
-    def __init__(self, *layers: Layer, name: str | None = None) -> None:
+    def __init__(self, *layers: Layer, name: str | None = None, trainable: bool = True) -> None:
         self.layers = layers
         self.name = name
+        self.trainable = trainable
         self.transparent = name is None
         self.__post_init__()
 

@@ -22,7 +22,7 @@ def benchmark(model: Model, *, mode: Mode = "train", batch: int = 64, repeats: i
 
 def random_batch(model: Model, graph: Graph, batch: int) -> dict[str, Array]:
     """Return random data for the inputs of one of the model's graphs; labels are within the classes."""
-    classes = model.forward_graph.outputs["output"].type.shape[-1]
+    classes = min(int(value.type.shape[-1]) for value in model.forward_graph.outputs.values())
     random = np.random.default_rng(0)
     inputs: dict[str, Array] = {}
     for label, value in graph.inputs_with_role("data").items():
@@ -30,5 +30,5 @@ def random_batch(model: Model, graph: Graph, batch: int) -> dict[str, Array]:
         if value.type.is_float:
             inputs[label] = random.standard_normal(shape).astype(value.type.dtype)
         else:
-            inputs[label] = random.integers(int(classes), size=shape).astype(value.type.dtype)
+            inputs[label] = random.integers(classes, size=shape).astype(value.type.dtype)
     return inputs

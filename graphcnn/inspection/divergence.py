@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from graphcnn.arrays import Array
 from graphcnn.backend import with_state
 from graphcnn.inspection.nonfinite import NonFinite, first_nonfinite_computed
+from graphcnn.training.objective import variant
 from graphcnn.training.optimizers import LEARNING_RATE
 from graphcnn.training.trail import is_finite
 
@@ -25,15 +26,15 @@ def first_nonfinite_of_steps(
     of the step graph: an update. None where the reference backend finds all steps finite.
     """
     present = {name: array.copy() for name, array in state.items()}
-    executable = model.executable("step")
     for number, (batch, rate) in enumerate(steps):
         before = {name: array.copy() for name, array in present.items()}
-        results = executable.step(present, **batch, **{LEARNING_RATE: rate})
+        step = variant("step", batch)
+        results = model.executable(step).step(present, **batch, **{LEARNING_RATE: rate})
         if math.isfinite(float(results["loss"])) and is_finite(present):
             continue
         for graph, inputs in (
-            (model.gradient_graph, batch),
-            (model.step_graph, {**batch, LEARNING_RATE: rate}),
+            (model.graph(variant("gradient", batch)), batch),
+            (model.graph(step), {**batch, LEARNING_RATE: rate}),
         ):
             found = first_nonfinite_computed(graph, with_state(graph, before, inputs))
             if found is not None:

@@ -35,7 +35,7 @@ def side(graph: Graph, node: Node) -> Side:
     An optimiser's nodes belong to a parameter, or have a rule but no place in the user's script.
     """
     origin = node.origin
-    if isinstance(node.op, Input) and node.op.role in ("data", "parameter"):
+    if isinstance(node.op, Input) and node.op.role in ("data", "parameter", "frozen"):
         return "forward"
     if origin.forward is None:
         return "update" if origin.rule and not origin.file else "forward"

@@ -170,5 +170,6 @@ _GIVEN = {
     "parameter": "the parameter was not finite before the step: load or assign finite numbers, or train "
     "anew with a lower learning rate",
     "state": "this state of the training was not finite before the step: load or train it anew",
+    "frozen": "the frozen parameter is not finite: load or assign finite numbers",
     "setting": "give a finite number",
 }

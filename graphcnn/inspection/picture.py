@@ -73,7 +73,7 @@ def picture(graph: Graph, by_layer: bool | None = None) -> Picture:
 def _is_visible(node: Node) -> bool:
     op = node.op
     if isinstance(op, Input):
-        return op.role == "data" and BATCH in op.type.shape and op.label != "target"
+        return op.role == "data" and BATCH in op.type.shape and op.label.partition(".")[0] != "target"
     return not isinstance(op, Constant | Count | Broadcast | Cast)
 
 

@@ -222,6 +222,8 @@ def _of_input(op: Input) -> Symbol:
         return named(rf"\text{{{_shortened(part)}}}", layer)
     if op.label == "target":
         return Symbol("t")
+    if op.label.startswith("target."):
+        return named("t", op.label.removeprefix("target."))
     if op.role == "setting" and op.label == "learning_rate":
         return Symbol(r"\eta")
     if op.role == "data" and BATCH in op.type.shape:

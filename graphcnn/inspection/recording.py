@@ -190,7 +190,7 @@ class Recording:
             finite = np.full(1, np.nan)
         parameters = [
             label
-            for label, value in self.graph.inputs_with_role("parameter").items()
+            for label, value in self.graph.inputs_with_role("parameter", "frozen").items()
             if self.graph.node(value.key).origin.layer == layer
         ]
         gradients = [GRADIENT.format(p) for p in parameters if GRADIENT.format(p) in self.graph.outputs]

@@ -80,7 +80,7 @@ def _row(
     return LayerRow(
         layer,
         format_shape(graph.node(last).types[0].shape),
-        sum(op.type.elements(1) for op in held if op.role == "parameter"),
+        sum(op.type.elements(1) for op in held if op.role in ("parameter", "frozen")),
         len(keys) - len(held),
         sides[0],
         sides[1],

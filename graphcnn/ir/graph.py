@@ -19,9 +19,9 @@ from graphcnn.visible import visible
 if TYPE_CHECKING:
     import networkx
 
-Role: TypeAlias = Literal["data", "parameter", "state", "setting"]
-"""What feeds an input: a batch, a trained parameter, other state of the training, or a setting such as
-the learning rate."""
+Role: TypeAlias = Literal["data", "parameter", "frozen", "state", "setting"]
+"""What feeds an input: a batch, a trained parameter, one that training leaves alone, other state of the
+training, or a setting such as the learning rate."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,6 +128,13 @@ class InverseDeviation(_Reduction):
         (result,) = _Reduction.result_types(self, *operands)
         return result, result
 
+    def of_variance(self, emit: Emitter, variance: Value) -> Value:
+        """Append the first result where the second is known: 1 / √(variance + epsilon)."""
+        from graphcnn.ops.pointwise import Add, Divide, Sqrt, constant
+
+        safe = emit(Add(), variance, constant(emit, self.epsilon, variance.type))
+        return emit(Divide(), constant(emit, 1.0, variance.type), emit(Sqrt(), safe))
+
     def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType], batch: int) -> int:
         return 2 * operands[0].elements(batch)
 

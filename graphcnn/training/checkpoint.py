@@ -23,24 +23,16 @@ from graphcnn.scalar import by_name
 from graphcnn.training.descriptions import (
     Objects,
     described,
-    described_metric,
+    described_loss,
+    described_metrics,
     own_classes,
     restored_loss,
     restored_metrics,
     restored_optimizer,
 )
-from graphcnn.training.graphs import (
-    NO_PASSES,
-    DeferredGraphs,
-    Graphs,
-    build_graphs,
-    check_names,
-    deferred_graphs,
-)
+from graphcnn.training.graphs import Graphs, check_names, objective_of
 from graphcnn.training.history import TIMES
-from graphcnn.training.losses import Loss
-from graphcnn.training.metrics import Metric
-from graphcnn.training.optimizers import Optimizer
+from graphcnn.training.objective import OUTPUT
 from graphcnn.transform import Passes
 
 FORMAT = "graphcnn/1"
@@ -58,17 +50,13 @@ class Checkpoint:
     resume: what callbacks need in order to go on, as JSON.
     """
 
-    graphs: Graphs | DeferredGraphs
+    graphs: Graphs
     state: Mapping[str, Array]
-    loss: Loss | None
-    optimizer: Optimizer | None
-    metrics: tuple[Metric, ...]
     seed: int
     epochs_done: int
     learning_rate: float
     history: tuple[Mapping[str, float], ...] = ()
     resume: Mapping[str, object] = field(default_factory=dict)
-    passes: Passes = NO_PASSES
 
 
 def write_checkpoint(path: str | PathLike[str], checkpoint: Checkpoint) -> None:
@@ -78,29 +66,37 @@ def write_checkpoint(path: str | PathLike[str], checkpoint: Checkpoint) -> None:
     metrics, whose attributes are there as JSON. Raises OptionError for attributes that JSON does not give
     back, for two functions of one name, and OSError where the place cannot be written.
     """
+    graphs = checkpoint.graphs
+    objective, optimizer, passes = graphs.objective, graphs.optimizer, graphs.passes
+    heads = () if objective is None else objective.heads
+    losses, metrics = [head.loss for head in heads], [each for head in heads for each in head.metrics]
     metadata = {
         "format": FORMAT,
-        "forward_graph": _without_folders(checkpoint.graphs.forward),
-        "training_graph": _without_folders(checkpoint.graphs.training),
+        "forward_graph": _without_folders(graphs.forward),
+        "training_graph": _without_folders(graphs.network),
         "seed": str(checkpoint.seed),
         "epochs_done": str(checkpoint.epochs_done),
         "learning_rate": repr(checkpoint.learning_rate),
-        "metrics": json.dumps([described_metric(metric) for metric in checkpoint.metrics]),
+        "metrics": json.dumps([] if objective is None else described_metrics(objective.metrics)),
         "history": _history_text(checkpoint.history),
     }
+    if graphs.frozen:
+        metadata["frozen"] = json.dumps(sorted(graphs.frozen))
     if checkpoint.resume:
         metadata["resume"] = _resume_text(checkpoint.resume)
     own = {
-        "functions": _function_names(checkpoint.graphs),
-        "ops": _own_ops(checkpoint.graphs),
-        "objects": own_classes(checkpoint.loss, checkpoint.optimizer, *checkpoint.metrics),
-        "passes": [each.name for each in (*checkpoint.passes.gradient, *checkpoint.passes.step)],
+        "functions": _function_names(graphs),
+        "ops": _own_ops(graphs),
+        "objects": own_classes(*losses, optimizer, *metrics),
+        "passes": [each.name for each in (*passes.gradient, *passes.step)],
     }
     metadata |= {field: json.dumps(names) for field, names in own.items() if names}
-    if checkpoint.loss is not None:
-        metadata["loss"] = json.dumps(described(checkpoint.loss))
-    if checkpoint.optimizer is not None:
-        metadata["optimizer"] = json.dumps(described(checkpoint.optimizer))
+    if objective is not None:
+        metadata["loss"] = json.dumps(described_loss(objective.loss))
+        if objective.loss_weights:
+            metadata["loss_weights"] = json.dumps(objective.loss_weights)
+    if optimizer is not None:
+        metadata["optimizer"] = json.dumps(described(optimizer))
     for name, text in metadata.items():
         if name not in GRAPHS and len(text) > LONGEST_SETTING:
             raise OptionError(
@@ -206,30 +202,30 @@ def _restored_checkpoint(
     loss = restored_loss(metadata.get("loss"), objects.classes)
     optimizer = restored_optimizer(metadata.get("optimizer"), objects.classes)
     metrics = restored_metrics(metadata["metrics"], objects.classes)
-    check_names(forward, loss, metrics)
-    graphs, added = deferred_graphs(forward, training, loss, optimizer, metrics)
+    weights = _restored_loss_weights(metadata.get("loss_weights"))
+    objective = objective_of(forward, training, loss, weights, metrics)
+    check_names(forward, objective)
+    frozen = _restored_frozen(metadata.get("frozen", "[]"), training)
+    graphs = Graphs(forward, training, objective, optimizer, frozen=frozen)
     restored = Checkpoint(
         graphs,
         {},
-        loss,
-        optimizer,
-        metrics,
         seed=_whole_number(metadata, "seed"),
         epochs_done=_whole_number(metadata, "epochs_done"),
         learning_rate=_rate(metadata),
         history=_restored_history(metadata.get("history", "[]")),
         resume=_restored_resume(metadata.get("resume", "{}")),
     )
-    return restored, added
+    return restored, graphs.added_states
 
 
 def _with_passes(checkpoint: Checkpoint, passes: Passes) -> Checkpoint:
     """Return a checkpoint whose gradient and step went through passes: what they raise is no damage."""
-    if not passes.gradient and not passes.step:
-        return dataclasses.replace(checkpoint, passes=passes)
-    parts = checkpoint.graphs.forward, checkpoint.graphs.training, checkpoint.loss, checkpoint.optimizer
-    graphs, _ = build_graphs(*parts, checkpoint.metrics, passes)
-    return dataclasses.replace(checkpoint, graphs=graphs, passes=passes)
+    old = checkpoint.graphs
+    graphs = Graphs(old.forward, old.network, old.objective, old.optimizer, passes, old.frozen)
+    if passes.gradient or passes.step:
+        _ = graphs.step  # what a pass raises is raised here
+    return dataclasses.replace(checkpoint, graphs=graphs)
 
 
 def _parse_graphs(
@@ -237,7 +233,9 @@ def _parse_graphs(
 ) -> tuple[tuple[Graph, Graph], dict[str, TensorType]]:
     functions = objects.functions.values()
     forward, training = (parse(metadata[name], functions=functions) for name in GRAPHS)
-    if list(forward.outputs) != ["output"] or list(training.outputs) != ["output"] or forward.updates:
+    outputs, all_outputs = list(forward.outputs), list(training.outputs)
+    has_others = len(outputs) == 1 and outputs != [OUTPUT]
+    if not outputs or has_others or all_outputs[: len(outputs)] != outputs or forward.updates:
         raise FileError("a graph has other outputs or updates than a network's")
     held = {label: value.type for label, value in training.inputs_with_role("parameter", "state").items()}
     own = {label: value.type for label, value in forward.inputs_with_role("parameter", "state").items()}
@@ -246,17 +244,32 @@ def _parse_graphs(
     return (forward, training), held
 
 
-def _function_names(graphs: Graphs | DeferredGraphs) -> list[str]:
+def _restored_loss_weights(text: str | None) -> dict[str, float] | None:
+    weights = None if text is None else json.loads(text)
+    if weights is not None and not isinstance(weights, dict):
+        raise FileError(f"loss_weights {text!r:.40} is no object")
+    return weights
+
+
+def _restored_frozen(text: str, training: Graph) -> frozenset[str]:
+    names = json.loads(text)
+    known = training.inputs_with_role("parameter", "state")
+    if not isinstance(names, list) or not all(isinstance(name, str) and name in known for name in names):
+        raise FileError(f"frozen {text[:40]!r} is not a list of parameters")
+    return frozenset(names)
+
+
+def _function_names(graphs: Graphs) -> list[str]:
     """Return the names of the user's own functions in a model."""
-    nodes = [node for graph in (graphs.forward, graphs.training) for _, node in graph.items()]
+    nodes = [node for graph in (graphs.forward, graphs.network) for _, node in graph.items()]
     used = dict.fromkeys(node.op.function for node in nodes if isinstance(node.op, UserFunction))
     by_name(used)
     return [function.name for function in used]
 
 
-def _own_ops(graphs: Graphs | DeferredGraphs) -> list[str]:
+def _own_ops(graphs: Graphs) -> list[str]:
     """Return the names of the ops in a model that are not graphcnn's."""
-    used = {type(node.op) for graph in (graphs.forward, graphs.training) for _, node in graph.items()}
+    used = {type(node.op) for graph in (graphs.forward, graphs.network) for _, node in graph.items()}
     return sorted(op.name for op in used if op.__module__.partition(".")[0] != "graphcnn")
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any, Final, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, TypeAlias, cast
 
 from graphcnn.errors import FileError, GraphcnnError, OptionError
 from graphcnn.scalar import ScalarFunction, by_name
 from graphcnn.training.losses import LOSSES, Loss, check_loss
 from graphcnn.training.metrics import METRICS, Metric, resolve_metrics
+from graphcnn.training.objective import Losses
 from graphcnn.training.optimizers import OPTIMIZERS, Optimizer, check_optimizer
 from graphcnn.training.parts import title
 
@@ -22,6 +23,9 @@ _BUILT_IN: Final[dict[str, type]] = {
     **OPTIMIZERS,
     **{title(each): type(each) for each in METRICS.values()},
 }
+
+BY_OUTPUT: Final = "by output"
+"""The only key of the losses of several outputs."""
 
 _METHODS: Final = ("per_sample", "append_updates", "append")
 
@@ -105,35 +109,54 @@ def _not_saved(part: object, reason: str) -> OptionError:
     )
 
 
-def described_metric(metric: Metric) -> str | Description:
-    """Return a metric as JSON data: one of graphcnn's is there by its name."""
-    return metric.name if METRICS.get(metric.name) == metric else described(metric)
+def described_loss(loss: Losses) -> Description:
+    """Return a loss, or those of several outputs, as JSON data."""
+    if isinstance(loss, Mapping):
+        return {BY_OUTPUT: {output: described(each) for output, each in loss.items()}}
+    return described(loss)
 
 
-def restored_loss(text: str | None, classes: Classes) -> Loss | None:
+def described_metrics(metrics: Sequence[Metric] | Mapping[str, Sequence[Metric]]) -> object:
+    """Return metrics, or those of several outputs, as JSON data: graphcnn's own by their names."""
+    if isinstance(metrics, Mapping):
+        return {output: described_metrics(each) for output, each in metrics.items()}
+    return [metric.name if METRICS.get(metric.name) == metric else described(metric) for metric in metrics]
+
+
+def restored_loss(text: str | None, classes: Classes) -> Losses | None:
     """Return the loss that a file describes. Raises FileError or OptionError for what is none."""
-    loss: Loss | None = _checked(text, {**LOSSES, **classes}, check_loss)
-    return loss
+    if text is None:
+        return None
+    content, known = json.loads(text), {**LOSSES, **classes}
+    by_output = content.get(BY_OUTPUT) if isinstance(content, dict) else None
+    if not isinstance(by_output, dict):
+        return cast("Loss", _checked(content, known, check_loss))
+    return {output: _checked(each, known, check_loss) for output, each in by_output.items()}
 
 
 def restored_optimizer(text: str | None, classes: Classes) -> Optimizer | None:
     """Return the optimiser that a file describes. Raises FileError or OptionError for what is none."""
-    optimizer: Optimizer | None = _checked(text, {**OPTIMIZERS, **classes}, check_optimizer)
-    return optimizer
+    if text is None:
+        return None
+    return cast("Optimizer", _checked(json.loads(text), {**OPTIMIZERS, **classes}, check_optimizer))
 
 
-def restored_metrics(text: str, classes: Classes) -> tuple[Metric, ...]:
+def restored_metrics(text: str, classes: Classes) -> tuple[Metric, ...] | dict[str, tuple[Metric, ...]]:
     """Return the metrics that a file lists. Raises FileError or OptionError for what is none."""
-    given = json.loads(text)
+    content = json.loads(text)
+    if isinstance(content, dict):
+        return {output: _restored_list(each, classes) for output, each in content.items()}
+    return _restored_list(content, classes)
+
+
+def _restored_list(given: object, classes: Classes) -> tuple[Metric, ...]:
     if not isinstance(given, list) or not all(isinstance(each, str | dict) for each in given):
-        raise FileError(f"metrics {text[:40]!r} is not a list of names and descriptions")
+        raise FileError(f"metrics {given!r:.40} is not a list of names and descriptions")
     return resolve_metrics([each if isinstance(each, str) else _restored(each, classes) for each in given])
 
 
-def _checked(text: str | None, known: Classes, check: Any) -> Any:
-    if text is None:
-        return None
-    part = _restored(json.loads(text), known)
+def _checked(content: object, known: Classes, check: Any) -> Any:
+    part = _restored(content, known)
     check(part)
     return part
 

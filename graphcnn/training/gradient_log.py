@@ -16,6 +16,7 @@ from graphcnn.ops.attributes import is_int
 from graphcnn.rendering import as_html, as_text
 from graphcnn.training.bars import log_bar, log_trend
 from graphcnn.training.callbacks import Callback
+from graphcnn.training.objective import variant
 from graphcnn.visible import visible
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class GradientLog(Callback):
         if (self._seen - 1) % self.every:
             return
         self.steps.append(self._seen)
-        results = model.executable("gradient").step(model.state(), **batch)
+        results = model.executable(variant("gradient", batch)).step(model.state(), **batch)
         for layer, names in self._parameters.items():
             gradients = [results[f"gradient({name})"].astype(np.float64) for name in names]
             together = np.concatenate([gradient.ravel() for gradient in gradients])

@@ -2,44 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import PurePath
 
 from graphcnn.arrays import Array
 from graphcnn.errors import GraphcnnError, OptionError, ShapeError
 from graphcnn.ir import BATCH, Emitter, Graph, Origin, TensorType, Value, verify
+from graphcnn.ops import Add, Multiply, constant
 from graphcnn.phases import phase
-from graphcnn.training.losses import Loss, target_type, total_loss
-from graphcnn.training.metrics import Metric, append_metric
+from graphcnn.training.freezing import freeze
+from graphcnn.training.losses import total_loss
+from graphcnn.training.metrics import append_metric
+from graphcnn.training.objective import (
+    LOSS,
+    SAMPLE_WEIGHT,
+    GivenMetrics,
+    Head,
+    Losses,
+    Objective,
+    objective,
+)
 from graphcnn.training.optimizers import LEARNING_RATE, Optimizer, append_updates
 from graphcnn.transform import Passes, differentiate, prune, simplify
 
-TARGET = "target"
 NO_PASSES = Passes()
-
-
-@dataclass(frozen=True)
-class Graphs:
-    """The graphs of a model. Without a loss there is only the forward graph; without an optimiser no step.
-
-    derived: network, loss, gradients and metrics, of which the step was made.
-    """
-
-    forward: Graph
-    training: Graph
-    evaluation: Graph | None = None
-    derived: Graph | None = None
-    step: Graph | None = None
-
-    @cached_property
-    def gradient(self) -> Graph | None:
-        """Network, loss and gradients. Training itself has no need of it, so it is made when asked for."""
-        if self.derived is None:
-            return None
-        names = (gradient_name(label) for label in self.derived.inputs_with_role("parameter"))
-        return prune(_with_outputs(self.derived, self.derived.name, ["loss", *names]))
 
 
 def gradient_name(label: str) -> str:
@@ -47,131 +34,173 @@ def gradient_name(label: str) -> str:
     return f"gradient({label})"
 
 
-class DeferredGraphs:
-    """The graphs of a model from a file, as `Graphs`: what is derived is so when it is first asked for.
+class Graphs:
+    """The graphs of a model. What is derived is so when it is first asked for.
 
-    Who loads a model to predict waits for no differentiation, and needs no memory for it.
+    Who loads a model to predict waits for no differentiation, and needs no memory for it. Without a loss
+    there are only the network's own graphs, without an optimiser no step.
+
+    forward: the network for inference. network: for training, as its layers say.
+    frozen: the names of parameters and states that training leaves alone.
+    passes: of their stages, `gradient` and `step` run here.
     """
 
     def __init__(
         self,
         forward: Graph,
-        training: Graph,
-        loss: Loss | None,
-        optimizer: Optimizer | None,
-        metrics: Sequence[Metric],
+        network: Graph,
+        objective: Objective | None = None,
+        optimizer: Optimizer | None = None,
+        passes: Passes = NO_PASSES,
+        frozen: frozenset[str] = frozenset(),
     ) -> None:
+        if objective is None and optimizer is not None:
+            raise OptionError("an optimizer needs a loss", mend="compile(..., loss=gcn.CrossEntropy())")
         self.forward = forward
-        self.training = training
-        self._loss = loss
-        self._optimizer = optimizer
-        self._metrics = metrics
-        self._evaluation: Graph | None = None
-        self._derived: Graphs | None = None
+        self.network = network
+        self.objective = objective
+        self.optimizer = optimizer
+        self.passes = passes
+        self.frozen = frozen
 
-    @property
+    def frozen_but_for(self, frozen: frozenset[str]) -> Graphs:
+        """Return the same graphs with other names frozen."""
+        return Graphs(self.forward, self.network, self.objective, self.optimizer, self.passes, frozen)
+
+    @cached_property
+    def training(self) -> Graph:
+        """The network for training, without its loss."""
+        return freeze(self.network, self.frozen) if self.frozen else self.network
+
+    @cached_property
     def evaluation(self) -> Graph | None:
-        if self._evaluation is None and self._loss is not None:
-            self._evaluation, *_ = _evaluation(self.forward, self._loss, self._metrics)
-        return self._evaluation
+        """The network for inference, its loss and metrics."""
+        return self._evaluation(is_weighted=False)
 
-    @property
+    @cached_property
+    def weighted_evaluation(self) -> Graph | None:
+        """The same with an input `sample_weight`."""
+        return self._evaluation(is_weighted=True)
+
+    @cached_property
+    def derived(self) -> Graph | None:
+        """Network, loss, metrics and gradients, of which the step is made."""
+        return self._derived(is_weighted=False)
+
+    @cached_property
     def gradient(self) -> Graph | None:
-        return self._all().gradient
+        """Network, loss and gradients. Training itself has no need of it."""
+        return _gradient(self.derived)
+
+    @cached_property
+    def weighted_gradient(self) -> Graph | None:
+        """The same with an input `sample_weight`."""
+        return _gradient(self._derived(is_weighted=True))
 
     @property
     def step(self) -> Graph | None:
-        return self._all().step
+        """The whole training step."""
+        return None if self._step is None else self._step[0]
 
-    def _all(self) -> Graphs:
-        if self._derived is None:
-            parts = self.forward, self.training, self._loss, self._optimizer, self._metrics
-            self._derived, _ = build_graphs(*parts)
-        return self._derived
+    @cached_property
+    def weighted_step(self) -> Graph | None:
+        """The step with an input `sample_weight`: what the loss of each sample is multiplied by."""
+        made = self._made_step(self._derived(is_weighted=True))
+        return None if made is None else made[0]
+
+    @property
+    def first_values(self) -> dict[str, Array]:
+        """The first value of each state that the optimiser adds."""
+        return {} if self._step is None else self._step[1]
+
+    @property
+    def added_states(self) -> dict[str, TensorType]:
+        """The type of each state that the optimiser adds, for which nothing is differentiated."""
+        if self.objective is None or self.optimizer is None:
+            return {}
+        alone = Graph("the optimiser's state")
+        total = self.objective.heads[0].type.with_shape(())
+        rate = alone.input(LEARNING_RATE, total, role="setting")
+        parameters = {
+            label: alone.input(label, value.type, role="parameter")
+            for label, value in self.network.inputs_with_role("parameter").items()
+            if label not in self.frozen
+        }
+        added = append_updates(self.optimizer, alone, parameters, parameters, rate)
+        return {label: alone.inputs[label].type for label in added}
+
+    def _evaluation(self, *, is_weighted: bool) -> Graph | None:
+        if self.objective is None:
+            return None
+        graph, _, heads = _with_loss(self.forward, "evaluation", self.objective, is_weighted=is_weighted)
+        _append_metrics(graph, heads)
+        return verify(graph)
+
+    def _derived(self, *, is_weighted: bool) -> Graph | None:
+        if self.objective is None:
+            return None
+        training, objective = self.training, self.objective
+        with_loss, total, heads = _with_loss(training, "gradient", objective, is_weighted=is_weighted)
+        with phase("differentiate"):
+            derived, gradients = differentiate(with_loss, total, with_loss.inputs_with_role("parameter"))
+        for label, value in gradients.items():
+            derived.output(gradient_name(label), value)
+        _append_metrics(derived, heads)
+        return self.passes.run("gradient", derived)
+
+    @cached_property
+    def _step(self) -> tuple[Graph, dict[str, Array]] | None:
+        return self._made_step(self.derived)
+
+    def _made_step(self, derived: Graph | None) -> tuple[Graph, dict[str, Array]] | None:
+        if derived is None or self.optimizer is None or self.objective is None:
+            return None
+        step = _with_outputs(derived, f"{self.training.name} step", self.objective.results)
+        rate = step.input(LEARNING_RATE, derived.outputs[LOSS].type, role="setting")
+        parameters = step.inputs_with_role("parameter")
+        gradients = {label: derived.outputs[gradient_name(label)] for label in parameters}
+        first_values = append_updates(self.optimizer, step, parameters, gradients, rate)
+        with phase("simplify"):
+            step = simplify(verify(step))
+        return self.passes.run("step", step), first_values
 
 
-def deferred_graphs(
+def objective_of(
     forward: Graph,
-    training: Graph,
-    loss: Loss | None,
-    optimizer: Optimizer | None,
-    metrics: Sequence[Metric],
-) -> tuple[DeferredGraphs, dict[str, TensorType]]:
-    """Return the graphs of a model that will be derived, and the type of each state that the optimiser adds.
-
-    Raises as `build_graphs` for an output without a batch axis, and for a loss that does not take it.
-    """
-    _check_output(forward, loss, optimizer)
-    graphs = DeferredGraphs(forward, training, loss, optimizer, metrics)
-    if loss is None:
-        return graphs, {}
-    output = forward.outputs["output"].type
-    target_type(loss, output)
-    if optimizer is None:
-        return graphs, {}
-    alone = Graph("the optimiser's state")
-    rate = alone.input(LEARNING_RATE, output.with_shape(()), role="setting")
-    parameters = {
-        label: alone.input(label, value.type, role="parameter")
-        for label, value in training.inputs_with_role("parameter").items()
-    }
-    added = append_updates(optimizer, alone, parameters, parameters, rate)
-    return graphs, {label: alone.inputs[label].type for label in added}
+    network: Graph,
+    loss: Losses | None,
+    loss_weights: Mapping[str, float] | None,
+    metrics: GivenMetrics | None,
+) -> Objective | None:
+    """Return what is trained of a network, given its graphs for inference and for training."""
+    outputs, trained = (
+        {label: value.type for label, value in graph.outputs.items()} for graph in (forward, network)
+    )
+    auxiliary = {label: type for label, type in trained.items() if label not in outputs}
+    _check_outputs(forward)
+    try:
+        return objective(loss, loss_weights, metrics, outputs, auxiliary)
+    except ShapeError as error:
+        makers = dict.fromkeys(_maker(output, network) for output in network.outputs.values())
+        error.facts += (f"the output is made by {' and '.join(makers)}",)
+        raise
 
 
-def build_graphs(
-    forward: Graph,
-    training: Graph,
-    loss: Loss | None,
-    optimizer: Optimizer | None,
-    metrics: Sequence[Metric],
-    passes: Passes = NO_PASSES,
-) -> tuple[Graphs, dict[str, Array]]:
-    """Return all graphs of a model, and the first value of each state that the optimiser added.
-
-    passes: of their stages, `gradient` and `step` run here.
-    """
-    _check_output(forward, loss, optimizer)
-    if loss is None:
-        return Graphs(forward, training), {}
-    evaluation, *_ = _evaluation(forward, loss, metrics)
-    with_loss, total, scores = _with_loss(training, f"{training.name} gradient", loss, ())
-    with phase("differentiate"):
-        derived, gradients = differentiate(with_loss, total, with_loss.inputs_with_role("parameter"))
-    for label, value in gradients.items():
-        derived.output(gradient_name(label), value)
-    _append_metrics(derived, scores, metrics)
-    derived = passes.run("gradient", derived)
-    if optimizer is None:
-        return Graphs(forward, training, evaluation, derived), {}
-    step = _with_outputs(derived, f"{training.name} step", ["loss", *(metric.name for metric in metrics)])
-    rate = step.input(LEARNING_RATE, total.type, role="setting")
-    parameters = step.inputs_with_role("parameter")
-    gradients = {label: derived.outputs[gradient_name(label)] for label in parameters}
-    initial = append_updates(optimizer, step, parameters, gradients, rate)
-    with phase("simplify"):
-        step = simplify(verify(step))
-    step = passes.run("step", step)
-    return Graphs(forward, training, evaluation, derived, step), initial
+def _maker(output: Value, graph: Graph) -> str:
+    """Return which layer makes an output, and where it stands."""
+    place = graph.node(output.key).origin
+    return f"{place.layer or 'an input'}, {PurePath(place.file).name}:{place.line}"
 
 
-def _check_output(forward: Graph, loss: Loss | None, optimizer: Optimizer | None) -> None:
-    output = forward.outputs["output"]
-    if output.type.shape[:1] != (BATCH,):
-        place = forward.node(output.key).origin
-        raise ShapeError(
-            f"the network's output {output.type} has no batch axis in front",
-            facts=["a model returns one row per sample"],
-            mend="sum and mean over axes 1 and up alone; for a loss, pass loss= to gcn.compile",
-        ).located(layer=place.layer, file=place.file, line=place.line)
-    if loss is None and optimizer is not None:
-        raise OptionError("an optimizer needs a loss", mend="compile(..., loss=gcn.CrossEntropy())")
-
-
-def _evaluation(
-    forward: Graph, loss: Loss, metrics: Sequence[Metric]
-) -> tuple[Graph, Value, tuple[Value, Value]]:
-    return _with_loss(forward, f"{forward.name} evaluation", loss, metrics)
+def _check_outputs(forward: Graph) -> None:
+    for label, output in forward.outputs.items():
+        if output.type.shape[:1] != (BATCH,):
+            place = forward.node(output.key).origin
+            raise ShapeError(
+                f"the network's output {output.type} has no batch axis in front",
+                facts=["a model returns one row per sample", f"it is the output {label!r}"],
+                mend="sum and mean over axes 1 and up alone; for a loss, pass loss= to gcn.compile",
+            ).located(layer=place.layer, file=place.file, line=place.line)
 
 
 def _with_outputs(graph: Graph, name: str, labels: Iterable[str]) -> Graph:
@@ -182,40 +211,70 @@ def _with_outputs(graph: Graph, name: str, labels: Iterable[str]) -> Graph:
     return copy
 
 
+def _gradient(derived: Graph | None) -> Graph | None:
+    if derived is None:
+        return None
+    names = (gradient_name(label) for label in derived.inputs_with_role("parameter"))
+    return prune(_with_outputs(derived, derived.name, [LOSS, *names]))
+
+
+Scored = list[tuple[Head, Value, Value]]
+"""Of each output that is trained, the values of output and targets."""
+
+
 def _with_loss(
-    graph: Graph, name: str, loss: Loss, metrics: Sequence[Metric]
-) -> tuple[Graph, Value, tuple[Value, Value]]:
-    """Return the graph with a target input, the loss and metrics as outputs instead of `output`."""
-    output = graph.outputs["output"]
-    result = graph.copy(name, outputs=False)
-    place = graph.node(output.key).origin
-    emit = Emitter(result, Origin(place.file, place.line, "loss"))
-    try:
-        wanted = target_type(loss, output.type)
-    except GraphcnnError as error:
-        error.facts += (f"the output is made by {place.layer or 'an input'}, {_line(place)}",)
-        raise
-    target = result.input(TARGET, wanted, origin=emit.origin)
-    total = total_loss(emit, loss, output, target)
-    result.output("loss", total)
-    _append_metrics(result, (output, target), metrics)
-    return verify(result), total, (output, target)
+    graph: Graph, what: str, objective: Objective, *, is_weighted: bool
+) -> tuple[Graph, Value, Scored]:
+    """Return the graph with targets, and with losses as outputs instead of the network's; and their sum."""
+    result = graph.copy(f"{graph.name} {what}", outputs=False)
+    heads = [head for head in objective.heads if head.output in graph.outputs]
+    weights: Value | None = None
+    scored: Scored = []
+    losses: list[Value] = []
+    each: dict[str, Value] = {}
+    for head in heads:
+        output = graph.outputs[head.output]
+        place = graph.node(output.key).origin
+        name = LOSS if len(heads) == 1 else head.loss_name
+        emit = Emitter(result, Origin(place.file, place.line, name))
+        try:
+            target = result.inputs.get(head.target) or result.input(
+                head.target, head.target_type, origin=emit.origin
+            )
+            if is_weighted and weights is None:
+                weights = result.input(SAMPLE_WEIGHT, head.type.with_shape((BATCH,)), origin=emit.origin)
+            total = total_loss(emit, head.loss, output, target, weights)
+        except GraphcnnError as error:
+            error.facts += (f"the output is made by {_maker(output, graph)}",)
+            raise
+        each[head.loss_name] = total
+        emit = Emitter(result, Origin(place.file, place.line, LOSS))
+        if head.weight != 1.0:
+            total = emit(Multiply(), total, constant(emit, head.weight, total.type))
+        if losses:
+            total = emit(Add(), losses[-1], total)
+        losses.append(total)
+        scored.append((head, output, target))
+    result.output(LOSS, losses[-1])
+    for name, value in each.items() if len(heads) > 1 else ():
+        result.output(name, value)
+    return verify(result), losses[-1], scored
 
 
-def _line(place: Origin) -> str:
-    return f"{PurePath(place.file).name}:{place.line}"
+def _append_metrics(graph: Graph, scored: Scored) -> None:
+    for head, output, target in scored:
+        place = graph.node(output.key).origin
+        for metric in head.metrics:
+            name = head.result(metric)
+            emit = Emitter(graph, Origin(place.file, place.line, name))
+            graph.output(name, append_metric(emit, metric, output, target))
 
 
-def _append_metrics(graph: Graph, scores: tuple[Value, Value], metrics: Sequence[Metric]) -> None:
-    place = graph.node(scores[0].key).origin
-    for metric in metrics:
-        emit = Emitter(graph, Origin(place.file, place.line, metric.name))
-        graph.output(metric.name, append_metric(emit, metric, *scores))
-
-
-def check_names(forward: Graph, loss: Loss | None, metrics: Sequence[Metric]) -> None:
+def check_names(forward: Graph, objective: Objective | None) -> None:
     """Raise OptionError for an input whose name the model's own inputs or outputs have."""
-    reserved = {TARGET, LEARNING_RATE, "loss", *(metric.name for metric in metrics)} if loss else set()
+    if objective is None:
+        return
+    reserved = [*objective.targets, LEARNING_RATE, SAMPLE_WEIGHT, *objective.results]
     for label, value in forward.inputs.items():
         if label in reserved:
             place = forward.node(value.key).origin

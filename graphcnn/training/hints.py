@@ -11,6 +11,7 @@ import numpy as np
 from graphcnn.arrays import Array
 from graphcnn.ir import format_shape
 from graphcnn.training.losses import CrossEntropy
+from graphcnn.training.objective import OUTPUT
 from graphcnn.training.optimizers import Adam
 
 if TYPE_CHECKING:
@@ -89,8 +90,9 @@ def _trouble(model: Model, course: Course) -> str:
     """Return in which way the loss does not fall, or ""."""
     if course.is_falling:  # slowly perhaps, but it learns
         return ""
-    if isinstance(model.loss, CrossEntropy) and model.loss.reduction == "mean":
-        classes = model.forward_graph.outputs["output"].type.static(1)
+    output = model.forward_graph.outputs.get(OUTPUT)
+    if isinstance(model.loss, CrossEntropy) and model.loss.reduction == "mean" and output is not None:
+        classes = output.type.static(output.type.rank - 1)
         guessing = math.log(classes)
         if course.recent > 2 * guessing > 0 and course.recent > 0.5 * course.first:
             return f"the loss is {course.recent:.4g}, and that of guessing among {classes} is {guessing:.4g}"

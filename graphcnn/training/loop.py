@@ -9,18 +9,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from graphcnn.arrays import Array
-from graphcnn.data.batches import Batches
 from graphcnn.displays import display
 from graphcnn.errors import DataError, GraphcnnWarning, OptionError, TrainingError
 from graphcnn.interrupts import interrupts_put_off
 from graphcnn.ops.attributes import is_int
 from graphcnn.training.callbacks import Callback, StopTraining, hears_steps
-from graphcnn.training.graphs import TARGET
+from graphcnn.training.feed import Source
 from graphcnn.training.hints import Course, hint
 from graphcnn.training.history import History
-from graphcnn.training.optimizers import LEARNING_RATE
 from graphcnn.training.progress import Progress
-from graphcnn.training.signature import BatchesOf
 from graphcnn.training.totals import Totals
 from graphcnn.training.trail import Trail
 
@@ -38,8 +35,8 @@ class Loop:
         self,
         model: Model,
         state: dict[str, Array],
-        source: Batches | BatchesOf,
-        validation: Batches | BatchesOf | None,
+        source: Source,
+        validation: Source | None,
         callbacks: Sequence[Callback],
         bar: Progress,
     ) -> None:
@@ -91,8 +88,7 @@ class Loop:
         """Show what is probably wrong, once, where an epoch and all before it have learnt nothing."""
         if not self._may_hint or not self._bar.is_shown:
             return
-        images = self._source.arrays[:-1] if isinstance(self._source, Batches) else ()
-        said = hint(self._model, self._course, images)
+        said = hint(self._model, self._course, self._source.inputs)
         self._bar.hint(said)
         self._may_hint = not said and self._course.is_falling
 
@@ -134,18 +130,15 @@ class Loop:
 
     def _train(self, epoch: int) -> Totals:
         model, state = self._model, self._state
-        executable = model.executable("step")
         totals = model.totals()
         self._course = Course(self._course if self._course.latest else None)
-        trail, is_repeatable = Trail(state), isinstance(self._source, Batches)
-        for step, (inputs, targets) in enumerate(model.batches(self._source, epoch - 1), 1):
-            arguments = {**inputs, TARGET: targets}
+        trail = Trail(state)
+        for step, batch in enumerate(self._source.epoch(epoch - 1), 1):
             for callback in self._callbacks:
-                callback.on_step_begin(model, epoch, step, arguments)
-            rate = model.learning_rate
-            trail.add(rate, None if is_repeatable else arguments)
-            results = executable.step(state, **arguments, **{LEARNING_RATE: rate})
-            totals.add(results, model.samples(inputs))
+                callback.on_step_begin(model, epoch, step, batch)
+            trail.add(model.learning_rate, None if self._source.is_repeatable else batch)
+            results = model.step_on(batch)
+            totals.add(results, model.samples(batch))
             loss = float(results["loss"])
             if not math.isfinite(loss):
                 raise self._diverged(epoch, step, loss, trail)
@@ -186,8 +179,8 @@ class Loop:
     def _diverged(self, epoch: int, step: int, loss: float, trail: Trail) -> TrainingError:
         """Return the error for a loss that is no number; it names the node, the layer and the line."""
         model, batches = self._model, None
-        if isinstance(self._source, Batches):
-            batches = ({**x, TARGET: y} for x, y in model.batches(self._source, epoch - 1))
+        if self._source.is_repeatable:
+            batches = self._source.epoch(epoch - 1)
         found = display("first_nonfinite_of_steps")(model, trail.state, trail.steps(batches))
         problem, rate = f"the loss became {loss} in step {step} of epoch {epoch}", model.learning_rate
         if found is None:

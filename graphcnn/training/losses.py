@@ -69,9 +69,12 @@ def target_type(loss: Loss, output: TensorType) -> TensorType:
     return type
 
 
-def total_loss(emit: Emitter, loss: Loss, output: Value, target: Value) -> Value:
+def total_loss(
+    emit: Emitter, loss: Loss, output: Value, target: Value, weights: Value | None = None
+) -> Value:
     """Append the loss of the batch: the mean or the sum over its samples, a scalar.
 
+    weights: a number for each sample, [N], which its loss is multiplied by; a mean still divides by N.
     Raises OptionError for a loss of the user's own that is not one number for each sample.
     """
     with blaming(loss, "per_sample"):
@@ -86,6 +89,8 @@ def total_loss(emit: Emitter, loss: Loss, output: Value, target: Value) -> Value
             facts=definition(loss, "per_sample"),
             mend="sum or average over the other axes: return emit(gcn.ops.Sum((1,)), each) for [N, units]",
         )
+    if weights is not None:
+        each = emit(ops.Multiply(), each, weights)
     reduce = ops.Mean if loss.reduction == "mean" else ops.Sum
     return emit(reduce((0,)), each)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from graphcnn.data.batches import Batches
 from graphcnn.displays import display
 from graphcnn.errors import DataError, OptionError
 from graphcnn.interrupts import interrupts_put_off
-from graphcnn.ir import Graph
+from graphcnn.ir import Graph, TensorType
 from graphcnn.training.arguments import known_arguments
 from graphcnn.training.callbacks import Callback, check_callbacks
 from graphcnn.training.checkpoint import (
@@ -25,21 +25,22 @@ from graphcnn.training.checkpoint import (
     write_weights_alone,
 )
 from graphcnn.training.compiling import compilations_shown, shown
+from graphcnn.training.feed import BatchesOf, Feed, Source
 from graphcnn.training.feeding import (
     as_inputs,
     check_batch_size,
 )
-from graphcnn.training.graphs import NO_PASSES, TARGET, DeferredGraphs, Graphs
+from graphcnn.training.freezing import matching_all
+from graphcnn.training.graphs import Graphs
 from graphcnn.training.history import History
 from graphcnn.training.loop import Loop, epoch_numbers
-from graphcnn.training.losses import Loss
 from graphcnn.training.metrics import Metric
+from graphcnn.training.objective import OUTPUT, Losses, variant
 from graphcnn.training.optimizers import LEARNING_RATE, Optimizer, checked_rate
 from graphcnn.training.other_arguments import FIT
 from graphcnn.training.other_names import ELSEWHERE, advice
 from graphcnn.training.parameters import Parameters, Weights
 from graphcnn.training.progress import Progress
-from graphcnn.training.signature import BatchesOf, Signature
 from graphcnn.training.totals import Totals
 from graphcnn.transform import Passes
 from graphcnn.visible import visible
@@ -50,53 +51,99 @@ if TYPE_CHECKING:
     from graphcnn.inspection.summary import Summary
 
 
+UNTRAINED = ("forward", "evaluation", "weighted_evaluation")
+"""The graphs that do not depend on what is frozen."""
+
+
 class Model:
     """A network, compiled. `gcn.compile` and `gcn.load` make it.
 
     parameters: name → array. learning_rate: may be set at any time. history: of all `fit` calls so far.
     resume: what callbacks need in order to go on, a JSON object by name; it is in the model's file.
-    passes: those that its graphs went through.
     """
 
     def __init__(
         self,
-        graphs: Graphs | DeferredGraphs,
+        graphs: Graphs,
         state: dict[str, Array],
         *,
         backend: Backend,
         options: Mapping[str, object] | None = None,
-        loss: Loss | None = None,
-        optimizer: Optimizer | None = None,
-        metrics: Sequence[Metric] = (),
         seed: int = 0,
         epochs_done: int = 0,
-        passes: Passes = NO_PASSES,
     ) -> None:
-        self.loss = loss
-        self.optimizer = optimizer
-        self.metrics = tuple(metrics)
         self.seed = seed
         self.epochs_done = epochs_done
-        self.passes = passes
         self.backend = backend
         self._options = dict(options or {})
-        self._learning_rate = float(optimizer.learning_rate) if optimizer else 0.0
+        self._learning_rate = float(graphs.optimizer.learning_rate) if graphs.optimizer else 0.0
         self._scheduled_rate: float | None = None
         self.history = History()
         self.resume: dict[str, object] = {}
         self._graphs = graphs
         self._state = state
         self._executables: dict[str, Executable] = {}
-        output = graphs.forward.outputs["output"].type
-        self._signature = Signature(
+        self._outputs = {label: value.type for label, value in graphs.forward.outputs.items()}
+        self._feed = Feed(
             {label: value.type for label, value in graphs.forward.inputs_with_role("data").items()},
-            output,
-            loss.target_type(output) if loss else None,
+            graphs.objective,
         )
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles hold all but what was compiled, which they compile again when they need it."""
         return {**self.__dict__, "_executables": {}}
+
+    # What is trained
+
+    @property
+    def loss(self) -> Losses | None:
+        """The loss, or for several outputs those that `gcn.compile` was given; None where there is none."""
+        return None if self._graphs.objective is None else self._graphs.objective.loss
+
+    @property
+    def metrics(self) -> tuple[Metric, ...] | Mapping[str, tuple[Metric, ...]]:
+        """The metrics, or for several outputs those of each, where they differ."""
+        return () if self._graphs.objective is None else self._graphs.objective.metrics
+
+    @property
+    def optimizer(self) -> Optimizer | None:
+        return self._graphs.optimizer
+
+    @property
+    def passes(self) -> Passes:
+        return self._graphs.passes
+
+    @property
+    def frozen(self) -> frozenset[str]:
+        """The names of parameters and statistics that training leaves alone."""
+        return self._graphs.frozen
+
+    def freeze(self, *patterns: str) -> None:
+        """Let training leave parameters alone from now on: they get no gradient, as the graphs show.
+
+        patterns: names of layers or parameters, such as "conv1", "conv*" or "block1.conv2.filters". Batch
+        norm's statistics are frozen with it: it computes with them as in inference.
+        Raises OptionError for a pattern that fits none.
+        """
+        self._freeze_only(self.frozen | matching_all(list(self._held()), patterns))
+
+    def unfreeze(self, *patterns: str) -> None:
+        """Train parameters again that were frozen; without patterns all of them."""
+        again = matching_all(list(self._held()), patterns or ("*",))
+        self._freeze_only(self.frozen - again)
+
+    def _held(self) -> dict[str, TensorType]:
+        """Return the types of the network's parameters and states by name."""
+        held = self._graphs.network.inputs_with_role("parameter", "state")
+        return {name: value.type for name, value in held.items()}
+
+    def _freeze_only(self, frozen: frozenset[str]) -> None:
+        graphs = self._graphs.frozen_but_for(frozen)
+        kept = {name: self._state[name] for name in self._held()}
+        added = {name: self._state.get(name, first) for name, first in graphs.first_values.items()}
+        with interrupts_put_off():
+            self._graphs, self._state = graphs, {**kept, **added}
+            self._executables = {name: made for name, made in self._executables.items() if name in UNTRAINED}
 
     # Graphs
 
@@ -108,21 +155,27 @@ class Model:
     @property
     def gradient_graph(self) -> Graph:
         """The network, its loss and the gradient of every parameter, as the rules derive it."""
-        return self._required("gradient", "a loss")
+        return self.graph("gradient")
 
     @property
     def step_graph(self) -> Graph:
         """The whole training step, simplified: what the backend compiles."""
-        return self._required("step", "a loss and an optimizer")
+        return self.graph("step")
 
     @property
     def training_graph(self) -> Graph:
         """The network as it is in training, without its loss: Dropout and BatchNorm2d differ in it."""
         return self._graphs.training
 
-    def _required(self, name: str, what: str) -> Graph:
+    def graph(self, name: str) -> Graph:
+        """Return one of the model's graphs: `forward`, `training`, `evaluation`, `gradient` or `step`.
+
+        The last three with `weighted_` before them take a weight for each sample as well.
+        Raises OptionError for a graph that the model does not have.
+        """
         graph: Graph | None = getattr(self._graphs, name)
         if graph is None:
+            what = "a loss and an optimizer" if name.endswith("step") else "a loss"
             raise OptionError(
                 f"this model has no {name} graph: it was compiled without {what}",
                 mend="gcn.compile(network, loss=gcn.CrossEntropy(), optimizer=gcn.SGD(0.05))",
@@ -140,11 +193,10 @@ class Model:
         return html
 
     def executable(self, name: str) -> Executable:
-        """Return the `forward`, `evaluation`, `gradient` or `step` graph, compiled when first asked for."""
+        """Return `graph(name)`, compiled when first asked for."""
         executable = self._executables.get(name)
         if executable is None:
-            what = "a loss and an optimizer" if name == "step" else "a loss"
-            graph = self._required(name, what)
+            graph = self.graph(name)
             executable = shown(graph.name, lambda: self.backend.compile(graph, **self._options))
             self._executables[name] = executable
         return executable
@@ -165,11 +217,11 @@ class Model:
                 f"backend {self.backend.name!r} generates no code that Numba could call",
                 mend='gcn.compile(network, backend="native")',
             )
-        if len(self._signature.inputs) > 1:
+        if len(self._feed.inputs) > 1 or len(self._outputs) > 1:
             raise OptionError(
-                "a function for Numba takes one array, but this network has several inputs",
-                facts=[f"its inputs: {', '.join(self._signature.inputs)}"],
-                mend="join them before the network, and take them apart in it",
+                "a function for Numba takes one array and returns one, but this network has several",
+                facts=[f"inputs: {', '.join(self._feed.inputs)}", f"outputs: {', '.join(self._outputs)}"],
+                mend="join them before the network, and take them apart in it; concatenate its outputs",
             )
         return executable.numba_function(self._state)
 
@@ -270,7 +322,7 @@ class Model:
     @property
     def parameters(self) -> Parameters:
         """The trained parameters: name → array, readable and assignable."""
-        types = {k: v.type for k, v in self._graphs.training.inputs_with_role("parameter").items()}
+        types = {k: v.type for k, v in self._graphs.network.inputs_with_role("parameter").items()}
         return Parameters(self._state, types)
 
     @property
@@ -310,15 +362,11 @@ class Model:
             Checkpoint(
                 self._graphs,
                 self._state,
-                self.loss,
-                self.optimizer,
-                self.metrics,
                 self.seed,
                 self.epochs_done,
                 self._learning_rate,
                 tuple(self.history),
                 self.resume,
-                self.passes,
             ),
         )
 
@@ -340,36 +388,41 @@ class Model:
 
     # Training
 
-    def train_step(self, x: object, y: object) -> dict[str, float]:
+    def train_step(self, x: object, y: object, sample_weight: object = None) -> dict[str, float]:
         """Take one step on a batch; return its loss and metrics as they were before the step.
 
         x: the inputs, [n, ...] (a dict or list of them where the network has several). y: labels [n] or
-        targets. Raises DataError for arrays that do not fit.
+        targets; for several outputs a dict of them. sample_weight: [n], what each sample's loss is multiplied
+        by. Raises DataError for arrays that do not fit.
         """
-        step = self.executable("step")
         inputs: dict[str, Any]
-        if self._signature.takes(x, y):
-            inputs = {self._signature.only_input: x, TARGET: y, LEARNING_RATE: self.learning_rate}
+        feed = self._feed
+        if sample_weight is None and feed.takes(x, y):
+            inputs = {feed.only_input: x, feed.only_target: y, LEARNING_RATE: self.learning_rate}
+            results = self.executable("step").step(self._state, **inputs)
         else:
-            inputs = {**self.as_batch(x, y), LEARNING_RATE: self.learning_rate}
-        results = step.step(self._state, **inputs)
+            self.executable("step")
+            results = self.step_on(self.as_batch(x, y, sample_weight))
         return {name: float(value) for name, value in results.items()}
 
-    def as_batch(self, x: object, y: object = None) -> dict[str, Array]:
+    def step_on(self, batch: Mapping[str, Array]) -> dict[str, Array]:
+        """Take one step on a batch that `as_batch` made; return its results as arrays."""
+        step = self.executable(variant("step", batch))
+        return step.step(self._state, **batch, **{LEARNING_RATE: self.learning_rate})
+
+    def as_batch(self, x: object, y: object = None, sample_weight: object = None) -> dict[str, Array]:
         """Return a batch as inputs of the model's graphs by name, with the targets where there are any.
 
-        x, y: as in `train_step`. Raises DataError for arrays that do not fit, and OptionError for targets
-        of a model that was compiled without a loss.
+        x, y, sample_weight: as in `train_step`. Raises DataError for arrays that do not fit, and OptionError
+        for targets of a model that was compiled without a loss.
         """
-        inputs = as_inputs(self._signature.inputs, x)
-        if y is None:
-            return inputs
-        self._required("evaluation", "a loss")
-        return {**inputs, TARGET: self._signature.as_targets(inputs, y)}
+        if y is not None:
+            self.graph("evaluation")
+        return self._feed.batch(x, y, sample_weight)
 
-    def samples(self, inputs: Mapping[str, Array]) -> int:
-        """Return how many samples a batch of inputs holds."""
-        return self._signature.samples(inputs)
+    def samples(self, batch: Mapping[str, Array]) -> int:
+        """Return how many samples a batch holds."""
+        return self._feed.samples(batch)
 
     @known_arguments(FIT)
     def fit(
@@ -380,31 +433,44 @@ class Model:
         epochs: int = 1,
         batch_size: int = 32,
         initial_epoch: int | None = None,
-        validation_data: tuple[object, object] | BatchesOf | None = None,
+        validation_data: tuple[object, ...] | BatchesOf | None = None,
+        sample_weight: object = None,
+        class_weight: Mapping[int, float] | Sequence[float] | None = None,
         shuffle: bool = True,
         callbacks: Sequence[Callback] = (),
         progress: bool = True,
     ) -> History:
         """Train, and return the history of this call, a row per epoch.
 
-        x, y: arrays with a row per sample; or x alone, an iterable of batches `(images, labels)` that can
-        be gone through once per epoch. epochs: how often to go through them. Epochs are numbered through all
-        training: after `epochs_done` come the next, for schedules, shuffling, logs and callbacks alike.
-        initial_epoch: the number of epochs to count as done instead; `epochs` is the number of the last one
-        then. 0 begins anew. batch_size: samples per step
-        (the last batch of an epoch may be smaller); unused for an iterable. validation_data: likewise
-        arrays or batches, evaluated after each epoch. shuffle: whether to shuffle arrays; the order follows
-        from the model's seed and the epoch. progress: whether to show progress, of compiling too.
+        x, y: arrays with a row per sample; or x alone, an iterable of batches `(images, labels)` or
+        `(images, labels, sample_weight)` that can be gone through once per epoch. Of several inputs or
+        outputs, x and y are dictionaries by name. epochs: how often to go through them. Epochs are numbered
+        through all training: after `epochs_done` come the next, for schedules, shuffling, logs and callbacks
+        alike. initial_epoch: the number of epochs to count as done instead; `epochs` is the number of the
+        last one then. 0 begins anew. batch_size: samples per step (the last batch of an epoch may be
+        smaller); unused for an iterable. validation_data: likewise arrays or batches, evaluated after each
+        epoch. sample_weight: [n], what each sample's loss is multiplied by; a mean still divides by the
+        number of samples. class_weight: the same by label, {1: 5.0}; classes that it leaves out weigh 1.
+        shuffle: whether to shuffle arrays; the order follows from the model's seed and the epoch. progress:
+        whether to show progress, of compiling too.
 
         Raises DataError for data that does not fit, before training where it is an array, and
         TrainingError when the loss is no longer finite.
         """
-        self._required("step", "a loss and an optimizer")
+        self.graph("step")
         check_callbacks(callbacks)
         numbers = epoch_numbers(epochs, initial_epoch, self.epochs_done)
-        source = self._signature.source(x, y, check_batch_size(batch_size), self.seed if shuffle else None)
-        validation = self._signature.validation(validation_data, batch_size)
-        bar = Progress(numbers[-1], len(source) if isinstance(source, Batches) else None, shown=progress)
+        size = check_batch_size(batch_size)
+        source = self._feed.arrays(
+            x,
+            y,
+            size=size,
+            seed=self.seed if shuffle else None,
+            sample_weight=sample_weight,
+            class_weight=class_weight,
+        )
+        validation = None if validation_data is None else self._feed.validation(validation_data, size)
+        bar = Progress(numbers[-1], source.steps, shown=progress)
         with compilations_shown(progress):
             self.executable("step")
             if validation is not None:
@@ -412,34 +478,31 @@ class Model:
             self.epochs_done = numbers.start - 1
             return Loop(self, self._state, source, validation, callbacks, bar).run(numbers)
 
-    def batches(self, source: Batches | BatchesOf, epoch: int) -> Iterator[tuple[dict[str, Array], Array]]:
-        """Yield checked inputs and targets of each batch."""
-        return self._signature.batches(source, epoch)
-
     def totals(self) -> Totals:
-        """Return sums of losses and metrics over batches, as this model's loss adds up, still empty."""
-        is_sum = self.loss is not None and self.loss.reduction == "sum"
-        return Totals({"loss"} if is_sum else set())
+        """Return sums of losses and metrics over batches, as this model's losses add up, still empty."""
+        return Totals(set() if self._graphs.objective is None else self._graphs.objective.summed)
 
     # Use
 
     @known_arguments(FIT)
-    def evaluate(self, x: object, y: object = None, *, batch_size: int = 256) -> dict[str, float]:
+    def evaluate(
+        self, x: object, y: object = None, *, batch_size: int = 256, sample_weight: object = None
+    ) -> dict[str, float]:
         """Return loss and metrics over a whole dataset, for example {"loss": 0.05, "accuracy": 0.98}.
 
-        x, y: arrays with a row per sample, or x alone, an iterable of batches.
+        x, y: arrays with a row per sample, or x alone, an iterable of batches. sample_weight: as in `fit`.
         Raises DataError for data that does not fit.
         """
         self.executable("evaluation")
-        return self.evaluate_batches(self._signature.source(x, y, check_batch_size(batch_size), None))
+        size = check_batch_size(batch_size)
+        return self.evaluate_batches(self._feed.arrays(x, y, size=size, sample_weight=sample_weight))
 
-    def evaluate_batches(self, source: Batches | BatchesOf) -> dict[str, float]:
+    def evaluate_batches(self, source: Source) -> dict[str, float]:
         """Return loss and metrics over batches that are checked as far as they can be beforehand."""
-        executable = self.executable("evaluation")
         totals = self.totals()
-        for inputs, targets in self.batches(source, 0):
-            results = executable.step(self._state, **inputs, **{TARGET: targets})
-            totals.add(results, self.samples(inputs))
+        for batch in source.epoch(0):
+            evaluation = self.executable(variant("evaluation", batch))
+            totals.add(evaluation.step(self._state, **batch), self.samples(batch))
         if not totals.samples:
             raise DataError(
                 "the dataset is empty: there is nothing to evaluate",
@@ -448,29 +511,37 @@ class Model:
         return totals.result()
 
     @known_arguments(FIT)
-    def predict(self, x: object, *, batch_size: int = 256) -> Array:
+    def predict(self, x: object, *, batch_size: int = 256) -> Any:
         """Return the network's outputs, a row per sample, for example logits [n, 10].
 
+        Of a network with several outputs, a dictionary of arrays by name.
         x: the inputs, [n, ...]; of no samples, [0, ...] or an empty list, there are no outputs, [0, 10].
         Raises DataError for arrays that do not fit.
         """
         executable, size = self.executable("forward"), check_batch_size(batch_size)
-        signature = self._signature
-        form = signature.form
+        types, form = self._feed.inputs, self._feed.form
         if form is not None and form.fits(x) and len(x) <= size:
-            return executable.step(self._state, **{signature.only_input: x})["output"]
-        inputs = as_inputs(signature.inputs, x, least=0)
-        shared = {name: array for name, array in inputs.items() if not signature.inputs[name].has_batch}
+            return self._predicted(executable.step(self._state, **{self._feed.only_input: x}))
+        inputs = as_inputs(types, x, least=0)
+        shared = {name: array for name, array in inputs.items() if not types[name].has_batch}
         batched = {name: array for name, array in inputs.items() if name not in shared}
         if not self.samples(inputs):
-            return np.zeros((0, *signature.output.shape[1:]), signature.output.dtype)
-        outputs = [
-            executable.step(self._state, **shared, **dict(zip(batched, batch, strict=True)))["output"]
+            none = {k: np.zeros((0, *v.concrete(1)[1:]), v.dtype) for k, v in self._outputs.items()}
+            return self._predicted(none)
+        parts = [
+            executable.step(self._state, **shared, **dict(zip(batched, batch, strict=True)))
             for batch in Batches(*batched.values(), size=size).epoch(0)
         ]
-        return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
+        if len(parts) == 1:
+            return self._predicted(parts[0])
+        return self._predicted(
+            {name: np.concatenate([part[name] for part in parts]) for name in self._outputs}
+        )
 
-    def __call__(self, x: object) -> Array:
+    def _predicted(self, outputs: dict[str, Array]) -> Any:
+        return outputs.get(OUTPUT, outputs)
+
+    def __call__(self, x: object) -> Any:
         """Return `predict(x)`."""
         return self.predict(x)
 
@@ -489,8 +560,11 @@ class Model:
             raise AttributeError(f"{said}: {found}" if found else said)
 
     def __repr__(self) -> str:
-        inputs = ", ".join(f"{name}: {type}" for name, type in self._signature.inputs.items())
+        inputs = ", ".join(f"{name}: {type}" for name, type in self._feed.inputs.items())
+        outputs = ", ".join(
+            str(type) if name == OUTPUT else f"{name}: {type}" for name, type in self._outputs.items()
+        )
         return visible(
-            f"<Model {self.forward_graph.name}: {inputs} -> {self._signature.output}, "
+            f"<Model {self.forward_graph.name}: {inputs} -> {outputs}, "
             f"{self.parameters.count:,} parameters, backend {self.backend.name}>"
         )

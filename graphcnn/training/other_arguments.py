@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 _LABELS = "fit(images, labels): an image and its label at the same place"
-_WEIGHTED = "repeat samples that count more, or write a loss of your own (docs/extending.md)"
 _RATE = "the optimiser has it: gcn.compile(..., optimizer=gcn.SGD(0.05)), later model.learning_rate = 0.01"
 _CPU = "leave it out: a model computes on the CPU, on threads= of them"
 _PARALLEL = "leave it out: gcn.compile(..., threads=) says how many threads compute"
@@ -14,8 +13,6 @@ _STEPS = "leave it out: an epoch goes through all that x yields; hand over fewer
 FIT: Final = {
     "validation_split": "validation_data=(images[n:], labels[n:]), and train on images[:n], labels[:n]",
     "verbose": "progress=False for a quiet run",
-    "sample_weight": _WEIGHTED,
-    "class_weight": _WEIGHTED,
     "steps_per_epoch": _STEPS,
     "validation_steps": _STEPS,
     "workers": _PARALLEL,
@@ -49,6 +46,5 @@ COMPILE: Final = {
     "steps_per_execution": "leave it out: a step is one native call",
     "run_eagerly": 'backend="numpy" computes node by node',
     "jit_compile": 'leave it out: backend="native" compiles the whole step',
-    "loss_weights": "write one loss of your own that adds them up (docs/extending.md)",
 }
 """Of `compile` and `load`."""

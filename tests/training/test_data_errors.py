@@ -162,7 +162,7 @@ def test_no_batches_at_all(batches):
     assert "the dataset is empty" in refused(lambda m: m.evaluate(batches), classifier())
 
 
-@pytest.mark.parametrize("batch", [IMAGES, (IMAGES,), (IMAGES, LABELS, LABELS), 3])
+@pytest.mark.parametrize("batch", [IMAGES, (IMAGES,), (IMAGES, LABELS, LABELS, LABELS), 3])
 def test_a_batch_that_is_no_pair(batch):
     message = refused(lambda m: m.fit([batch], progress=False), classifier())
     assert "a batch is not a pair (images, labels)" in message

@@ -324,7 +324,7 @@ METADATA = {
     "an empty graph": ("forward_graph", "", ""),
     "no text": ("training_graph", "\x00\x01", ""),
     "no metrics": ("metrics", None, "there is no 'metrics'"),
-    "metrics of another type": ("metrics", "[3]", "metrics '[3]' is not a list of names"),
+    "metrics of another type": ("metrics", "[3]", "metrics [3] is not a list of names"),
     "an unknown metric": ("metrics", '["f1"]', "unknown metric 'f1'"),
     "an unknown optimiser": ("optimizer", '{"name": "Lion", "options": {}}', "or metric 'Lion'"),
     "a loss as optimiser": ("optimizer", '{"name": "CrossEntropy", "options": {}}', "'CrossEntropy'"),

@@ -28,10 +28,13 @@ class Layer(metaclass=_LayerType):
     """Base of all layers. A subclass defines `kind` and `build`, and is itself a `dataclass(eq=False)`.
 
     name: the layer's name in graphs and parameters; by default its kind and a number, such as `conv1`.
+    trainable: False freezes the layer, and all inside of it, in models that are compiled from then on: its
+    parameters and batch norm's statistics stay as they are, and have no gradient.
     Calling a layer on a value applies it; called twice, it uses the same parameters twice.
     """
 
     name: str | None = field(default=None, kw_only=True)
+    trainable: bool = field(default=True, kw_only=True, repr=False)
     origin: Origin = field(init=False, repr=False)
 
     kind: ClassVar[str] = "layer"
@@ -59,6 +62,8 @@ class Layer(metaclass=_LayerType):
             """Raise OptionError, at the user's line, for an attribute that the layer does not have."""
             if "_is_made" in self.__dict__ and not hasattr(self, name):
                 raise _no_attribute(self, name)
+            if name == "trainable" and not isinstance(value, bool):
+                raise _no_truth_value(self, value)
             super().__setattr__(name, value)
 
     def __post_init__(self) -> None:
@@ -89,7 +94,14 @@ class Layer(metaclass=_LayerType):
         return apply_layer(self, *tensors)
 
 
-_FREEZING = ("trainable", "requires_grad", "frozen", "requires_grad_")
+_FREEZING = ("requires_grad", "frozen", "requires_grad_", "freeze")
+
+
+def _no_truth_value(layer: Layer, value: object) -> OptionError:
+    error = OptionError(f"trainable={value!r:.60} is neither True nor False", mend="layer.trainable = False")
+    place = users_line()
+    error.located(layer=layer.title, file=place.file, line=place.line)
+    return error
 
 
 def _no_attribute(layer: Layer, name: str) -> OptionError:
@@ -97,10 +109,7 @@ def _no_attribute(layer: Layer, name: str) -> OptionError:
     known = [each.name for each in fields(layer) if each.init]
     mend = meant(name, known, "declare it in the class, as a field of the dataclass or with a first value")
     if name in _FREEZING:
-        mend = (
-            "layers cannot be frozen yet; to keep a parameter as it is, set it again after each step: "
-            "model.parameters[name] = kept in on_step_end of a gcn.Callback"
-        )
+        mend = 'layer.trainable = False, before gcn.compile; model.freeze("conv*") afterwards'
     error = OptionError(
         f"a {type(layer).__name__} has no attribute {visible(name)!r}",
         facts=[f"it has: {', '.join(known)}"],

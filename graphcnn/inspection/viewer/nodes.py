@@ -120,7 +120,7 @@ def _node(graph: Graph, key: int, node: Node, batch: int, tables: Tables) -> Jso
     }
     if isinstance(node.op, Input):
         data["role"] = node.op.role
-        if node.op.role == "parameter":
+        if node.op.role in ("parameter", "frozen"):
             data["parameters"] = node.types[0].elements(1)
     if origin.forward is not None:
         data["of"] = str(origin.forward)
@@ -133,7 +133,7 @@ def _node(graph: Graph, key: int, node: Node, batch: int, tables: Tables) -> Jso
 def op_kind(op: Op) -> str:
     """Return the family of an op, which gives its colour: the module that defines it, or the input's role."""
     if isinstance(op, Input):
-        return "parameter" if op.role == "parameter" else "input"
+        return "parameter" if op.role in ("parameter", "frozen") else "input"
     module = type(op).__module__
     if module.startswith("graphcnn.ops."):
         return module.rpartition(".")[2]

@@ -1,0 +1,255 @@
+"""What users hand over, as batches by name of what the graphs of a model take: inputs, targets, weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from graphcnn.arrays import Array
+from graphcnn.data.batches import Batches
+from graphcnn.errors import DataError, OptionError
+from graphcnn.inputs import as_input
+from graphcnn.ir import BATCH, TensorType
+from graphcnn.training.feeding import (
+    Form,
+    are_labels,
+    as_inputs,
+    as_targets,
+    labels_fit,
+    require_finite,
+)
+from graphcnn.training.objective import SAMPLE_WEIGHT, Head, Objective
+
+Batch = dict[str, Array]
+BatchesOf = Iterable[tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the batches of an epoch come from.
+
+    epoch: yields those of an epoch, counted from 0. steps: how many there are, where that is known.
+    is_repeatable: whether the same batches come when an epoch is asked for again. inputs: the arrays of
+    inputs, where all samples are at hand.
+    """
+
+    epoch: Callable[[int], Iterator[Batch]]
+    steps: int | None = None
+    is_repeatable: bool = False
+    inputs: tuple[Array, ...] = ()
+
+
+class Feed:
+    """Turns what users pass to fit, evaluate and predict into batches.
+
+    inputs: the types of the network's inputs by name. objective: what is trained, if anything is.
+    only_input, only_target: the names of the input and of that for targets, "" where there are several.
+    form: what an array for the only input is like.
+    """
+
+    def __init__(self, inputs: Mapping[str, TensorType], objective: Objective | None) -> None:
+        self.inputs: Final = inputs
+        self._targets: dict[str, Head] = {} if objective is None else objective.targets
+        self.only_input: Final = next(iter(inputs)) if len(inputs) == 1 else ""
+        self.form: Final = Form(inputs[self.only_input]) if self.only_input else None
+        head = next(iter(self._targets.values())) if len(self._targets) == 1 else None
+        self.only_target: Final = head.target if head else ""
+        self._target_form: Final = Form(head.target_type) if head else None
+        has_labels = head is not None and are_labels(head.target_type, head.type)
+        self._classes: Final = head.type.static(1) if head and has_labels else 0
+
+    def takes(self, x: object, y: object) -> bool:
+        """Whether a batch can go to the backend as it is."""
+        form, target = self.form, self._target_form
+        if form is None or target is None or not form.fits(x) or not target.fits(y) or len(x) != len(y):
+            return False
+        return not self._classes or labels_fit(self._classes, y)
+
+    def samples(self, batch: Mapping[str, Array]) -> int:
+        """Return how many samples a batch holds."""
+        return next(len(batch[name]) for name, type in self.inputs.items() if type.has_batch)
+
+    def batch(
+        self, x: object, y: object = None, sample_weight: object = None, class_weight: object = None
+    ) -> Batch:
+        """Return a batch by name, with targets and weights where there are any.
+
+        Raises DataError for arrays that do not fit, and OptionError for weights of what is not there.
+        """
+        batch: Batch = as_inputs(self.inputs, x)
+        if y is None:
+            return batch
+        samples = self.samples(batch)
+        batch.update(self._as_targets(y, samples))
+        weights = self._weights(batch, samples, sample_weight, class_weight)
+        return batch if weights is None else {**batch, SAMPLE_WEIGHT: weights}
+
+    def arrays(
+        self,
+        x: object,
+        y: object,
+        *,
+        size: int,
+        seed: int | None = None,
+        sample_weight: object = None,
+        class_weight: object = None,
+    ) -> Source:
+        """Return arrays, which are checked at once, or an iterable of batches, as a source.
+
+        x, y: arrays with a row per sample; or x alone, an iterable of (x, y) or (x, y, sample_weight).
+        """
+        if y is not None:
+            batch = self.batch(x, y, sample_weight, class_weight)
+            _require_all_finite(batch)
+            return self._of_arrays(batch, Batches(*self._rows(batch).values(), size=size, seed=seed))
+        if isinstance(x, np.ndarray) or not isinstance(x, Iterable):
+            raise DataError("labels are missing", mend="pass images and labels, or an iterable of batches")
+        if sample_weight is not None:
+            raise OptionError(
+                "sample_weight is for arrays; batches bring their own", mend="yield x, y, sample_weight"
+            )
+        return Source(lambda _: (self._given(given, class_weight) for given in x))
+
+    def _rows(self, batch: Batch) -> Batch:
+        """Return the arrays that have a row per sample; the others are shared by all batches."""
+        return {name: array for name, array in batch.items() if self._has_rows(name)}
+
+    def _has_rows(self, name: str) -> bool:
+        return name not in self.inputs or self.inputs[name].has_batch
+
+    def _of_arrays(self, whole: Batch, batches: Batches) -> Source:
+        names = list(self._rows(whole))
+        shared = {name: array for name, array in whole.items() if not self._has_rows(name)}
+
+        def epoch(number: int) -> Iterator[Batch]:
+            for arrays in batches.epoch(number):
+                yield {**shared, **dict(zip(names, arrays, strict=True))}
+
+        inputs = tuple(whole[name] for name in names if name in self.inputs)
+        return Source(epoch, len(batches), is_repeatable=True, inputs=inputs)
+
+    def validation(self, data: object, size: int) -> Source:
+        """Return what is evaluated after each epoch: arrays (x, y), with weights or without, or batches."""
+        if isinstance(data, tuple | list) and len(data) in (2, 3):
+            x, y, *weights = data
+            if isinstance(data, tuple) or isinstance(x, np.ndarray | Mapping):
+                return self.arrays(x, y, size=size, sample_weight=weights[0] if weights else None)
+        return self.arrays(data, None, size=size)
+
+    def _given(self, given: object, class_weight: object) -> Batch:
+        if not isinstance(given, tuple | list) or len(given) not in (2, 3):
+            raise DataError(
+                "a batch is not a pair (images, labels)",
+                facts=[f"it is {type(given).__name__}"],
+                mend="yield images, labels; or images, labels, sample_weight",
+            )
+        x, y, *weights = given
+        if y is None:
+            raise DataError("labels are missing in a batch", mend="yield images, labels")
+        batch = self.batch(x, y, weights[0] if weights else None, class_weight)
+        for name in self.inputs:
+            require_finite(f"inputs {name!r}", batch[name])
+        return batch
+
+    def _as_targets(self, y: object, samples: int) -> Batch:
+        given = self._by_target(y)
+        found: Batch = {}
+        for label, head in self._targets.items():
+            try:
+                found[label] = as_targets(head.target_type, head.type, given[label], samples)
+            except DataError as error:
+                if len(self._targets) > 1:
+                    error.facts += (f"they are for the output {head.output!r}",)
+                raise
+        return found
+
+    def _by_target(self, y: object) -> dict[str, object]:
+        """Return the targets by the input that holds them: one array, or several by output or in order."""
+        names = {head.output: label for label, head in self._targets.items()}
+        if isinstance(y, Mapping):
+            if y.keys() != names.keys():
+                raise DataError(
+                    f"targets are given for {', '.join(map(str, y)) or 'no output'}, not {', '.join(names)}",
+                    mend=f"give a dictionary {{{', '.join(f'{name!r}: array' for name in names)}}}",
+                )
+            return {names[name]: array for name, array in y.items()}
+        if len(names) == 1:
+            return {next(iter(self._targets)): y}
+        if isinstance(y, tuple | list) and len(y) == len(names):
+            return dict(zip(self._targets, y, strict=True))
+        raise DataError(
+            f"the network is trained on {len(names)} outputs: {', '.join(names)}",
+            mend=f"give a dictionary {{{', '.join(f'{name!r}: array' for name in names)}}}",
+        )
+
+    def _weights(
+        self, batch: Batch, samples: int, sample_weight: object, class_weight: object
+    ) -> Array | None:
+        """Return what each sample's loss is multiplied by, or None for 1."""
+        head = next(iter(self._targets.values()))
+        type = head.type.with_shape((BATCH,))
+        weights: Array | None = None
+        if sample_weight is not None:
+            given = np.asarray(sample_weight)
+            if given.dtype.kind in "biuf":
+                given = given.astype(type.dtype)
+            if given.ndim == 1 and len(given) != samples:
+                raise DataError(
+                    f"there are {samples} samples, but {len(given)} weights",
+                    mend="give each sample a weight, in the same order",
+                )
+            weights = as_input("input 'sample_weight'", type, given)
+        if class_weight is not None:
+            of_class = self._of_class(head, class_weight, type)
+            labels = batch[next(iter(self._targets))]
+            weights = of_class[labels] if weights is None else weights * of_class[labels]
+        if weights is not None and not (np.isfinite(weights).all() and (weights >= 0).all()):
+            raise DataError(
+                "weights of samples are finite numbers of at least 0",
+                facts=[f"they are {weights.min():g} to {weights.max():g}"],
+                mend="give a sample that does not count the weight 0",
+            )
+        return weights
+
+    def _of_class(self, head: Head, class_weight: object, type: TensorType) -> Array:
+        """Return the weight of each class; those that are not named weigh 1."""
+        if len(self._targets) > 1 or not are_labels(head.target_type, head.type):
+            raise OptionError(
+                "class_weight needs one output that is trained on labels",
+                mend="sample_weight=: a number for each sample",
+            )
+        classes = head.type.static(1)
+        given = class_weight if isinstance(class_weight, Mapping) else _numbered(class_weight, classes)
+        weights = np.ones(classes, type.dtype)
+        for label, weight in given.items():
+            if not isinstance(weight, int | float | np.number) or isinstance(weight, bool):
+                raise OptionError(
+                    f"class_weight[{label!r:.60}]={weight!r:.60} is not a number",
+                    mend="class_weight={0: 1.0, 1: 5.0}",
+                )
+            if not isinstance(label, int | np.integer) or not 0 <= label < classes:
+                raise OptionError(
+                    f"class_weight names the class {label!r:.60}",
+                    facts=[f"classes are 0 to {classes - 1}"],
+                    mend="class_weight={0: 1.0, 1: 5.0}",
+                )
+            weights[label] = weight
+        return weights
+
+
+def _numbered(class_weight: object, classes: int) -> dict[int, float]:
+    if not isinstance(class_weight, list | tuple | np.ndarray) or len(class_weight) != classes:
+        raise OptionError(
+            f"class_weight={class_weight!r:.60} is no dictionary, nor a number for each of {classes} classes",
+            mend="class_weight={0: 1.0, 1: 5.0}; classes that it leaves out weigh 1",
+        )
+    return dict(enumerate(class_weight))
+
+
+def _require_all_finite(batch: Batch) -> None:
+    for name, array in batch.items():
+        is_target = name.partition(".")[0] == "target"
+        require_finite("targets" if is_target else f"inputs {name!r}", array)

@@ -1,0 +1,96 @@
+"""Freezing: parameters that training leaves alone, and statistics that stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+
+from graphcnn.errors import OptionError
+from graphcnn.ir import Emitter, Graph, Input, Rebuild, Value
+from graphcnn.ops import Add, Constant, InverseDeviation, Multiply
+from graphcnn.transform import prune
+
+
+def matching(names: Iterable[str], pattern: str) -> list[str]:
+    """Return the names of parameters and states that a pattern stands for, such as `conv*`.
+
+    A pattern fits a name, or any of the layers that it belongs to: `block1` fits `block1.conv1.filters`.
+    """
+    return [name for name in names if any(fnmatchcase(part, pattern) for part in _prefixes(name))]
+
+
+def matching_all(names: Sequence[str], patterns: Iterable[object]) -> set[str]:
+    """Return the names that any of the patterns stands for. Raises OptionError for one that fits none."""
+    found: set[str] = set()
+    for pattern in patterns:
+        fits = matching(names, pattern) if isinstance(pattern, str) else []
+        if not fits:
+            layers = dict.fromkeys(name.rpartition(".")[0] or name for name in names)
+            raise OptionError(
+                f"{pattern!r:.60} is the name of no layer or parameter",
+                facts=[f"there are: {', '.join(layers) or 'none'}"[:400]],
+                mend='give a name, or a pattern such as "conv*"',
+            )
+        found.update(fits)
+    return found
+
+
+def _prefixes(name: str) -> list[str]:
+    """Return the name, and those of the layers around it, the outermost one first."""
+    parts = name.split(".")
+    return [".".join(parts[: count + 1]) for count in range(len(parts))]
+
+
+def freeze(graph: Graph, labels: Collection[str]) -> Graph:
+    """Return the graph for training in which these parameters and states stay as they are.
+
+    Parameters get the role "frozen": they have no gradient. Where a state is a moving average, as batch
+    norm's are, it stands wherever the batch's own value stood, as in inference, and is not updated. States
+    of other kinds go on: a generator of random numbers counts what is drawn.
+    """
+    rests = {label: own for label in labels if (own := _averaged(graph, label)) is not None}
+    stand_in = {own: graph.inputs[label] for label, own in rests.items()}
+    rebuild = Rebuild(graph)
+    for key, node in graph.items():
+        if isinstance(node.op, Input) and node.op.role == "parameter" and node.op.label in labels:
+            frozen = replace(node.op, role="frozen")
+            rebuild.replace(key, rebuild.result.add_all(frozen, origin=node.origin))
+            continue
+        rebuild.copy(key, node.origin.remapped(rebuild.new_key))
+        old = graph.results(key)
+        if not any(value in stand_in for value in old):
+            continue
+        new = [rebuild.value(stand_in.get(value, value)) for value in old]
+        if isinstance(node.op, InverseDeviation):
+            new[0] = node.op.of_variance(Emitter(rebuild.result, node.origin), new[1])
+        rebuild.replace(key, tuple(new))
+    rebuild.name_roots(updates=False)
+    for label, value in graph.updates.items():
+        if label not in rests:
+            rebuild.result.update(label, rebuild.value(value))
+    return prune(rebuild.result)
+
+
+def _averaged(graph: Graph, label: str) -> Value | None:
+    """Return the batch's own value of which a state is the moving average: (1 - m) · state + m · value."""
+    update = graph.updates.get(label)
+    if update is None or not isinstance(graph.node(update.key).op, Add):
+        return None
+    factors = [_scaled(graph, term) for term in graph.node(update.key).operands]
+    if any(factor is None for factor in factors):
+        return None
+    (state, kept), (value, share) = factors  # type: ignore[misc]
+    if state != graph.inputs[label] or abs(kept + share - 1.0) > 1e-6:
+        return None
+    return value
+
+
+def _scaled(graph: Graph, term: Value) -> tuple[Value, float] | None:
+    """Return a value and the constant that it is multiplied by."""
+    node = graph.node(term.key)
+    if not isinstance(node.op, Multiply):
+        return None
+    value, factor = node.operands
+    constant = graph.node(factor.key).op
+    return (value, constant.value) if isinstance(constant, Constant) else None

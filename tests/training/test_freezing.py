@@ -1,0 +1,189 @@
+"""What is frozen gets no gradient, stays as it is bit by bit, and can be trained again."""
+
+import numpy as np
+import pytest
+
+import graphcnn as gcn
+from graphcnn.errors import OptionError
+
+RANDOM = np.random.default_rng(0)
+IMAGES = RANDOM.standard_normal((24, 6, 6, 1)).astype(np.float32)
+LABELS = np.arange(24) % 3
+
+
+def layers():
+    return [
+        gcn.Conv2d(4, 3, name="stem"),
+        gcn.BatchNorm2d(name="norm"),
+        gcn.ReLU(),
+        gcn.Dropout(0.2, name="drop"),
+        gcn.Flatten(),
+        gcn.Dense(3, name="head"),
+    ]
+
+
+def compiled(network=None, **options):
+    return gcn.compile(
+        gcn.Sequential(*layers()) if network is None else network,
+        **{
+            "input_shape": (6, 6, 1),
+            "loss": gcn.CrossEntropy(),
+            "optimizer": gcn.SGD(0.1, momentum=0.9),
+            **options,
+        },
+    )
+
+
+def train(model, epochs=2):
+    return model.fit(IMAGES, LABELS, epochs=epochs, batch_size=8, progress=False)
+
+
+def changed(model, before):
+    return {name for name, array in model.weights.items() if not np.array_equal(array, before[name])}
+
+
+STEM = {"stem.filters", "stem.bias", "norm.scale", "norm.shift", "norm.mean", "norm.variance"}
+HEAD = {"head.weights", "head.bias"}
+
+
+@pytest.mark.parametrize("backend", ["numpy", "native"])
+def test_a_frozen_layer_stays_as_it_is(backend):
+    network = gcn.Sequential(*layers())
+    for layer in network.layers[:2]:
+        layer.trainable = False
+    model = compiled(network, backend=backend)
+    before = dict(model.weights)
+    train(model)
+    assert model.frozen == STEM
+    assert changed(model, before) == HEAD
+
+
+def test_a_block_freezes_all_inside_of_it():
+    stem = gcn.Sequential(*layers()[:3], name="block", trainable=False)
+    model = compiled(gcn.Sequential(stem, *layers()[4:]))
+    before = dict(model.weights)
+    train(model)
+    assert changed(model, before) == HEAD
+    assert all(name.startswith("block.") for name in model.frozen)
+
+
+def test_frozen_parameters_have_no_nodes_in_the_gradient_and_the_step():
+    model = compiled()
+    whole = len(model.step_graph), len(model.gradient_graph)
+    model.freeze("stem", "norm")
+    assert len(model.step_graph) < whole[0]
+    assert len(model.gradient_graph) < whole[1]
+    assert set(model.gradient_graph.outputs) == {"loss", *(f"gradient({name})" for name in HEAD)}
+    for graph in (model.gradient_graph, model.step_graph):
+        roles = {label: graph.role(label) for label in graph.inputs}
+        assert {label for label, role in roles.items() if role == "frozen"} == {
+            "stem.filters",
+            "stem.bias",
+            "norm.scale",
+            "norm.shift",
+        }
+        layers_of_gradients = {
+            node.origin.layer for _, node in graph.items() if node.origin.forward is not None
+        }
+        assert "stem" not in layers_of_gradients
+    assert "velocity" not in "".join(name for name in model.state() if name.startswith("stem"))
+
+
+def test_frozen_batch_norm_computes_as_in_inference():
+    model = compiled(gcn.Sequential(gcn.BatchNorm2d(name="norm"), gcn.Flatten(), gcn.Dense(3)))
+    train(model)
+    model.freeze("norm")
+    inference = gcn.evaluate(model.forward_graph, image=IMAGES, **model.weights)["output"]
+    training = gcn.evaluate(model.training_graph, image=IMAGES, **model.weights)["output"]
+    np.testing.assert_allclose(inference, training, rtol=1e-6)
+
+
+def test_dropout_of_a_frozen_layer_still_drops():
+    model = compiled()
+    model.freeze("*")
+    assert "drop.generator" in model.step_graph.updates
+    before = model.state()["drop.generator"].copy()
+    train(model)
+    assert not np.array_equal(model.state()["drop.generator"], before)
+    assert not model.gradient_graph.inputs_with_role("parameter")
+
+
+def test_what_was_frozen_can_be_trained_again():
+    model = compiled()
+    train(model)
+    model.freeze("stem*", "norm")
+    before = dict(model.weights)
+    train(model)
+    assert changed(model, before) == HEAD
+    model.unfreeze("stem.filters")
+    assert model.frozen == STEM - {"stem.filters"}
+    before = dict(model.weights)
+    train(model)
+    assert changed(model, before) == HEAD | {"stem.filters"}
+    model.unfreeze()
+    assert not model.frozen
+    before = dict(model.weights)
+    train(model)
+    assert changed(model, before) == STEM | HEAD
+
+
+def test_a_file_knows_what_is_frozen(tmp_path):
+    model = compiled()
+    model.freeze("stem", "norm")
+    train(model, 1)
+    model.save(tmp_path / "model.safetensors")
+    again = gcn.load(tmp_path / "model.safetensors")
+    assert again.frozen == model.frozen == STEM
+    train(model, 1)
+    train(again, 1)
+    for name, array in model.state().items():
+        np.testing.assert_array_equal(array, again.state()[name])
+    again.unfreeze()
+    before = dict(again.weights)
+    train(again, 1)
+    assert changed(again, before) == STEM | HEAD
+
+
+def test_training_the_head_alone_equals_training_it_on_the_features():
+    model = compiled(
+        gcn.Sequential(gcn.Conv2d(4, 3, name="stem"), gcn.ReLU(), gcn.Flatten(), gcn.Dense(3, name="head"))
+    )
+    model.freeze("stem")
+    stem = gcn.compile(
+        gcn.Sequential(gcn.Conv2d(4, 3, name="stem"), gcn.ReLU(), gcn.Flatten()), input_shape=(6, 6, 1)
+    )
+    stem.weights.update({name: model.weights[name] for name in stem.weights})
+    features = stem.predict(IMAGES)
+    head = compiled(gcn.Sequential(gcn.Dense(3, name="head")), input_shape=features.shape[1:])
+    head.weights.update({name: model.weights[name] for name in HEAD})
+    for trained, inputs in ((model, IMAGES), (head, features)):
+        trained.fit(inputs, LABELS, epochs=2, batch_size=8, progress=False)
+    for name in HEAD:
+        np.testing.assert_allclose(model.weights[name], head.weights[name], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("pattern", ["steam", "", 3, "stem.filter"])
+def test_a_pattern_that_fits_nothing(pattern):
+    model = compiled()
+    with pytest.raises(OptionError, match="is the name of no layer or parameter") as caught:
+        model.freeze("head", pattern)
+    assert "stem, norm, drop, head" in str(caught.value)
+    assert not model.frozen
+
+
+def test_trainable_is_true_or_false():
+    with pytest.raises(OptionError, match=r"test_freezing.py:\d+\): trainable=0 is neither True nor False"):
+        gcn.Dense(3, trainable=0)
+    layer = gcn.Dense(3)
+    with pytest.raises(OptionError, match="neither True nor False"):
+        layer.trainable = None
+
+
+def test_the_table_of_layers_counts_frozen_parameters_as_well():
+    model = compiled()
+    count = model.parameters.count
+    before = str(model.summary())
+    model.freeze("*")
+    assert model.parameters.count == count
+    assert f"{count:,}" in before
+    assert f"{count:,}" in str(model.summary())
