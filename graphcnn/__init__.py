@@ -31,17 +31,27 @@ if TYPE_CHECKING:
     from graphcnn.compiler import compile as compile
     from graphcnn.compiler import load as load
     from graphcnn.dsl.builder import Builder as Builder
+    from graphcnn.dsl.elementwise import abs as abs
+    from graphcnn.dsl.elementwise import clip as clip
+    from graphcnn.dsl.elementwise import cos as cos
+    from graphcnn.dsl.elementwise import equal as equal
+    from graphcnn.dsl.elementwise import erf as erf
+    from graphcnn.dsl.elementwise import exp as exp
+    from graphcnn.dsl.elementwise import log as log
+    from graphcnn.dsl.elementwise import maximum as maximum
+    from graphcnn.dsl.elementwise import minimum as minimum
+    from graphcnn.dsl.elementwise import sign as sign
+    from graphcnn.dsl.elementwise import sin as sin
+    from graphcnn.dsl.elementwise import sqrt as sqrt
+    from graphcnn.dsl.elementwise import stop_gradient as stop_gradient
+    from graphcnn.dsl.elementwise import where as where
     from graphcnn.dsl.functional import convolve2d as convolve2d
     from graphcnn.dsl.functional import correlate2d as correlate2d
-    from graphcnn.dsl.functional import exp as exp
-    from graphcnn.dsl.functional import log as log
     from graphcnn.dsl.functional import log_softmax as log_softmax
     from graphcnn.dsl.functional import matmul as matmul
-    from graphcnn.dsl.functional import maximum as maximum
     from graphcnn.dsl.functional import relu as relu
     from graphcnn.dsl.functional import sigmoid as sigmoid
     from graphcnn.dsl.functional import softmax as softmax
-    from graphcnn.dsl.functional import sqrt as sqrt
     from graphcnn.dsl.functional import squared_error as squared_error
     from graphcnn.dsl.functional import tanh as tanh
     from graphcnn.dsl.initializers import Constant as Constant
@@ -124,9 +134,13 @@ _HOMES = {
     "backend": ("Backend", "Executable", "Report", "backends", "evaluate"),
     "compiler": ("compile", "load"),
     "dsl.builder": ("Builder",),
+    "dsl.elementwise": (
+        *("abs", "clip", "cos", "equal", "erf", "exp", "log", "maximum", "minimum", "sign", "sin", "sqrt"),
+        *("stop_gradient", "where"),
+    ),
     "dsl.functional": (
-        *("convolve2d", "correlate2d", "exp", "log", "log_softmax", "matmul", "maximum", "relu", "sigmoid"),
-        *("softmax", "sqrt", "squared_error", "tanh"),
+        *("convolve2d", "correlate2d", "log_softmax", "matmul", "relu", "sigmoid", "softmax"),
+        *("squared_error", "tanh"),
     ),
     "dsl.initializers": ("Constant", "Glorot", "He", "LeCun"),
     "dsl.layers": (

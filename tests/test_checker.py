@@ -156,6 +156,27 @@ RULES = {
     "subtract: no sign": (ops.Subtract(), ((3, 4), (3, 4)), negated(1)),
     "divide: sign": (ops.Divide(), ((3, 4), (3, 4)), negated(1)),
     "maximum: to the lesser": (ops.Maximum(), ((3, 4), (3, 4)), wrong_rule(swapped)),
+    "minimum: to the greater": (ops.Minimum(), ((3, 4), (3, 4)), wrong_rule(swapped)),
+    "abs: no sign": (ops.Abs(), ((3, 4),), doing(lambda self, e, x, y, d: (d,))),
+    "sin: sign": (ops.Sin(), ((3, 4),), negated(0)),
+    "cos: sign": (ops.Cos(), ((3, 4),), negated(0)),
+    "erf: 2/π in place of 2/√π": (ops.Erf(), ((3, 4),), scaled(1 / np.sqrt(np.pi))),
+    "softplus: of relu": (
+        ops.Softplus(),
+        ((3, 4),),
+        doing(lambda self, e, x, y, d: (e(ops.Multiply(), d, e(ops.ReluMask(), x[0])),)),
+    ),
+    "elu: y without alpha": (
+        ops.Elu(0.5),
+        ((3, 4),),
+        doing(lambda self, e, x, y, d: (e(ops.Multiply(), d, e(ops.Maximum(), e(ops.Sign(), x[0]), y[0])),)),
+    ),
+    "clip: no mask": (ops.Clip(-0.5, 0.5), ((3, 4),), doing(lambda self, e, x, y, d: (d,))),
+    "clip: half of the mask": (
+        ops.Clip(-0.5, 0.5),
+        ((3, 4),),
+        doing(lambda self, e, x, y, d: (e(ops.Multiply(), d, e(ops.ClipMask(-np.inf, 0.5), x[0])),)),
+    ),
     "tanh: 1 - y": (
         ops.Tanh(),
         ((3, 4),),

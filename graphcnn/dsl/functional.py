@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from graphcnn import ops
 from graphcnn.dsl.matrices import product
-from graphcnn.dsl.tensor import Tensor, apply_function, apply_op, broadcast_together
+from graphcnn.dsl.tensor import Tensor, apply_function, apply_op
 
 
 def relu(x: Tensor) -> Tensor:
@@ -24,29 +24,6 @@ def sigmoid(x: Tensor) -> Tensor:
 
 def _activation(op: ops.Relu | ops.Tanh | ops.Sigmoid, x: Tensor) -> Tensor:
     return apply_function(lambda build, value: build(op, value), op.name, x, rule="Eq. 8")
-
-
-def exp(x: Tensor) -> Tensor:
-    """Return e^x of each element."""
-    return apply_op(ops.Exp(), x)
-
-
-def log(x: Tensor) -> Tensor:
-    """Return the natural logarithm of each element."""
-    return apply_op(ops.Log(), x)
-
-
-def sqrt(x: Tensor) -> Tensor:
-    """Return the square root of each element."""
-    return apply_op(ops.Sqrt(), x)
-
-
-def maximum(x: Tensor | float, y: Tensor | float) -> Tensor:
-    """Return the greater of two values, element by element; shapes are broadcast together."""
-    op = ops.Maximum()
-    return apply_function(
-        lambda build, a, b: build(op, *broadcast_together(build, op.name, a, b)), op.name, x, y
-    )
 
 
 def correlate2d(x: Tensor, filters: Tensor) -> Tensor:

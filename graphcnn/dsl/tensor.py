@@ -37,28 +37,28 @@ class Tensor:
         return self.type.shape
 
     def __add__(self, other: Tensor | float) -> Tensor:
-        return _arithmetic(ops.Add(), self, other)
+        return apply_elementwise(ops.Add(), self, other)
 
     def __radd__(self, other: float) -> Tensor:
-        return _arithmetic(ops.Add(), other, self)
+        return apply_elementwise(ops.Add(), other, self)
 
     def __sub__(self, other: Tensor | float) -> Tensor:
-        return _arithmetic(ops.Subtract(), self, other)
+        return apply_elementwise(ops.Subtract(), self, other)
 
     def __rsub__(self, other: float) -> Tensor:
-        return _arithmetic(ops.Subtract(), other, self)
+        return apply_elementwise(ops.Subtract(), other, self)
 
     def __mul__(self, other: Tensor | float) -> Tensor:
-        return _arithmetic(ops.Multiply(), self, other)
+        return apply_elementwise(ops.Multiply(), self, other)
 
     def __rmul__(self, other: float) -> Tensor:
-        return _arithmetic(ops.Multiply(), other, self)
+        return apply_elementwise(ops.Multiply(), other, self)
 
     def __truediv__(self, other: Tensor | float) -> Tensor:
-        return _arithmetic(ops.Divide(), self, other)
+        return apply_elementwise(ops.Divide(), self, other)
 
     def __rtruediv__(self, other: float) -> Tensor:
-        return _arithmetic(ops.Divide(), other, self)
+        return apply_elementwise(ops.Divide(), other, self)
 
     def __matmul__(self, other: Tensor) -> Tensor:
         return apply_function(product, "matmul", self, other)
@@ -75,20 +75,43 @@ class Tensor:
     def __neg__(self) -> Tensor:
         return apply_op(ops.Negate(), self)
 
+    def __gt__(self, other: Tensor | float) -> Tensor:
+        return apply_elementwise(ops.Greater(), self, other)
+
+    def __ge__(self, other: Tensor | float) -> Tensor:
+        return apply_elementwise(ops.GreaterEqual(), self, other)
+
+    def __lt__(self, other: Tensor | float) -> Tensor:
+        return apply_elementwise(ops.Greater(), other, self)
+
+    def __le__(self, other: Tensor | float) -> Tensor:
+        return apply_elementwise(ops.GreaterEqual(), other, self)
+
+    def __and__(self, other: Tensor) -> Tensor:
+        return apply_elementwise(ops.LogicalAnd(), self, other)
+
+    def __or__(self, other: Tensor) -> Tensor:
+        return apply_elementwise(ops.LogicalOr(), self, other)
+
+    def __invert__(self) -> Tensor:
+        return apply_op(ops.LogicalNot(), self)
+
     def __bool__(self) -> bool:
+        if self.type.dtype == "bool":
+            _no_elements(
+                "so it is neither true nor false",
+                "gcn.where(x > 0, a, b) chooses for each element; (x > 0) & (x < 1) joins two conditions",
+            )
         _no_elements("so it is neither true nor false")
 
     def __array__(self, *_: object, **__: object) -> NoReturn:
         _no_elements("so it cannot become an array")
 
 
-def _no_elements(consequence: str) -> NoReturn:
-    raise at_users_line(
-        OptionError(
-            f"a value of a network has no elements yet, {consequence}",
-            mend="compile the network, and look at what model.predict(images) returns",
-        )
-    )
+def _no_elements(
+    consequence: str, mend: str = "compile the network, and look at what model.predict(images) returns"
+) -> NoReturn:
+    raise at_users_line(OptionError(f"a value of a network has no elements yet, {consequence}", mend=mend))
 
 
 def at_users_line(error: GraphcnnError, *, layer: str = "") -> GraphcnnError:
@@ -102,12 +125,12 @@ def _exponent(exponent: object) -> float:
         raise OptionError(
             "the exponent of ** is a value of the network, not a number", mend="gcn.exp(y * gcn.log(x))"
         )
-    return _as_float(exponent)
+    return as_float(exponent)
 
 
 def _power_of(build: Builder, base: object, x: Value) -> Value:
     """Append base ** x as e^(x · ln base)."""
-    number_of_base = _as_float(base)
+    number_of_base = as_float(base)
     if number_of_base <= 0:
         raise OptionError(f"the base {base!r} of ** is not positive", mend="take a base above 0")
     logarithm = ops.constant(build, math.log(number_of_base), x.type)
@@ -156,7 +179,7 @@ def apply_function(
 
     def with_constants(build: Builder, *values: Value) -> Value:
         remaining = iter(values)
-        like = values[0].type
+        like = _type_of_numbers(build, values)
         build = build.by(rule) if rule else build
         return function(
             build,
@@ -169,12 +192,27 @@ def apply_function(
     return apply_layer(Function(with_constants, name), *tensors)
 
 
+def _type_of_numbers(build: Builder, values: tuple[Value, ...]) -> TensorType:
+    """Return the type of numbers beside these values: theirs, or that of what truth values compare."""
+    for value in values:
+        if value.type.dtype != "bool":
+            return value.type
+    compared = list(values)
+    for value in compared:
+        if value.type.is_float:
+            return value.type
+        if value.type.dtype == "bool":
+            compared += build.graph.node(value.key).operands
+    return TensorType((), "float32")
+
+
 def number(build: Builder, value: object, like: TensorType) -> Value:
     """Append a constant of the element type of `like`."""
-    return ops.constant(build, _as_float(value), like)
+    return ops.constant(build, as_float(value), like)
 
 
-def _as_float(value: object) -> float:
+def as_float(value: object) -> float:
+    """Return a number of the user's. Raises OptionError for anything else."""
     if isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool):
         return float(value)
     shown = f"an array of shape {value.shape}" if isinstance(value, np.ndarray) else repr(value)
@@ -184,7 +222,8 @@ def _as_float(value: object) -> float:
     )
 
 
-def _arithmetic(op: Op, left: Tensor | float, right: Tensor | float) -> Tensor:
+def apply_elementwise(op: Op, left: Tensor | float, right: Tensor | float) -> Tensor:
+    """Return the result of an op of two operands, whose shapes are broadcast together."""
     return apply_function(
         lambda build, x, y: build(op, *broadcast_together(build, op.name, x, y)), op.name, left, right
     )

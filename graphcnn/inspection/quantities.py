@@ -17,6 +17,7 @@ from graphcnn.ops import (
     Add,
     Broadcast,
     Cast,
+    ClipMask,
     Constant,
     Convolve2d,
     Correlate2d,
@@ -95,14 +96,14 @@ class Quantities:
             return Symbol(f"({text})" if text.startswith("-") else text)
         if isinstance(node.op, Count):
             return Symbol(node.op.latex(node.operands[0].type).removeprefix("$y = "))
-        if not isinstance(node.op, Broadcast | Cast | Rot180 | Transpose | ReluMask):
+        if not isinstance(node.op, Broadcast | Cast | Rot180 | Transpose | ReluMask | ClipMask):
             return None
         operand = self.operand(node.operands[0])
         if isinstance(node.op, Rot180):
             return Symbol(rf"{ROT180}\{{{operand}\}}")
         if isinstance(node.op, Transpose):
             return Symbol(rf"({operand})^{{\mathsf{{T}}}}") if node.op.turns_matrices else None
-        return Symbol(f"f'({operand})") if isinstance(node.op, ReluMask) else operand
+        return Symbol(f"f'({operand})") if isinstance(node.op, ReluMask | ClipMask) else operand
 
     def _name_forward(self) -> None:
         last: dict[str, int] = {}

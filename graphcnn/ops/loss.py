@@ -8,8 +8,9 @@ from typing import ClassVar
 
 from graphcnn.errors import OptionError, ShapeError
 from graphcnn.ir import Dim, DType, Emitter, Gradients, Op, TensorType, Value, Values
+from graphcnn.ops.arithmetic import Multiply, Negate, Subtract
 from graphcnn.ops.attributes import is_int, require_float, require_rank
-from graphcnn.ops.pointwise import Exp, Multiply, Negate, Subtract
+from graphcnn.ops.elementary import Exp
 from graphcnn.ops.reduction import Broadcast, Sum
 from graphcnn.ops.shape import Reshape
 

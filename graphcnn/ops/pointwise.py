@@ -1,4 +1,4 @@
-"""Ops that work element by element. Operands have one shape, or are scalars of rank 0."""
+"""What all ops have in common that work element by element: operands of one shape, or scalars of rank 0."""
 
 from __future__ import annotations
 
@@ -19,10 +19,6 @@ INTEGER_LIMITS: Final = {
     "uint8": (0, 255),
     "bool": (0, 1),
 }
-
-
-SLOPE = "Eq. 21, · f'(x)"
-"""The rule of every activation: the delta times the slope, the last factor of Eq. 20 and 21."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +82,7 @@ def unspread(emit: Emitter, gradient: Value, operand: Value) -> Value:
 
 
 @dataclass(frozen=True, slots=True)
-class _Pointwise(Op):
+class Pointwise(Op):
     """An op on floating-point operands whose result has their type."""
 
     flops_per_element: ClassVar[int] = 1
@@ -100,264 +96,16 @@ class _Pointwise(Op):
 
 
 @dataclass(frozen=True, slots=True)
-class Add(_Pointwise):
-    name: ClassVar[str] = "add"
-    equation: ClassVar[str] = "z = x + y"
-    formula: ClassVar[str] = r"$y = $a + $b"
-    arity: ClassVar[int] = 2
+class StopGradient(Op):
+    """Its operand, which differentiation takes for a constant."""
 
-    def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
-        return tuple(unspread(emit, delta, operand) for operand in operands)
-
-
-@dataclass(frozen=True, slots=True)
-class Subtract(_Pointwise):
-    name: ClassVar[str] = "subtract"
-    equation: ClassVar[str] = "z = x - y"
-    formula: ClassVar[str] = r"$y = $a - $b"
-    arity: ClassVar[int] = 2
-
-    def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
-        x, y = operands
-        return unspread(emit, delta, x), unspread(emit, emit(Negate(), delta), y)
-
-
-@dataclass(frozen=True, slots=True)
-class Multiply(_Pointwise):
-    name: ClassVar[str] = "multiply"
-    equation: ClassVar[str] = "z = x · y"
-    formula: ClassVar[str] = r"$y = $a \cdot $b"
-    arity: ClassVar[int] = 2
-
-    def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
-        x, y = operands
-        return (
-            unspread(emit, emit(Multiply(), delta, y), x),
-            unspread(emit, emit(Multiply(), delta, x), y),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Divide(_Pointwise):
-    name: ClassVar[str] = "divide"
-    equation: ClassVar[str] = "z = x / y"
-    formula: ClassVar[str] = r"$y = \frac{$a}{$b}"
-    arity: ClassVar[int] = 2
-
-    def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
-        x, y = operands
-        quotient = emit(Divide(), delta, y)
-        return (
-            unspread(emit, quotient, x),
-            unspread(emit, emit(Negate(), emit(Multiply(), quotient, results[0])), y),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Maximum(_Pointwise):
-    """The greater of two; where they are equal, the gradient is shared half and half."""
-
-    name: ClassVar[str] = "maximum"
-    equation: ClassVar[str] = "z = max(x, y)"
-    formula: ClassVar[str] = r"$y = \max($a, $b)"
-    arity: ClassVar[int] = 2
-
-    def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
-        x, y = operands
-        half = emit(Multiply(), delta, constant(emit, 0.5, delta.type))
-        zero = constant(emit, 0.0, delta.type)
-        shared = emit(Select(), emit(Equal(), x, y), half, zero)
-        return (
-            unspread(emit, emit(Select(), emit(Greater(), x, y), delta, shared), x),
-            unspread(emit, emit(Select(), emit(Greater(), y, x), delta, shared), y),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Negate(_Pointwise):
-    name: ClassVar[str] = "negate"
-    equation: ClassVar[str] = "y = -x"
-    formula: ClassVar[str] = r"$y = -$a"
+    name: ClassVar[str] = "stop_gradient"
+    equation: ClassVar[str] = "y = x, f'(x) = 0"
+    formula: ClassVar[str] = r"$y = $a"
     arity: ClassVar[int] = 1
 
-    def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
-        return (emit(Negate(), delta),)
-
-
-@dataclass(frozen=True, slots=True)
-class Power(_Pointwise):
-    """A constant power of each element."""
-
-    exponent: float
-
-    name: ClassVar[str] = "power"
-    equation: ClassVar[str] = "y = x^p"
-    arity: ClassVar[int] = 1
-
-    def __post_init__(self) -> None:
-        is_number = isinstance(self.exponent, int | float) and fits_float(self.exponent)
-        if not is_number or not math.isfinite(self.exponent):
-            raise OptionError(f"exponent={self.exponent!r:.60} is not a finite number")
-
-    def latex(self, *operands: TensorType) -> str:
-        return f"$y = ($a)^{{{self.exponent:g}}}"
-
-    def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
-        if self.exponent == 0:
-            return (None,)
-        slope = constant(emit, self.exponent, delta.type)
-        if self.exponent != 1:
-            rest = operands[0] if self.exponent == 2 else emit(Power(self.exponent - 1.0), operands[0])
-            slope = emit(Multiply(), rest, slope)
-        return (emit(Multiply(), delta, slope),)
-
-
-@dataclass(frozen=True, slots=True)
-class Exp(_Pointwise):
-    name: ClassVar[str] = "exp"
-    equation: ClassVar[str] = "y = e^x"
-    formula: ClassVar[str] = r"$y = e^{$a}"
-    arity: ClassVar[int] = 1
-
-    def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
-        return (emit(Multiply(), delta, results[0]),)
-
-
-@dataclass(frozen=True, slots=True)
-class Log(_Pointwise):
-    name: ClassVar[str] = "log"
-    equation: ClassVar[str] = "y = ln x"
-    formula: ClassVar[str] = r"$y = \ln $a"
-    arity: ClassVar[int] = 1
-
-    def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
-        return (emit(Divide(), delta, operands[0]),)
-
-
-@dataclass(frozen=True, slots=True)
-class Sqrt(_Pointwise):
-    name: ClassVar[str] = "sqrt"
-    equation: ClassVar[str] = "y = √x"
-    formula: ClassVar[str] = r"$y = \sqrt{$a}"
-    arity: ClassVar[int] = 1
-
-    def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
-        half = emit(Multiply(), delta, constant(emit, 0.5, delta.type))
-        return (emit(Divide(), half, results[0]),)
-
-
-@dataclass(frozen=True, slots=True)
-class Tanh(_Pointwise):
-    name: ClassVar[str] = "tanh"
-    equation: ClassVar[str] = "y = tanh x, f'(x) = 1 - y²"
-    formula: ClassVar[str] = r"$y = f($a), \quad f(x) = \tanh x"
-    article: ClassVar[str] = "Eq. 8"
-    arity: ClassVar[int] = 1
-
-    def gradient_latex(self, position: int, *operands: TensorType) -> str:
-        return r"$G = $D\, f'($a), \quad f'(x) = 1 - \tanh^2 x"
-
-    def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
-        emit = emit.by(SLOPE)
-        square = emit(Multiply(), results[0], results[0])
-        slope = emit(Subtract(), constant(emit, 1.0, delta.type), square)
-        return (emit(Multiply(), delta, slope),)
-
-
-@dataclass(frozen=True, slots=True)
-class Sigmoid(_Pointwise):
-    name: ClassVar[str] = "sigmoid"
-    equation: ClassVar[str] = "y = 1 / (1 + e^-x), f'(x) = y (1 - y)"
-    formula: ClassVar[str] = r"$y = f($a), \quad f(x) = \frac{1}{1 + e^{-x}}"
-    article: ClassVar[str] = "Eq. 8"
-    arity: ClassVar[int] = 1
-    flops_per_element: ClassVar[int] = 3
-
-    def gradient_latex(self, position: int, *operands: TensorType) -> str:
-        return r"$G = $D\, f'($a), \quad f'(x) = f(x)\, (1 - f(x))"
-
-    def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
-        emit = emit.by(SLOPE)
-        rest = emit(Subtract(), constant(emit, 1.0, delta.type), results[0])
-        return (emit(Multiply(), delta, emit(Multiply(), results[0], rest)),)
-
-
-@dataclass(frozen=True, slots=True)
-class Relu(_Pointwise):
-    name: ClassVar[str] = "relu"
-    equation: ClassVar[str] = "f(x) = max(0, x)"
-    formula: ClassVar[str] = r"$y = f($a), \quad f(x) = \max(0, x)"
-    article: ClassVar[str] = "Eq. 8"
-    arity: ClassVar[int] = 1
-
-    def gradient_latex(self, position: int, *operands: TensorType) -> str:
-        return r"$G = $D\, f'($a), \quad f'(x) = \begin{cases} 1 & x > 0 \\ 0 & x \le 0 \end{cases}"
-
-    def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
-        emit = emit.by(SLOPE)
-        return (emit(Multiply(), delta, emit(ReluMask(), operands[0])),)
-
-
-@dataclass(frozen=True, slots=True)
-class ReluMask(_Pointwise):
-    """The slope of relu: 1 where x > 0, and 0 elsewhere, at 0 too."""
-
-    name: ClassVar[str] = "relu_mask"
-    equation: ClassVar[str] = "f'(x) = 1 if x > 0 else 0"
-    formula: ClassVar[str] = r"$y = f'($a), \quad f'(x) = \begin{cases} 1 & x > 0 \\ 0 & x \le 0 \end{cases}"
-    arity: ClassVar[int] = 1
+    def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
+        return operands
 
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
         return (None,)
-
-
-@dataclass(frozen=True, slots=True)
-class _Comparison(Op):
-    """An op that answers True or False for each element."""
-
-    arity: ClassVar[int] = 2
-
-    def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
-        return (common_type(self.name, operands).with_dtype("bool"),)
-
-    def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
-        return None, None
-
-
-@dataclass(frozen=True, slots=True)
-class Greater(_Comparison):
-    name: ClassVar[str] = "greater"
-    equation: ClassVar[str] = "z = x > y"
-    formula: ClassVar[str] = r"$y = [\,$a > $b\,]"
-
-
-@dataclass(frozen=True, slots=True)
-class Equal(_Comparison):
-    name: ClassVar[str] = "equal"
-    equation: ClassVar[str] = "z = (x = y)"
-    formula: ClassVar[str] = r"$y = [\,$a = $b\,]"
-
-
-@dataclass(frozen=True, slots=True)
-class Select(Op):
-    """Where the condition holds the first choice, elsewhere the second."""
-
-    name: ClassVar[str] = "select"
-    equation: ClassVar[str] = "z = x if condition else y"
-    formula: ClassVar[str] = r"$y = \begin{cases} $b & \text{where } $a \\ $c & \text{elsewhere} \end{cases}"
-    arity: ClassVar[int] = 3
-
-    def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
-        condition, x, y = operands
-        if condition.dtype != "bool":
-            raise ShapeError(f"the condition of select is {condition}, not bool")
-        return (common_type(self.name, (condition.with_dtype(x.dtype), x, y)),)
-
-    def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
-        condition, x, y = operands
-        zero = constant(emit, 0.0, delta.type)
-        return (
-            None,
-            unspread(emit, emit(Select(), condition, delta, zero), x),
-            unspread(emit, emit(Select(), condition, zero, delta), y),
-        )

@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from graphcnn.errors import OptionError, ShapeError
 from graphcnn.ir import Dim, DType, Emitter, Gradients, Op, TensorType, Value, Values
+from graphcnn.ops.arithmetic import Divide, Multiply
 from graphcnn.ops.attributes import (
     NO_PADDING,
     Padding,
@@ -21,8 +22,9 @@ from graphcnn.ops.attributes import (
     require_float,
     require_rank,
 )
+from graphcnn.ops.comparison import Greater, Select
 from graphcnn.ops.notation import place
-from graphcnn.ops.pointwise import Divide, Greater, Multiply, Select, constant
+from graphcnn.ops.pointwise import constant
 
 BLOCKS = r"\sum_{i,j \,:\, (i',j') \in \text{block}(i,j)}"
 """The sum over the windows that a unit lies in: one, or none, where windows do not overlap."""

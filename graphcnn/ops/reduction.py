@@ -96,7 +96,7 @@ class Mean(_Reduction):
         return rf"$G = \frac{{$D}}{{{_count(self.axes, operands[0])}}}"
 
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
-        from graphcnn.ops.pointwise import Divide  # pointwise ops need Sum, so this one edge waits
+        from graphcnn.ops.arithmetic import Divide  # pointwise ops need Sum, so this one edge waits
 
         emit = emit.by("delta / n")
         count = emit(Count(self.axes), operands[0])
@@ -130,7 +130,9 @@ class InverseDeviation(_Reduction):
 
     def of_variance(self, emit: Emitter, variance: Value) -> Value:
         """Append the first result where the second is known: 1 / √(variance + epsilon)."""
-        from graphcnn.ops.pointwise import Add, Divide, Sqrt, constant
+        from graphcnn.ops.arithmetic import Add, Divide  # pointwise ops need Sum
+        from graphcnn.ops.elementary import Sqrt
+        from graphcnn.ops.pointwise import constant
 
         safe = emit(Add(), variance, constant(emit, self.epsilon, variance.type))
         return emit(Divide(), constant(emit, 1.0, variance.type), emit(Sqrt(), safe))
@@ -149,7 +151,7 @@ class InverseDeviation(_Reduction):
         return rf"$G = -\frac{{$D\, ($y)^2}}{{{_count(self.axes, operands[0])}}}\, ($a\, $y)"
 
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
-        from graphcnn.ops.pointwise import Divide, Multiply, Negate  # pointwise ops need Sum, as above
+        from graphcnn.ops.arithmetic import Divide, Multiply, Negate  # pointwise ops need Sum, as above
 
         # y^3 would leave the range of numbers: x · y, delta · y and that times y stay within it.
         (x,), (inverse, _) = operands, results
@@ -180,7 +182,8 @@ class Max(_Reduction):
         return rf"{at('$G', index)} = \frac{{{winner}\, {at('$D', kept)}}}{{\text{{number of winners}}}}"
 
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
-        from graphcnn.ops.pointwise import Divide, Equal, Multiply  # as above, this one edge waits
+        from graphcnn.ops.arithmetic import Divide, Multiply  # as above, these edges wait
+        from graphcnn.ops.comparison import Equal
 
         (x,) = operands
         emit = emit.by("delta / winners, at the winners")

@@ -8,9 +8,11 @@ from typing import ClassVar
 
 from graphcnn.errors import DifferentiationError, OptionError
 from graphcnn.ir import Emitter, Gradients, Op, TensorType, Value, Values, arguments_of
+from graphcnn.ops.activation import SLOPE
+from graphcnn.ops.arithmetic import Multiply
 from graphcnn.ops.attributes import require_float
 from graphcnn.ops.notation import as_text
-from graphcnn.ops.pointwise import SLOPE, Multiply, common_type, unspread
+from graphcnn.ops.pointwise import common_type, unspread
 from graphcnn.scalar import ScalarFunction
 
 

@@ -8,7 +8,8 @@ print(check_backend("mine"))
 check_random_steps("mine", 1000)
 """
 
-from graphcnn.testing.cases import Case, backend_cases
+from graphcnn.testing.case import Case
+from graphcnn.testing.cases import backend_cases
 from graphcnn.testing.conformance import (
     Conformance,
     check_backend,

@@ -6,73 +6,24 @@ go wrong: batches of 1, 15, 16, 17 and 33, width 1, and 1 to 70 channels.
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from functools import cache, partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from graphcnn import ops
 from graphcnn.arrays import Array
-from graphcnn.ir import BATCH, Dim, DType, Emitter, Graph, Op, TensorType, Value
+from graphcnn.ir import BATCH, Dim, DType, Emitter, Value
 from graphcnn.ops.attributes import NO_PADDING
 from graphcnn.ops.convolution import Convolve2d, Correlate2d
 from graphcnn.testing import naive
+from graphcnn.testing.case import BATCHES, FLOAT_TYPES, Case, Fill, Named, unary, whole
+from graphcnn.testing.pointwise_cases import pointwise
 from graphcnn.transform import differentiate, simplify
 
-BATCHES = (1, 15, 16, 17, 33)
-FLOAT_TYPES: tuple[DType, ...] = ("float32", "float64")
 NAIVE_PRODUCTS = 30_000
 """Up to how many multiplications a case also has values from plain Python loops."""
-
-
-@dataclass
-class Case:
-    """A graph under construction, the arrays to run it on, and what it must give where that is known.
-
-    expected: values by output name that do not come from any backend.
-    """
-
-    name: str
-    graph: Graph = field(init=False)
-    inputs: dict[str, Array] = field(default_factory=dict)
-    expected: dict[str, Array] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.graph = Graph(self.name)
-        self.random = np.random.default_rng(zlib.crc32(self.name.encode()))
-
-    def input(self, array: Array, *, batch: bool = False, state: bool = False) -> Value:
-        """Append an input for an array; `batch` makes its first axis N."""
-        label = f"input{len(self.inputs)}"
-        shape: tuple[Dim, ...] = (BATCH, *array.shape[1:]) if batch else array.shape
-        self.inputs[label] = array
-        dtype: Any = str(array.dtype)
-        return self.graph.input(label, TensorType(shape, dtype), role="state" if state else "data")
-
-    def normal(self, dtype: DType, *shape: int, batch: bool = False, state: bool = False) -> Value:
-        """Append an input of normally distributed numbers."""
-        return self.input(self.random.standard_normal(shape).astype(dtype), batch=batch, state=state)
-
-    def array(self, value: Value) -> Array:
-        """Return the array of an input value."""
-        return next(self.inputs[label] for label, known in self.graph.inputs.items() if known == value)
-
-    def apply(self, op: Op, *operands: Value) -> tuple[Value, ...]:
-        """Append an op and name its results as outputs."""
-        results = self.graph.add_all(op, *operands)
-        for result in results:
-            self.graph.output(f"output{len(self.graph.outputs)}", result)
-        return results
-
-    def expect(self, *values: Array) -> None:
-        """Note the values of the outputs, in order."""
-        self.expected.update(zip(self.graph.outputs, values, strict=True))
-
-
-Fill: TypeAlias = Callable[[Case], object]
 
 
 def backend_cases() -> tuple[str, ...]:
@@ -90,7 +41,7 @@ def build_case(name: str) -> Case:
 @cache
 def _table() -> Mapping[str, Fill]:
     table: dict[str, Fill] = {}
-    families = (_convolutions, _pools, _pointwise, _movements, _reductions, _products, _losses, _networks)
+    families = (_convolutions, _pools, pointwise, _movements, _reductions, _products, _losses, _networks)
     for dtype in FLOAT_TYPES:
         for family in families:
             for name, fill in family(dtype):
@@ -100,8 +51,6 @@ def _table() -> Mapping[str, Fill]:
     table.update(_random_numbers())
     return table
 
-
-Named: TypeAlias = Iterator[tuple[str, Fill]]
 
 # Convolution
 
@@ -160,7 +109,7 @@ def _convolutions(dtype: DType) -> Named:
             deltas = (images[0], *filters[:2], filters[3])
             yield f"{kind.name} over the batch: {label}", partial(_slide, over_batch, dtype, images, deltas)
     for axes, shape in (((0, 1), (3, 2, 2, 5)), ((1, 2), (4, 3, 5, 2)), ((0,), (7,)), ((), (2, 3))):
-        yield f"rot180: axes {axes}", partial(_unary, ops.Rot180(axes), dtype, shape)
+        yield f"rot180: axes {axes}", partial(unary, ops.Rot180(axes), dtype, shape)
 
 
 def _slide(
@@ -218,96 +167,24 @@ def _pool_back(dtype: DType, shape: Sequence[int], window: Any, case: Case) -> N
     case.apply(ops.SpreadToBlock2d(size, stride, padding, x.type.shape), delta)
 
 
-# Element by element
-
-
-def _pointwise(dtype: DType) -> Named:
-    unary: list[tuple[Op, bool]] = [
-        *((op, False) for op in (ops.Negate(), ops.Exp(), ops.Tanh(), ops.Sigmoid(), ops.Relu())),
-        *((op, False) for op in (ops.ReluMask(), ops.Power(2.0), ops.Power(3), ops.Power(0.0))),
-        *((op, True) for op in (ops.Log(), ops.Sqrt(), ops.Power(0.5), ops.Power(-1.0), ops.Power(1.75))),
-    ]
-    for op, positive in unary:
-        name = f"{op.name} {op.exponent}" if isinstance(op, ops.Power) else op.name
-        for shape in ((15, 3, 1, 5), (33, 70), (1,), ()):
-            yield f"{name}: {list(shape)}", partial(_unary, op, dtype, shape, positive=positive)
-    edges = [0.0, -0.0, 1e-30, -1e-30, 1.0, -1.0, 30.0, -30.0, 90.0, -90.0]
-    for op in (ops.Tanh(), ops.Sigmoid(), ops.Relu(), ops.ReluMask(), ops.Negate()):
-        yield f"{op.name}: edges", partial(_edges, op, dtype, edges)
-    shapes: list[tuple[tuple[int, ...], tuple[int, ...]]] = [
-        ((17, 4, 3, 2), (17, 4, 3, 2)), ((16, 33), ()), ((), (15, 7)), ((), ()), ((1, 1), (1, 1)),
-    ]  # fmt: skip
-    for op in (
-        ops.Add(),
-        ops.Subtract(),
-        ops.Multiply(),
-        ops.Divide(),
-        ops.Maximum(),
-        ops.Greater(),
-        ops.Equal(),
-    ):
-        for left, right in shapes:
-            yield f"{op.name}: {list(left)} and {list(right)}", partial(_binary, op, dtype, left, right)
-        yield f"{op.name}: an operand with itself", partial(_with_itself, op, dtype)
-    for left, right in shapes:
-        yield f"select: {list(left)} and {list(right)}", partial(_select, dtype, left, right)
-    for value in (0.0, -0.0, 1.5, 1e-3):
-        yield f"constant: {value}", partial(_constant, dtype, value)
-
-
-def _unary(op: Op, dtype: DType, shape: Sequence[int], case: Case, *, positive: bool = False) -> None:
-    array = case.random.standard_normal(shape)
-    array = np.asarray(np.abs(array) + 0.1 if positive else array, dtype)
-    case.apply(op, case.input(array, batch=len(shape) > 1))
-
-
-def _edges(op: Op, dtype: DType, values: list[float], case: Case) -> None:
-    case.apply(op, case.input(np.array(values, dtype)))
-
-
-def _whole(case: Case, dtype: DType, shape: Sequence[int]) -> Value:
-    """Append an input of small whole numbers, none of them 0, so that ties happen."""
-    array = case.random.integers(1, 4, shape) * case.random.choice([-1.0, 1.0], shape)
-    return case.input(np.asarray(array, dtype), batch=len(shape) > 1)
-
-
-def _binary(op: Op, dtype: DType, left: Sequence[int], right: Sequence[int], case: Case) -> None:
-    case.apply(op, _whole(case, dtype, left), _whole(case, dtype, right))
-
-
-def _with_itself(op: Op, dtype: DType, case: Case) -> None:
-    x = _whole(case, dtype, (3, 5))
-    case.apply(op, x, x)
-
-
-def _select(dtype: DType, left: Sequence[int], right: Sequence[int], case: Case) -> None:
-    x, y = _whole(case, dtype, left), _whole(case, dtype, right)
-    case.apply(ops.Select(), case.graph.add(ops.Greater(), x, y), x, y)
-
-
-def _constant(dtype: DType, value: float, case: Case) -> None:
-    case.apply(ops.Constant(value, TensorType((), dtype)))
-    case.expect(np.array(value))
-
-
 # Moving elements
 
 
 def _movements(dtype: DType) -> Named:
     images = (3, 4, 5, 2)
     for factors in ((1, 1), (2, 2), (3, 1), (2, 5), (7, 7)):
-        yield f"zero_insert: {factors}", partial(_unary, ops.ZeroInsert(factors), dtype, images)
-        yield f"subsample: {factors}", partial(_unary, ops.Subsample(factors), dtype, images)
+        yield f"zero_insert: {factors}", partial(unary, ops.ZeroInsert(factors), dtype, images)
+        yield f"subsample: {factors}", partial(unary, ops.Subsample(factors), dtype, images)
     widths = (((0, 0), (1, 2), (0, 1), (0, 0)), ((0, 0), (0, 0), (2, 0), (1, 0)), ((0, 0),) * 4)
     for each in widths:
-        yield f"pad: {each}", partial(_unary, ops.Pad(each), dtype, images)
-        yield f"crop: {each}", partial(_unary, ops.Crop(each), dtype, images)
+        yield f"pad: {each}", partial(unary, ops.Pad(each), dtype, images)
+        yield f"crop: {each}", partial(unary, ops.Crop(each), dtype, images)
     for permutation in ((0, 1, 2, 3), (0, 3, 1, 2), (1, 2, 3, 0), (3, 2, 1, 0)):
-        yield f"transpose: {permutation}", partial(_unary, ops.Transpose(permutation), dtype, (17, 3, 1, 7))
-    yield "transpose: a vector", partial(_unary, ops.Transpose((0,)), dtype, (7,))
+        yield f"transpose: {permutation}", partial(unary, ops.Transpose(permutation), dtype, (17, 3, 1, 7))
+    yield "transpose: a vector", partial(unary, ops.Transpose((0,)), dtype, (7,))
     for shape in ((BATCH, 40), (BATCH, 2, 4, 5), (BATCH, 40, 1), (BATCH, 4, 5, 2)):
-        yield f"reshape: {list(shape)}", partial(_unary, ops.Reshape(shape), dtype, images)
-    yield "reshape: a scalar", partial(_unary, ops.Reshape(()), dtype, (1,))
+        yield f"reshape: {list(shape)}", partial(unary, ops.Reshape(shape), dtype, images)
+    yield "reshape: a scalar", partial(unary, ops.Reshape(()), dtype, (1,))
     spread: list[tuple[tuple[int, ...], tuple[Dim, ...]]] = [
         ((), (3, 2)), ((5,), (2, 3, 5)), ((1, 5), (4, 5)), ((3, 1), (3, 4)), ((1,), (1,)),
     ]  # fmt: skip
@@ -344,7 +221,7 @@ def _concatenate(dtype: DType, count: int, axis: int, case: Case) -> None:
 
 
 def _cast(dtype: DType, other: DType, case: Case) -> None:
-    x = _whole(case, dtype, (5, 7))
+    x = whole(case, dtype, (5, 7))
     square = case.graph.add(ops.Multiply(), x, x)
     case.apply(ops.Cast(other), square)
     case.apply(ops.Cast(dtype), case.graph.add(ops.Cast(other), square))
@@ -362,16 +239,16 @@ def _reductions(dtype: DType) -> Named:
                 ops.InverseDeviation(axes, keep, 0.5),
             ):
                 name = f"{op.name}: axes {list(axes)}{', kept' if keep else ''}"
-                yield name, partial(_unary, op, dtype, shape)
-        yield f"count: axes {list(axes)}", partial(_unary, ops.Count(axes), dtype, shape)
+                yield name, partial(unary, op, dtype, shape)
+        yield f"count: axes {list(axes)}", partial(unary, ops.Count(axes), dtype, shape)
     for n in BATCHES:
-        yield f"sum: batch {n}", partial(_unary, ops.Sum((0,)), dtype, (n, 70))
+        yield f"sum: batch {n}", partial(unary, ops.Sum((0,)), dtype, (n, 70))
     parameters: list[tuple[tuple[int, ...], tuple[int, ...]]] = [
         ((3, 5, 33), (2,)), ((70, 33), (0,)), ((2, 3, 1, 70), (1, 3)), ((17,), (0,)),
     ]  # fmt: skip
     for sizes, folded in parameters:
         yield f"max: axes {list(folded)} of {list(sizes)}", partial(_max, dtype, sizes, folded)
-    yield "sum: many elements", partial(_unary, ops.Sum((0, 1)), dtype, (33, 1000))
+    yield "sum: many elements", partial(unary, ops.Sum((0, 1)), dtype, (33, 1000))
     for axis in (1, 2, 3):
         yield f"argmax: axis {axis}", partial(_argmax, dtype, axis)
 
@@ -385,7 +262,7 @@ def _max(dtype: DType, shape: Sequence[int], axes: tuple[int, ...], case: Case) 
 
 
 def _argmax(dtype: DType, axis: int, case: Case) -> None:
-    case.apply(ops.ArgMax(axis), _whole(case, dtype, (5, 3, 4, 7)))
+    case.apply(ops.ArgMax(axis), whole(case, dtype, (5, 3, 4, 7)))
 
 
 # Matrix products
@@ -477,7 +354,7 @@ def _attention(dtype: DType, case: Case) -> None:
 
 def _losses(dtype: DType) -> Named:
     for n in BATCHES:
-        yield f"log_softmax: batch {n}", partial(_unary, ops.LogSoftmax(), dtype, (n, 10))
+        yield f"log_softmax: batch {n}", partial(unary, ops.LogSoftmax(), dtype, (n, 10))
         yield f"softmax_cross_entropy: batch {n}", partial(_cross_entropy, dtype, n, 10, 1.0, "int64")
     for classes in (1, 2, 33, 70):
         yield (
@@ -485,7 +362,7 @@ def _losses(dtype: DType) -> Named:
             partial(_cross_entropy, dtype, 4, classes, 1.0, "int32"),
         )
     yield "softmax_cross_entropy: large logits", partial(_cross_entropy, dtype, 5, 10, 200.0, "int64")
-    yield "log_softmax: four axes", partial(_unary, ops.LogSoftmax(), dtype, (2, 3, 1, 5))
+    yield "log_softmax: four axes", partial(unary, ops.LogSoftmax(), dtype, (2, 3, 1, 5))
     for shape in ((1, 1), (15, 7), (3, 4, 5, 2), (33,)):
         yield f"squared_error: {list(shape)}", partial(_squared_error, dtype, shape)
     for labels in ("int32", "int64"):

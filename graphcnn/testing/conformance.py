@@ -13,7 +13,8 @@ from graphcnn.backend import Backend, Executable, as_backend, bind_inputs, refer
 from graphcnn.errors import BackendError, DataError
 from graphcnn.ir import BATCH, Graph, Op, TensorType
 from graphcnn.ops import Add, Multiply, Relu
-from graphcnn.testing.cases import Case, backend_cases, build_case
+from graphcnn.testing.case import Case
+from graphcnn.testing.cases import backend_cases, build_case
 from graphcnn.testing.random_graphs import random_step
 from graphcnn.transform import prune
 

@@ -14,7 +14,7 @@ from graphcnn.arrays import Array
 from graphcnn.backend import Backend, as_backend, bind_inputs
 from graphcnn.errors import DifferentiationError, GraphcnnError
 from graphcnn.ir import OPERAND_LETTERS, Graph, Op, TensorType, Value, verify
-from graphcnn.testing.cases import FLOAT_TYPES, Case
+from graphcnn.testing.case import FLOAT_TYPES, Case
 from graphcnn.testing.conformance import check_case
 from graphcnn.testing.gradients import check_gradients
 from graphcnn.transform import differentiate, prune

@@ -22,7 +22,7 @@ from graphcnn import ops
 from graphcnn.arrays import Array
 from graphcnn.errors import GraphcnnError, ShapeError
 from graphcnn.ir import BATCH, Dim, DType, Emitter, Op, TensorType, Value
-from graphcnn.testing.cases import Case
+from graphcnn.testing.case import Case
 from graphcnn.transform import differentiate, simplify
 
 BATCHES: Final = (1, 2, 3, 8, 15, 16, 17, 33)

@@ -148,7 +148,14 @@ def test_l2_pools_reach_over_the_whole_range(name):
 
 
 @BACKENDS
-@pytest.mark.parametrize("op", [ops.Relu(), ops.Tanh(), ops.Sigmoid(), ops.L2Pool2d((1, 1), (1, 1))])
+@pytest.mark.parametrize(
+    "op",
+    [
+        *(ops.Relu(), ops.Tanh(), ops.Sigmoid(), ops.L2Pool2d((1, 1), (1, 1))),
+        *(ops.Abs(), ops.Sin(), ops.Cos(), ops.Erf(), ops.Softplus(), ops.Elu(), ops.Clip(-2.0, 2.0)),
+    ],
+    ids=str,
+)
 def test_a_nan_in_is_a_nan_out_and_a_nan_gradient(name, op):
     x = np.array([NAN, 1.0, -1.0], np.float32).reshape(1, 3, 1, 1)
     for gradient in (False, True):
@@ -223,6 +230,31 @@ def test_the_log_of_a_softmax_is_finite_where_the_softmax_underflows(name):
     found = load_backend(name).compile(simplify(graph))(logits=np.array([[0.0, -110.0]], np.float32))
     assert found["loss"] == -110
     assert found["gradient"].tolist() == [[-1, 1]]
+
+
+@BACKENDS
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_smooth_functions_reach_over_the_whole_range(name, dtype):
+    x = np.array([-INF, -1e30, -100.0, 0.0, 100.0, 1e30, INF], dtype)
+    positive = np.maximum(x, 0)
+    assert np.allclose(apply(name, ops.Softplus(), x), [*positive[:3], np.log(2), *positive[4:]], rtol=1e-6)
+    assert apply(name, ops.Softplus(), x, gradient=True)[[0, 3, 6]].tolist() == [0, 0.5, 1]
+    assert apply(name, ops.Elu(), x).tolist() == [-1, -1, -1, 0, *positive[4:]]
+    assert apply(name, ops.Elu(), x, gradient=True).tolist() == [0, 0, 0, 1, 1, 1, 1]
+    assert apply(name, ops.Erf(), x).tolist() == [-1, -1, -1, 0, 1, 1, 1]
+    assert apply(name, ops.Erf(), x, gradient=True)[[0, 2, 4, 6]].tolist() == [0, 0, 0, 0]
+
+
+@BACKENDS
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_small_numbers_keep_their_last_bits(name, dtype):
+    x = np.array([1e-9, -1e-9, 3e-5, -3e-5], dtype)
+    exact, close = x.astype(np.float64), 4 * np.finfo(dtype).eps
+    assert np.abs(apply(name, ops.Elu(), x) / np.where(x > 0, exact, np.expm1(exact)) - 1).max() < close
+    wanted = 2 / np.sqrt(np.pi) * (exact - exact**3 / 3)
+    assert np.abs(apply(name, ops.Erf(), x) / wanted - 1).max() < close
+    x = np.array([-20.0, -80.0], dtype)
+    assert np.abs(apply(name, ops.Softplus(), x) / np.exp(x.astype(np.float64)) - 1).max() < 1e-5
 
 
 @BACKENDS

@@ -22,7 +22,8 @@ import numpy as np
 
 import graphcnn as gcn
 from graphcnn.ir import Emitter
-from graphcnn.testing.cases import Case, backend_cases, build_case
+from graphcnn.testing.case import Case
+from graphcnn.testing.cases import backend_cases, build_case
 from graphcnn.testing.conformance import check_case
 from graphcnn.zoo import ZOO
 from graphcnn_native import NativeBackend, NativeExecutable, executable, workspace

@@ -34,6 +34,7 @@ def measure(graph):
     kinds = [type(node.op) for node in needed]
     correlations = [node for node in needed if type(node.op) is Correlate2d]
     return (
+        kinds.count(ops.StopGradient),
         kinds.count(ops.SquaredError),
         kinds.count(ops.InverseDeviation),
         kinds.count(Convolve2d),
@@ -158,7 +159,14 @@ def deviations():
         yield graph_of(lambda e, x, op=op: e(ops.Add(), *e.all(op, x)), type)
 
 
+def stopped():
+    for type in (TensorType(("N", 3), "float32"), TensorType((), "int64"), TensorType((2,), "bool")):
+        yield graph_of(lambda e, x: e(ops.StopGradient(), x), type)
+        yield graph_of(lambda e, x: e(ops.Equal(), e(ops.StopGradient(), x), x), type)
+
+
 DOMAINS = {
+    "stopped-gradient": stopped,
     "convolution-as-correlation": lambda: contractions(Convolve2d),
     "correlation-over-images": lambda: contractions(Correlate2d),
     "winograd": wide,
@@ -173,7 +181,7 @@ DOMAINS = {
 
 def test_every_rule_has_a_domain():
     assert list(DOMAINS) == list(RULES)
-    assert list(RULES)[:2] + list(RULES)[3:] == [
+    assert list(RULES)[:3] + list(RULES)[4:] == [
         rule.name for rule in canonical_rules(None) if rule.rewrite is not None
     ]
 

@@ -6,7 +6,7 @@ import pytest
 from graphcnn import ops
 from graphcnn.backend import load_backend
 from graphcnn.ir import BATCH, Emitter, TensorType
-from graphcnn.testing.cases import Case
+from graphcnn.testing.case import Case
 from graphcnn.testing.conformance import check_case
 from graphcnn_native.lowering import lower
 from graphcnn_native.target import named_target

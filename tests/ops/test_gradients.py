@@ -168,8 +168,48 @@ def _gradient(graph, of, **arrays):
     return evaluate(gradient(graph, of, ["x"]), **arrays)["gradient(x)"]
 
 
+def test_equal_operands_of_minimum_share_the_error():
+    graph = Graph()
+    x = graph.input("x", TensorType((3,), "float64"))
+    lesser = graph.add(ops.Minimum(), x, graph.add(ops.Constant(2.0, TensorType((), "float64"))))
+    graph.output("sum", graph.add(ops.Sum((0,)), lesser))
+    assert _gradient(graph, "sum", x=np.array([1.0, 2.0, 3.0])).tolist() == [1.0, 0.5, 0.0]
+
+
+KINKS = [
+    (ops.Abs(), [-1, 0, 1]),
+    (ops.Elu(0.25), [0.25 * np.exp(-2), 0.25, 1]),
+    (ops.Clip(-2.0, 0.0), [1, 1, 0]),
+    (ops.Clip(-2.0, 0.0, closed=False), [0, 0, 0]),
+    (ops.Clip(0.0, 2.0), [0, 1, 1]),
+    (ops.Clip(0.0, 2.0, closed=False), [0, 0, 0]),
+    (ops.Clip(-np.inf, 1.0), [1, 1, 0]),
+]
+
+
+@pytest.mark.parametrize(("op", "slopes"), KINKS, ids=str)
+def test_slopes_at_kinks(op, slopes):
+    graph = Graph()
+    x = graph.input("x", TensorType((3,), "float64"))
+    graph.output("sum", graph.add(ops.Sum((0,)), graph.add(op, x)))
+    assert _gradient(graph, "sum", x=np.array([-2.0, 0.0, 2.0])).tolist() == slopes
+
+
+def test_a_stopped_gradient_makes_its_operand_a_constant():
+    graph = Graph()
+    x = graph.input("x", TensorType((3,), "float64"))
+    product = graph.add(ops.Multiply(), graph.add(ops.StopGradient(), graph.add(ops.Exp(), x)), x)
+    graph.output("sum", graph.add(ops.Sum((0,)), product))
+    graph.output("stopped", graph.add(ops.Sum((0,)), graph.add(ops.StopGradient(), x)))
+    array = np.array([-1.0, 0.0, 2.0])
+    assert np.allclose(_gradient(graph, "sum", x=array), np.exp(array), rtol=1e-15)
+    assert _gradient(graph, "stopped", x=array).tolist() == [0, 0, 0]
+
+
 UNARY = [
     *((op, False) for op in (ops.Negate(), ops.Exp(), ops.Tanh(), ops.Sigmoid(), ops.Relu(), ops.ReluMask())),
+    *((op, False) for op in (ops.Abs(), ops.Sign(), ops.Sin(), ops.Cos(), ops.Erf(), ops.Softplus())),
+    *((op, False) for op in (ops.Elu(), ops.Elu(0.3), ops.Clip(-0.5, 0.7), ops.ClipMask(-0.5, 0.7))),
     *((ops.Power(p), False) for p in (0.0, 1.0, 2.0, 3.0)),
     *((ops.Power(p), True) for p in (0.5, -1.0, 1.75)),
     *((op, True) for op in (ops.Log(), ops.Sqrt())),
@@ -187,7 +227,7 @@ SHAPE_PAIRS = [((3, 4), (3, 4)), ((2, 3, 2), ()), ((), (3, 4)), ((), ())]
 
 
 @pytest.mark.parametrize(("left", "right"), SHAPE_PAIRS, ids=str)
-@pytest.mark.parametrize("kind", [ops.Add, ops.Subtract, ops.Multiply, ops.Divide, ops.Maximum])
+@pytest.mark.parametrize("kind", [ops.Add, ops.Subtract, ops.Multiply, ops.Divide, ops.Maximum, ops.Minimum])
 def test_functions_of_two_operands(kind, left, right):
     problem = Problem()
     x, y = problem.input(*left), problem.input(*right, positive=kind is ops.Divide)
@@ -206,6 +246,15 @@ def test_select(left, right):
     problem = Problem()
     x, y = problem.input(*left), problem.input(*right)
     condition = problem.graph.add(ops.Greater(), x, y)
+    problem.check(ops.Select(), condition, x, y)
+
+
+@pytest.mark.parametrize("op", [ops.LogicalAnd(), ops.LogicalOr()], ids=str)
+def test_select_by_several_conditions(op):
+    problem = Problem()
+    x, y = problem.input(3, 4), problem.input(3, 4)
+    add = problem.graph.add
+    condition = add(op, add(ops.GreaterEqual(), x, y), add(ops.LogicalNot(), add(ops.Greater(), x, y)))
     problem.check(ops.Select(), condition, x, y)
 
 

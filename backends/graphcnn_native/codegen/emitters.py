@@ -64,7 +64,10 @@ for _op, _kernel in KERNELS.items():
 for _op, _lanes in POINTWISE.items():
     register(_op, lanes=_lanes)
 
-WITHOUT_KERNEL = (Input, Convolve2d, Reshape, ops.SquaredError, ops.InverseDeviation, *GENERATED)
+WITHOUT_KERNEL = (
+    *(Input, Convolve2d, Reshape, ops.SquaredError, ops.InverseDeviation, ops.StopGradient),
+    *GENERATED,
+)
 """Ops that become others, or are written where they are read: there is nothing to register."""
 SHIPPED.update(WITHOUT_KERNEL, KERNELS, POINTWISE)
 register(ops.UserFunction, pointwise=lambda op: op.function)

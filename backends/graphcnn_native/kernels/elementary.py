@@ -1,7 +1,8 @@
-"""exp, log and tanh on the lanes of a vector, to about the last bit of float32; float64 calls the C library.
+"""exp, log, tanh and their like on the lanes of a vector, to about the last bit of float32.
 
-The polynomials are those of the Cephes library (S. Moshier, expf.c, logf.c and tanhf.c). A scalar takes the
-same way as a vector, so that an element's bits do not depend on its place.
+float64 calls the C library, but for erf. The polynomials are those of the Cephes library (S. Moshier, expf.c,
+logf.c, tanhf.c and ndtr.c). A scalar takes the same way as a vector, so that an element's bits do not depend
+on its place.
 """
 
 from __future__ import annotations
@@ -21,11 +22,68 @@ LOG = (
     *(-1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1),
 )
 
+ERF_NEAR = (
+    (
+        *(9.60497373987051638749, 90.0260197203842689217, 2232.00534594684319226, 7003.32514112805075473),
+        *(55592.3013010394962768,),
+    ),
+    (
+        *(1.0, 33.5617141647503099647, 521.357949780152679795, 4594.32382970980127987),
+        *(22629.0000613890934246, 49267.3942608635921086),
+    ),
+)
+"""erf x = x · P(x²) / Q(x²), up to 1."""
+ERF_FAR = (
+    (
+        *(
+            2.46196981473530512524e-10,
+            0.564189564831068821977,
+            7.46321056442269912687,
+            48.6371970985681366614,
+        ),
+        *(196.520832956077098242, 526.445194995477358631, 934.528527171957607540, 1027.55188689515710272),
+        *(557.535335369399327526,),
+    ),
+    (
+        *(
+            1.0,
+            13.2281951154744992508,
+            86.7072140885989742329,
+            354.937778887819891062,
+            975.708501743205489753,
+        ),
+        *(1823.90916687909736289, 2246.33760818710981792, 1656.66309194161350182, 557.535340817727675546),
+    ),
+)
+"""erf x = 1 - e^-x² · P(x) / Q(x), from 1 to 8, where nothing is left of the second term."""
+
 
 def exponential(f: Function, x: Ssa) -> Ssa:
     """e^x: 0 below the range, infinity above it."""
     if item_of(x.type) == "double":
         return f.intrinsic("exp", x)
+    number = _Numbers(f, x.type)
+    fraction, exponents = _scaled(f, x)
+    power = f.binary("fadd", fraction, number(1.0))
+    for exponent in exponents:
+        power = f.binary("fmul", power, _power_of_two(f, exponent, x.type))
+    return power
+
+
+def exponential_minus_one(f: Function, x: Ssa) -> Ssa:
+    """e^x - 1, to its last bits near 0 too."""
+    if item_of(x.type) == "double":
+        return by_lane(f, "expm1", x)
+    number = _Numbers(f, x.type)
+    fraction, (first, second) = _scaled(f, x)
+    factor = _power_of_two(f, first, x.type)
+    inverse = _power_of_two(f, f.binary("sub", constant(second.type, 0), second), x.type)
+    rest = number.fused(fraction, factor, f.binary("fsub", factor, inverse))
+    return f.binary("fmul", rest, _power_of_two(f, second, x.type))
+
+
+def _scaled(f: Function, x: Ssa) -> tuple[Ssa, tuple[Ssa, Ssa]]:
+    """Return e^x = (1 + p) · 2^i · 2^j as p and (i, j): one power of two alone may be out of range."""
     number, integer = _Numbers(f, x.type), _integers(x.type)
     x = f.select(f.compare("ogt", x, number(89.0)), number(89.0), x)
     x = f.select(f.compare("olt", x, number(-104.0)), number(-104.0), x)
@@ -34,13 +92,10 @@ def exponential(f: Function, x: Ssa) -> Ssa:
     rest = number.fused(whole, number(-LN2_HIGH), x)
     rest = number.fused(whole, number(-LN2_LOW), rest)
     square = f.binary("fmul", rest, rest)
-    power = number.fused(_polynomial(number, EXP, rest), square, rest)
-    power = f.binary("fadd", power, number(1.0))
+    fraction = number.fused(_polynomial(number, EXP, rest), square, rest)
     exponent = f.binary("sub", _cast(f, shifted, integer), constant(integer, 0x4B400000))
     half = f.binary("ashr", exponent, constant(integer, 1))
-    for part in (half, f.binary("sub", exponent, half)):
-        power = f.binary("fmul", power, _power_of_two(f, part, x.type))
-    return power
+    return fraction, (half, f.binary("sub", exponent, half))
 
 
 def hyperbolic_tangent(f: Function, x: Ssa) -> Ssa:
@@ -54,7 +109,7 @@ def hyperbolic_tangent(f: Function, x: Ssa) -> Ssa:
     square = f.binary("fmul", x, x)
     near = number.fused(f.binary("fmul", _polynomial(number, TANH, square), square), x, x)
     result = f.select(f.compare("olt", size, number(0.625)), near, far)
-    return f.call(x.type, f"llvm.copysign.{_suffix(x.type)}", result, x)
+    return f.intrinsic("copysign", result, x)
 
 
 def logarithm(f: Function, x: Ssa) -> Ssa:
@@ -81,6 +136,32 @@ def logarithm(f: Function, x: Ssa) -> Ssa:
     y = f.select(f.compare("oeq", x, infinity), infinity, y)
     y = f.select(f.compare("olt", x, number(1.17549435e-38)), number(float("-inf")), y)
     return f.select(f.compare("ult", x, number(0.0)), number(float("nan")), y)
+
+
+def softplus(f: Function, x: Ssa) -> Ssa:
+    """ln(1 + e^x) without overflow: max(x, 0) + ln(1 + z), where z = e^-|x| is at most 1.
+
+    What is lost of z in 1 + z is added to the logarithm (W. Kahan).
+    """
+    zero, one = constant(x.type, 0.0), constant(x.type, 1.0)
+    small = exponential(f, f.emit(x.type, f"fneg {f.intrinsic('fabs', x)}"))
+    above = f.binary("fadd", one, small)
+    lost = f.binary("fsub", small, f.binary("fsub", above, one))
+    log = f.binary("fadd", logarithm(f, above), f.binary("fdiv", lost, above))
+    return f.binary("fadd", f.select(f.compare("ogt", zero, x), zero, x), log)
+
+
+def error_function(f: Function, x: Ssa) -> Ssa:
+    """erf x, to about the last bit of float32 and of float64."""
+    number = _Numbers(f, x.type)
+    square = f.binary("fmul", x, x)
+    near = f.binary("fmul", x, _quotient(number, ERF_NEAR, square))
+    size = f.intrinsic("fabs", x)
+    size = f.select(f.compare("ogt", size, number(8.0)), number(8.0), size)
+    bell = exponential(f, f.emit(x.type, f"fneg {f.binary('fmul', size, size)}"))
+    rest = f.binary("fmul", bell, _quotient(number, ERF_FAR, size))
+    far = f.intrinsic("copysign", f.binary("fsub", number(1.0), rest), x)
+    return f.select(f.compare("ogt", size, number(1.0)), far, near)
 
 
 def by_lane(f: Function, name: str, x: Ssa) -> Ssa:
@@ -110,6 +191,11 @@ def _polynomial(number: _Numbers, coefficients: Sequence[float], x: Ssa) -> Ssa:
     return total
 
 
+def _quotient(number: _Numbers, coefficients: tuple[Sequence[float], Sequence[float]], x: Ssa) -> Ssa:
+    over, under = (_polynomial(number, each, x) for each in coefficients)
+    return number.f.binary("fdiv", over, under)
+
+
 def _power_of_two(f: Function, exponent: Ssa, type: str) -> Ssa:
     biased = f.binary("add", exponent, constant(exponent.type, 127))
     return _cast(f, f.binary("shl", biased, constant(exponent.type, 23)), type)
@@ -121,7 +207,3 @@ def _cast(f: Function, x: Ssa, type: str) -> Ssa:
 
 def _integers(type: str) -> str:
     return vector("i32", lanes_of(type))
-
-
-def _suffix(type: str) -> str:
-    return "f32" if lanes_of(type) == 1 else f"v{lanes_of(type)}f32"

@@ -9,7 +9,15 @@ from graphcnn import ops
 from graphcnn.ir import Op, TensorType
 from graphcnn_native.codegen.function import Function, Ssa, constant, item_of, lanes_of, vector
 from graphcnn_native.elements import ITEMS
-from graphcnn_native.kernels.elementary import exponential, hyperbolic_tangent, logarithm
+from graphcnn_native.kernels.elementary import (
+    by_lane,
+    error_function,
+    exponential,
+    exponential_minus_one,
+    hyperbolic_tangent,
+    logarithm,
+    softplus,
+)
 
 LEAST_NORMAL = 1.17549435e-38
 """Numbers of float32 below this are denormals."""
@@ -36,10 +44,33 @@ def _compared(floating: str, integer: str) -> Emit:
     return emit
 
 
-def _maximum(f: Function, op: Op, x: list[Ssa], type: TensorType) -> Ssa:
-    """The greater; NaN if either is, as in NumPy."""
-    greater = f.select(f.compare("ogt", x[0], x[1]), x[0], x[1])
-    return f.select(f.compare("uno", x[0], x[0]), x[0], greater)
+def _function(write: Callable[[Function, Ssa], Ssa]) -> Emit:
+    return lambda f, op, x, type: write(f, x[0])
+
+
+def _library(name: str) -> Emit:
+    return lambda f, op, x, type: by_lane(f, name, x[0])
+
+
+def _extreme(comparison: str) -> Emit:
+    """The greater or the lesser; NaN if either is, as in NumPy."""
+
+    def emit(f: Function, op: Op, x: list[Ssa], type: TensorType) -> Ssa:
+        chosen = f.select(f.compare(comparison, x[0], x[1]), x[0], x[1])
+        return f.select(f.compare("uno", x[0], x[0]), x[0], chosen)
+
+    return emit
+
+
+def _sign(f: Function, op: Op, x: list[Ssa], type: TensorType) -> Ssa:
+    zero = constant(x[0].type, 0.0)
+    sign = f.select(f.compare("ogt", x[0], zero), constant(x[0].type, 1.0), zero)
+    sign = f.select(f.compare("olt", x[0], zero), constant(x[0].type, -1.0), sign)
+    return f.select(f.compare("uno", x[0], x[0]), x[0], sign)
+
+
+def _not(f: Function, op: Op, x: list[Ssa], type: TensorType) -> Ssa:
+    return f.binary("xor", x[0], constant(x[0].type, 1))
 
 
 def _relu(f: Function, op: Op, x: list[Ssa], type: TensorType) -> Ssa:
@@ -51,6 +82,26 @@ def _relu_mask(f: Function, op: Op, x: list[Ssa], type: TensorType) -> Ssa:
     """1 where the number is above 0, and 0 elsewhere; NaN at NaN, so that no gradient hides one."""
     zero = constant(x[0].type, 0.0)
     mask = f.select(f.compare("ogt", x[0], zero), constant(x[0].type, 1.0), zero)
+    return f.select(f.compare("uno", x[0], x[0]), x[0], mask)
+
+
+def _elu(f: Function, op: ops.Elu, x: list[Ssa], type: TensorType) -> Ssa:
+    below = f.binary("fmul", constant(x[0].type, op.alpha), exponential_minus_one(f, x[0]))
+    return f.select(f.compare("ogt", x[0], constant(x[0].type, 0.0)), x[0], below)
+
+
+def _clip(f: Function, op: ops.Clip, x: list[Ssa], type: TensorType) -> Ssa:
+    low, high = constant(x[0].type, op.low), constant(x[0].type, op.high)
+    above = f.select(f.compare("olt", x[0], low), low, x[0])
+    return f.select(f.compare("ogt", above, high), high, above)
+
+
+def _clip_mask(f: Function, op: ops.ClipMask, x: list[Ssa], type: TensorType) -> Ssa:
+    """1 within the interval and 0 outside; NaN at NaN, as for relu."""
+    zero, one = constant(x[0].type, 0.0), constant(x[0].type, 1.0)
+    within = "ole" if op.closed else "olt"
+    mask = f.select(f.compare(within, x[0], constant(x[0].type, op.high)), one, zero)
+    mask = f.select(f.compare(within, constant(x[0].type, op.low), x[0]), mask, zero)
     return f.select(f.compare("uno", x[0], x[0]), x[0], mask)
 
 
@@ -111,18 +162,32 @@ POINTWISE: dict[type[Op], Emit] = {
     ops.Subtract: _binary("fsub"),
     ops.Multiply: _binary("fmul"),
     ops.Divide: _binary("fdiv"),
-    ops.Maximum: _maximum,
+    ops.Maximum: _extreme("ogt"),
+    ops.Minimum: _extreme("olt"),
     ops.Negate: lambda f, op, x, type: f.emit(x[0].type, f"fneg {x[0]}"),
+    ops.Abs: _intrinsic("fabs"),
+    ops.Sign: _sign,
     ops.Power: _power,
-    ops.Exp: lambda f, op, x, type: exponential(f, x[0]),
-    ops.Log: lambda f, op, x, type: logarithm(f, x[0]),
+    ops.Exp: _function(exponential),
+    ops.Log: _function(logarithm),
     ops.Sqrt: _intrinsic("sqrt"),
-    ops.Tanh: lambda f, op, x, type: hyperbolic_tangent(f, x[0]),
+    ops.Sin: _library("sin"),
+    ops.Cos: _library("cos"),
+    ops.Erf: _function(error_function),
+    ops.Tanh: _function(hyperbolic_tangent),
     ops.Sigmoid: _sigmoid,
     ops.Relu: _relu,
     ops.ReluMask: _relu_mask,
+    ops.Softplus: _function(softplus),
+    ops.Elu: _elu,
+    ops.Clip: _clip,
+    ops.ClipMask: _clip_mask,
     ops.Greater: _compared("ogt", "sgt"),
+    ops.GreaterEqual: _compared("oge", "sge"),
     ops.Equal: _compared("oeq", "eq"),
+    ops.LogicalAnd: _binary("and"),
+    ops.LogicalOr: _binary("or"),
+    ops.LogicalNot: _not,
     ops.Select: lambda f, op, x, type: f.select(*x),
     ops.Cast: _cast,
 }

@@ -1,9 +1,9 @@
 """Rewrites a graph into the forms that the kernels are made for; what it computes stays the same.
 
 That rewriting ends is seen from these numbers of what is needed: each rule lowers one of them, and raises
-only those behind it. Squared errors; inverse deviations; convolutions; correlations over images; correlations
-that are padded at the sides or could be Winograd's; for all multiplications together, through how many pools
-their operands were routed; masks that do not ask a relu; movements of scalars; nodes.
+only those behind it. Stopped gradients; squared errors; inverse deviations; convolutions; correlations over
+images; correlations that are padded at the sides or could be Winograd's; for all multiplications together,
+through how many pools their operands were routed; masks that do not ask a relu; movements of scalars; nodes.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from graphcnn.ops import (
     RouteToWinner2d,
     Sqrt,
     SquaredError,
+    StopGradient,
     Subtract,
     Sum,
     Transpose,
@@ -120,6 +121,10 @@ def _once(match: Match, op: Op, operand: Value) -> Value:
     return match.existing(op, operand) or match.emit(op, operand)
 
 
+def _operand(match: Match, op: StopGradient, operands: Values) -> Value:
+    return operands[0]
+
+
 def _mask_of_relu(match: Match, op: ReluMask, operands: Values) -> Value | None:
     relu = match.existing(Relu(), operands[0])
     return None if relu is None else match.emit(op, relu)
@@ -166,6 +171,7 @@ def _inverse_deviation(match: Match, op: InverseDeviation, operands: Values) -> 
 
 CONTRACTIONS: Final = (
     DEAD_NODES,
+    Rule("stopped-gradient", "stop_gradient(x) → x: no gradient is taken any more", StopGradient, _operand),
     Rule(
         "convolution-as-correlation",
         "convolve2d(x, k) → correlate2d(x, rot180(k)), Eq. 3",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -36,6 +37,34 @@ def constant(op: ops.Constant, operands: list[Array], batch: int) -> Array:
     return np.asarray(op.value, op.type.dtype)
 
 
+def clip(op: ops.Clip, operands: list[Array], batch: int) -> Array:
+    return np.clip(operands[0], op.low, op.high)
+
+
+def clip_mask(op: ops.ClipMask, operands: list[Array], batch: int) -> Array:
+    (x,) = operands
+    inside = (op.low <= x) & (x <= op.high) if op.closed else (op.low < x) & (x < op.high)
+    return np.where(np.isnan(x), x, inside).astype(x.dtype)
+
+
+def elu(op: ops.Elu, operands: list[Array], batch: int) -> Array:
+    (x,) = operands
+    return np.where(x > 0, x, op.alpha * np.expm1(np.where(x > 0, 0, x)))
+
+
+def softplus(x: Array) -> Array:
+    result: Array = np.logaddexp(x, x.dtype.type(0))
+    return result
+
+
+_ERF: Final = np.frompyfunc(math.erf, 1, 1)
+
+
+def erf(x: Array) -> Array:
+    """Return the error function of each number, which NumPy lacks and Python has."""
+    return np.asarray(_ERF(x), x.dtype)
+
+
 def power(op: ops.Power, operands: list[Array], batch: int) -> Array:
     result: Array = operands[0] ** operands[0].dtype.type(op.exponent)
     return result
@@ -48,16 +77,31 @@ KERNELS: Kernels = {
     ops.Multiply: _ufunc(np.multiply),
     ops.Divide: _ufunc(np.divide),
     ops.Maximum: _ufunc(np.maximum),
+    ops.Minimum: _ufunc(np.minimum),
     ops.Negate: _ufunc(np.negative),
+    ops.Abs: _ufunc(np.abs),
+    ops.Sign: _ufunc(np.sign),
     ops.Power: power,
     ops.Exp: _ufunc(np.exp),
     ops.Log: _ufunc(np.log),
     ops.Sqrt: _ufunc(np.sqrt),
+    ops.Sin: _ufunc(np.sin),
+    ops.Cos: _ufunc(np.cos),
+    ops.Erf: _ufunc(erf),
     ops.Tanh: _ufunc(np.tanh),
     ops.Sigmoid: _ufunc(sigmoid),
     ops.Relu: _ufunc(relu),
     ops.ReluMask: _ufunc(relu_mask),
+    ops.Softplus: _ufunc(softplus),
+    ops.Elu: elu,
+    ops.Clip: clip,
+    ops.ClipMask: clip_mask,
+    ops.StopGradient: _ufunc(lambda x: x),
     ops.Greater: _ufunc(np.greater),
+    ops.GreaterEqual: _ufunc(np.greater_equal),
     ops.Equal: _ufunc(np.equal),
+    ops.LogicalAnd: _ufunc(np.logical_and),
+    ops.LogicalOr: _ufunc(np.logical_or),
+    ops.LogicalNot: _ufunc(np.logical_not),
     ops.Select: _ufunc(np.where),
 }

@@ -1,0 +1,117 @@
+"""The conformance cases of ops that work element by element."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import fields
+from functools import partial
+from typing import Final
+
+import numpy as np
+
+from graphcnn import ops
+from graphcnn.ir import DType, Op, TensorType
+from graphcnn.testing.case import Case, Named, unary, whole
+
+SMOOTH: Final[tuple[Op, ...]] = (
+    *(ops.Negate(), ops.Exp(), ops.Sin(), ops.Cos(), ops.Tanh(), ops.Sigmoid()),
+    *(ops.Softplus(), ops.Erf(), ops.Power(2.0), ops.Power(3), ops.Power(0.0)),
+)
+KINKED: Final[tuple[Op, ...]] = (
+    *(ops.Abs(), ops.Sign(), ops.Relu(), ops.ReluMask(), ops.Elu(), ops.Elu(0.25)),
+    *(ops.Clip(-0.5, 1.0), ops.Clip(-math.inf, 0.5, closed=False)),
+    *(ops.ClipMask(-1.0, 1.0), ops.ClipMask(-1.0, 1.0, closed=False)),
+)
+POSITIVE: Final[tuple[Op, ...]] = (
+    *(ops.Log(), ops.Sqrt(), ops.Power(0.5), ops.Power(-1.0), ops.Power(1.75)),
+)
+BINARY: Final[tuple[Op, ...]] = (
+    *(ops.Add(), ops.Subtract(), ops.Multiply(), ops.Divide(), ops.Maximum(), ops.Minimum()),
+    *(ops.Greater(), ops.GreaterEqual(), ops.Equal()),
+)
+LOGIC: Final[tuple[Op, ...]] = (ops.LogicalAnd(), ops.LogicalOr())
+EDGES: Final = (0.0, -0.0, 1e-30, -1e-30, 1.0, -1.0, 30.0, -30.0, 90.0, -90.0)
+
+
+def pointwise(dtype: DType) -> Named:
+    for op in (*SMOOTH, *KINKED, *POSITIVE):
+        for shape in ((15, 3, 1, 5), (33, 70), (1,), ()):
+            name = f"{_label(op)}: {list(shape)}"
+            yield name, partial(unary, op, dtype, shape, positive=op in POSITIVE)
+    known = (ops.Negate(), ops.Tanh(), ops.Sigmoid(), ops.Softplus(), ops.Erf(), *KINKED)
+    for op in known:
+        yield f"{_label(op)}: edges", partial(_edges, op, dtype)
+    yield "erf: values", partial(_error_function, dtype)
+    yield "stop_gradient", partial(_stopped, dtype)
+    shapes: list[tuple[tuple[int, ...], tuple[int, ...]]] = [
+        ((17, 4, 3, 2), (17, 4, 3, 2)), ((16, 33), ()), ((), (15, 7)), ((), ()), ((1, 1), (1, 1)),
+    ]  # fmt: skip
+    for op in BINARY:
+        for left, right in shapes:
+            yield f"{op.name}: {list(left)} and {list(right)}", partial(_binary, op, dtype, left, right)
+        yield f"{op.name}: an operand with itself", partial(_with_itself, op, dtype)
+    for left, right in shapes:
+        for op in LOGIC:
+            yield f"{op.name}: {list(left)} and {list(right)}", partial(_logic, op, dtype, left, right)
+    for left, right in shapes:
+        yield f"select: {list(left)} and {list(right)}", partial(_select, dtype, left, right)
+    for value in (0.0, -0.0, 1.5, 1e-3):
+        yield f"constant: {value}", partial(_constant, dtype, value)
+
+
+def _label(op: Op) -> str:
+    numbers = [getattr(op, field.name) for field in fields(op)]
+    return " ".join([op.name, *map(str, numbers)])
+
+
+def _edges(op: Op, dtype: DType, case: Case) -> None:
+    case.apply(op, case.input(np.array(EDGES, dtype)))
+
+
+def _error_function(dtype: DType, case: Case) -> None:
+    """The series of Abramowitz and Stegun, 7.1.5, on both sides of 1, and 1 from 6 on."""
+    numbers = [0.0, 1e-3, 0.5, 0.99, 1.0, 1.01, 1.5, 2.0, 3.0]
+    case.apply(ops.Erf(), case.input(np.array([*numbers, *(-x for x in numbers), 6.0, 9.0], dtype)))
+    exact = [float(x) for x in np.array(numbers, dtype)]
+    values = [2 / math.sqrt(math.pi) * math.fsum(_terms(x)) for x in exact]
+    case.expect(np.array([*values, *(-y for y in values), 1.0, 1.0]))
+
+
+def _terms(x: float) -> list[float]:
+    return [(-1) ** n * x ** (2 * n + 1) / (math.factorial(n) * (2 * n + 1)) for n in range(80)]
+
+
+def _stopped(dtype: DType, case: Case) -> None:
+    x = case.normal(dtype, 5, 3, batch=True)
+    case.apply(ops.StopGradient(), x)
+    case.apply(ops.StopGradient(), case.graph.add(ops.Greater(), x, case.graph.add(ops.Negate(), x)))
+    case.apply(ops.Multiply(), case.graph.add(ops.StopGradient(), case.graph.add(ops.Tanh(), x)), x)
+
+
+def _logic(op: Op, dtype: DType, left: Sequence[int], right: Sequence[int], case: Case) -> None:
+    add = case.graph.add
+    zero = add(ops.Constant(0.0, TensorType((), dtype)))
+    x, y = (add(ops.Greater(), whole(case, dtype, shape), zero) for shape in (left, right))
+    both = add(op, x, y)
+    case.apply(ops.LogicalNot(), both)
+    case.graph.output("both", both)
+
+
+def _binary(op: Op, dtype: DType, left: Sequence[int], right: Sequence[int], case: Case) -> None:
+    case.apply(op, whole(case, dtype, left), whole(case, dtype, right))
+
+
+def _with_itself(op: Op, dtype: DType, case: Case) -> None:
+    x = whole(case, dtype, (3, 5))
+    case.apply(op, x, x)
+
+
+def _select(dtype: DType, left: Sequence[int], right: Sequence[int], case: Case) -> None:
+    x, y = whole(case, dtype, left), whole(case, dtype, right)
+    case.apply(ops.Select(), case.graph.add(ops.Greater(), x, y), x, y)
+
+
+def _constant(dtype: DType, value: float, case: Case) -> None:
+    case.apply(ops.Constant(value, TensorType((), dtype)))
+    case.expect(np.array(value))
