@@ -13,7 +13,7 @@ from graphcnn import ops
 from graphcnn.dsl.builder import Builder
 from graphcnn.dsl.matrices import product
 from graphcnn.errors import GraphcnnError, OptionError, ShapeError
-from graphcnn.ir import Graph, Op, Origin, TensorType, Value, format_shape, users_line
+from graphcnn.ir import Graph, Op, Origin, TensorType, Value, format_shape, require_op, users_line
 
 if TYPE_CHECKING:
     from graphcnn.dsl.layers.base import Layer
@@ -158,6 +158,7 @@ def apply_op(op: Op, *operands: Tensor | float) -> Tensor:
 
     Raises ShapeError, at the user's line, where they do not fit.
     """
+    require_op(op)
     return apply_function(lambda build, *values: build(op, *values), op.name, *operands)
 
 

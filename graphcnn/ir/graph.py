@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, ClassVar, Final, Literal, Self, TypeAlias, get
 
 from graphcnn.displays import display
 from graphcnn.errors import GraphcnnError, GraphError
-from graphcnn.ir.op import Cost, Op
+from graphcnn.ir.arithmetic import Emitted
+from graphcnn.ir.op import Cost, Op, require_op
 from graphcnn.ir.origin import Origin
 from graphcnn.ir.types import BATCH, TensorType
 from graphcnn.visible import visible
@@ -63,7 +64,7 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class Value:
+class Value(Emitted):
     """One result of one node: the node's key, the result's index, and its type.
 
     owner: tells which graph it belongs to (`Graph.require` compares it). Values of different graphs are equal
@@ -128,6 +129,7 @@ class Graph:
     def add_all(self, op: Op, *operands: Value, origin: Origin | None = None) -> tuple[Value, ...]:
         """Append a node and return all of its results."""
         origin = origin or Origin()
+        require_op(op)
         operands = tuple(self.require(operand, f"operand of {op.name}") for operand in operands)
         if len(operands) != op.arity >= 0:
             raise GraphError(f"{op.name} takes {op.arity} operands, not {len(operands)}")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, ClassVar, Final, TypeAlias
 
-from graphcnn.errors import DifferentiationError
+from graphcnn.errors import DifferentiationError, GraphError
+from graphcnn.ir.origin import users_line
 from graphcnn.ir.types import TensorType
 
 if TYPE_CHECKING:
@@ -98,6 +99,20 @@ class Op:
         """Return FLOPs and the least number of bytes to move at this batch size."""
         moved = sum(t.bytes(batch) for t in (*operands, *results))
         return Cost(self.flops(operands, results, batch), moved)
+
+
+def require_op(op: object) -> Op:
+    """Return an op. Raises GraphError, at the user's line, for a class of ops and for what is no op."""
+    if isinstance(op, Op):
+        return op
+    place, problem, mend = users_line(), f"{op!r:.60} is no op", "give an op, such as ops.Tanh()"
+    if isinstance(op, type) and issubclass(op, Op):
+        package = "ops." if op.__module__.startswith("graphcnn.ops.") else ""
+        made = fields(op) if is_dataclass(op) else ()
+        needed = [each.name for each in made if each.default is each.default_factory is MISSING]
+        problem = f"{op.__name__} is a class of ops, no op"
+        mend = f"{package}{op.__name__}({', '.join(needed)})"
+    raise GraphError(problem, mend=mend).located(file=place.file, line=place.line)
 
 
 def arguments_of(count: int) -> str:

@@ -13,7 +13,7 @@ from graphcnn import ops
 from graphcnn.arrays import Array
 from graphcnn.backend import Backend, as_backend, bind_inputs
 from graphcnn.errors import DifferentiationError, GraphcnnError
-from graphcnn.ir import OPERAND_LETTERS, Graph, Op, TensorType, Value, verify
+from graphcnn.ir import OPERAND_LETTERS, Graph, Op, TensorType, Value, require_op, verify
 from graphcnn.testing.case import FLOAT_TYPES, Case
 from graphcnn.testing.conformance import check_case
 from graphcnn.testing.gradients import check_gradients
@@ -63,7 +63,7 @@ def check_op(
 
     Returns what was checked. Raises AssertionError, which names the op and what is wrong.
     """
-    _check_description(op, operands)
+    _check_description(require_op(op), operands)
     runners = [as_backend(backend) for backend in backends]
     cases = 0
     for case in _cases(op, operands, inputs, expected, seed):
