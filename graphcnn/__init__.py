@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from graphcnn.dsl.network import Network as Network
     from graphcnn.dsl.network import Parameter as Parameter
     from graphcnn.dsl.network import Sequential as Sequential
+    from graphcnn.dsl.padding import pad as pad
     from graphcnn.dsl.pointwise import Activation as Activation
     from graphcnn.dsl.pointwise import pointwise as pointwise
     from graphcnn.dsl.reductions import argmax as argmax
@@ -89,6 +90,8 @@ if TYPE_CHECKING:
     from graphcnn.dsl.shapes import concatenate as concatenate
     from graphcnn.dsl.shapes import flatten as flatten
     from graphcnn.dsl.shapes import reshape as reshape
+    from graphcnn.dsl.shapes import split as split
+    from graphcnn.dsl.shapes import stack as stack
     from graphcnn.dsl.shapes import transpose as transpose
     from graphcnn.dsl.tensor import Tensor as Tensor
     from graphcnn.dsl.tensor import apply_op as apply_op
@@ -149,9 +152,10 @@ _HOMES = {
         *("Sigmoid", "Tanh"),
     ),
     "dsl.network": ("Input", "Network", "Parameter", "Sequential"),
+    "dsl.padding": ("pad",),
     "dsl.pointwise": ("Activation", "pointwise"),
     "dsl.reductions": ("argmax", "max", "mean", "min", "sum", "var"),
-    "dsl.shapes": ("concatenate", "flatten", "reshape", "transpose"),
+    "dsl.shapes": ("concatenate", "flatten", "reshape", "split", "stack", "transpose"),
     "dsl.tensor": ("Tensor", "apply_op"),
     "errors": ("GraphcnnError", "GraphcnnWarning", "OptionError", "ShapeError"),
     "ir": ("Emitter", "Graph", "Op", "Origin", "TensorType", "Value", "verify"),

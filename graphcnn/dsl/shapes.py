@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from graphcnn import ops
-from graphcnn.dsl.axes import axes_of, require_tensors
+from graphcnn.dsl.axes import axes_of, axis_of, require_tensors
+from graphcnn.dsl.builder import Builder
 from graphcnn.dsl.layers.dense import flat
 from graphcnn.dsl.tensor import Tensor, apply_function, apply_op, at_users_line
-from graphcnn.errors import OptionError
-from graphcnn.ir import Dim
+from graphcnn.errors import GraphcnnError, OptionError, ShapeError
+from graphcnn.ir import BATCH, Dim, Value
+from graphcnn.ops.attributes import is_int
 
 
 def concatenate(*tensors: Tensor, axis: int = -1) -> Tensor:
@@ -16,6 +18,87 @@ def concatenate(*tensors: Tensor, axis: int = -1) -> Tensor:
         raise at_users_line(OptionError("concatenate takes at least one value", mend="gcn.concatenate(x, y)"))
     require_tensors("concatenate", *tensors)
     return apply_op(ops.Concatenate(axes_of("concatenate", tensors[0], axis)[0]), *tensors)
+
+
+def stack(*tensors: Tensor, axis: int = -1) -> Tensor:
+    """Return tensors of one shape side by side along a new axis, which is number `axis` of the result.
+
+    Axis 0 is the batch; by default, the new axis is the last one.
+    """
+    if not tensors:
+        raise at_users_line(OptionError("stack takes at least one value", mend="gcn.stack(x, y)"))
+    require_tensors("stack", *tensors)
+    type = tensors[0].type
+    if not is_int(axis, -type.rank - 1) or axis > type.rank or axis % (type.rank + 1) < type.has_batch:
+        raise at_users_line(
+            OptionError(
+                f"axis={axis!r} is no place for a new axis beside those of {type}",
+                mend=f"new axes are {int(type.has_batch)} to {type.rank}, or -1 for the last one",
+            ),
+            layer="stack",
+        )
+    place = axis % (type.rank + 1)
+
+    def side_by_side(build: Builder, *values: Value) -> Value:
+        different = [value for value in values if value.type != values[0].type]
+        if different:
+            raise ShapeError(
+                f"stack takes values of one type, not {values[0].type} and {different[0].type}",
+                mend="gcn.concatenate joins along an axis that is there already",
+            )
+        shape = (*type.shape[:place], 1, *type.shape[place:])
+        return build(ops.Concatenate(place), *(build(ops.Reshape(shape), value) for value in values))
+
+    return apply_function(side_by_side, "stack", *tensors)
+
+
+def split(x: Tensor, parts: int | tuple[int, ...], axis: int = -1) -> tuple[Tensor, ...]:
+    """Return the parts of a value along one axis (the channels by default).
+
+    parts: how many, all alike, as in `numpy.split`; or the size of each, which add up to the axis.
+    """
+    along = axis_of("split", x, axis)
+    if x.type.shape[along] == BATCH:
+        raise at_users_line(
+            OptionError(
+                f"axis {along} of {x.type} is the batch, which is not split",
+                mend="gcn.split(x, parts, axis=-1)",
+            ),
+            layer="split",
+        )
+    try:
+        sizes = _sizes(x.type.static(along), parts)
+    except GraphcnnError as error:
+        raise at_users_line(error, layer="split") from None
+    found, before = [], 0
+    for size in sizes:
+        widths = [(0, 0)] * x.type.rank
+        widths[along] = (before, sum(sizes) - before - size)
+        found.append(apply_op(ops.Crop(tuple(widths)), x))
+        before += size
+    return tuple(found)
+
+
+def _sizes(size: int, parts: object) -> tuple[int, ...]:
+    if is_int(parts, 1):
+        assert isinstance(parts, int)
+        if size % parts:
+            raise OptionError(
+                f"an axis of {size} has no {parts} equal parts",
+                mend=f"say how long each is: parts={(size // 2, size - size // 2)}",
+            )
+        return (size // parts,) * parts
+    if isinstance(parts, tuple | list) and parts and all(is_int(part, 1) for part in parts):
+        if sum(parts) != size:
+            raise OptionError(
+                f"parts={parts!r:.60} add up to {sum(parts)}, and the axis is {size} long",
+                mend=f"for example parts={(size - 1, 1)}",
+            )
+        return tuple(parts)
+    raise OptionError(
+        f"parts={parts!r:.60} is neither a number of parts nor a tuple of their sizes",
+        mend=f"parts=2, or parts={(1, size - 1)}",
+    )
 
 
 def reshape(x: Tensor, shape: tuple[int, ...]) -> Tensor:

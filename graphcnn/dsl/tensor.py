@@ -11,6 +11,7 @@ import numpy as np
 
 from graphcnn import ops
 from graphcnn.dsl.builder import Builder
+from graphcnn.dsl.indexing import Index, indexed
 from graphcnn.dsl.matrices import product
 from graphcnn.errors import GraphcnnError, OptionError, ShapeError
 from graphcnn.ir import Graph, Op, Origin, TensorType, Value, format_shape, require_op, users_line
@@ -95,6 +96,18 @@ class Tensor:
 
     def __invert__(self) -> Tensor:
         return apply_op(ops.LogicalNot(), self)
+
+    def __getitem__(self, index: Index) -> Tensor:
+        """Return x[:, 1:-1, ::2, 3]: NumPy's basic indexing. The batch, axis 0, is taken whole."""
+        return apply_function(lambda build, x: indexed(build, x, index), "index", self)
+
+    def __iter__(self) -> NoReturn:
+        raise at_users_line(
+            OptionError(
+                "a value of a network cannot be gone through one by one",
+                mend="gcn.split(x, parts, axis) returns its parts, and x[:, 0] one place of an axis",
+            )
+        )
 
     def __bool__(self) -> bool:
         if self.type.dtype == "bool":

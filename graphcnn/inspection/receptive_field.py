@@ -17,6 +17,7 @@ from graphcnn.ops import (
     Pad,
     Subsample,
     SumPool2d,
+    Take,
     ZeroInsert,
 )
 
@@ -86,5 +87,10 @@ def _behind(node: Node, field: _Field) -> _Field:
             return tuple(axis.through(1, Fraction(1, f)) for axis, f in zip(field, op.factors, strict=True))  # type: ignore[return-value]
         case Pad() | Crop():
             return field
+        case Take() if node.types[0].rank == 4:
+            step = abs(op.runs[0][2]) if len(op.runs) == 1 else 1  # several runs pad
+            return field[0].through(1, step if op.axis == 1 else 1), field[1].through(
+                1, step if op.axis == 2 else 1
+            )
     keeps_places = node.types[0].shape[:3] == node.operands[0].type.shape[:3]
     return field if keeps_places and node.types[0].rank == 4 else None

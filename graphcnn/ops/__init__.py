@@ -48,6 +48,7 @@ from graphcnn.ops.random import GENERATOR_STATE, RandomUniform
 from graphcnn.ops.reduction import ArgMax, Broadcast, Count, InverseDeviation, Max, Mean, Sum
 from graphcnn.ops.shape import Cast, Concatenate, Crop, Pad, Reshape, Subsample, Transpose, ZeroInsert
 from graphcnn.ops.table import OPS, register_op
+from graphcnn.ops.taking import ScatterSum, Take
 from graphcnn.ops.user import UserFunction
 from graphcnn.scalar import ScalarFunction, by_name
 
@@ -55,6 +56,7 @@ for _op in (
     *(Input, Constant),
     *(Correlate2d, Convolve2d, Rot180),
     *(ZeroInsert, Subsample, Pad, Crop, Transpose, Reshape, Broadcast, Concatenate, Cast),
+    *(Take, ScatterSum),
     *(Matmul,),
     *(Add, Subtract, Multiply, Divide, Maximum, Minimum, Negate, Abs, Sign, Power),
     *(Exp, Log, Sqrt, Sin, Cos, Erf),
@@ -129,6 +131,7 @@ __all__ = [
     "Reshape",
     "Rot180",
     "RouteToWinner2d",
+    "ScatterSum",
     "Select",
     "Sigmoid",
     "Sign",
@@ -143,6 +146,7 @@ __all__ = [
     "Subtract",
     "Sum",
     "SumPool2d",
+    "Take",
     "Tanh",
     "Transpose",
     "UserFunction",

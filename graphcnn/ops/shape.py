@@ -21,8 +21,8 @@ from graphcnn.ir import (
     arguments_of,
     format_shape,
 )
-from graphcnn.ops.attributes import Pair, check_pair, check_widths, is_int, require_rank
-from graphcnn.ops.notation import at, letters, place
+from graphcnn.ops.attributes import Pair, check_pair, check_widths, fits_float, is_int, require_rank
+from graphcnn.ops.notation import at, letters, number, place
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +108,10 @@ def _resized(type: TensorType, widths: tuple[Pair, ...], sign: int) -> TensorTyp
 
 @dataclass(frozen=True, slots=True)
 class Pad(Op):
-    """Put zeros around a tensor: (before, after) for each axis."""
+    """Put a number, 0 by default, around a tensor: (before, after) for each axis."""
 
     widths: tuple[Pair, ...]
+    value: float = 0.0
 
     name: ClassVar[str] = "pad"
     equation: ClassVar[str] = "y(i + before) = x(i), and 0 elsewhere"
@@ -118,14 +119,21 @@ class Pad(Op):
 
     def __post_init__(self) -> None:
         check_widths("widths", self.widths)
+        is_number = isinstance(self.value, int | float) and not isinstance(self.value, bool)
+        if not is_number or not fits_float(self.value) or math.isnan(self.value):
+            raise OptionError(f"value={self.value!r:.60} is not a number to pad with")
+        object.__setattr__(self, "value", float(self.value) + 0.0)  # -0.0 would be printed as the default
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
-        return (_resized(operands[0], self.widths, +1),)
+        (x,) = operands
+        if self.value and not x.is_float:
+            raise ShapeError(f"{x} can be padded with 0 only", mend="cast it to float32 before")
+        return (_resized(x, self.widths, +1),)
 
     def latex(self, *operands: TensorType) -> str:
         index = letters(operands[0])
         moved = [place((1, k), shift=-before) for k, (before, _) in zip(index, self.widths, strict=True)]
-        return f"{at('$y', index)} = {at('$a', moved)}" + r", \quad 0 \text{ outside}"
+        return rf"{at('$y', index)} = {at('$a', moved)}, \quad {number(self.value)} \text{{ outside}}"
 
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
         return (emit(Crop(self.widths), delta),)

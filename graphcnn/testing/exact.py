@@ -95,9 +95,21 @@ def _zero_insert(op: ops.ZeroInsert, arrays: list[Array], batch: int) -> Array:
 def _pad(op: ops.Pad, arrays: list[Array], batch: int) -> Array:
     (x,) = arrays
     sides = list(zip(x.shape, op.widths, strict=True))
-    result = np.full([size + sum(pair) for size, pair in sides], Fraction(0), object)
+    result = np.full([size + sum(pair) for size, pair in sides], Fraction(op.value), object)
     result[tuple(slice(before, before + size) for size, (before, _) in sides)] = x
     return result
+
+
+def _places(runs: tuple[tuple[int, int, int], ...]) -> list[int]:
+    return [first + step * k for first, count, step in runs for k in range(count)]
+
+
+def _scatter_sum(op: ops.ScatterSum, arrays: list[Array], batch: int) -> Array:
+    terms = np.moveaxis(arrays[0], op.axis, 0)
+    result = np.full((op.size, *terms.shape[1:]), Fraction(0), object)
+    for place, term in zip(_places(op.runs), terms, strict=True):
+        result[place] = result[place] + term
+    return np.moveaxis(result, 0, op.axis)
 
 
 def _crop(op: ops.Crop, arrays: list[Array], batch: int) -> Array:
@@ -158,6 +170,8 @@ MEANINGS: Final[dict[type[Op], Meaning]] = {
     ops.Subsample: lambda op, arrays, batch: arrays[0][:, :: op.factors[0], :: op.factors[1]],
     ops.Pad: _pad,
     ops.Crop: _crop,
+    ops.Take: lambda op, arrays, batch: arrays[0].take(_places(op.runs), op.axis),
+    ops.ScatterSum: _scatter_sum,
     ops.Transpose: lambda op, arrays, batch: arrays[0].transpose(op.permutation),
     ops.Reshape: lambda op, arrays, batch: arrays[0].reshape(concrete_shape(op.shape, batch)),
     ops.Broadcast: lambda op, arrays, batch: np.broadcast_to(arrays[0], concrete_shape(op.shape, batch)),

@@ -348,7 +348,20 @@ def _joined(b: _Builder, x: Value) -> Sequence[Value]:
 
 def _resized(b: _Builder, x: Value) -> Sequence[Value]:
     widths = [(0, 0) if size == BATCH else (b.between(0, 2), b.between(0, 2)) for size in x.type.shape]
-    return [b.emit(b.pick([ops.Pad, ops.Crop])(tuple(widths)), x)]
+    number = b.pick([0.0, 0.0, 0.5])
+    return [b.emit(b.pick([ops.Pad(tuple(widths), number), ops.Crop(tuple(widths))]), x)]
+
+
+def _taken(b: _Builder, x: Value) -> Sequence[Value]:
+    """Take places along an axis: backwards, with steps, one of them several times."""
+    axes = [axis for axis, size in enumerate(x.type.shape) if size != BATCH]
+    if not axes:
+        return []
+    axis = b.pick(axes)
+    size = x.type.static(axis)
+    every, last = b.between(1, 3), b.between(1, size)
+    runs = [(0, size, 1), (last - 1, last, -1), (0, -(-size // every), every), (last - 1, b.between(1, 3), 0)]
+    return [b.emit(ops.Take(axis, tuple(b.pick(runs) for _ in range(b.between(1, 3)))), x)]
 
 
 def _rotated(b: _Builder, x: Value) -> Sequence[Value]:
@@ -463,7 +476,7 @@ def _labelled(b: _Builder, x: Value) -> Sequence[Value]:
 GROWTH: Final[tuple[Grow, ...]] = (
     *(_pointwise, _pointwise, _paired, _paired, _divided, _selected, _parameter, _parameter, _parameter),
     *(_reduced, _reduced, _greatest, _normalized, _normalized, _normalized, _standardized, _scalar, _scalar),
-    *(_spread, _spread, _transposed, _reshaped, _joined, _resized, _rotated, _resampled),
+    *(_spread, _spread, _transposed, _reshaped, _joined, _resized, _taken, _rotated, _resampled),
     *(_dense, _dense, _convolved, _convolved, _convolved, _filtered_by_data, _pooled, _pooled),
     *(_convolved_and_pooled, _convolved_and_pooled, _convolved_and_pooled),
     *(_softmax, _cast, _cast, _counted, _dropped, _labelled),

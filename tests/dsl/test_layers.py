@@ -448,6 +448,39 @@ def test_one_matrix_for_all_samples_has_no_gradient_per_sample():
     assert all(node.types[0].shape[-2:] != (4, 3) for _, node in gradient.items() if node.types[0].has_batch)
 
 
+@pytest.mark.parametrize("sizes", [(7,), (3, 4)])
+def test_signals_and_rows_are_padded(sizes):
+    rows = np.random.default_rng(0).standard_normal((2, *sizes))
+    widths = ((2, 1),) * len(sizes)
+    for mode, other in (
+        ("constant", "constant"),
+        ("reflect", "reflect"),
+        ("edge", "edge"),
+        ("circular", "wrap"),
+    ):
+        found = run(lambda x, m=mode: gcn.pad(x, widths, mode=m), rows)
+        np.testing.assert_array_equal(found, np.pad(rows, ((0, 0), *widths), mode=other))
+
+
+def test_places_that_are_taken_twice_have_both_gradients():
+    x = gcn.Input((4,), "x", dtype="float64")
+    padded = gcn.pad(x, ((2, 1),), mode="reflect")  # 2 1 | 0 1 2 3 | 2
+    graph = gcn.Network(x, gcn.sum(padded * gcn.Parameter((7,), "w", dtype="float64"))).graph
+    slope = gcn.evaluate(
+        gcn.gradient(graph, of="output", wrt=["x"]),
+        x=np.zeros((1, 4)),
+        w=np.array([1.0, 2, 4, 8, 16, 32, 64]),
+    )
+    np.testing.assert_array_equal(slope["gradient(x)"], [[4, 2 + 8, 1 + 16 + 64, 32]])
+
+
+def test_a_slice_of_neighbours_is_a_crop_and_no_reshape():
+    x = gcn.Input((6, 7, 3), "x")
+    graph = gcn.Network(x, x[:, 1:-1, 2:, :]).graph
+    (crop,) = (node.op for _, node in graph.items() if node.operands)
+    assert crop == gcn.ops.Crop(((0, 0), (1, 1), (2, 0), (0, 0)))
+
+
 def test_extremes_over_the_batch_and_over_everything():
     x = gcn.Input(IMAGES.shape[1:], "x", dtype="float64")
     for function, expected in ((gcn.max, np.max), (gcn.min, np.min), (gcn.var, np.var)):
@@ -490,6 +523,39 @@ def test_equal_extremes_share_the_gradient_alike():
         ),
         (gcn.argmax, lambda x: x.argmax(axis=-1)),
         (lambda x: gcn.argmax(x, axis=1, keepdims=True), lambda x: x.argmax(axis=1, keepdims=True)),
+        (lambda x: x[:, 1], lambda x: x[:, 1]),
+        (lambda x: x[:, -1, 2:-1], lambda x: x[:, -1, 2:-1]),
+        (lambda x: x[:, ::2, 1::3, 3], lambda x: x[:, ::2, 1::3, 3]),
+        (lambda x: x[:, ::-1, 5:1:-2], lambda x: x[:, ::-1, 5:1:-2]),
+        (lambda x: x[..., np.int64(2)], lambda x: x[..., 2]),
+        (lambda x: x[:, ..., 1:2], lambda x: x[:, ..., 1:2]),
+        (lambda x: x[:, None, 2, :, None, 1], lambda x: x[:, None, 2, :, None, 1]),
+        (lambda x: x[:], lambda x: x),
+        (lambda x: x[...], lambda x: x),
+        (lambda x: x[:, 6:3:-1, 99:2:-1], lambda x: x[:, 6:3:-1, 99:2:-1]),
+        (lambda x: gcn.split(x, 2)[1], lambda x: np.split(x, 2, axis=-1)[1]),
+        (lambda x: gcn.split(x, (1, 4, 2), axis=1)[1], lambda x: x[:, 1:5]),
+        (lambda x: gcn.stack(x, -x), lambda x: np.stack([x, -x], axis=-1)),
+        (lambda x: gcn.stack(x, -x, x, axis=1), lambda x: np.stack([x, -x, x], axis=1)),
+        (lambda x: gcn.stack(x, -x, axis=-2), lambda x: np.stack([x, -x], axis=-2)),
+        (
+            lambda x: gcn.pad(x, ((1, 2), (0, 3)), value=-1.5),
+            lambda x: np.pad(x, ((0, 0), (1, 2), (0, 3), (0, 0)), constant_values=-1.5),
+        ),
+        (lambda x: gcn.pad(x, 1), lambda x: np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))),
+        (lambda x: gcn.pad(x, (2, 1)), lambda x: np.pad(x, ((0, 0), (2, 2), (1, 1), (0, 0)))),
+        (
+            lambda x: gcn.pad(x, ((5, 1), (2, 5), (3, 0)), mode="reflect"),
+            lambda x: np.pad(x, ((0, 0), (5, 1), (2, 5), (3, 0)), mode="reflect"),
+        ),
+        (
+            lambda x: gcn.pad(x, ((0, 0), (9, 1), (0, 6), (2, 0)), mode="edge"),
+            lambda x: np.pad(x, ((0, 0), (9, 1), (0, 6), (2, 0)), mode="edge"),
+        ),
+        (
+            lambda x: gcn.pad(x, ((6, 1), (2, 6)), mode="circular"),
+            lambda x: np.pad(x, ((0, 0), (6, 1), (2, 6), (0, 0)), mode="wrap"),
+        ),
         (gcn.transpose, lambda x: x.swapaxes(-1, -2)),
         (lambda x: gcn.transpose(x, (0, -1, 1, 2)), lambda x: x.transpose(0, 3, 1, 2)),
         (lambda x: gcn.reshape(x, (6, 28)), lambda x: x.reshape(2, 6, 28)),

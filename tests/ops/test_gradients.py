@@ -259,9 +259,13 @@ def test_select_by_several_conditions(op):
 
 
 IMAGES = (2, 4, 5, 3)
+RUNS = (((0, 3, 1),), ((2, 3, -1),), ((0, 2, 2),), ((2, 2, -1), (0, 3, 1), (1, 1, 0)), ((1, 4, 0),))
 MOVEMENTS = [
     *(kind(f) for kind in (ops.ZeroInsert, ops.Subsample) for f in ((1, 1), (2, 3), (3, 1), (6, 6))),
     *(kind(((0, 0), (1, 2), (0, 3), (1, 0))) for kind in (ops.Pad, ops.Crop)),
+    ops.Pad(((0, 0), (1, 2), (0, 3), (1, 0)), -1.5),
+    *(ops.Take(axis, runs) for axis in (1, 2, 3) for runs in RUNS),
+    *(ops.ScatterSum(1, ((0, 2, 1), (1, 2, 0)), 3), ops.ScatterSum(3, ((5, 2, -3), (0, 1, 7)), 6)),
     *(ops.Transpose(p) for p in ((0, 1, 2, 3), (0, 3, 1, 2), (3, 0, 1, 2))),
     *(ops.Reshape(s) for s in (("N", 60), ("N", 3, 20), ("N", 4, 5, 3))),
     *(ops.Rot180(a) for a in ((1, 2), (0, 1), (3,), ())),

@@ -133,7 +133,7 @@ def reshapes():
 def borders():
     for type, rows, columns in itertools.product(IMAGES[:4], EDGES, EDGES):
         widths = ((0, 0), rows, columns, (0, 0))
-        for op in (ops.Pad(widths), ops.Crop(widths)):
+        for op in (ops.Pad(widths), ops.Pad(widths, -1.5), ops.Crop(widths)):
             yield graph_of(lambda e, x, op=op: e(op, x), type)
 
 
@@ -191,8 +191,9 @@ def cropped():
 def padded():
     uneven = (((1, 0), (0, 1)),)
     for widths in (((1, 0), (0, 2), (0, 0)), ((0, 0), (1, 1), (0, 0)), ((1, 0), (0, 0), (0, 1))):
-        pad = ops.Pad(((0, 0), *widths))
-        yield from with_filters(lambda e, op, x, w, p=pad: e(op, e(p, x), w), KINDS, uneven)
+        for number in (0.0, 2.0):
+            pad = ops.Pad(((0, 0), *widths), number)
+            yield from with_filters(lambda e, op, x, w, p=pad: e(op, e(p, x), w), KINDS, uneven)
 
 
 def counts():
@@ -413,10 +414,12 @@ def cropped_correlation(swap=False, check_stride=True):
     return rewrite
 
 
-def padded_correlation(swap=False, channels=False):
+def padded_correlation(swap=False, channels=False, check_number=True):
     def rewrite(match, op, operands):
         inner = inner_of(match, operands, ops.Pad)
-        if inner is None or (inner.op.widths[3] != (0, 0)) is not channels:
+        if inner is None or (check_number and inner.op.value):
+            return None
+        if (inner.op.widths[3] != (0, 0)) is not channels:
             return None
         if channels and inner.operands[0].type.static(3) != operands[1].type.static(2) * op.groups:
             return None
@@ -473,6 +476,8 @@ WRONG = {
         "crop-of-correlation", ops.Crop, cropped_correlation(check_stride=False), "finite"),
     "a pad on the other side": (
         "pad-before-correlation", Correlate2d, padded_correlation(swap=True), "finite"),
+    "a pad with any number": (
+        "pad-before-correlation", Correlate2d, padded_correlation(check_number=False), "finite"),
 }  # fmt: skip
 
 

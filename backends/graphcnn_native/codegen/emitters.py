@@ -18,6 +18,7 @@ from graphcnn_native.kernels import (
     product,
     reduction,
     rows,
+    taking,
     winograd,
 )
 from graphcnn_native.kernels.pointwise import POINTWISE
@@ -55,6 +56,8 @@ KERNELS: dict[type[Op], Callable[[Writer], None]] = {
     ops.Crop: movement.view,
     ops.Subsample: movement.view,
     ops.Pad: movement.pad,
+    ops.Take: taking.take,
+    ops.ScatterSum: taking.scatter_sum,
     ops.ZeroInsert: movement.zero_insert,
     ops.Concatenate: movement.concatenate,
 }

@@ -20,7 +20,7 @@ def _parts(w: Writer) -> tuple[Value, Value]:
     return w.graph.results(w.kernel.root)[0], node.operands[0]
 
 
-def _fetch(w: Writer, operand: Value, indices: list[Index], position: Position, axis: int) -> Ssa:
+def fetch(w: Writer, operand: Value, indices: list[Index], position: Position, axis: int) -> Ssa:
     """Load lanes that run along one axis of the operand, from `indices` on."""
     f, item, type = w.f, ITEMS[operand.type.dtype], operand.type
     base, buffer = w.address(w.buffer(operand)), w.buffer(operand)
@@ -41,8 +41,8 @@ def _as_value(w: Writer, operand: Value, loaded: Ssa) -> Ssa:
     return w.f.compare("ne", loaded, constant(loaded.type, 0)) if operand.type.dtype == "bool" else loaded
 
 
-def _zero(value: Value, position: Position) -> Ssa:
-    return constant(vector(value_item(value.type), position.lanes), 0)
+def _number(value: Value, number: float, position: Position) -> Ssa:
+    return constant(vector(value_item(value.type), position.lanes), number)
 
 
 def transpose(w: Writer) -> None:
@@ -55,7 +55,7 @@ def transpose(w: Writer) -> None:
         indices: list[Index] = [0] * len(op.permutation)
         for axis, source in enumerate(op.permutation):
             indices[source] = position.indices[axis]
-        w.store(position, {value: _fetch(w, operand, indices, position, op.permutation[-1])})
+        w.store(position, {value: fetch(w, operand, indices, position, op.permutation[-1])})
 
     rank = len(op.permutation)
     matrices = op.permutation == (*range(rank - 2), rank - 1, rank - 2)
@@ -128,10 +128,10 @@ def view(w: Writer) -> None:
             indices[1:3] = [f.multiply(i, s) for i, s in zip(indices[1:3], op.factors, strict=True)]
         if isinstance(op, ops.Rot180) and value.type.rank - 1 in op.axes and position.lanes > 1:
             rows = [[*indices[:-1], f.subtract(indices[-1], lane)] for lane in range(position.used)]
-            scalars = [_fetch(w, operand, row, Position(()), value.type.rank - 1) for row in rows]
+            scalars = [fetch(w, operand, row, Position(()), value.type.rank - 1) for row in rows]
             loaded = f.assemble([*scalars, *[scalars[0]] * (position.lanes - position.used)])
         else:
-            loaded = _fetch(w, operand, indices, position, value.type.rank - 1)
+            loaded = fetch(w, operand, indices, position, value.type.rank - 1)
         w.store(position, {value: loaded})
 
     over_axes(w, w.sizes(value.type), body, ITEMS[value.type.dtype])
@@ -145,23 +145,23 @@ def pad(w: Writer) -> None:
     sizes, item = w.sizes(value.type), ITEMS[value.type.dtype]
     last = value.type.rank - 1
 
-    def zeros(position: Position) -> None:
-        w.store(position, {value: _zero(value, position)})
+    def beside(position: Position) -> None:
+        w.store(position, {value: _number(value, op.value if value.type.is_float else 0, position)})
 
     def copied(position: Position) -> None:
         indices = [w.f.add(i, -before) for i, (before, _) in zip(position.indices, op.widths, strict=True)]
-        w.store(position, {value: _fetch(w, operand, indices, position, last)})
+        w.store(position, {value: fetch(w, operand, indices, position, last)})
 
     def fill(begin: Index, end: Index, outer: tuple[Index, ...]) -> None:
-        """Write zeros where the next axis is in the padding."""
+        """Write the number where the next axis is in the padding."""
         axis = len(outer)
         if begin == end:
             return
         if axis == last:
-            over_run(w, begin, end, outer, zeros, item)
+            over_run(w, begin, end, outer, beside, item)
             return
         with w.f.loop(begin, end, name="element") as run:
-            over_rest(w, sizes[axis + 1 :], (*outer, run.index), zeros, item)
+            over_rest(w, sizes[axis + 1 :], (*outer, run.index), beside, item)
 
     def along(outer: tuple[Index, ...]) -> None:
         axis = len(outer)
@@ -175,7 +175,7 @@ def pad(w: Writer) -> None:
                 along((*outer, run.index))
         fill(inner_end, sizes[axis], outer)
 
-    _by_first_axis(w, op.widths[0], value, along, zeros, copied, item)
+    _by_first_axis(w, op.widths[0], value, along, beside, copied, item)
 
 
 def _by_first_axis(
@@ -183,7 +183,7 @@ def _by_first_axis(
     widths: tuple[int, int],
     value: Value,
     along: Callable[[tuple[Index, ...]], None],
-    zeros: Callable[[Position], None],
+    beside: Callable[[Position], None],
     copied: Callable[[Position], None],
     item: str,
 ) -> None:
@@ -192,13 +192,13 @@ def _by_first_axis(
     first, last = widths[0], f.add(sizes[0], -widths[1])
     before, inner, behind = (share_within(w, *run) for run in ((0, first), (first, last), (last, sizes[0])))
     if value.type.rank == 1:
-        for (begin, end), body in ((before, zeros), (inner, copied), (behind, zeros)):
+        for (begin, end), body in ((before, beside), (inner, copied), (behind, beside)):
             over_run(w, begin, end, (), body, item)
         return
     if any(widths):
         for begin, end in (before, behind):
             with f.loop(begin, end, name="element") as run:
-                over_rest(w, sizes[1:], (run.index,), zeros, item)
+                over_rest(w, sizes[1:], (run.index,), beside, item)
     with f.loop(*inner, name="element") as run:
         along((run.index,))
 
@@ -214,10 +214,10 @@ def zero_insert(w: Writer) -> None:
     def copied(position: Position) -> None:
         indices = list(position.indices)
         indices[1:3] = [f.divide(i, s) for i, s in zip(indices[1:3], op.factors, strict=True)]
-        w.store(position, {value: _fetch(w, operand, indices, position, last)})
+        w.store(position, {value: fetch(w, operand, indices, position, last)})
 
     def zeros(position: Position) -> None:
-        w.store(position, {value: _zero(value, position)})
+        w.store(position, {value: _number(value, 0, position)})
 
     with (
         f.loop(w.begin, w.end, name="sample") as n,
@@ -263,7 +263,7 @@ def concatenate(w: Writer) -> None:
         def body(position: Position) -> None:
             indices = list(position.indices)
             indices[op.axis] = f.subtract(indices[op.axis], moved)
-            w.store(position, {value: _fetch(w, operand, indices, position, last)})
+            w.store(position, {value: fetch(w, operand, indices, position, last)})
 
         if axis == last:
             over_run(w, begin, end, outer, body, item)

@@ -168,7 +168,7 @@ class ForwardOfSamples(_SamplesInLanes):
     def _zeros_beside(self) -> tuple[int, int]:
         """Return how many columns at the left and right of the images are known to be zeros."""
         node = self.w.graph.node(self.images.key)
-        return node.op.widths[2] if isinstance(node.op, Pad) else (0, 0)
+        return node.op.widths[2] if isinstance(node.op, Pad) and not node.op.value else (0, 0)
 
     def row(self, row: Index) -> None:
         f = self.f

@@ -102,7 +102,7 @@ class Layout:
         stored = self._plan.unshaped(value)
         if stored == kernel.copies or (stored in kernel.loads and stored not in kernel.values):
             # A correlation skips the zeros that a pad has written, whoever wrote them.
-            zeros = node.op if isinstance(node.op, Pad) else None
+            zeros = node.op if isinstance(node.op, Pad) and not node.op.value else None
             return value.type, zeros, self._place(kernel.source or self._plan.buffers[stored])
         if value.key == kernel.root:
             return "root", value.index, value.type

@@ -93,7 +93,7 @@ def _is_plain(schedule: Schedule, kernel: Draft) -> bool:
 
 def _pads_sides(schedule: Schedule, kernel: Draft) -> bool:
     op = kernel.op(schedule.graph)
-    if not isinstance(op, Pad) or not _is_plain(schedule, kernel) or kernel.stores:
+    if not isinstance(op, Pad) or op.value or not _is_plain(schedule, kernel) or kernel.stores:
         return False
     return len(op.widths) == 4 and op.widths[0] == op.widths[1] == op.widths[3] == (0, 0)
 

@@ -250,6 +250,7 @@ def _verify_padding(program: Program, kernel: PlacedKernel, pad: PlacedKernel) -
     _require(root.operands[0].key == pad.root, kernel, "what it pads is not the images that it correlates")
     is_beside = isinstance(node.op, Pad) and [any(widths) for widths in node.op.widths] in BESIDE
     _require(is_beside, kernel, "it pads more than the sides of images")
+    _require(isinstance(node.op, Pad) and not node.op.value, kernel, "it pads with other numbers than 0")
     _require(program.unshaped(node.operands[0]) in kernel.loads, kernel, "it does not load what it pads")
     others = _reached(program, kernel, [*root.operands[1:], *_following(kernel)])
     _require(all(value.key != pad.root for value in others), kernel, "it reads what it pads elsewhere")

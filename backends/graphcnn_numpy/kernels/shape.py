@@ -9,6 +9,7 @@ import numpy as np
 from graphcnn import ops
 from graphcnn.arrays import Array
 from graphcnn.ir import concrete_shape
+from graphcnn.ops.taking import Run
 from graphcnn_numpy.kernels.kernel import Kernels
 from graphcnn_numpy.kernels.sums import product, summed
 
@@ -26,7 +27,8 @@ def subsample(op: ops.Subsample, operands: list[Array], batch: int) -> Array:
 
 
 def pad(op: ops.Pad, operands: list[Array], batch: int) -> Array:
-    return np.pad(operands[0], op.widths) if op.widths else operands[0]
+    (x,) = operands
+    return np.pad(x, op.widths, constant_values=op.value) if op.widths else x
 
 
 def crop(op: ops.Crop, operands: list[Array], batch: int) -> Array:
@@ -34,6 +36,22 @@ def crop(op: ops.Crop, operands: list[Array], batch: int) -> Array:
     return x[
         tuple(slice(before, size - after) for size, (before, after) in zip(x.shape, op.widths, strict=True))
     ]
+
+
+def _places(runs: tuple[Run, ...]) -> Array:
+    return np.concatenate([first + step * np.arange(count) for first, count, step in runs])
+
+
+def take(op: ops.Take, operands: list[Array], batch: int) -> Array:
+    return operands[0].take(_places(op.runs), op.axis)
+
+
+def scatter_sum(op: ops.ScatterSum, operands: list[Array], batch: int) -> Array:
+    (x,) = operands
+    terms = np.moveaxis(x, op.axis, 0)
+    total = np.zeros((op.size, *terms.shape[1:]))
+    np.add.at(total, _places(op.runs), terms)
+    return np.moveaxis(total, 0, op.axis).astype(x.dtype)
 
 
 def transpose(op: ops.Transpose, operands: list[Array], batch: int) -> Array:
@@ -104,6 +122,8 @@ KERNELS: Kernels = {
     ops.Subsample: subsample,
     ops.Pad: pad,
     ops.Crop: crop,
+    ops.Take: take,
+    ops.ScatterSum: scatter_sum,
     ops.Transpose: transpose,
     ops.Reshape: reshape,
     ops.Broadcast: broadcast,

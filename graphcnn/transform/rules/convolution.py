@@ -52,7 +52,9 @@ def _crop_of_correlation(match: Match, op: Crop, operands: Values) -> Value | No
 
 def _pad_before_correlation(match: Match, op: Correlate2d | Convolve2d, operands: Values) -> Value | None:
     inner = match.definition(operands[0])
-    if not isinstance(inner.op, Pad) or inner.op.widths[0] != NOTHING or inner.op.widths[3] != NOTHING:
+    if not isinstance(inner.op, Pad) or inner.op.value:
+        return None
+    if inner.op.widths[0] != NOTHING or inner.op.widths[3] != NOTHING:
         return None
     (top, bottom), (left, right) = op.padding
     (more_top, more_bottom), (more_left, more_right) = inner.op.widths[1:3]
