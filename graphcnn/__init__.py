@@ -67,10 +67,13 @@ if TYPE_CHECKING:
     from graphcnn.dsl.layers import Dropout as Dropout
     from graphcnn.dsl.layers import Flatten as Flatten
     from graphcnn.dsl.layers import GlobalAvgPool2d as GlobalAvgPool2d
+    from graphcnn.dsl.layers import GlobalMaxPool2d as GlobalMaxPool2d
     from graphcnn.dsl.layers import L2Pool2d as L2Pool2d
     from graphcnn.dsl.layers import Layer as Layer
     from graphcnn.dsl.layers import LayerNorm as LayerNorm
+    from graphcnn.dsl.layers import LPPool2d as LPPool2d
     from graphcnn.dsl.layers import MaxPool2d as MaxPool2d
+    from graphcnn.dsl.layers import MaxUnpool2d as MaxUnpool2d
     from graphcnn.dsl.layers import ReLU as ReLU
     from graphcnn.dsl.layers import Sigmoid as Sigmoid
     from graphcnn.dsl.layers import Tanh as Tanh
@@ -148,8 +151,8 @@ _HOMES = {
     "dsl.initializers": ("Constant", "Glorot", "He", "LeCun"),
     "dsl.layers": (
         *("AvgPool2d", "BatchNorm2d", "Conv2d", "ConvTranspose2d", "Dense", "DepthwiseConv2d", "Dropout"),
-        *("Flatten", "GlobalAvgPool2d", "L2Pool2d", "Layer", "LayerNorm", "MaxPool2d", "ReLU"),
-        *("Sigmoid", "Tanh"),
+        *("Flatten", "GlobalAvgPool2d", "GlobalMaxPool2d", "L2Pool2d", "LPPool2d", "Layer", "LayerNorm"),
+        *("MaxPool2d", "MaxUnpool2d", "ReLU", "Sigmoid", "Tanh"),
     ),
     "dsl.network": ("Input", "Network", "Parameter", "Sequential"),
     "dsl.padding": ("pad",),

@@ -89,11 +89,8 @@ class Builder(Emitter):
         """
         place = origin or layer.origin
         try:
-            if layer.operands not in (None, len(values)):
-                raise OptionError(
-                    f"{layer.title} takes {layer.operands} value, not {len(values)}",
-                    mend="join values first, for example with + or gcn.concatenate(x, y)",
-                )
+            if layer.operands is not None and layer.operands != len(values):
+                raise _other_number(layer, layer.operands, len(values))
             inside = self._inside(layer, place)
             _require_arguments(layer, inside, *values)
             result = layer.build(inside, *values)
@@ -185,6 +182,14 @@ class Builder(Emitter):
                 mend="make one layer for each input shape",
             )
         return known
+
+
+def _other_number(layer: Layer, taken: int, given: int) -> OptionError:
+    if taken == 1:
+        mend = "join values first, for example with + or gcn.concatenate(x, y)"
+        return OptionError(f"{layer.title} takes 1 value, not {given}", mend=mend)
+    values = ", ".join(f"x{number}" for number in range(1, taken + 1))
+    return OptionError(f"{layer.title} takes {taken} values, not {given}", mend=f"layer({values})")
 
 
 def _require_arguments(layer: Layer, *arguments: object) -> None:

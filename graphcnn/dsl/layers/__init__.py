@@ -4,7 +4,15 @@ from graphcnn.dsl.layers.base import Function, Layer
 from graphcnn.dsl.layers.convolution import Conv2d, ConvTranspose2d, DepthwiseConv2d
 from graphcnn.dsl.layers.dense import Dense, Flatten, ReLU, Sigmoid, Tanh
 from graphcnn.dsl.layers.normalization import BatchNorm2d, Dropout, LayerNorm
-from graphcnn.dsl.layers.pooling import AvgPool2d, GlobalAvgPool2d, L2Pool2d, MaxPool2d
+from graphcnn.dsl.layers.pooling import (
+    AvgPool2d,
+    GlobalAvgPool2d,
+    GlobalMaxPool2d,
+    L2Pool2d,
+    LPPool2d,
+    MaxPool2d,
+    MaxUnpool2d,
+)
 
 __all__ = [
     "AvgPool2d",
@@ -17,10 +25,13 @@ __all__ = [
     "Flatten",
     "Function",
     "GlobalAvgPool2d",
+    "GlobalMaxPool2d",
     "L2Pool2d",
+    "LPPool2d",
     "Layer",
     "LayerNorm",
     "MaxPool2d",
+    "MaxUnpool2d",
     "ReLU",
     "Sigmoid",
     "Tanh",

@@ -34,6 +34,11 @@ def count(name: str, value: object) -> None:
         raise OptionError(f"{name}={value!r} is not an integer of at least 1", mend=f"for example {hint}")
 
 
+def truth(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise OptionError(f"{name}={value!r:.60} is neither True nor False", mend=f"{name}=True")
+
+
 def number(name: str, value: object, allowed: bool, range: str) -> None:
     """Raise OptionError unless the value is a number, and allowed."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not allowed:
