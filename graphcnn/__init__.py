@@ -30,6 +30,26 @@ if TYPE_CHECKING:
     from graphcnn.backend import evaluate as evaluate
     from graphcnn.compiler import compile as compile
     from graphcnn.compiler import load as load
+    from graphcnn.dsl.activations import celu as celu
+    from graphcnn.dsl.activations import elu as elu
+    from graphcnn.dsl.activations import gelu as gelu
+    from graphcnn.dsl.activations import hardsigmoid as hardsigmoid
+    from graphcnn.dsl.activations import hardswish as hardswish
+    from graphcnn.dsl.activations import hardtanh as hardtanh
+    from graphcnn.dsl.activations import leaky_relu as leaky_relu
+    from graphcnn.dsl.activations import log_softmax as log_softmax
+    from graphcnn.dsl.activations import mish as mish
+    from graphcnn.dsl.activations import prelu as prelu
+    from graphcnn.dsl.activations import relu as relu
+    from graphcnn.dsl.activations import relu6 as relu6
+    from graphcnn.dsl.activations import scaled_tanh as scaled_tanh
+    from graphcnn.dsl.activations import selu as selu
+    from graphcnn.dsl.activations import sigmoid as sigmoid
+    from graphcnn.dsl.activations import silu as silu
+    from graphcnn.dsl.activations import softmax as softmax
+    from graphcnn.dsl.activations import softplus as softplus
+    from graphcnn.dsl.activations import softsign as softsign
+    from graphcnn.dsl.activations import tanh as tanh
     from graphcnn.dsl.builder import Builder as Builder
     from graphcnn.dsl.elementwise import abs as abs
     from graphcnn.dsl.elementwise import clip as clip
@@ -47,17 +67,16 @@ if TYPE_CHECKING:
     from graphcnn.dsl.elementwise import where as where
     from graphcnn.dsl.functional import convolve2d as convolve2d
     from graphcnn.dsl.functional import correlate2d as correlate2d
-    from graphcnn.dsl.functional import log_softmax as log_softmax
     from graphcnn.dsl.functional import matmul as matmul
-    from graphcnn.dsl.functional import relu as relu
-    from graphcnn.dsl.functional import sigmoid as sigmoid
-    from graphcnn.dsl.functional import softmax as softmax
     from graphcnn.dsl.functional import squared_error as squared_error
-    from graphcnn.dsl.functional import tanh as tanh
     from graphcnn.dsl.initializers import Constant as Constant
     from graphcnn.dsl.initializers import Glorot as Glorot
     from graphcnn.dsl.initializers import He as He
     from graphcnn.dsl.initializers import LeCun as LeCun
+    from graphcnn.dsl.layers import CELU as CELU
+    from graphcnn.dsl.layers import ELU as ELU
+    from graphcnn.dsl.layers import GELU as GELU
+    from graphcnn.dsl.layers import SELU as SELU
     from graphcnn.dsl.layers import AvgPool2d as AvgPool2d
     from graphcnn.dsl.layers import BatchNorm2d as BatchNorm2d
     from graphcnn.dsl.layers import Conv2d as Conv2d
@@ -68,14 +87,27 @@ if TYPE_CHECKING:
     from graphcnn.dsl.layers import Flatten as Flatten
     from graphcnn.dsl.layers import GlobalAvgPool2d as GlobalAvgPool2d
     from graphcnn.dsl.layers import GlobalMaxPool2d as GlobalMaxPool2d
+    from graphcnn.dsl.layers import Hardsigmoid as Hardsigmoid
+    from graphcnn.dsl.layers import Hardswish as Hardswish
+    from graphcnn.dsl.layers import Hardtanh as Hardtanh
     from graphcnn.dsl.layers import L2Pool2d as L2Pool2d
     from graphcnn.dsl.layers import Layer as Layer
     from graphcnn.dsl.layers import LayerNorm as LayerNorm
+    from graphcnn.dsl.layers import LeakyReLU as LeakyReLU
+    from graphcnn.dsl.layers import LogSoftmax as LogSoftmax
     from graphcnn.dsl.layers import LPPool2d as LPPool2d
     from graphcnn.dsl.layers import MaxPool2d as MaxPool2d
     from graphcnn.dsl.layers import MaxUnpool2d as MaxUnpool2d
+    from graphcnn.dsl.layers import Mish as Mish
+    from graphcnn.dsl.layers import PReLU as PReLU
     from graphcnn.dsl.layers import ReLU as ReLU
+    from graphcnn.dsl.layers import ReLU6 as ReLU6
+    from graphcnn.dsl.layers import ScaledTanh as ScaledTanh
     from graphcnn.dsl.layers import Sigmoid as Sigmoid
+    from graphcnn.dsl.layers import SiLU as SiLU
+    from graphcnn.dsl.layers import Softmax as Softmax
+    from graphcnn.dsl.layers import Softplus as Softplus
+    from graphcnn.dsl.layers import Softsign as Softsign
     from graphcnn.dsl.layers import Tanh as Tanh
     from graphcnn.dsl.network import Input as Input
     from graphcnn.dsl.network import Network as Network
@@ -139,20 +171,24 @@ if TYPE_CHECKING:
 _HOMES = {
     "backend": ("Backend", "Executable", "Report", "backends", "evaluate"),
     "compiler": ("compile", "load"),
+    "dsl.activations": (
+        *("celu", "elu", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "log_softmax"),
+        *("mish", "prelu", "relu", "relu6", "scaled_tanh", "selu", "sigmoid", "silu", "softmax"),
+        *("softplus", "softsign", "tanh"),
+    ),
     "dsl.builder": ("Builder",),
     "dsl.elementwise": (
         *("abs", "clip", "cos", "equal", "erf", "exp", "log", "maximum", "minimum", "sign", "sin", "sqrt"),
         *("stop_gradient", "where"),
     ),
-    "dsl.functional": (
-        *("convolve2d", "correlate2d", "log_softmax", "matmul", "relu", "sigmoid", "softmax"),
-        *("squared_error", "tanh"),
-    ),
+    "dsl.functional": ("convolve2d", "correlate2d", "matmul", "squared_error"),
     "dsl.initializers": ("Constant", "Glorot", "He", "LeCun"),
     "dsl.layers": (
-        *("AvgPool2d", "BatchNorm2d", "Conv2d", "ConvTranspose2d", "Dense", "DepthwiseConv2d", "Dropout"),
-        *("Flatten", "GlobalAvgPool2d", "GlobalMaxPool2d", "L2Pool2d", "LPPool2d", "Layer", "LayerNorm"),
-        *("MaxPool2d", "MaxUnpool2d", "ReLU", "Sigmoid", "Tanh"),
+        *("AvgPool2d", "BatchNorm2d", "CELU", "Conv2d", "ConvTranspose2d", "Dense", "DepthwiseConv2d"),
+        *("Dropout", "ELU", "Flatten", "GELU", "GlobalAvgPool2d", "GlobalMaxPool2d", "Hardsigmoid"),
+        *("Hardswish", "Hardtanh", "L2Pool2d", "LPPool2d", "Layer", "LayerNorm", "LeakyReLU", "LogSoftmax"),
+        *("MaxPool2d", "MaxUnpool2d", "Mish", "PReLU", "ReLU", "ReLU6", "SELU", "ScaledTanh", "SiLU"),
+        *("Sigmoid", "Softmax", "Softplus", "Softsign", "Tanh"),
     ),
     "dsl.network": ("Input", "Network", "Parameter", "Sequential"),
     "dsl.padding": ("pad",),

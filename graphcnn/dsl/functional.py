@@ -7,25 +7,6 @@ from graphcnn.dsl.matrices import product
 from graphcnn.dsl.tensor import Tensor, apply_function, apply_op
 
 
-def relu(x: Tensor) -> Tensor:
-    """Return max(0, x), element by element."""
-    return _activation(ops.Relu(), x)
-
-
-def tanh(x: Tensor) -> Tensor:
-    """Return the hyperbolic tangent of each element."""
-    return _activation(ops.Tanh(), x)
-
-
-def sigmoid(x: Tensor) -> Tensor:
-    """Return 1 / (1 + e^-x) of each element."""
-    return _activation(ops.Sigmoid(), x)
-
-
-def _activation(op: ops.Relu | ops.Tanh | ops.Sigmoid, x: Tensor) -> Tensor:
-    return apply_function(lambda build, value: build(op, value), op.name, x, rule="Eq. 8")
-
-
 def correlate2d(x: Tensor, filters: Tensor) -> Tensor:
     """Return the cross-correlation (Eq. 1, 4) of images [N, H, W, C] with filters [k1, k2, C, D]."""
     return apply_op(ops.Correlate2d(), x, filters)
@@ -43,16 +24,6 @@ def matmul(x: Tensor, y: Tensor) -> Tensor:
     on the right. Samples times one matrix, [N, ..., A, K] @ [K, B], is a 1x1 correlation.
     """
     return apply_function(product, "matmul", x, y)
-
-
-def log_softmax(x: Tensor) -> Tensor:
-    """Return the logarithm of softmax along the last axis."""
-    return apply_op(ops.LogSoftmax(), x)
-
-
-def softmax(x: Tensor) -> Tensor:
-    """Return e^x / Σ e^x along the last axis: probabilities that add up to 1."""
-    return apply_function(lambda build, value: build(ops.Exp(), build(ops.LogSoftmax(), value)), "softmax", x)
 
 
 def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:

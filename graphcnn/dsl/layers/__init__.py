@@ -1,8 +1,30 @@
 """The layers: each says which parameters it has and which nodes it becomes."""
 
+from graphcnn.dsl.layers.activation import (
+    CELU,
+    ELU,
+    GELU,
+    SELU,
+    Hardsigmoid,
+    Hardswish,
+    Hardtanh,
+    LeakyReLU,
+    LogSoftmax,
+    Mish,
+    PReLU,
+    ReLU,
+    ReLU6,
+    ScaledTanh,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Softsign,
+    Tanh,
+)
 from graphcnn.dsl.layers.base import Function, Layer
 from graphcnn.dsl.layers.convolution import Conv2d, ConvTranspose2d, DepthwiseConv2d
-from graphcnn.dsl.layers.dense import Dense, Flatten, ReLU, Sigmoid, Tanh
+from graphcnn.dsl.layers.dense import Dense, Flatten
 from graphcnn.dsl.layers.normalization import BatchNorm2d, Dropout, LayerNorm
 from graphcnn.dsl.layers.pooling import (
     AvgPool2d,
@@ -15,6 +37,10 @@ from graphcnn.dsl.layers.pooling import (
 )
 
 __all__ = [
+    "CELU",
+    "ELU",
+    "GELU",
+    "SELU",
     "AvgPool2d",
     "BatchNorm2d",
     "Conv2d",
@@ -26,13 +52,26 @@ __all__ = [
     "Function",
     "GlobalAvgPool2d",
     "GlobalMaxPool2d",
+    "Hardsigmoid",
+    "Hardswish",
+    "Hardtanh",
     "L2Pool2d",
     "LPPool2d",
     "Layer",
     "LayerNorm",
+    "LeakyReLU",
+    "LogSoftmax",
     "MaxPool2d",
     "MaxUnpool2d",
+    "Mish",
+    "PReLU",
     "ReLU",
+    "ReLU6",
+    "ScaledTanh",
+    "SiLU",
     "Sigmoid",
+    "Softmax",
+    "Softplus",
+    "Softsign",
     "Tanh",
 ]

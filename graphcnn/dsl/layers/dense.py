@@ -1,4 +1,4 @@
-"""Fully connected layers, the way to them, and activations."""
+"""Fully connected layers, and the way to them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from graphcnn.dsl.initializers import Constant, He, Initializer
 from graphcnn.dsl.layers.arguments import check_initializer, count
 from graphcnn.dsl.layers.base import OneValue
 from graphcnn.errors import ShapeError
-from graphcnn.ir import BATCH, Op, Value
+from graphcnn.ir import BATCH, Value
 
 
 def with_bias(build: Builder, value: Value) -> Value:
@@ -70,37 +70,3 @@ class Dense(OneValue):
         weights = build.parameter("weights", x.type.with_shape(shape), self.initializer)
         product = build(ops.Matmul(), x, weights)
         return with_bias(build, product) if self.bias else product
-
-
-@dataclass(eq=False)
-class _Activation(OneValue):
-    """An element-wise function, f in Eq. 8."""
-
-    op: ClassVar[Op]
-
-    def build(self, build: Builder, *values: Value) -> Value:
-        return build.by("Eq. 8")(self.op, values[0])
-
-
-@dataclass(eq=False)
-class ReLU(_Activation):
-    """max(0, x)."""
-
-    kind: ClassVar[str] = "relu"
-    op = ops.Relu()
-
-
-@dataclass(eq=False)
-class Tanh(_Activation):
-    """The hyperbolic tangent."""
-
-    kind: ClassVar[str] = "tanh"
-    op = ops.Tanh()
-
-
-@dataclass(eq=False)
-class Sigmoid(_Activation):
-    """1 / (1 + e^-x)."""
-
-    kind: ClassVar[str] = "sigmoid"
-    op = ops.Sigmoid()
