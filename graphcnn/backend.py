@@ -20,11 +20,14 @@ from typing import Any, Final, Protocol, TypeAlias
 
 import numpy as np
 
+from graphcnn import ops
 from graphcnn.arrays import Array, overlapping
+from graphcnn.calls import described, misfit
 from graphcnn.errors import BackendError, DataError, OptionError
 from graphcnn.inputs import as_input as as_input
 from graphcnn.interrupts import interrupts_put_off
 from graphcnn.ir import BATCH, Graph, Op, batch_inputs, users_line
+from graphcnn.ir.origin import is_internal
 
 GROUP = "graphcnn.backends"
 DEFAULT = "native"
@@ -234,10 +237,11 @@ def as_backend(given: object) -> Backend:
     return backend
 
 
-def check_kernel(op: object, **kernel: object) -> None:
-    """Raise OptionError, at the user's line, unless this is a class of ops, and a kernel that can be called.
+def check_kernel(op: object, /, *arguments: str, **kernel: object) -> None:
+    """Raise OptionError, at the user's line, unless this is a registered op, and a kernel that can be called.
 
-    kernel: by the name of the argument that it was given as.
+    arguments: what the kernel is called with, if that is known. kernel: by the name of the argument that it
+    was given as.
     """
     problem, mend = "", ""
     ((argument, given),) = kernel.items()
@@ -245,6 +249,12 @@ def check_kernel(op: object, **kernel: object) -> None:
         problem, mend = f"{op!r:.60} is not a class of ops", "register(Swish, ...), where class Swish(gcn.Op)"
     elif not callable(given):
         problem, mend = f"{argument}={given!r:.60} is not a function", f"{argument}=function"
+    elif wrong := misfit(given, *arguments) if arguments else "":
+        problem = f"{argument}={described(given)} of {op.name} {wrong}"
+        mend = f"def {op.name}({', '.join(arguments)}): ..."
+    elif not is_internal(op.__module__) and ops.OPS.get(op.name) is not op:
+        problem = f"{op.__name__} is not registered: graphs that are parsed or loaded would not know it"
+        mend = f"put @gcn.register_op above class {op.__name__}"
     if problem:
         place = users_line()
         raise OptionError(problem, mend=mend).located(file=place.file, line=place.line)

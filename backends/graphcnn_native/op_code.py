@@ -9,8 +9,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any, Final, TypeAlias
 
+from graphcnn.calls import described
+from graphcnn.errors import BackendError
 from graphcnn.ir import Op
 from graphcnn.scalar import ScalarFunction
 
@@ -68,5 +71,22 @@ def scalar_function(op: Op) -> ScalarFunction | None:
 
 @functools.cache
 def _scalar_function(make: Pointwise, op: Op) -> ScalarFunction:
-    made = make(op)
-    return made if isinstance(made, ScalarFunction) else ScalarFunction(made, op.name)
+    try:
+        made = make(op)
+    except Exception as error:
+        raise _no_function(make, op, f"raised {type(error).__name__}: {error}") from error
+    if isinstance(made, ScalarFunction):
+        return made
+    python = getattr(made, "py_func", made)
+    if not isinstance(python, FunctionType):
+        raise _no_function(make, op, f"returned {made!r:.60}")
+    return ScalarFunction(python, op.name)
+
+
+def _no_function(make: Pointwise, op: Op, what: str) -> BackendError:
+    """Return the error for a form `pointwise` that makes no function of numbers of an op."""
+    return BackendError(
+        f"pointwise={described(make)} of {op.name} {what}, where it returns a function of numbers",
+        facts=[f"it is called with the op: {op}"],
+        mend="pointwise=lambda op: lambda x: ..., with a number for each operand",
+    )

@@ -114,8 +114,12 @@ class Builder(Emitter):
             return inner
         return replace(inner, names=self.names.scopes.setdefault(layer, _Names()), prefix=f"{name}.")
 
-    def parameter(self, label: str, type: TensorType, initializer: Initializer) -> Value:
-        """Return the layer's parameter of this label, for example `filters` of `conv1`."""
+    def parameter(self, label: str, type: TensorType, initializer: Initializer | None = None) -> Value:
+        """Return the layer's parameter of this label, for example `filters` of `conv1`.
+
+        Asked for again, also by the same layer applied again, it is the same parameter. initializer: what
+        gives it its first value, which has to be said: there is none that suits all parameters.
+        """
         return self._held(label, type, initializer, trained=True)
 
     def state(self, label: str, type: TensorType, initial: Initializer | None = None) -> Value:
@@ -153,14 +157,16 @@ class Builder(Emitter):
                 self.graph.update(label, self.replaced[value])
         return self.graph
 
-    def _held(self, label: str, type: TensorType, initializer: Initializer, *, trained: bool) -> Value:
+    def _held(self, label: str, type: TensorType, initializer: Initializer | None, *, trained: bool) -> Value:
         if not isinstance(type, TensorType):
             raise OptionError(
                 f"the type of {label!r} is {type!r:.60}", mend="gcn.TensorType((3, 3), x.type.dtype)"
             )
-        if not callable(initializer) or inspect.isclass(initializer):
+        if initializer is None or not callable(initializer) or inspect.isclass(initializer):
             raise OptionError(
-                f"the initializer of {label!r} is {initializer!r:.60}",
+                f"the parameter {label!r} has no initializer"
+                if initializer is None
+                else f"the initializer of {label!r} is {initializer!r:.60}",
                 mend="gcn.Constant(0.5), gcn.Glorot(), or a function of a generator and a type",
             )
         full = f"{self.origin.layer}.{label}" if label else self.origin.layer

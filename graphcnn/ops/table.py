@@ -6,6 +6,7 @@ import dataclasses
 import re
 from typing import Any, TypeVar
 
+from graphcnn.calls import misfit
 from graphcnn.errors import GraphcnnError, OptionError
 from graphcnn.ir import Op, users_line
 
@@ -69,6 +70,7 @@ def _check(op: Any) -> None:
             f"{op.__name__} has no shape rule",
             mend="def result_types(self, *operands): return (operands[0],), or other types of the results",
         )
+    _check_methods(op)
     _check_attributes(op)
     twin = OPS.get(name)
     if twin is not None and (twin.__module__, twin.__qualname__) != (op.__module__, op.__qualname__):
@@ -77,6 +79,20 @@ def _check(op: Any) -> None:
             facts=[f"{twin.__module__}.{twin.__qualname__}: {twin.equation}"],
             mend=f"give {op.__name__} another name",
         )
+
+
+def _check_methods(op: type[Op]) -> None:
+    """Raise OptionError for methods that cannot be called as they will be."""
+    methods = {
+        "result_types": (*(f"operand{n}" for n in range(op.arity)),),
+        "gradient": ("emit", "operands", "results", "delta"),
+        "flops": ("operands", "results", "batch"),
+    }
+    for method, arguments in methods.items():
+        wrong = misfit(getattr(op, method), "self", *arguments)
+        if wrong:
+            shown = "*operands" if method == "result_types" else ", ".join(arguments)
+            raise OptionError(f"{op.__name__}.{method} {wrong}", mend=f"def {method}(self, {shown}): ...")
 
 
 def _check_attributes(op: type[Op]) -> None:

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import PurePath
 
+from graphcnn.calls import misfit
 from graphcnn.errors import GraphcnnError, OptionError
 from graphcnn.ir import users_line_of
 
 
 def check_part(kind: str, part: object, methods: dict[str, str], example: str) -> None:
-    """Raise OptionError unless this is an object with these methods.
+    """Raise OptionError unless this is an object with these methods, which take what they are called with.
 
     kind: what it is passed as, such as `loss`. methods: name → how it is defined. example: one that exists.
     """
@@ -34,6 +35,11 @@ def check_part(kind: str, part: object, methods: dict[str, str], example: str) -
             facts=definition(part, next(method for method in methods if method not in lacking)),
             mend=methods[lacking[0]],
         )
+    for method, defined in methods.items():
+        arguments = defined.partition("(self, ")[2].partition(")")[0].split(", ")
+        wrong = misfit(getattr(part, method), *arguments)
+        if wrong:
+            raise OptionError(f"{title(part)}.{method} {wrong}", facts=definition(part, method), mend=defined)
 
 
 def title(part: object) -> str:

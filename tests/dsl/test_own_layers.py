@@ -110,6 +110,11 @@ SCALAR = gcn.TensorType(())
             "graph",
         ),
         (layer_of(parameter_of((1,), gcn.Constant(1.0))), "the type of 'a' is (1,)", "gcn.TensorType"),
+        (
+            layer_of(lambda self, build, x: build.parameter("a", SCALAR)),
+            "the parameter 'a' has no initializer",
+            "gcn.Constant(0.5), gcn.Glorot()",
+        ),
         (layer_of(parameter_of(SCALAR, 0.5)), "the initializer of 'a' is 0.5", "gcn.Constant(0.5)"),
         (layer_of(parameter_of(SCALAR, gcn.He)), "the initializer of 'a' is <class", "gcn.Glorot()"),
         (

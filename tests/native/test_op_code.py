@@ -2,6 +2,7 @@
 
 import functools
 import gc
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -75,6 +76,11 @@ class Roll(gcn.Op):
 
     def gradient(self, emit, operands, results, delta):
         return (emit(Roll(-self.shift, self.axis), delta),)
+
+
+@dataclass(frozen=True)
+class Unknown(Roll):
+    """An op that is not registered."""
 
 
 def roll_kernel(op, operands, batch):
@@ -396,6 +402,12 @@ def test_unfit_labels_are_still_named(roll):
         ((Roll(1),), {"element": roll_element}, "is not a class of ops"),
         ((int,), {"pointwise": bent_function}, "is not a class of ops"),
         ((gcn.Op,), {"pointwise": bent_function}, "is not a class of ops"),
+        ((Roll, roll_element), {}, "an op gets native code by the name of its form"),
+        ((Roll,), {"pointwise": lambda: None}, "takes (), but is called with (op)"),
+        ((Roll,), {"element": lambda e: None}, "takes (e), but is called with (e, op)"),
+        ((Roll,), {"lanes": lambda f, x: None}, "takes (f, x), but is called with (f, op, x, type)"),
+        ((Roll,), {"emitter": lambda: None}, "takes (), but is called with (w)"),
+        ((Unknown,), {"emitter": lambda w: None}, "Unknown is not registered"),
     ],
 )
 def test_what_is_no_code(arguments, forms, problem):
@@ -405,6 +417,25 @@ def test_what_is_no_code(arguments, forms, problem):
     assert problem in str(caught.value)
     assert str(caught.value).startswith("test_op_code.py:"), "the user's line"
     assert [dict(table) for table in TABLES] == before
+
+
+@pytest.mark.parametrize(
+    ("pointwise", "problem"),
+    [
+        (lambda x: 2.0 * x, "raised TypeError: unsupported operand type(s) for *: 'float' and 'Bent'"),
+        (lambda x: x, "returned Bent("),
+        (lambda op: math.tanh, "returned <built-in function tanh>"),
+        (lambda op: lambda x: x, "is a function of 1 numbers, but it has 2 operands"),
+        (lambda op: lambda x, y, slope=0.5: x, "is a function of 3 numbers, but it has 2 operands"),
+    ],
+)
+def test_a_form_that_makes_no_function_of_the_operands(bent, pointwise, problem):
+    graphcnn_native.register(bent, pointwise=pointwise)
+    with pytest.raises(BackendError) as caught:
+        compiled(bent(), X, X)
+    assert problem in str(caught.value)
+    assert "test_op_code.py:" in str(caught.value), "where it is written"
+    assert "pointwise=lambda op: lambda x: ..." in str(caught.value).partition("Mend: ")[2]
 
 
 def test_an_op_that_nobody_has():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import graphcnn as gcn
+import graphcnn_numpy
 from graphcnn import ops
 from graphcnn.errors import DifferentiationError, GraphError, OptionError, ParseError
 
@@ -108,6 +109,17 @@ HEAD = {"name": "made", "arity": 1, "equation": "y = x"}
         (by_hand(**HEAD), "Made has no shape rule", "def result_types"),
         (make(name="relu"), "there is an op 'relu' already", "give Halve another name"),
         (
+            make(gradient=lambda self, emit, x, delta: (delta,)),
+            "Halve.gradient takes (self, emit, x, delta), but is called with (self, emit, operands, ",
+            "def gradient(self, emit, operands, results, delta): ...",
+        ),
+        (
+            make(result_types=lambda self: ()),
+            "Halve.result_types takes (self), but is called with (self, operand0)",
+            "def result_types(self, *operands): ...",
+        ),
+        (make(flops=lambda self, x: 0), "Halve.flops takes (self, x)", "def flops(self, operands, results"),
+        (
             by_hand(**HEAD, **SHAPE, __annotations__={"name": "str"}),
             "Made.name is an attribute of each op, not of the class",
             "ClassVar",
@@ -127,6 +139,40 @@ def test_what_is_refused(op, problem, mend, table):
     assert mend in str(caught.value).partition("Mend:")[2]
     assert str(caught.value).startswith("test_register.py:"), "the user's line"
     assert table == before
+
+
+@pytest.mark.parametrize(
+    ("kernel", "problem", "mend"),
+    [
+        (
+            lambda x: x,
+            "takes (x), but is called with (op, operands, batch)",
+            "def halve(op, operands, batch)",
+        ),
+        (
+            lambda op, x, batch, more: x,
+            "missing a required argument: 'more'",
+            "def halve(op, operands, batch)",
+        ),
+        (3, "kernel=3 is not a function", "kernel=function"),
+    ],
+)
+def test_a_kernel_of_another_form_is_refused_where_it_is_registered(kernel, problem, mend):
+    halve = gcn.register_op(make())
+    with pytest.raises(OptionError) as caught:
+        graphcnn_numpy.register(halve, kernel)
+    assert problem in str(caught.value)
+    assert mend in str(caught.value).partition("Mend: ")[2]
+    assert str(caught.value).startswith("test_register.py:"), "the user's line"
+    assert halve not in graphcnn_numpy.kernels.KERNELS
+
+
+def test_a_kernel_of_an_op_that_is_not_registered_is_refused():
+    halve = make()
+    with pytest.raises(OptionError, match="Halve is not registered") as caught:
+        graphcnn_numpy.register(halve, lambda op, operands, batch: operands[0])
+    assert "put @gcn.register_op above class Halve" in str(caught.value)
+    graphcnn_numpy.register(ops.Tanh, graphcnn_numpy.kernels.KERNELS[ops.Tanh])
 
 
 def test_a_shape_rule_that_returns_no_types():

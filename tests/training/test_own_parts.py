@@ -138,6 +138,36 @@ def of_rank_two(self, emit, output, target):
     return output
 
 
+@pytest.mark.parametrize(
+    ("part", "problem", "mend"),
+    [
+        (
+            {
+                "loss": plain(
+                    reduction="mean", target_type=Quartic.target_type, per_sample=lambda self, y, t: y
+                )
+            },
+            "Mine.per_sample takes (y, t), but is called with (emit, output, target",
+            "def per_sample(self, emit, output, target",
+        ),
+        (
+            {"optimizer": plain(learning_rate=0.1, append_updates=lambda self, parameters, gradients: {})},
+            "Mine.append_updates takes (parameters, gradients), but is called with",
+            "def append_updates(self, graph, parameters, gradients, rate)",
+        ),
+        (
+            {"metrics": [plain(name="mine", append=lambda self, output: output)]},
+            "Mine.append takes (output), but is called with (emit, output, target",
+            "def append(self, emit, output, target",
+        ),
+    ],
+)
+def test_methods_that_take_something_else(part, problem, mend):
+    message = refused(**part)
+    assert problem in message
+    assert mend in message.partition("Mend: ")[2]
+
+
 def test_losses_that_are_none():
     own = {"target_type": Quartic.target_type, "per_sample": Quartic.per_sample}
     for loss, problem, mend in (

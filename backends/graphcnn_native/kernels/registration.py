@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Never
 
 from graphcnn.backend import check_kernel
 from graphcnn.errors import OptionError
@@ -14,10 +14,19 @@ from graphcnn_native.kernels.element import OfElement, element_by_element
 from graphcnn_native.kernels.writer import Writer
 from graphcnn_native.op_code import EMITTERS, LANES, POINTWISE, SHIPPED, Emitter, Pointwise
 
+ARGUMENTS = {
+    "pointwise": ("op",),
+    "element": ("e", "op"),
+    "lanes": ("f", "op", "x", "type"),
+    "emitter": ("w",),
+}
+"""What each form is called with."""
+
 
 def register(
     op: type[Op],
-    *,
+    /,
+    *unnamed: Never,
     pointwise: Pointwise | None = None,
     element: OfElement | None = None,
     lanes: Callable[[Function, Any, list[Ssa], TensorType], Ssa] | None = None,
@@ -37,19 +46,21 @@ def register(
     through in blocks, on all threads. Without it, the whole batch is computed at once.
 
     The code that an op has already is replaced. An op without code is computed by the reference backend's
-    kernel, which the step calls. Raises OptionError, at the user's line, for what is no class of ops and for
-    what cannot be called.
+    kernel, which the step calls. Raises OptionError, at the user's line, for what is no registered op, for
+    what cannot be called like this, and for a form that is not named (`unnamed`).
     """
     forms = {"pointwise": pointwise, "element": element, "lanes": lanes, "emitter": emitter}
     given = {name: form for name, form in forms.items() if form is not None}
-    if len(given) != 1:
+    if unnamed or len(given) != 1:
         place = users_line()
+        problem = f"in one form, not in {len(given)}"
         raise OptionError(
-            f"an op gets native code in one form, not in {len(given)}",
+            f"an op gets native code {'by the name of its form' if unnamed else problem}",
             facts=[f"the forms: {', '.join(forms)}"],
             mend="register(Swish, pointwise=function)",
         ).located(file=place.file, line=place.line)
-    check_kernel(op, **given)
+    ((name, form),) = given.items()
+    check_kernel(op, *ARGUMENTS[name], **{name: form})
     for table in (POINTWISE, LANES, EMITTERS):
         table.pop(op, None)
     SHIPPED.discard(op)

@@ -30,8 +30,15 @@ SAME: Final[dict[str, Op]] = {"exp": ops.Exp(), "log": ops.Log(), "sqrt": ops.Sq
 """Functions of the C library that are ops as well."""
 
 
-def require_numbers(node: Node) -> None:
+def require_numbers(node: Node, function: ScalarFunction) -> None:
     """Raise BackendError for an op that was registered as a function of numbers, but has other operands."""
+    if len(function.arguments) != len(node.operands):
+        raise BackendError(
+            f"the native code of {node.op.name} is a function of {len(function.arguments)} numbers, "
+            f"but it has {len(node.operands)} operands",
+            facts=[f"{function!r}"],
+            mend="pointwise=lambda op: lambda x: ..., with a number for each operand; op has its attributes",
+        ).located(layer=node.origin.layer, file=node.origin.file, line=node.origin.line)
     (result,) = node.types
     fits = all(each.type.shape in ((), result.shape) for each in node.operands)
     if fits and result.is_float and all(each.type.dtype == result.dtype for each in node.operands):

@@ -192,7 +192,7 @@ class Writer:
                 return self.value(operands[0], position)
         function = scalar_function(node.op)
         if function is not None:
-            require_numbers(node)
+            require_numbers(node, function)
         arguments = [self.value(operand, self._scalar_or(operand, value, position)) for operand in operands]
         arguments = [f.splat(x, position.lanes) if lanes_of(x.type) == 1 else x for x in arguments]
         self.name_section(value.key)

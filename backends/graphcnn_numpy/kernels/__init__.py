@@ -19,10 +19,10 @@ def register(op: type[Op], kernel: Kernel) -> None:
     the number of samples, N. Results have the shapes and element types that the op's shape rule says; they
     may be views of the operands.
 
-    A kernel that the op has already is replaced. Raises OptionError, at the user's line, for what is no class
-    of ops, and for what cannot be called.
+    A kernel that the op has already is replaced. Raises OptionError, at the user's line, for what is no
+    registered op, and for what cannot be called like this.
     """
-    check_kernel(op, kernel=kernel)
+    check_kernel(op, "op", "operands", "batch", kernel=kernel)
     KERNELS[op] = kernel
 
 
