@@ -288,6 +288,9 @@ def require_ops(backend: Backend, graph: Graph) -> None:
     error = BackendError(
         f"backend {backend.name!r} has no kernel for {node.op.name}",
         facts=[f"backends that have it: {', '.join(others) or 'none that is installed'}"],
+        mend=f"backend={others[0]!r}"
+        if others
+        else f"graphcnn_numpy.register({type(node.op).__name__}, kernel), which serves numpy and native",
     )
     raise error.located(layer=node.origin.layer, file=node.origin.file, line=node.origin.line)
 

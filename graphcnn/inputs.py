@@ -20,8 +20,6 @@ def as_input(what: str, type: TensorType, given: object) -> Array:
         array = np.asarray(given)
     except ValueError as error:
         raise DataError(f"{what} is not an array: {error}") from None
-    if array.dtype != type.dtype:
-        array = _converted(what, type, array)
     fits = len(array.shape) == type.rank and all(
         size > 0 if wanted == BATCH else size == wanted
         for size, wanted in zip(array.shape, type.shape, strict=True)
@@ -30,9 +28,9 @@ def as_input(what: str, type: TensorType, given: object) -> Array:
         raise DataError(
             f"{what} has the shape {format_shape(array.shape)}, but {format_shape(type.shape)} is needed",
             facts=["N is the number of samples, at least 1"] if type.has_batch else [],
-            mend=_reshape_hint(array, type),
+            mend=_one_hot_hint(array, type) or _reshape_hint(array, type),
         )
-    return array
+    return array if array.dtype == type.dtype else _converted(what, type, array)
 
 
 def _converted(what: str, type: TensorType, array: Array) -> Array:
@@ -86,6 +84,19 @@ def _conversion_hint(array: Array, type: TensorType) -> str:
             f"np.stack([np.asarray(PIL.Image.open(path)) for path in paths]).astype({type.dtype!r}) / 255"
         )
     return f"give an array of numbers of the shape {format_shape(type.shape)}"
+
+
+def _one_hot_hint(array: Array, type: TensorType) -> str:
+    """Return what makes labels fit where a number for each class is needed."""
+    labels = array.reshape(-1)
+    if array.shape not in (labels.shape, (*labels.shape, 1)) or array.dtype.kind not in "iu":
+        return ""
+    if type.rank != 2 or not (type.is_float and type.has_batch and labels.size) or labels.min() < 0:
+        return ""
+    if labels.max() >= type.shape[1]:
+        return ""
+    shown = "labels" if array.ndim == 1 else "labels[:, 0]"
+    return f"np.eye({type.shape[1]}, dtype={type.dtype!r})[{shown}], or a loss of labels, gcn.CrossEntropy()"
 
 
 def _reshape_hint(array: Array, type: TensorType) -> str:

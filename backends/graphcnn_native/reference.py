@@ -10,6 +10,7 @@ import numpy as np
 
 from graphcnn.arrays import Array
 from graphcnn.backend import Executable, reference
+from graphcnn.errors import GraphcnnError
 from graphcnn.ir import BATCH, Graph, Node, TensorType
 from graphcnn_native.lowering.program import PlannedKernel, Program
 from graphcnn_native.op_code import has_code
@@ -86,9 +87,10 @@ class _Kernel:
         try:
             results = self._executable(**inputs)
             for (label, _), array in zip(self._stored, stores, strict=True):
-                if results[label].shape != array.shape:
-                    raise ValueError(f"{label} has the shape {results[label].shape}, not {array.shape}")
                 np.copyto(array, results[label])
+        except GraphcnnError as error:
+            place = self._node.origin
+            raise error.located(layer=place.layer, file=place.file, line=place.line) from None
         except Exception as error:
             place = self._node.origin
             where = f", {place.layer}, {place.file}:{place.line}" if place.layer or place.file else ""

@@ -20,9 +20,10 @@ from graphcnn.backend import (
     require_ops,
     step_by_calling,
 )
-from graphcnn.errors import GraphcnnError, OutOfMemoryError
+from graphcnn.calls import described
+from graphcnn.errors import BackendError, GraphcnnError, OutOfMemoryError
 from graphcnn.ir import Graph, Input, Node, Op, last_reads, live_bytes
-from graphcnn_numpy.kernels import KERNELS
+from graphcnn_numpy.kernels import KERNELS, Kernel
 
 
 class NumpyExecutable:
@@ -66,12 +67,15 @@ class NumpyExecutable:
                 operands = [environment[operand.key][operand.index] for operand in node.operands]
                 start = time.perf_counter()
                 try:
-                    result = KERNELS[type(node.op)](node.op, operands, batch)
+                    kernel = KERNELS[type(node.op)]
+                    result = kernel(node.op, operands, batch)
                 except MemoryError as error:
                     raise _no_memory(node, batch, error) from None
                 if self._is_profiled:
                     self._moments.append((start, time.perf_counter()))
                 environment[key] = result if isinstance(result, tuple) else (result,)
+                if not _fit(environment[key], node, batch):
+                    raise _another_type(kernel, result, node, batch)
             if observer is not None and observer(key, operands, environment[key]):
                 break
             for dead in self._dropped.get(key, ()):
@@ -117,6 +121,33 @@ class NumpyBackend:
         """Return an executable of the graph. Raises BackendError where there is no kernel for an op."""
         require_ops(self, graph)
         return NumpyExecutable(graph)
+
+
+def _fit(results: tuple[Array, ...], node: Node, batch: int) -> bool:
+    """Return whether a kernel's results are of the types that the op's shape rule says."""
+    if len(results) != len(node.types):
+        return False
+    for result, type in zip(results, node.types, strict=True):
+        if getattr(result, "dtype", None) != type.dtype or result.shape != type.concrete(batch):
+            return False
+    return True
+
+
+def _another_type(kernel: Kernel, result: object, node: Node, batch: int) -> GraphcnnError:
+    """Return the error of a kernel whose results are of other types than the op's shape rule says."""
+    found = result if isinstance(result, tuple) else (result,)
+    wanted = [type.with_shape(type.concrete(batch)) for type in node.types]
+    return BackendError(
+        f"the kernel of {node.op.name}, {described(kernel)}, returned {', '.join(map(_shown, found))}; "
+        f"the shape rule says {', '.join(map(str, wanted))}",
+        mend="np.asarray(result, operands[0].dtype) in the kernel, or other types from result_types",
+    ).located(layer=node.origin.layer, file=node.origin.file, line=node.origin.line)
+
+
+def _shown(result: object) -> str:
+    if not isinstance(result, np.ndarray | np.generic):
+        return f"{type(result).__name__}, no array"
+    return f"{result.dtype}[{', '.join(map(str, result.shape))}]"
 
 
 def _no_memory(node: Node, batch: int, error: MemoryError) -> GraphcnnError:

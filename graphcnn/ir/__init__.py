@@ -2,7 +2,7 @@
 
 from graphcnn.ir.graph import Emitter, Graph, Input, Node, Role, Value, batch_inputs
 from graphcnn.ir.liveness import last_reads, live_bytes, needed_nodes, use_counts
-from graphcnn.ir.op import OPERAND_LETTERS, Cost, Gradients, Op, Values, arguments_of, require_op
+from graphcnn.ir.op import NO_RULE, OPERAND_LETTERS, Cost, Gradients, Op, Values, arguments_of, require_op
 from graphcnn.ir.origin import Origin, users_line, users_line_of
 from graphcnn.ir.parser import parse_graph
 from graphcnn.ir.rebuild import Rebuild
@@ -12,6 +12,7 @@ from graphcnn.ir.verify import verify
 
 __all__ = [
     "BATCH",
+    "NO_RULE",
     "OPERAND_LETTERS",
     "Cost",
     "DType",

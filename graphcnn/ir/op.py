@@ -13,6 +13,8 @@ from graphcnn.ir.types import TensorType
 if TYPE_CHECKING:
     from graphcnn.ir.graph import Emitter, Node, Value
 
+NO_RULE: Final = "has no gradient rule"
+
 Values: TypeAlias = "tuple[Value, ...]"
 Gradients: TypeAlias = "tuple[Value | None, ...]"
 
@@ -59,7 +61,11 @@ class Op:
 
         delta: the gradient with respect to the first result; further results are indices and the like.
         """
-        raise DifferentiationError(f"{self.name} has no gradient rule")
+        raise DifferentiationError(
+            f"{self.name} {NO_RULE}",
+            mend=f"def gradient(self, emit, operands, results, delta): ... in {type(self).__name__}, "
+            "which returns a tuple with a value or None for each operand",
+        )
 
     def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType], batch: int) -> int:
         """Return the floating-point operations at this batch size; 0 for ops that only move data."""

@@ -12,6 +12,7 @@ from graphcnn.arrays import Array
 from graphcnn.backend import Backend, Executable, as_backend, bind_inputs, reference
 from graphcnn.errors import BackendError, DataError
 from graphcnn.ir import BATCH, Graph, Op, TensorType
+from graphcnn.ir.origin import is_internal
 from graphcnn.ops import Add, Multiply, Relu
 from graphcnn.testing.case import Case
 from graphcnn.testing.cases import backend_cases, build_case
@@ -131,7 +132,7 @@ def check_case(runner: Backend, case: Case) -> bool:
     first, second = executable(**given), executable(**given)
     _require_unmodified(case, given)
     _require_types(case, first)
-    _require_same_bits(case, "a second run gives other bits", first, second)
+    _require_same_bits(case, f"a second run gives other bits{_mixing(case)}", first, second)
     _require_fresh(case, given, first, second)
     expected = reference().compile(case.graph)(**case.inputs)
     _require_close(case, "the reference", first, expected)
@@ -268,7 +269,21 @@ def _require_close(case: Case, other: str, found: Mapping[str, Array], expected:
                  f"{label!r}: infinities or NaNs differ from {other}")  # fmt: skip
         allowed = tolerance * (float(np.abs(exact[finite]).max(initial=0)) + terms)
         error = float(np.abs(value[finite] - exact[finite]).max(initial=0))
-        _require(error <= allowed, case.name, f"{label!r} is {error:.3g} off {other}, allowed {allowed:.3g}")
+        if not error <= allowed:
+            off = np.abs(np.where(finite, value - exact, 0.0))
+            place = tuple(map(int, np.unravel_index(off.argmax(), off.shape)))
+            shown = f"at {list(place)} it is {array[place]}, not {wanted[place]}"
+            _require(False, case.name, f"{label!r} is {error:.3g} off {other}, allowed {allowed:.3g}: {shown}"
+                     f"{_mixing(case)}")  # fmt: skip
+
+
+def _mixing(case: Case) -> str:
+    """Return what to look at where an op of the user's own may read other samples than its own."""
+    own = {type(n.op).__name__ for _, n in case.graph.items() if not is_internal(type(n.op).__module__)}
+    batch = max((array.shape[0] for array in case.inputs.values() if array.ndim), default=1)
+    if not own or batch == 1:
+        return ""
+    return f" (is native code of {', '.join(sorted(own))} registered with by_sample=True, and mixes samples?)"
 
 
 def _tolerance(graph: Graph) -> float:

@@ -13,7 +13,7 @@ from graphcnn import ops
 from graphcnn.arrays import Array
 from graphcnn.backend import Backend, as_backend, bind_inputs
 from graphcnn.errors import DifferentiationError, GraphcnnError
-from graphcnn.ir import OPERAND_LETTERS, Graph, Op, TensorType, Value, require_op, verify
+from graphcnn.ir import BATCH, NO_RULE, OPERAND_LETTERS, Graph, Op, TensorType, Value, require_op, verify
 from graphcnn.testing.case import FLOAT_TYPES, Case
 from graphcnn.testing.conformance import check_case
 from graphcnn.testing.gradients import check_gradients
@@ -134,7 +134,11 @@ def _cases(
     expected: object,
     seed: int,
 ) -> Iterator[Case]:
-    """Yield the op on its own: with the inputs given, and at all batch sizes, in either precision."""
+    """Yield the op on its own: with the inputs given, and at all batch sizes, in either precision.
+
+    At the last batch size also behind a kernel that makes its operands: where samples go through in blocks,
+    other samples than its own are then not there to be read.
+    """
     has_batch = any(type.has_batch for type in operands)
     for dtype in FLOAT_TYPES if any(type.is_float for type in operands) else ("",):
         types = [_retyped(type, dtype) for type in operands]
@@ -149,6 +153,8 @@ def _cases(
             rng = np.random.default_rng(seed + batch)
             arrays = [_drawn(rng, type, batch) for type in types]
             yield _case(op, types, arrays, f"{op.name} {dtype}, batch {batch}")
+        if has_batch and inputs is None:
+            yield _case(op, types, arrays, f"{op.name} {dtype}, batch {batch}, in blocks", is_behind=True)
 
 
 def _retyped(type: TensorType, dtype: Any) -> TensorType:
@@ -162,13 +168,18 @@ def _drawn(rng: np.random.Generator, type: TensorType, batch: int) -> Array:
     return np.asarray(rng.integers(0, 2 if type.dtype == "bool" else 4, shape), type.dtype)
 
 
-def _case(op: Op, types: Sequence[TensorType], arrays: Sequence[Array], name: str) -> Case:
+def _case(
+    op: Op, types: Sequence[TensorType], arrays: Sequence[Array], name: str, *, is_behind: bool = False
+) -> Case:
+    """Return the case of an op. is_behind: its operands are turned around, and are therefore computed."""
     case = Case(name)
     values = []
     for type, array in zip(types, arrays, strict=True):
         label = f"input{len(case.inputs)}"
-        case.inputs[label] = array
-        values.append(case.graph.input(label, type))
+        turns = is_behind and type.rank > 1 and type.shape[0] == BATCH
+        case.inputs[label] = np.flip(array, -1).copy() if turns else array
+        value = case.graph.input(label, type)
+        values.append(case.graph.add(ops.Rot180((type.rank - 1,)), value) if turns else value)
     case.apply(op, *values)
     return case
 
@@ -176,8 +187,16 @@ def _case(op: Op, types: Sequence[TensorType], arrays: Sequence[Array], name: st
 def _on_all(runners: Sequence[Backend], case: Case) -> int:
     """Check a case on all backends; return how many that were."""
     for runner in runners:
-        if not check_case(runner, case):
-            raise AssertionError(f"case {case.name!r}: backend {runner.name!r} has no kernel for it")
+        try:
+            has_kernels = check_case(runner, case)
+        except (AssertionError, GraphcnnError) as error:
+            raise AssertionError(f"backend {runner.name!r}: {error}") from error
+        if not has_kernels:
+            lacking = next(n.op for _, n in case.graph.items() if type(n.op) not in runner.ops)
+            raise AssertionError(
+                f"case {case.name!r}: backend {runner.name!r} has no kernel for {lacking.name}; "
+                f"graphcnn_numpy.register({type(lacking).__name__}, kernel) serves numpy and native"
+            )
     return len(runners)
 
 
@@ -213,7 +232,10 @@ def _differentiated(graph: Graph, total: Value, operands: dict[str, Value]) -> t
     try:
         return differentiate(graph, total, operands)
     except DifferentiationError as error:
-        raise AssertionError(f"{error}; order=0 says that it has no gradient") from error
+        is_missing = error.problem.endswith(NO_RULE)
+        raise AssertionError(
+            f"{error}; order=0 says that it has no gradient" if is_missing else f"{error}"
+        ) from error
 
 
 def _check_gradient(

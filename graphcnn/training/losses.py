@@ -87,12 +87,21 @@ def total_loss(
             f"{title(loss)}.per_sample returned {_shown(shown)}, not one number for each sample: "
             f"{output.type.dtype}[N]",
             facts=definition(loss, "per_sample"),
-            mend="sum or average over the other axes: return emit(gcn.ops.Sum((1,)), each) for [N, units]",
+            mend=_mend(each),
         )
     if weights is not None:
         each = emit(ops.Multiply(), each, weights)
     reduce = ops.Mean if loss.reduction == "mean" else ops.Sum
     return emit(reduce((0,)), each)
+
+
+def _mend(each: object) -> str:
+    """Return what makes one number for each sample of what a loss returned."""
+    if not isinstance(each, Value):
+        return "return the value that the last emit gives: return emit(op, output, target)"
+    if each.type.has_batch:
+        return "sum or average over the other axes: return emit(gcn.ops.Sum((1,)), each) for [N, units]"
+    return "leave axis 0, the samples, alone: emit(gcn.ops.Sum((1,)), each); reduction does the rest"
 
 
 def _shown(found: object) -> str:

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 import graphcnn as gcn
+import graphcnn_native
 import graphcnn_numpy
 from graphcnn import ops
+from graphcnn.errors import BackendError, DifferentiationError
 from graphcnn.testing import check_op
 
 X = gcn.TensorType(("N", 4))
@@ -63,7 +65,9 @@ def test_a_right_op():
     x = np.linspace(-2, 2, 12).reshape(3, 4)
     result = check(Cubed(0.5), inputs=[x], expected=0.5 * x**3)
     assert str(result) == ("op 'cubed': description, shape rule, text, gradient to order 2; 4 cases on numpy")
-    assert check(Cubed(0.5)).cases == 16, "itself and its gradient, at four batch sizes, in two precisions"
+    assert check(Cubed(0.5)).cases == 20, (
+        "itself and its gradient, at four sizes and in blocks, in two precisions"
+    )
 
 
 @pytest.mark.parametrize(
@@ -185,5 +189,69 @@ def test_attributes_that_text_does_not_give_back():
 
 def test_a_backend_without_a_kernel():
     del graphcnn_numpy.kernels.KERNELS[Cubed]
-    with pytest.raises(AssertionError, match="backend 'numpy' has no kernel for it"):
+    with pytest.raises(AssertionError, match=r"backend 'numpy' has no kernel for cubed; graphcnn_numpy.regi"):
         check_op(Cubed(), X, backends=["numpy"])
+    graph = gcn.Graph("cubes")
+    graph.output("y", graph.add(Cubed(), graph.input("x", X)))
+    with pytest.raises(BackendError, match=r"Mend: graphcnn_numpy\.register\(Cubed, kernel\)"):
+        graphcnn_numpy.backend.compile(graph)
+
+
+def test_an_op_without_a_gradient_names_what_it_lacks():
+    op = made(gradient=gcn.Op.gradient)
+    with pytest.raises(AssertionError, match=r"Mend: def gradient(.|\s)*order=0 says that it"):
+        check(op)
+    graph = gcn.Graph("cubes")
+    graph.output("total", graph.add(ops.Sum((0, 1)), graph.add(op, graph.input("x", X))))
+    with pytest.raises(DifferentiationError, match=r"Mend: def gradient.* in Cubed"):
+        gcn.gradient(graph, "total", ["x"])
+
+
+def test_a_gradient_that_does_not_fit_is_not_said_to_be_missing():
+    op = made(gradient=lambda self, emit, operands, results, delta: None)
+    with pytest.raises(AssertionError) as caught:
+        check(op)
+    assert "return a tuple with a value or None for each operand" in str(caught.value)
+    assert "order=0" not in str(caught.value)
+
+
+def test_the_backend_and_the_place_of_a_difference_are_named():
+    def off_at_one_place(op, operands, batch):
+        result = cubed(op, operands, batch)
+        result[-1, 2] += 1
+        return result
+
+    x = np.linspace(-2, 2, 12).reshape(3, 4)
+    with pytest.raises(AssertionError) as caught:
+        check(Cubed(), kernel=off_at_one_place, inputs=[x], expected=x**3)
+    assert "backend 'numpy': " in str(caught.value)
+    assert "at [2, 2] it is " in str(caught.value)
+
+
+def test_by_sample_is_named_where_samples_are_mixed(monkeypatch):
+    @dataclass(frozen=True)
+    class Turned(gcn.Op):
+        name: ClassVar[str] = "turned"
+        equation: ClassVar[str] = "y(n) = x(N - 1 - n)"
+        arity: ClassVar[int] = 1
+
+        def result_types(self, *operands):
+            return (operands[0],)
+
+    for table in (graphcnn_native.op_code.EMITTERS, graphcnn_numpy.kernels.KERNELS):
+        monkeypatch.setitem(table, Turned, None)
+    gcn.register_op(Turned)
+    graphcnn_numpy.register(Turned, lambda op, operands, batch: operands[0][::-1])
+    for by_sample in (False, True):
+        graphcnn_native.register(
+            Turned,
+            element=lambda e, op: e.load(
+                0, e.subtract(e.subtract(e.sizes[0], 1), e.indices[0]), e.indices[1]
+            ),
+            by_sample=by_sample,
+        )
+        if not by_sample:
+            check_op(Turned(), X, order=0)
+    with pytest.raises(AssertionError, match="is native code of Turned registered with by_sample=True"):
+        check_op(Turned(), X, order=0)
+    del ops.OPS["turned"]

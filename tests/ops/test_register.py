@@ -9,7 +9,7 @@ import pytest
 import graphcnn as gcn
 import graphcnn_numpy
 from graphcnn import ops
-from graphcnn.errors import DifferentiationError, GraphError, OptionError, ParseError
+from graphcnn.errors import BackendError, DifferentiationError, GraphError, OptionError, ParseError
 
 
 def make(name="halve", arity=1, equation="y = x / factor", **attributes):
@@ -173,6 +173,30 @@ def test_a_kernel_of_an_op_that_is_not_registered_is_refused():
         graphcnn_numpy.register(halve, lambda op, operands, batch: operands[0])
     assert "put @gcn.register_op above class Halve" in str(caught.value)
     graphcnn_numpy.register(ops.Tanh, graphcnn_numpy.kernels.KERNELS[ops.Tanh])
+
+
+@pytest.mark.parametrize("backend", ["numpy", "native"])
+@pytest.mark.parametrize(
+    ("kernel", "found"),
+    [
+        (lambda op, operands, batch: operands[0].astype(np.float32), "float32[2, 3]"),
+        (lambda op, operands, batch: operands[0][:, 1:], "float64[2, 2]"),
+        (lambda op, operands, batch: (operands[0], operands[0]), "float64[2, 3], float64[2, 3]"),
+        (lambda op, operands, batch: 1.0, "float, no array"),
+        (lambda op, operands, batch: None, "NoneType, no array"),
+    ],
+)
+def test_results_of_a_kernel_are_what_the_shape_rule_says(kernel, found, backend):
+    halve = gcn.register_op(make())
+    graphcnn_numpy.register(halve, kernel)
+    x = gcn.Input((3,))
+    model = gcn.compile(gcn.Network(x, gcn.apply_op(halve(), x)), dtype="float64", backend=backend)
+    with pytest.raises(BackendError) as caught:
+        model.predict(np.ones((2, 3)))
+    message = str(caught.value)
+    assert f"the kernel of halve, <lambda> (test_register.py:{kernel.__code__.co_firstlineno})" in message
+    assert f"returned {found}; the shape rule says float64[2, 3]" in message
+    assert "gcn.apply_op(halve(), x)" in message, "the user's line"
 
 
 def test_a_shape_rule_that_returns_no_types():

@@ -17,6 +17,20 @@ def classifier(loss=None, last=None):
     )
 
 
+@pytest.mark.parametrize("shape", [(10,), (10, 1)])
+def test_labels_where_a_number_for_each_class_is_needed(shape):
+    model, labels = classifier(gcn.SquaredError()), LABELS.reshape(shape)
+    message = refused(CALLS["fit"](IMAGES, labels), model)
+    mend = message.partition("Mend: ")[2].partition(", or a loss of labels")[0]
+    assert mend.startswith("np.eye(3, dtype='float32')[labels")
+    model.fit(IMAGES, eval(mend, {"np": np, "labels": labels}), epochs=1, progress=False)
+
+
+def test_a_shape_that_does_not_fit_is_named_before_an_element_type():
+    message = refused(CALLS["fit"]((IMAGES * 255).astype(np.uint8)[..., 0], LABELS), classifier())
+    assert "images[..., None]" in message
+
+
 def refused(call, model, kind=DataError):
     """Return the message of the error that `call(model)` raises; nothing must have been trained."""
     before = model.state()

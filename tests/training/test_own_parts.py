@@ -189,7 +189,14 @@ def test_losses_that_are_none():
         (
             plain(**own | {"per_sample": lambda *_: None}, reduction="mean"),
             "Mine.per_sample returned None, not one number for each sample",
-            "return emit",
+            "return the value that the last emit gives",
+        ),
+        (
+            plain(
+                **own | {"per_sample": lambda self, emit, *y: emit(ops.Mean((0, 1)), y[0])}, reduction="sum"
+            ),
+            "Mine.per_sample returned float64[], not one number for each sample",
+            "leave axis 0, the samples, alone",
         ),
         (
             plain(**own | {"target_type": lambda self, output: gcn.TensorType((3,))}, reduction="mean"),
