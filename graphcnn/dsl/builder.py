@@ -35,10 +35,10 @@ class _Names:
         return name
 
     def _default(self, kind: str) -> str:
-        """Return the kind and the first number that no layer has yet."""
+        """Return the kind and the first number that no layer has yet: `relu1`, but `relu6_1`."""
         while True:
             self.counts[kind] += 1
-            name = f"{kind}{self.counts[kind]}"
+            name = f"{kind}{'_' if kind[-1].isdigit() else ''}{self.counts[kind]}"
             if name not in self.of_layer.values():
                 return name
 

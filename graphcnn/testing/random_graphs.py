@@ -141,7 +141,8 @@ class _Builder:
 
     def bounded(self, x: Value) -> Value:
         """Append a smooth function that keeps numbers of size 1."""
-        return self.emit(self.pick([ops.Tanh(), ops.Tanh(), ops.Sigmoid()]), x)
+        smooth = [ops.Tanh(), ops.Tanh(), ops.Sigmoid(), ops.Sin(), ops.Cos(), ops.Erf()]
+        return self.emit(self.pick(smooth), x)
 
     def untied(self, x: Value) -> Value:
         """Append a shift of each element by a number of its own, so that nothing decides by a tie."""
@@ -243,7 +244,10 @@ class _Builder:
 
 
 def _pointwise(b: _Builder, x: Value) -> Sequence[Value]:
-    return [b.emit(ops.Relu(), b.untied(x)) if b.chance() else b.bounded(x)]
+    if b.chance():
+        return [b.bounded(x)]
+    kinked = [ops.Relu(), ops.Relu(), ops.Abs(), ops.Elu(0.5), ops.Clip(-0.5, 1.0), ops.Softplus()]
+    return [b.emit(b.pick(kinked), b.untied(x))]
 
 
 def _paired(b: _Builder, x: Value) -> Sequence[Value]:
@@ -259,9 +263,17 @@ def _divided(b: _Builder, x: Value) -> Sequence[Value]:
 
 def _selected(b: _Builder, x: Value) -> Sequence[Value]:
     y = b.like(x)
-    condition = b.emit(ops.Greater(), b.untied(x), y)
+    condition = b.emit(b.pick([ops.Greater(), ops.GreaterEqual()]), b.untied(x), y)
+    if b.chance():
+        other = b.emit(ops.LogicalNot(), b.emit(ops.Greater(), b.untied(x), x))
+        condition = b.emit(b.pick([ops.LogicalAnd(), ops.LogicalOr()]), condition, other)
     kept = b.emit(ops.Select(), condition, x, y)
-    return [kept, b.emit(ops.Maximum(), b.untied(x), y), b.emit(ops.Cast(b.dtype), condition)]
+    extreme = b.emit(b.pick([ops.Maximum(), ops.Minimum()]), b.untied(x), y)
+    return [kept, extreme, b.emit(ops.Cast(b.dtype), condition)]
+
+
+def _stopped(b: _Builder, x: Value) -> Sequence[Value]:
+    return [b.emit(ops.StopGradient(), x)]
 
 
 def _parameter(b: _Builder, x: Value) -> Sequence[Value]:
@@ -479,5 +491,5 @@ GROWTH: Final[tuple[Grow, ...]] = (
     *(_spread, _spread, _transposed, _reshaped, _joined, _resized, _taken, _rotated, _resampled),
     *(_dense, _dense, _convolved, _convolved, _convolved, _filtered_by_data, _pooled, _pooled),
     *(_convolved_and_pooled, _convolved_and_pooled, _convolved_and_pooled),
-    *(_softmax, _cast, _cast, _counted, _dropped, _labelled),
+    *(_softmax, _cast, _cast, _counted, _dropped, _labelled, _stopped),
 )

@@ -185,6 +185,13 @@ def test_a_network_of_all_activations_trains_alike_on_both_backends():
         np.testing.assert_allclose(weights[1][name], array, rtol=0, atol=1e-12)
 
 
+def test_the_number_of_a_layer_stands_apart_from_a_number_in_its_kind():
+    network = gcn.Sequential(gcn.ReLU6(), gcn.ReLU(), gcn.ReLU6())
+    graph = gcn.compile(network, input_shape=(3,)).forward_graph
+    layers = dict.fromkeys(node.origin.layer for _, node in graph.items() if node.operands)
+    assert list(layers) == ["relu6_1", "relu1", "relu6_2"]
+
+
 # What is refused
 
 

@@ -168,12 +168,14 @@ def test_training_steps_are_those_of_the_reference(native_backwards, first):
 
 def test_in_some_training_steps_correlations_pool_and_in_some_they_must_not():
     by_others, pools = 0, 0
-    for seed in range(80):
+    for seed in range(240):
         program = lower(random_step(seed).graph, named_target("avx2"))
         found = [k for k in program.kernels if isinstance(k.op(program.graph), ops.MaxPool2d)]
         pools += len(found)
         by_others += sum(kernel.pooled_by is not None for kernel in found)
-    assert 0 < by_others < pools
+        if 0 < by_others < pools:
+            return
+    pytest.fail(f"of {pools} pools, correlations do {by_others}")
 
 
 @pytest.mark.slow
