@@ -151,7 +151,15 @@ if TYPE_CHECKING:
     from graphcnn.training.csv_log import CSVLog as CSVLog
     from graphcnn.training.gradient_log import GradientLog as GradientLog
     from graphcnn.training.history import History as History
+    from graphcnn.training.losses import AbsoluteError as AbsoluteError
+    from graphcnn.training.losses import BinaryCrossEntropy as BinaryCrossEntropy
+    from graphcnn.training.losses import CosineSimilarity as CosineSimilarity
     from graphcnn.training.losses import CrossEntropy as CrossEntropy
+    from graphcnn.training.losses import Dice as Dice
+    from graphcnn.training.losses import Focal as Focal
+    from graphcnn.training.losses import Hinge as Hinge
+    from graphcnn.training.losses import Huber as Huber
+    from graphcnn.training.losses import KLDivergence as KLDivergence
     from graphcnn.training.losses import Loss as Loss
     from graphcnn.training.losses import SquaredError as SquaredError
     from graphcnn.training.metrics import Metric as Metric
@@ -206,7 +214,10 @@ _HOMES = {
     "training.csv_log": ("CSVLog",),
     "training.gradient_log": ("GradientLog",),
     "training.history": ("History",),
-    "training.losses": ("CrossEntropy", "Loss", "SquaredError"),
+    "training.losses": (
+        *("AbsoluteError", "BinaryCrossEntropy", "CosineSimilarity", "CrossEntropy", "Dice", "Focal"),
+        *("Hinge", "Huber", "KLDivergence", "Loss", "SquaredError"),
+    ),
     "training.metrics": ("Metric",),
     "training.model": ("Model",),
     "training.schedules": ("LearningRateSchedule", "cosine_decay", "step_decay"),

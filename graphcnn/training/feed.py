@@ -59,7 +59,7 @@ class Feed:
         self.only_target: Final = head.target if head else ""
         self._target_form: Final = Form(head.target_type) if head else None
         has_labels = head is not None and are_labels(head.target_type, head.type)
-        self._classes: Final = head.type.static(1) if head and has_labels else 0
+        self._classes: Final = head.type.static(head.type.rank - 1) if head and has_labels else 0
 
     def takes(self, x: object, y: object) -> bool:
         """Whether a batch can go to the backend as it is."""
@@ -159,7 +159,8 @@ class Feed:
         found: Batch = {}
         for label, head in self._targets.items():
             try:
-                found[label] = as_targets(head.target_type, head.type, given[label], samples)
+                ignore = getattr(head.loss, "ignore", None)
+                found[label] = as_targets(head.target_type, head.type, given[label], samples, ignore)
             except DataError as error:
                 if len(self._targets) > 1:
                     error.facts += (f"they are for the output {head.output!r}",)
@@ -205,6 +206,7 @@ class Feed:
         if class_weight is not None:
             of_class = self._of_class(head, class_weight, type)
             labels = batch[next(iter(self._targets))]
+            labels = np.where((labels >= 0) & (labels < len(of_class)), labels, 0)  # one that is ignored
             weights = of_class[labels] if weights is None else weights * of_class[labels]
         if weights is not None and not (np.isfinite(weights).all() and (weights >= 0).all()):
             raise DataError(
@@ -220,6 +222,11 @@ class Feed:
             raise OptionError(
                 "class_weight needs one output that is trained on labels",
                 mend="sample_weight=: a number for each sample",
+            )
+        if head.target_type.rank > 1:
+            raise OptionError(
+                "class_weight is for samples that have one label each, not for pixels",
+                mend="loss=gcn.CrossEntropy(class_weights=[...])",
             )
         classes = head.type.static(1)
         given = class_weight if isinstance(class_weight, Mapping) else _numbered(class_weight, classes)

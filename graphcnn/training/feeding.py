@@ -84,24 +84,32 @@ def as_inputs(types: Mapping[str, TensorType], x: object, *, least: int = 1) -> 
 
 
 def are_labels(target: TensorType, output: TensorType) -> bool:
-    """Whether targets are numbers of classes, for which the network gives one output each."""
-    return not target.is_float and target.rank == 1 and output.rank == 2
+    """Whether targets are numbers of classes, of which each has a place along the output's last axis."""
+    return not target.is_float and output.rank >= 2 and target.shape == output.shape[:-1]
 
 
-def as_targets(type: TensorType, output: TensorType, targets: object, samples: int) -> Array:
+def as_targets(
+    type: TensorType, output: TensorType, targets: object, samples: int, ignore: int | None = None
+) -> Array:
     """Return the targets as an array of the loss's type; labels are checked against the number of classes.
 
+    ignore: a label that is no class and allowed all the same.
     Raises DataError for a wrong shape, element type or number of samples, and for a label out of range.
     """
     is_labels = are_labels(type, output)
     name = "labels" if is_labels else "targets"
     given = _as_array(name, targets)
-    if is_labels and given.ndim == 2 and given.shape[1:] == output.shape[1:]:
-        raise DataError(
-            f"labels {format_shape(given.shape)} look one-hot, but one integer for each sample is needed",
-            mend="labels.argmax(axis=1)",
+    each = "sample" if type.rank == 1 else "pixel"
+    if is_labels and given.ndim == output.rank and given.shape[1:] == output.shape[1:]:
+        soft = (
+            [] if given.dtype.kind != "f" else ["gcn.CrossEntropy(soft_targets=True) takes shares of classes"]
         )
-    if is_labels and given.ndim != 1 and given.shape[1:] != (1,):
+        raise DataError(
+            f"labels {format_shape(given.shape)} look one-hot, but one integer for each {each} is needed",
+            facts=soft,
+            mend=f"labels.argmax(axis={output.rank - 1})",
+        )
+    if is_labels and type.rank == 1 and given.ndim != 1 and given.shape[1:] != (1,):
         raise DataError(
             f"labels have the shape {format_shape(given.shape)}, but [N] is needed",
             facts=[f"the network gives {output.shape[1]} numbers for each sample, one for each class"],
@@ -123,7 +131,7 @@ def as_targets(type: TensorType, output: TensorType, targets: object, samples: i
         _require_equal_lengths({"inputs": samples, name: len(given)})
     array = as_input(f"input {name!r}", type, given)
     if is_labels:
-        _require_label_range(array, output.static(1))
+        _require_label_range(array, output.static(output.rank - 1), ignore)
     return array
 
 
@@ -201,24 +209,31 @@ def _require_equal_lengths(lengths: Mapping[str, int]) -> None:
         )
 
 
-def _require_label_range(labels: Array, classes: int) -> None:
+def _require_label_range(labels: Array, classes: int, ignore: int | None) -> None:
     wrong = (labels < 0) | (labels >= classes)
+    if ignore is not None:
+        wrong &= labels != ignore
     if not wrong.any():
         return
-    first, least, greatest = int(wrong.argmax()), int(labels.min()), int(labels.max())
-    held = np.unique(labels)
+    first = np.unravel_index(int(wrong.argmax()), labels.shape)
+    held = np.unique(labels if ignore is None else labels[labels != ignore])
+    unknown = held[(held < 0) | (held >= classes)]
+    least, greatest = int(held[0]), int(held[-1])
+    of = f"sample {first[0]}" + (f", pixel {tuple(map(int, first[1:]))}" if labels.ndim > 1 else "")
     if least >= 1 and greatest <= classes:
         mend = "renumber the labels from 0: labels - 1"
-    elif held[0] < 0 and not (held[1:] < 0).any() and greatest < classes:
+    elif labels.ndim > 1 and len(unknown) == 1:
+        mend = f"gcn.CrossEntropy(ignore={unknown[0]}), where that is no class"
+    elif len(unknown) == 1 and least < 0:
         mend = (
             f"leave out the samples without a class: known = labels != {least}; images[known], labels[known]"
         )
     elif len(held) <= classes:
         mend = "renumber the labels from 0: classes, labels = np.unique(labels, return_inverse=True)"
     else:
-        mend = f"renumber the labels from 0, and give the last Dense layer {len(held)} units"
+        mend = f"renumber the labels from 0, and give the last layer {len(held)} units"
     raise DataError(
-        f"label {labels[first]} of sample {first} is out of range",
+        f"label {labels[first]} of {of} is out of range",
         facts=[
             f"the network has {classes} outputs, so labels are 0 to {classes - 1}",
             f"they are {least} to {greatest}",

@@ -29,19 +29,19 @@ class Metric(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """The share of samples whose greatest output is at the label's place."""
+    """The share of samples, or of their pixels, whose greatest output is at the label's place."""
 
     name: ClassVar[str] = "accuracy"
 
     def append(self, emit: Emitter, output: Value, target: Value) -> Value:
-        if target.type.dtype != "int64" or output.type.rank != 2:
+        if target.type.is_float or target.type.shape != output.type.shape[:-1] or output.type.rank < 2:
             raise OptionError(
-                "accuracy needs outputs [N, classes] and labels [N]",
+                "accuracy needs outputs [N, classes] and labels [N], or those of pixels",
                 facts=[f"outputs {output.type}, targets {target.type}"],
                 mend="use it with loss=gcn.CrossEntropy(), or leave metrics out",
             )
-        right = emit(ops.Equal(), emit(ops.ArgMax(1), output), target)
-        return emit(ops.Mean((0,)), emit(ops.Cast(output.type.dtype), right))
+        right = emit(ops.Equal(), emit(ops.ArgMax(output.type.rank - 1), output), target)
+        return emit(ops.Mean(tuple(range(target.type.rank))), emit(ops.Cast(output.type.dtype), right))
 
 
 RESERVED: Final = ("loss", "epoch", "learning_rate", *TIMES)

@@ -210,7 +210,7 @@ def _metrics(
 
 def _counts_right(loss: Loss, output: TensorType) -> bool:
     """Whether accuracy is a metric without being asked for."""
-    return isinstance(loss, CrossEntropy) and output.rank == 2
+    return isinstance(loss, CrossEntropy) and not loss.soft_targets and output.rank == 2
 
 
 def _require_known(what: str, given: Iterable[str], outputs: Sequence[str]) -> None:

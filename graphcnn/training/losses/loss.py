@@ -1,12 +1,11 @@
-"""Losses: what training makes small. A loss appends its nodes to the graph of the training step."""
+"""What a loss is, and how those of samples become that of a batch, as nodes of the training step."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, Literal, Protocol, get_args
 
 from graphcnn import ops
-from graphcnn.errors import OptionError, ShapeError
+from graphcnn.errors import OptionError
 from graphcnn.ir import BATCH, Emitter, TensorType, Value, users_line
 from graphcnn.training.parts import blaming, check_part, definition, title
 
@@ -108,62 +107,8 @@ def _shown(found: object) -> str:
     return str(found) if isinstance(found, TensorType) else f"{found!r:.60}"
 
 
-def _check_reduction(reduction: object) -> None:
+def check_reduction(reduction: object) -> None:
     if reduction not in REDUCTIONS:
         place = users_line()
         error = OptionError(f"reduction={reduction!r} is neither 'mean' nor 'sum'", mend='reduction="mean"')
         raise error.located(file=place.file, line=place.line)
-
-
-@dataclass(frozen=True, slots=True)
-class CrossEntropy:
-    """Cross-entropy between softmax of the outputs [N, classes] and integer labels [N].
-
-    reduction: "mean" over the batch, or "sum".
-    """
-
-    reduction: Reduction = "mean"
-
-    def __post_init__(self) -> None:
-        _check_reduction(self.reduction)
-
-    def target_type(self, output: TensorType) -> TensorType:
-        if output.rank != 2:
-            mend = "end the network with gcn.Flatten() and gcn.Dense(classes)"
-            if output.rank == 4:
-                mend += ", or to label pixels, compile with gcn.SquaredError() and give one-hot targets"
-            raise ShapeError(
-                f"CrossEntropy takes outputs of shape [N, classes], but the network's output is {output}",
-                mend=mend,
-            )
-        return TensorType(output.shape[:1], "int64")
-
-    def per_sample(self, emit: Emitter, output: Value, target: Value) -> Value:
-        return emit(ops.SoftmaxCrossEntropy(), output, target)
-
-
-@dataclass(frozen=True, slots=True)
-class SquaredError:
-    """Half the squared distance between outputs and targets of the same shape, Eq. 9: E = ½Σ(t - y)².
-
-    reduction: "sum" over all predictions, as Eq. 9 says, or "mean" over the samples of the batch, with
-    which the best learning rate does not depend on the batch size.
-    """
-
-    reduction: Reduction = "sum"
-
-    def __post_init__(self) -> None:
-        _check_reduction(self.reduction)
-
-    def target_type(self, output: TensorType) -> TensorType:
-        return output
-
-    def per_sample(self, emit: Emitter, output: Value, target: Value) -> Value:
-        return emit.by("Eq. 9")(ops.SquaredError(), output, target)
-
-
-LOSSES: dict[str, type[CrossEntropy] | type[SquaredError]] = {
-    "CrossEntropy": CrossEntropy,
-    "SquaredError": SquaredError,
-}
-"""The losses that a weights file can name."""
