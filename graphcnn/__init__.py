@@ -165,9 +165,13 @@ if TYPE_CHECKING:
     from graphcnn.training.metrics import Metric as Metric
     from graphcnn.training.model import Model as Model
     from graphcnn.training.optimizers import SGD as SGD
+    from graphcnn.training.optimizers import Adagrad as Adagrad
     from graphcnn.training.optimizers import Adam as Adam
     from graphcnn.training.optimizers import AdamW as AdamW
+    from graphcnn.training.optimizers import Lion as Lion
+    from graphcnn.training.optimizers import Muon as Muon
     from graphcnn.training.optimizers import Optimizer as Optimizer
+    from graphcnn.training.optimizers import RMSprop as RMSprop
     from graphcnn.training.schedules import LearningRateSchedule as LearningRateSchedule
     from graphcnn.training.schedules import cosine_decay as cosine_decay
     from graphcnn.training.schedules import step_decay as step_decay
@@ -221,7 +225,7 @@ _HOMES = {
     "training.metrics": ("Metric",),
     "training.model": ("Model",),
     "training.schedules": ("LearningRateSchedule", "cosine_decay", "step_decay"),
-    "training.optimizers": ("SGD", "Adam", "AdamW", "Optimizer"),
+    "training.optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Lion", "Muon", "Optimizer", "RMSprop"),
     "transform": ("Pass", "gradient", "simplification_rules", "simplify"),
 }  # fmt: skip
 _DISPLAYS = {

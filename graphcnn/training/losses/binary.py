@@ -10,13 +10,8 @@ from graphcnn import ops
 from graphcnn.ir import Emitter, TensorType, Value
 from graphcnn.training.losses.loss import Reduction, check_reduction
 from graphcnn.training.losses.nodes import along_last_axis, averaged, scaled
-from graphcnn.training.losses.options import (
-    as_weights,
-    refuse,
-    require_count,
-    require_number,
-    require_outputs,
-)
+from graphcnn.training.losses.options import as_weights, require_count, require_outputs
+from graphcnn.training.options import is_not_negative, is_positive, refuse, require_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +67,7 @@ class Focal:
     reduction: Reduction = "mean"
 
     def __post_init__(self) -> None:
-        require_number("gamma", self.gamma, lambda value: value >= 0, "of at least 0")
+        require_number("gamma", self.gamma, is_not_negative, "of at least 0")
         if self.alpha is not None:
             require_number("alpha", self.alpha, lambda value: 0 <= value <= 1, "from 0 to 1")
         check_reduction(self.reduction)
@@ -120,7 +115,7 @@ class Dice:
                 f"activation={self.activation!r:.60} is neither 'sigmoid' nor 'softmax'",
                 'activation="sigmoid"',
             )
-        require_number("smooth", self.smooth, lambda value: value > 0, "above 0")
+        require_number("smooth", self.smooth, is_positive, "above 0")
         check_reduction(self.reduction)
 
     def target_type(self, output: TensorType) -> TensorType:

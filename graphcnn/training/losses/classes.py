@@ -11,14 +11,8 @@ from graphcnn.ir import Emitter, TensorType, Value
 from graphcnn.ops.attributes import is_int
 from graphcnn.training.losses.loss import Reduction, check_reduction
 from graphcnn.training.losses.nodes import along_last_axis, averaged, scaled
-from graphcnn.training.losses.options import (
-    as_weights,
-    refuse,
-    require_count,
-    require_flag,
-    require_number,
-    require_outputs,
-)
+from graphcnn.training.losses.options import as_weights, require_count, require_outputs
+from graphcnn.training.options import is_positive, refuse, require_flag, require_number
 
 _INT64 = TensorType((), "int64")
 
@@ -112,8 +106,8 @@ def _shared(emit: Emitter, total: Value, counted: Value) -> Value:
 class Hinge:
     """How far the outputs of other classes come within a margin of the true one's.
 
-    Outputs are [N, classes] and labels [N]. 1/K Σ max(0, margin - y(label) + y(k))^power over the K - 1 other classes (PyTorch's `MultiMarginLoss`;
-    Crammer and Singer, JMLR 2, 2001, take the greatest in place of the sum).
+    Outputs are [N, classes] and labels [N]: 1/K Σ max(0, margin - y(label) + y(k))^power over the K - 1 other
+    classes. (PyTorch's `MultiMarginLoss`; Crammer and Singer, JMLR 2, 2001, take the greatest, not the sum.)
     margin: above 0. power: 1 or 2. reduction: "mean" over the batch, or "sum".
     """
 
@@ -122,7 +116,7 @@ class Hinge:
     reduction: Reduction = "mean"
 
     def __post_init__(self) -> None:
-        require_number("margin", self.margin, lambda value: value > 0, "above 0")
+        require_number("margin", self.margin, is_positive, "above 0")
         if not is_int(self.power, 1) or self.power > 2:
             refuse(f"power={self.power!r:.60} is neither 1 nor 2", "power=1")
         check_reduction(self.reduction)

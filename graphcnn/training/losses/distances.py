@@ -8,7 +8,8 @@ from graphcnn import ops
 from graphcnn.ir import Emitter, TensorType, Value
 from graphcnn.training.losses.loss import Reduction, check_reduction
 from graphcnn.training.losses.nodes import averaged, scaled
-from graphcnn.training.losses.options import require_number, require_outputs
+from graphcnn.training.losses.options import require_outputs
+from graphcnn.training.options import is_positive, require_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Huber:
     reduction: Reduction = "mean"
 
     def __post_init__(self) -> None:
-        require_number("delta", self.delta, lambda value: value > 0, "above 0")
+        require_number("delta", self.delta, is_positive, "above 0")
         check_reduction(self.reduction)
 
     def target_type(self, output: TensorType) -> TensorType:
@@ -91,7 +92,7 @@ class CosineSimilarity:
     reduction: Reduction = "mean"
 
     def __post_init__(self) -> None:
-        require_number("epsilon", self.epsilon, lambda value: value > 0, "above 0")
+        require_number("epsilon", self.epsilon, is_positive, "above 0")
         check_reduction(self.reduction)
 
     def target_type(self, output: TensorType) -> TensorType:

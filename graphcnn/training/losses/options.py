@@ -1,27 +1,12 @@
-"""Arguments of losses: checked where they are given, at the user's line."""
+"""Weights of classes, and the outputs that losses take: checked against each other."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import numpy as np
 
 from graphcnn.errors import OptionError, ShapeError
-from graphcnn.ir import TensorType, users_line
-from graphcnn.ops.attributes import fits_float
-
-
-def require_number(name: str, value: object, allowed: Callable[[float], bool], range: str) -> None:
-    """Raise OptionError unless the value is a finite number that is allowed; `range` says which are."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and fits_float(value)
-    if not is_number or not np.isfinite(value) or not allowed(value):  # type: ignore[arg-type,call-overload]
-        refuse(f"{name}={value!r:.60} is not a number {range}", f"give a {name} {range}")
-
-
-def require_flag(name: str, value: object) -> None:
-    """Raise OptionError unless the value is True or False."""
-    if not isinstance(value, bool):
-        refuse(f"{name}={value!r:.60} is neither True nor False", f"{name}=True")
+from graphcnn.ir import TensorType
+from graphcnn.training.options import refuse
 
 
 def as_weights(name: str, given: object) -> tuple[float, ...]:
@@ -62,11 +47,3 @@ def require_outputs(
             f"{loss} takes outputs of shape {axes}, but the network's output is {output}",
             mend=f"end the network with {last}",
         )
-
-
-def refuse(problem: str, mend: str) -> None:
-    """Raise OptionError at the user's line."""
-    place = users_line()
-    error = OptionError(problem, mend=mend)
-    error.located(file=place.file, line=place.line)
-    raise error
