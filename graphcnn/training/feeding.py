@@ -231,7 +231,8 @@ def _require_label_range(labels: Array, classes: int, ignore: int | None) -> Non
     elif len(held) <= classes:
         mend = "renumber the labels from 0: classes, labels = np.unique(labels, return_inverse=True)"
     else:
-        mend = f"renumber the labels from 0, and give the last layer {len(held)} units"
+        last = f"Dense layer {len(held)} units" if labels.ndim == 1 else f"layer {len(held)} filters"
+        mend = f"renumber the labels from 0, and give the last {last}"
     raise DataError(
         f"label {labels[first]} of {of} is out of range",
         facts=[

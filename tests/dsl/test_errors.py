@@ -195,16 +195,16 @@ def test_a_network_whose_output_is_one_number_for_the_whole_batch(loss):
     assert "the network's output float32[] has no batch axis" in message
 
 
-def test_cross_entropy_of_images():
+def test_hinge_of_images():
     def network():
         layer = gcn.Conv2d(10, 3)
         line = inspect.currentframe().f_lineno - 1
         with pytest.raises(ShapeError) as caught:
-            gcn.compile(gcn.Sequential(layer), input_shape=IMAGE, loss=gcn.CrossEntropy())
+            gcn.compile(gcn.Sequential(layer), input_shape=IMAGE, loss=gcn.Hinge())
         return str(caught.value), line
 
     message, line = network()
-    assert message.startswith(f"{FILE}:{line + 3}: CrossEntropy takes outputs of shape [N, classes]")
+    assert message.startswith(f"{FILE}:{line + 3}: Hinge takes outputs of shape [N, classes]")
     assert "float32[N, 6, 6, 10]" in message
     assert f"the output is made by conv1, {FILE}:{line}" in message
     assert "Mend: end the network with gcn.Flatten() and gcn.Dense(classes)" in message

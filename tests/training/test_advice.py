@@ -156,13 +156,14 @@ def test_input_shapes_are_mended_as_advised(shape):
     assert compiled(tuple(map(int, mended[1].split(", ")))).predict is not None
 
 
-def test_pixels_are_labelled_as_advised():
+def test_pixels_without_a_class_are_ignored_as_advised():
     network = gcn.Sequential(gcn.Conv2d(3, 3, padding="same"))
     options = {"input_shape": (8, 8, 1), "optimizer": gcn.SGD(0.01)}
-    with pytest.raises(GraphcnnError, match=r"gcn\.SquaredError\(\) and give one-hot targets"):
-        gcn.compile(network, loss=gcn.CrossEntropy(), **options)
-    targets = np.eye(3, dtype=np.float32)[np.zeros((6, 8, 8), int)]
-    gcn.compile(network, loss=gcn.SquaredError(), **options).fit(IMAGES, targets, progress=False)
+    labels = np.full((6, 8, 8), 255)
+    labels[:, 2:] = 1
+    with pytest.raises(GraphcnnError, match=r"gcn\.CrossEntropy\(ignore=255\)"):
+        gcn.compile(network, loss=gcn.CrossEntropy(), **options).fit(IMAGES, labels, progress=False)
+    gcn.compile(network, loss=gcn.CrossEntropy(ignore=255), **options).fit(IMAGES, labels, progress=False)
 
 
 @pytest.mark.parametrize("name", ELSEWHERE)

@@ -65,8 +65,8 @@ def adamw(w, rate, beta1, beta2, epsilon, decay):
 
 
 def orthogonal(matrix, iterations):
-    """Return what the author's `zeropower_via_newtonschulz5` does, in the precision of the matrix."""
-    x = matrix / (np.linalg.norm(matrix) + 1e-7)
+    """Return what `zeropower_via_newtonschulz` does, in the precision of the matrix."""
+    x = matrix / max(np.linalg.norm(matrix), 1e-7)
     for _ in range(iterations):
         gram = x @ x.T
         x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
@@ -209,8 +209,10 @@ def test_optimizers_agree_with_pytorch(name):
 
 
 @pytest.mark.torch
-def test_muon_agrees_with_pytorch_as_far_as_its_bfloat16_does():
+def test_muon_agrees_with_pytorch(monkeypatch):
+    """PyTorch's iterates in bfloat16; here it is made to do so in float64."""
     torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.Tensor, "bfloat16", torch.Tensor.double)
     model = compiled(gcn.Muon(RATE, weight_decay=0.1))
     name = "dense1.weights"
     weight = torch.tensor(model.parameters[name].T.copy(), requires_grad=True)
@@ -219,4 +221,4 @@ def test_muon_agrees_with_pytorch_as_far_as_its_bfloat16_does():
         weight.grad = torch.tensor(gradients(model)[name].T.copy())
         model.train_step(X, T)
         optimizer.step()
-        np.testing.assert_allclose(model.parameters[name].T, weight.detach(), rtol=0, atol=0.02 * RATE)
+        np.testing.assert_allclose(model.parameters[name].T, weight.detach(), rtol=0, atol=1e-10)

@@ -161,7 +161,7 @@ def test_what_does_not_fit_the_outputs_is_refused(options, problem):
 
 def test_a_loss_that_does_not_fit_one_of_the_outputs_names_it():
     image, outputs = heads()
-    outputs["digit"] = gcn.reshape(outputs["digit"], (3, 1, 1))
+    outputs["digit"] = gcn.mean(outputs["digit"], (1,))
     with pytest.raises(gcn.ShapeError, match="it is the loss of the output 'digit'"):
         gcn.compile(gcn.Network(image, outputs), loss=LOSSES)
 

@@ -93,7 +93,8 @@ class Muon:
         is_tall = rows > columns
         x = emit(ops.Transpose((1, 0)), matrix) if is_tall else matrix
         norm = emit(ops.Sqrt(), emit(ops.Sum((0, 1)), squared(emit, x)))
-        x = emit(ops.Divide(), x, emit(ops.Add(), norm, ops.constant(emit, LEAST_NORM, norm.type)))
+        least = ops.constant(emit, LEAST_NORM, norm.type)
+        x = emit(ops.Divide(), x, emit(ops.Maximum(), norm, least))
         for _ in range(self.iterations):
             gram = emit(ops.Matmul(), x, emit(ops.Transpose((1, 0)), x))
             square = emit(ops.Matmul(), gram, gram)
