@@ -78,22 +78,27 @@ if TYPE_CHECKING:
     from graphcnn.dsl.layers import GELU as GELU
     from graphcnn.dsl.layers import SELU as SELU
     from graphcnn.dsl.layers import AvgPool2d as AvgPool2d
+    from graphcnn.dsl.layers import BatchNorm1d as BatchNorm1d
     from graphcnn.dsl.layers import BatchNorm2d as BatchNorm2d
     from graphcnn.dsl.layers import Conv2d as Conv2d
     from graphcnn.dsl.layers import ConvTranspose2d as ConvTranspose2d
     from graphcnn.dsl.layers import Dense as Dense
     from graphcnn.dsl.layers import DepthwiseConv2d as DepthwiseConv2d
     from graphcnn.dsl.layers import Dropout as Dropout
+    from graphcnn.dsl.layers import Dropout2d as Dropout2d
     from graphcnn.dsl.layers import Flatten as Flatten
     from graphcnn.dsl.layers import GlobalAvgPool2d as GlobalAvgPool2d
     from graphcnn.dsl.layers import GlobalMaxPool2d as GlobalMaxPool2d
+    from graphcnn.dsl.layers import GroupNorm as GroupNorm
     from graphcnn.dsl.layers import Hardsigmoid as Hardsigmoid
     from graphcnn.dsl.layers import Hardswish as Hardswish
     from graphcnn.dsl.layers import Hardtanh as Hardtanh
+    from graphcnn.dsl.layers import InstanceNorm2d as InstanceNorm2d
     from graphcnn.dsl.layers import L2Pool2d as L2Pool2d
     from graphcnn.dsl.layers import Layer as Layer
     from graphcnn.dsl.layers import LayerNorm as LayerNorm
     from graphcnn.dsl.layers import LeakyReLU as LeakyReLU
+    from graphcnn.dsl.layers import LocalResponseNorm as LocalResponseNorm
     from graphcnn.dsl.layers import LogSoftmax as LogSoftmax
     from graphcnn.dsl.layers import LPPool2d as LPPool2d
     from graphcnn.dsl.layers import MaxPool2d as MaxPool2d
@@ -102,12 +107,14 @@ if TYPE_CHECKING:
     from graphcnn.dsl.layers import PReLU as PReLU
     from graphcnn.dsl.layers import ReLU as ReLU
     from graphcnn.dsl.layers import ReLU6 as ReLU6
+    from graphcnn.dsl.layers import RMSNorm as RMSNorm
     from graphcnn.dsl.layers import ScaledTanh as ScaledTanh
     from graphcnn.dsl.layers import Sigmoid as Sigmoid
     from graphcnn.dsl.layers import SiLU as SiLU
     from graphcnn.dsl.layers import Softmax as Softmax
     from graphcnn.dsl.layers import Softplus as Softplus
     from graphcnn.dsl.layers import Softsign as Softsign
+    from graphcnn.dsl.layers import StochasticDepth as StochasticDepth
     from graphcnn.dsl.layers import Tanh as Tanh
     from graphcnn.dsl.network import Input as Input
     from graphcnn.dsl.network import Network as Network
@@ -196,11 +203,12 @@ _HOMES = {
     "dsl.functional": ("convolve2d", "correlate2d", "matmul", "squared_error"),
     "dsl.initializers": ("Constant", "Glorot", "He", "LeCun"),
     "dsl.layers": (
-        *("AvgPool2d", "BatchNorm2d", "CELU", "Conv2d", "ConvTranspose2d", "Dense", "DepthwiseConv2d"),
-        *("Dropout", "ELU", "Flatten", "GELU", "GlobalAvgPool2d", "GlobalMaxPool2d", "Hardsigmoid"),
-        *("Hardswish", "Hardtanh", "L2Pool2d", "LPPool2d", "Layer", "LayerNorm", "LeakyReLU", "LogSoftmax"),
-        *("MaxPool2d", "MaxUnpool2d", "Mish", "PReLU", "ReLU", "ReLU6", "SELU", "ScaledTanh", "SiLU"),
-        *("Sigmoid", "Softmax", "Softplus", "Softsign", "Tanh"),
+        *("AvgPool2d", "BatchNorm1d", "BatchNorm2d", "CELU", "Conv2d", "ConvTranspose2d", "Dense"),
+        *("DepthwiseConv2d", "Dropout", "Dropout2d", "ELU", "Flatten", "GELU", "GlobalAvgPool2d"),
+        *("GlobalMaxPool2d", "GroupNorm", "Hardsigmoid", "Hardswish", "Hardtanh", "InstanceNorm2d"),
+        *("L2Pool2d", "LPPool2d", "Layer", "LayerNorm", "LeakyReLU", "LocalResponseNorm", "LogSoftmax"),
+        *("MaxPool2d", "MaxUnpool2d", "Mish", "PReLU", "RMSNorm", "ReLU", "ReLU6", "SELU", "ScaledTanh"),
+        *("SiLU", "Sigmoid", "Softmax", "Softplus", "Softsign", "StochasticDepth", "Tanh"),
     ),
     "dsl.network": ("Input", "Network", "Parameter", "Sequential"),
     "dsl.padding": ("pad",),

@@ -25,7 +25,16 @@ from graphcnn.dsl.layers.activation import (
 from graphcnn.dsl.layers.base import Function, Layer
 from graphcnn.dsl.layers.convolution import Conv2d, ConvTranspose2d, DepthwiseConv2d
 from graphcnn.dsl.layers.dense import Dense, Flatten
-from graphcnn.dsl.layers.normalization import BatchNorm2d, Dropout, LayerNorm
+from graphcnn.dsl.layers.noise import Dropout, Dropout2d, StochasticDepth
+from graphcnn.dsl.layers.normalization import (
+    BatchNorm1d,
+    BatchNorm2d,
+    GroupNorm,
+    InstanceNorm2d,
+    LayerNorm,
+    LocalResponseNorm,
+    RMSNorm,
+)
 from graphcnn.dsl.layers.pooling import (
     AvgPool2d,
     GlobalAvgPool2d,
@@ -42,29 +51,35 @@ __all__ = [
     "GELU",
     "SELU",
     "AvgPool2d",
+    "BatchNorm1d",
     "BatchNorm2d",
     "Conv2d",
     "ConvTranspose2d",
     "Dense",
     "DepthwiseConv2d",
     "Dropout",
+    "Dropout2d",
     "Flatten",
     "Function",
     "GlobalAvgPool2d",
     "GlobalMaxPool2d",
+    "GroupNorm",
     "Hardsigmoid",
     "Hardswish",
     "Hardtanh",
+    "InstanceNorm2d",
     "L2Pool2d",
     "LPPool2d",
     "Layer",
     "LayerNorm",
     "LeakyReLU",
+    "LocalResponseNorm",
     "LogSoftmax",
     "MaxPool2d",
     "MaxUnpool2d",
     "Mish",
     "PReLU",
+    "RMSNorm",
     "ReLU",
     "ReLU6",
     "ScaledTanh",
@@ -73,5 +88,6 @@ __all__ = [
     "Softmax",
     "Softplus",
     "Softsign",
+    "StochasticDepth",
     "Tanh",
 ]
