@@ -159,6 +159,17 @@ def test_show_prints_what_the_step_was_compiled_to():
     assert "step:" in CliRunner().invoke(main, ["show", "digits", "--stage", "assembly"]).output
 
 
+def test_show_tells_the_work_of_kernels_at_a_batch_size():
+    lines = invoke("show", "lenet5", "--stage", "kernels", "--batch-size", "64").output.splitlines()
+    assert " kernels for batch 64, backend native" in lines[0]
+    pool = next(line for line in lines if "max_pool2d" in line)
+    if "done by kernel" in pool:  # where 6 filters leave vectors of this processor mostly empty
+        number = int(pool.partition("done by kernel ")[2].split()[0])
+        assert lines[1 + number].split()[:2] == [str(number), "correlate2d_relu"]
+        assert " 0FLOP 0B " in pool
+    assert " kernels for batch 1, " in invoke("show", "lenet5", "--stage", "kernels").output
+
+
 def test_a_backend_without_code_says_so():
     result = CliRunner().invoke(main, ["show", "digits", "--stage", "llvm", "--backend", "numpy"])
     assert result.exit_code == 1

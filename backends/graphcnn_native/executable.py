@@ -33,6 +33,7 @@ from graphcnn_native.runtime.processors import thread_count
 from graphcnn_native.runtime.threads import pool
 from graphcnn_native.shortage import no_memory
 from graphcnn_native.target import Target, host_target
+from graphcnn_native.work import works
 from graphcnn_native.workspace import (
     LARGEST_PART,
     Ranges,
@@ -356,14 +357,14 @@ class NativeExecutable:
         kernels = []
         capacity, shards, _ = room_for(self.interface, batch)
         live = live_bytes(self.program, capacity, shards, self.threads)
-        for kernel, written in zip(self.program.kernels, self._written, strict=True):
-            moved = [*kernel.loads, *(value for value, _ in kernel.stores)]
+        done = works(self.program, batch, self.target)
+        for kernel, work, written in zip(self.program.kernels, done, self._written, strict=True):
             kernels.append(
                 KernelReport(
                     kernel.title,
-                    kernel.nodes,
-                    sum(node.cost(batch).flops for node in kernel.counted),
-                    sum(value.type.bytes(batch) for value in moved),
+                    work.nodes,
+                    work.flops,
+                    work.bytes,
                     details=self.program.describe(kernel, written.tile),
                     live=live[kernel.number],
                 )

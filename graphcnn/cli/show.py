@@ -10,7 +10,7 @@ import click
 from graphcnn.cli.networks import Shape, backend_option, input_shape_option, model_named
 from graphcnn.cli.printing import print_table, say, table_text
 from graphcnn.errors import OptionError
-from graphcnn.inspection.benchmark import benchmark
+from graphcnn.inspection.benchmark import benchmark, random_batch
 from graphcnn.inspection.tables import kernel_lines, layer_table
 from graphcnn.interchange.files import write_atomically
 from graphcnn.ir import Graph
@@ -90,7 +90,7 @@ def _written(model: Model, stage: str, form: str, by: str | None, batch_size: in
     from graphcnn.inspection.svg import graph_svg
 
     if stage in CODE:
-        return _code(model, stage)
+        return _code(model, stage, batch_size)
     write: dict[str, Callable[[Graph], str]] = {
         "text": str,
         "table": lambda graph: table_text(layer_table(graph, batch_size)),
@@ -102,10 +102,13 @@ def _written(model: Model, stage: str, form: str, by: str | None, batch_size: in
     return write[form](getattr(model, f"{stage}_graph"))
 
 
-def _code(model: Model, stage: str) -> str:
+def _code(model: Model, stage: str, batch_size: int) -> str:
     """Return what the backend made of the training step, as text that ends with a line's end."""
     executable = model.executable("step")
     if stage == "kernels":
+        if executable.report().batch != batch_size:  # it is the latest call that a report is about
+            settings = dict.fromkeys(executable.graph.inputs_with_role("setting"), 0.0)
+            executable.step(model.state(), **random_batch(model, executable.graph, batch_size), **settings)
         return "\n".join(kernel_lines(executable.report())) + "\n"
     write = getattr(executable, "llvm_ir" if stage == "llvm" else "assembly", None)
     if write is None:

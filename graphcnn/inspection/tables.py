@@ -177,11 +177,11 @@ def scaled(number: int) -> str:
 
 
 def kernel_lines(report: Report) -> list[str]:
-    """Return a line per kernel: its work for one call, the nodes that it covers, and how it was built."""
+    """Return a line per kernel: its number, its work for one call, how it was built, and its nodes."""
     title = f"{len(report.kernels)} kernels for batch {report.batch}, backend {report.backend}"
     lines = [title]
-    for kernel in report.kernels:
+    for number, kernel in enumerate(report.kernels):
         nodes = " ".join(f"%{key}" for key in kernel.nodes)
         work = f"{scaled(kernel.flops)}FLOP {scaled(kernel.bytes)}B"
-        lines.append(visible(f"{kernel.name:32} {work:22} {kernel.details}  | {nodes}".rstrip()))
+        lines.append(visible(f"{number:3} {kernel.name:32} {work:22} {kernel.details}  | {nodes}".rstrip()))
     return lines

@@ -19,7 +19,7 @@ from graphcnn_native.kernels.pooling import Summing, winner_of
 from graphcnn_native.kernels.tile import LATENCY, Factors, accumulate, evenly, tile_cost, zeros
 from graphcnn_native.kernels.writer import Position, Writer
 from graphcnn_native.lowering.program import Buffer, PlannedKernel
-from graphcnn_native.lowering.samples_in_lanes import POOLS, is_same_for_samples
+from graphcnn_native.lowering.samples_in_lanes import POOLS, is_same_for_samples, too_few
 
 OVERHEAD = 60
 """Cycles that a tile takes beside its products."""
@@ -30,7 +30,7 @@ def samples_fill_lanes(w: Writer) -> Ssa:
     assert w.kernel.root is not None
     item = ITEMS[w.graph.results(w.kernel.root)[0].type.dtype]
     lanes = w.target.lanes(SIZES[item])
-    return w.f.compare("sgt", w.f.index(w.f.subtract(w.end, w.begin)), w.f.index(lanes // 2))
+    return w.f.compare("sgt", w.f.index(w.f.subtract(w.end, w.begin)), w.f.index(too_few(lanes)))
 
 
 def leave_to_neighbours(w: Writer) -> None:

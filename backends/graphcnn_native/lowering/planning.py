@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from graphcnn.ir import BATCH, Graph, Value
-from graphcnn.ops import SoftmaxCrossEntropy
+from graphcnn.ops import Constant, SoftmaxCrossEntropy
 from graphcnn_native.elements import SIZES
 from graphcnn_native.lowering.caller_arrays import CallerArrays
 from graphcnn_native.lowering.draft import Draft, drafts_by_value
@@ -142,9 +142,14 @@ class _Finishing:
             self._workspace(draft),
             _title(graph, draft),
             work,
-            tuple(sorted({sources[key] for key in work or _carried_on(draft)})),
+            self._nodes(work or _carried_on(draft)),
             tuple(self._compiled.node(key) for key in finished),
         )
+
+    def _nodes(self, work: Iterable[int]) -> tuple[int, ...]:
+        """Return the nodes of the compiled graph that these come from; constants are shared, and nobody's."""
+        nodes = sorted({self._sources[key] for key in work})
+        return tuple(n for n in nodes if not isinstance(self._compiled.node(n).op, Constant)) or tuple(nodes)
 
     def _workspace(self, draft: Draft) -> int:
         """Return the bytes that a kernel needs to itself while it works."""

@@ -261,8 +261,19 @@ class Program(Plan):
         made = f", tile {tile}" if tile else ""
         if op is not None and not has_code(op):
             made = ", by the reference backend's kernel"
+        made += self._neighbours(kernel)
         moved = f"{', '.join(sources) or 'nothing'} → {', '.join(targets)}"
         return f"stage {kernel.stage}, {kernel.domain.value}{made}: {moved}"
+
+    def _neighbours(self, kernel: PlacedKernel) -> str:
+        """Return in words which kernel does a kernel's work, or whose work it does, by their numbers."""
+        doing = [each.number for each in self.kernels if kernel.number in (each.pad, each.pool)]
+        done = [number for number in (kernel.pad, kernel.pool) if number is not None]
+        if not doing and not done:
+            return ""
+        numbers = " and ".join(map(str, sorted(doing or done)))
+        which = f"kernel{'s' if len(doing or done) > 1 else ''} {numbers}"
+        return f", {'done by' if doing else 'with the work of'} {which} where samples fill the lanes"
 
     def _name(self, buffer: Buffer) -> str:
         """Return what a buffer is called: the caller's name for it, or its place and offset."""

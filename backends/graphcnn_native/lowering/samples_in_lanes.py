@@ -46,6 +46,11 @@ def suits_samples_in_lanes(op: Correlate2d, images: TensorType, filters: TensorT
     )
 
 
+def too_few(lanes: int) -> int:
+    """Return how many samples of a block are too few to be put into the lanes: it pays for more than half."""
+    return lanes // 2
+
+
 def join_neighbours(schedule: Schedule, target: Target) -> None:
     """Let kernels with samples in the lanes read images that are not padded, and pool what they compute."""
     joining = _Joining(schedule, target)

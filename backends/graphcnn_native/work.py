@@ -1,0 +1,79 @@
+"""What each kernel does in a call: its FLOPs, bytes and nodes, with those of neighbours whose work it does.
+
+Correlations with samples in the lanes (`lowering/samples_in_lanes.py`) do what pads and pools beside them
+would, but for blocks of too few samples; so it is the batch size that decides who does what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from graphcnn_native.elements import ITEMS, SIZES
+from graphcnn_native.lowering import Program
+from graphcnn_native.lowering.program import PlacedKernel
+from graphcnn_native.lowering.samples_in_lanes import too_few
+from graphcnn_native.target import Target
+from graphcnn_native.workspace import room_for
+
+
+@dataclass(frozen=True)
+class Work:
+    """The work of one kernel for a whole batch; nodes by their keys in the graph that was compiled."""
+
+    flops: int
+    bytes: int
+    nodes: tuple[int, ...]
+
+
+def works(program: Program, batch: int, target: Target) -> list[Work]:
+    """Return the work of each kernel in a call of this batch size."""
+    capacity, _, shard = room_for(program.interface, batch)
+    blocks = list(_blocks(batch, (capacity, shard, program.block)))
+
+    def joined(kernel: PlacedKernel) -> float:
+        """Return for which share of the samples neighbours are done by the correlation between them."""
+        if kernel.root is None or (kernel.pad is kernel.pool is None and not kernel.is_optional):
+            return 0.0
+        item = ITEMS[program.graph.results(kernel.root)[0].type.dtype]
+        few = too_few(target.lanes(SIZES[item]))
+        return sum(size * times for size, times in blocks if size > few) / batch
+
+    return [_work(program, kernel, batch, joined(kernel)) for kernel in program.kernels]
+
+
+def _work(program: Program, kernel: PlacedKernel, batch: int, share: float) -> Work:
+    """Return the work of a kernel. share: of the samples, for which neighbours are done on the way."""
+
+    def flops(kernel: PlacedKernel) -> int:
+        return sum(node.cost(batch).flops for node in kernel.counted)
+
+    loads, stores = {*kernel.loads}, {value for value, _ in kernel.stores}
+    if kernel.is_optional:
+        moved = sum(value.type.bytes(batch) for value in (*loads, *stores))
+        done = flops(kernel)
+        return Work(done - round(done * share), moved - round(moved * share), kernel.nodes)
+    alone, together = loads | stores, loads | stores
+    total, nodes = flops(kernel), kernel.nodes
+    if kernel.pad is not None:
+        pad = program.kernels[kernel.pad]
+        alone = alone - pad.loads
+        together = together - {value for value, _ in pad.stores}
+    if kernel.pool is not None:
+        pool = program.kernels[kernel.pool]
+        together = together - stores | {value for value, _ in pool.stores}
+        total += round(flops(pool) * share)
+        nodes = tuple(sorted({*nodes, *pool.nodes})) if share else nodes
+    moved, less = (sum(value.type.bytes(batch) for value in each) for each in (alone, together))
+    return Work(total, moved - round((moved - less) * share), nodes)
+
+
+def _blocks(samples: int, sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield how samples are cut into parts, those into shards, and those into blocks: sizes, and how many."""
+    if not sizes:
+        yield samples, 1
+        return
+    for size, times in ((sizes[0], samples // sizes[0]), (samples % sizes[0], 1)):
+        if size and times:
+            for block, count in _blocks(size, sizes[1:]):
+                yield block, count * times
