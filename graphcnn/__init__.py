@@ -104,9 +104,13 @@ if TYPE_CHECKING:
     from graphcnn.dsl.layers import MaxPool2d as MaxPool2d
     from graphcnn.dsl.layers import MaxUnpool2d as MaxUnpool2d
     from graphcnn.dsl.layers import Mish as Mish
+    from graphcnn.dsl.layers import Pad2d as Pad2d
+    from graphcnn.dsl.layers import PixelShuffle as PixelShuffle
+    from graphcnn.dsl.layers import PixelUnshuffle as PixelUnshuffle
     from graphcnn.dsl.layers import PReLU as PReLU
     from graphcnn.dsl.layers import ReLU as ReLU
     from graphcnn.dsl.layers import ReLU6 as ReLU6
+    from graphcnn.dsl.layers import Reshape as Reshape
     from graphcnn.dsl.layers import RMSNorm as RMSNorm
     from graphcnn.dsl.layers import ScaledTanh as ScaledTanh
     from graphcnn.dsl.layers import Sigmoid as Sigmoid
@@ -116,6 +120,7 @@ if TYPE_CHECKING:
     from graphcnn.dsl.layers import Softsign as Softsign
     from graphcnn.dsl.layers import StochasticDepth as StochasticDepth
     from graphcnn.dsl.layers import Tanh as Tanh
+    from graphcnn.dsl.layers import Upsample2d as Upsample2d
     from graphcnn.dsl.network import Input as Input
     from graphcnn.dsl.network import Network as Network
     from graphcnn.dsl.network import Parameter as Parameter
@@ -129,6 +134,10 @@ if TYPE_CHECKING:
     from graphcnn.dsl.reductions import min as min
     from graphcnn.dsl.reductions import sum as sum
     from graphcnn.dsl.reductions import var as var
+    from graphcnn.dsl.resampling import pixel_shuffle as pixel_shuffle
+    from graphcnn.dsl.resampling import pixel_unshuffle as pixel_unshuffle
+    from graphcnn.dsl.resampling import resize2d as resize2d
+    from graphcnn.dsl.resampling import upsample2d as upsample2d
     from graphcnn.dsl.shapes import concatenate as concatenate
     from graphcnn.dsl.shapes import flatten as flatten
     from graphcnn.dsl.shapes import reshape as reshape
@@ -210,10 +219,13 @@ _HOMES = {
         *("MaxPool2d", "MaxUnpool2d", "Mish", "PReLU", "RMSNorm", "ReLU", "ReLU6", "SELU", "ScaledTanh"),
         *("SiLU", "Sigmoid", "Softmax", "Softplus", "Softsign", "StochasticDepth", "Tanh"),
     ),
+    "dsl.layers.resampling": ("PixelShuffle", "PixelUnshuffle", "Upsample2d"),
+    "dsl.layers.shape": ("Pad2d", "Reshape"),
     "dsl.network": ("Input", "Network", "Parameter", "Sequential"),
     "dsl.padding": ("pad",),
     "dsl.pointwise": ("Activation", "pointwise"),
     "dsl.reductions": ("argmax", "max", "mean", "min", "sum", "var"),
+    "dsl.resampling": ("pixel_shuffle", "pixel_unshuffle", "resize2d", "upsample2d"),
     "dsl.shapes": ("concatenate", "flatten", "reshape", "split", "stack", "transpose"),
     "dsl.tensor": ("Tensor", "apply_op"),
     "errors": ("GraphcnnError", "GraphcnnWarning", "OptionError", "ShapeError"),

@@ -39,10 +39,9 @@ def padded(build: Builder, x: Value, widths: object, mode: object, value: object
     """Append what `pad` returns."""
     check_mode(mode)
     pairs = widths_of(x.type, widths)
+    number = number_of(value, mode)
     if mode == "constant":
-        return build(ops.Pad(pairs, _number(value)), x)
-    if value != 0.0:
-        raise OptionError(f'value={value!r} goes with mode="constant" alone', mend=f"leave out {value!r}")
+        return build(ops.Pad(pairs, number), x)
     for axis, (before, after) in enumerate(pairs):
         if before or after:
             x = build(ops.Take(axis, _runs(x.type, axis, (before, after), str(mode))), x)
@@ -60,9 +59,14 @@ def check_mode(mode: object) -> None:
         )
 
 
-def _number(value: object) -> float:
+def number_of(value: object, mode: object) -> float:
+    """Return the number to pad with. Raises OptionError for what is none, and for one that is not used."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise OptionError(f"value={value!r} is not a number to pad with", mend="value=0.0")
+    if value != 0 and mode != "constant":
+        raise OptionError(
+            f'value={value!r} goes with mode="constant" alone', mend=f'mode="constant", value={value!r}'
+        )
     return float(value)
 
 

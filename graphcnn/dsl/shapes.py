@@ -6,9 +6,10 @@ from graphcnn import ops
 from graphcnn.dsl.axes import axes_of, axis_of, require_tensors
 from graphcnn.dsl.builder import Builder
 from graphcnn.dsl.layers.dense import flat
+from graphcnn.dsl.layers.shape import reshaped
 from graphcnn.dsl.tensor import Tensor, apply_function, apply_op, at_users_line
 from graphcnn.errors import GraphcnnError, OptionError, ShapeError
-from graphcnn.ir import BATCH, Dim, Value
+from graphcnn.ir import BATCH, Value
 from graphcnn.ops.attributes import is_int
 
 
@@ -102,10 +103,12 @@ def _sizes(size: int, parts: object) -> tuple[int, ...]:
 
 
 def reshape(x: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Return each sample's elements in row-major order under another shape (without the batch axis)."""
+    """Return each sample's elements in row-major order under another shape (without the batch axis).
+
+    One size may be -1, for what the others leave.
+    """
     require_tensors("reshape", x)
-    full: tuple[Dim, ...] = ("N", *shape) if x.type.has_batch else tuple(shape)
-    return apply_op(ops.Reshape(full), x)
+    return apply_function(lambda build, value: reshaped(build, value, shape), "reshape", x)
 
 
 def flatten(x: Tensor) -> Tensor:

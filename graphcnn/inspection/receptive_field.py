@@ -12,6 +12,7 @@ from graphcnn.ops import (
     Convolve2d,
     Correlate2d,
     Crop,
+    Interpolate,
     L2Pool2d,
     MaxPool2d,
     Pad,
@@ -87,6 +88,12 @@ def _behind(node: Node, field: _Field) -> _Field:
             return tuple(axis.through(1, Fraction(1, f)) for axis, f in zip(field, op.factors, strict=True))  # type: ignore[return-value]
         case Pad() | Crop():
             return field
+        case Interpolate():
+            scale = Fraction(node.operands[0].type.static(op.axis), op.size)
+            return tuple(  # type: ignore[return-value]
+                side.through(2, scale) if op.axis == axis else side
+                for axis, side in zip((1, 2), field, strict=True)
+            )
         case Take() if node.types[0].rank == 4:
             step = abs(op.runs[0][2]) if len(op.runs) == 1 else 1  # several runs pad
             return field[0].through(1, step if op.axis == 1 else 1), field[1].through(

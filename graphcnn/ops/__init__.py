@@ -32,6 +32,7 @@ from graphcnn.ops.comparison import (
 )
 from graphcnn.ops.convolution import Convolve2d, Correlate2d, Rot180
 from graphcnn.ops.elementary import Cos, Erf, Exp, Log, Sin, Sqrt
+from graphcnn.ops.interpolation import Interpolate, InterpolateTransposed
 from graphcnn.ops.linear import Matmul
 from graphcnn.ops.loss import LogSoftmax, OneHot, SoftmaxCrossEntropy, SquaredError
 from graphcnn.ops.pointwise import Constant, StopGradient, constant
@@ -56,7 +57,7 @@ for _op in (
     *(Input, Constant),
     *(Correlate2d, Convolve2d, Rot180),
     *(ZeroInsert, Subsample, Pad, Crop, Transpose, Reshape, Broadcast, Concatenate, Cast),
-    *(Take, ScatterSum),
+    *(Take, ScatterSum, Interpolate, InterpolateTransposed),
     *(Matmul,),
     *(Add, Subtract, Multiply, Divide, Maximum, Minimum, Negate, Abs, Sign, Power),
     *(Exp, Log, Sqrt, Sin, Cos, Erf),
@@ -107,6 +108,8 @@ __all__ = [
     "Greater",
     "GreaterEqual",
     "Input",
+    "Interpolate",
+    "InterpolateTransposed",
     "InverseDeviation",
     "L2Pool2d",
     "Log",

@@ -17,6 +17,7 @@ from graphcnn import ops
 from graphcnn.arrays import Array
 from graphcnn.errors import GraphError
 from graphcnn.ir import BATCH, Graph, Input, Op, batch_inputs, concrete_shape
+from graphcnn.ops.interpolation import Grid
 from graphcnn.testing import naive
 
 Meaning: TypeAlias = Callable[[Any, list[Array], int], Array | tuple[Array, ...]]
@@ -112,6 +113,24 @@ def _scatter_sum(op: ops.ScatterSum, arrays: list[Array], batch: int) -> Array:
     return np.moveaxis(result, 0, op.axis)
 
 
+def _weights(grid: Grid) -> Array:
+    """Return how much each fine place, a row, has of each coarse one."""
+    places = [Fraction(number, grid.denominator) for number in grid.numerators()]
+    return np.array(
+        [[max(Fraction(0), 1 - abs(place - j)) for j in range(grid.coarse)] for place in places], object
+    )
+
+
+def _interpolate(op: ops.Interpolate, arrays: list[Array], batch: int) -> Array:
+    weights = _weights(Grid(arrays[0].shape[op.axis], op.size, op.align_corners))
+    return np.moveaxis(np.tensordot(weights, arrays[0], (1, op.axis)), 0, op.axis)
+
+
+def _interpolate_transposed(op: ops.InterpolateTransposed, arrays: list[Array], batch: int) -> Array:
+    weights = _weights(Grid(op.size, arrays[0].shape[op.axis], op.align_corners))
+    return np.moveaxis(np.tensordot(weights, arrays[0], (0, op.axis)), 0, op.axis)
+
+
 def _crop(op: ops.Crop, arrays: list[Array], batch: int) -> Array:
     (x,) = arrays
     return x[tuple(slice(a, size - b) for size, (a, b) in zip(x.shape, op.widths, strict=True))]
@@ -172,6 +191,8 @@ MEANINGS: Final[dict[type[Op], Meaning]] = {
     ops.Crop: _crop,
     ops.Take: lambda op, arrays, batch: arrays[0].take(_places(op.runs), op.axis),
     ops.ScatterSum: _scatter_sum,
+    ops.Interpolate: _interpolate,
+    ops.InterpolateTransposed: _interpolate_transposed,
     ops.Transpose: lambda op, arrays, batch: arrays[0].transpose(op.permutation),
     ops.Reshape: lambda op, arrays, batch: arrays[0].reshape(concrete_shape(op.shape, batch)),
     ops.Broadcast: lambda op, arrays, batch: np.broadcast_to(arrays[0], concrete_shape(op.shape, batch)),

@@ -40,6 +40,12 @@ def places(dtype: DType) -> Named:
         for shape in ((15, 6, 4, 7), (3, 33, 2, 4)):
             yield f"take: {name} of axis {axis}, of {list(shape)}", partial(_taken, dtype, shape, axis, runs)
     yield "take: of a parameter", partial(_taken_of_parameter, dtype)
+    for before, after in ((1, 1), (1, 4), (4, 1), (3, 6), (4, 7), (7, 4), (33, 5), (2, 34)):
+        for aligned in (False, True):
+            for axis in (1, 2, 3):
+                name = f"interpolate: {before} to {after} of axis {axis}{', aligned' if aligned else ''}"
+                yield name, partial(_interpolated, dtype, before, after, axis, aligned)
+    yield "interpolate: of a parameter", partial(_interpolated_parameter, dtype)
     for widths in WIDTHS:
         yield f"pad: {widths} with a number", partial(_padded, dtype, widths)
     yield "pad: with a number, before a correlation", partial(_pad_before_correlation, dtype)
@@ -72,6 +78,33 @@ def _taken_of_parameter(dtype: DType, case: Case) -> None:
     case.apply(ops.ScatterSum(0, runs, 5), case.apply(ops.Take(0, runs), vector)[0])
 
 
+def _interpolated(dtype: DType, before: int, after: int, axis: int, aligned: bool, case: Case) -> None:
+    """Places between others, and the way back, from the weights of a matrix."""
+    shape = [15, 3, 2, 7]
+    coarse, fine = ([*shape[:axis], size, *shape[axis + 1 :]] for size in (before, after))
+    x, d = (case.normal(dtype, *sizes, batch=True) for sizes in (coarse, fine))
+    case.apply(ops.Interpolate(axis, after, aligned), x)
+    case.apply(ops.InterpolateTransposed(axis, before, aligned), d)
+    if aligned:
+        places = np.linspace(0, before - 1, after)
+    else:
+        places = ((np.arange(after) + 0.5) * before / after - 0.5).clip(0, before - 1)
+    weights = np.maximum(0, 1 - np.abs(places[:, None] - np.arange(before)))
+    case.expect(
+        *(
+            np.moveaxis(np.moveaxis(case.array(value), axis, -1) @ matrix, -1, axis)
+            for value, matrix in ((x, weights.T), (d, weights))
+        )
+    )
+
+
+def _interpolated_parameter(dtype: DType, case: Case) -> None:
+    """Along the first axis, which threads share, and of a vector."""
+    for shape in ((5, 7), (5,)):
+        x = case.normal(dtype, *shape)
+        case.apply(ops.InterpolateTransposed(0, 5), case.apply(ops.Interpolate(0, 13), x)[0])
+
+
 def _padded(dtype: DType, widths: tuple[Pair, ...], case: Case) -> None:
     x = case.normal(dtype, 3, 4, 5, 2, batch=True)
     case.apply(ops.Pad(widths, -2.5), x)
@@ -82,7 +115,7 @@ def _padded(dtype: DType, widths: tuple[Pair, ...], case: Case) -> None:
 def _pad_before_correlation(dtype: DType, case: Case) -> None:
     """Zeros beside images need not be written or multiplied; other numbers have to be."""
     emit = Emitter(case.graph)
-    w, sides = case.normal(dtype, 3, 3, 6, 4), ((0, 0), (0, 0), (1, 1), (0, 0))
+    w, sides = case.normal(dtype, 3, 3, 6, 12), ((0, 0), (0, 0), (3, 3), (0, 0))
     for number, widths in ((0.0, sides), (1.5, sides), (-2.0, ((0, 0), (1, 1), (1, 1), (0, 0)))):
         x = case.normal(dtype, 33, 6, 6, 6, batch=True)
         y = emit(ops.Correlate2d(), emit(ops.Pad(widths, number), x), w)

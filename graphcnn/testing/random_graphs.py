@@ -365,12 +365,14 @@ def _resized(b: _Builder, x: Value) -> Sequence[Value]:
 
 
 def _taken(b: _Builder, x: Value) -> Sequence[Value]:
-    """Take places along an axis: backwards, with steps, one of them several times."""
+    """Take places along an axis: backwards, with steps, one several times; or read between them."""
     axes = [axis for axis, size in enumerate(x.type.shape) if size != BATCH]
     if not axes:
         return []
     axis = b.pick(axes)
     size = x.type.static(axis)
+    if b.chance():
+        return [b.emit(ops.Interpolate(axis, b.between(1, 9), align_corners=b.chance()), x)]
     every, last = b.between(1, 3), b.between(1, size)
     runs = [(0, size, 1), (last - 1, last, -1), (0, -(-size // every), every), (last - 1, b.between(1, 3), 0)]
     return [b.emit(ops.Take(axis, tuple(b.pick(runs) for _ in range(b.between(1, 3)))), x)]
@@ -490,6 +492,6 @@ GROWTH: Final[tuple[Grow, ...]] = (
     *(_reduced, _reduced, _greatest, _normalized, _normalized, _normalized, _standardized, _scalar, _scalar),
     *(_spread, _spread, _transposed, _reshaped, _joined, _resized, _taken, _rotated, _resampled),
     *(_dense, _dense, _convolved, _convolved, _convolved, _filtered_by_data, _pooled, _pooled),
-    *(_convolved_and_pooled, _convolved_and_pooled, _convolved_and_pooled),
+    *(_convolved_and_pooled, _convolved_and_pooled, _convolved_and_pooled, _convolved_and_pooled),
     *(_softmax, _cast, _cast, _counted, _dropped, _labelled, _stopped),
 )

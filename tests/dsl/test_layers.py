@@ -8,6 +8,7 @@ import pytest
 import graphcnn as gcn
 from graphcnn.errors import OptionError
 from graphcnn.ops import Convolve2d, Correlate2d
+from graphcnn.testing import check_gradients
 from graphcnn.testing.naive import pools, sliding_product
 
 IMAGES = np.random.default_rng(1).normal(size=(2, 7, 6, 4))
@@ -448,6 +449,51 @@ def test_one_matrix_for_all_samples_has_no_gradient_per_sample():
     assert all(node.types[0].shape[-2:] != (4, 3) for _, node in gradient.items() if node.types[0].has_batch)
 
 
+def lines(row, size, aligned):
+    """Return a row read at `size` places on the lines between its numbers."""
+    if aligned:
+        places = np.linspace(0, len(row) - 1, size)
+    else:  # the middles of pixels
+        places = (np.arange(size) + 0.5) * len(row) / size - 0.5
+    return np.interp(places, np.arange(len(row)), row)
+
+
+@pytest.mark.parametrize("aligned", [False, True])
+@pytest.mark.parametrize("size", [(14, 12), (7, 18), (3, 4), (1, 1), (20, 5)])
+def test_images_are_read_between_pixels(size, aligned):
+    expected = np.apply_along_axis(
+        lines, 1, np.apply_along_axis(lines, 2, IMAGES, size[1], aligned), size[0], aligned
+    )
+    found = run(lambda x: gcn.resize2d(x, size, aligned), IMAGES)
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+    if size[0] % 7 == size[1] % 6 == 0:
+        scale = (size[0] // 7, size[1] // 6)
+        layer = gcn.Upsample2d(scale, mode="bilinear", align_corners=aligned)
+        np.testing.assert_allclose(run(layer, IMAGES), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        gcn.Upsample2d(2),
+        gcn.Upsample2d((2, 3), mode="bilinear"),
+        gcn.Upsample2d(2, mode="bilinear", align_corners=True),
+        gcn.PixelShuffle(2),
+        gcn.Pad2d(((2, 1), (0, 3)), mode="reflect"),
+        gcn.Pad2d(2, mode="edge"),
+        gcn.Pad2d(2, mode="circular"),
+        gcn.Reshape((-1, 2)),
+    ],
+    ids=str,
+)
+def test_gradients_of_layers_that_change_the_size(layer):
+    x = gcn.Input((3, 4, 4), "x", dtype="float64")
+    y = layer(x)
+    graph = gcn.Network(x, gcn.sum(y * y * y)).graph
+    images = np.random.default_rng(0).standard_normal((2, 3, 4, 4))
+    check_gradients(graph, of="output", wrt=["x"], inputs={"x": images})
+
+
 @pytest.mark.parametrize("sizes", [(7,), (3, 4)])
 def test_signals_and_rows_are_padded(sizes):
     rows = np.random.default_rng(0).standard_normal((2, *sizes))
@@ -533,6 +579,21 @@ def test_equal_extremes_share_the_gradient_alike():
         (lambda x: x[:], lambda x: x),
         (lambda x: x[...], lambda x: x),
         (lambda x: x[:, 6:3:-1, 99:2:-1], lambda x: x[:, 6:3:-1, 99:2:-1]),
+        (lambda x: gcn.reshape(x, (-1, 28)), lambda x: x.reshape(2, -1, 28)),
+        (gcn.Reshape((6, -1)), lambda x: x.reshape(2, 6, -1)),
+        (gcn.Pad2d(((1, 2), (0, 1))), lambda x: np.pad(x, ((0, 0), (1, 2), (0, 1), (0, 0)))),
+        (
+            gcn.Pad2d(2, mode="reflect"),
+            lambda x: np.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="reflect"),
+        ),
+        (lambda x: gcn.upsample2d(x, 2), lambda x: x.repeat(2, axis=1).repeat(2, axis=2)),
+        (gcn.Upsample2d((1, 3)), lambda x: x.repeat(3, axis=2)),
+        (
+            lambda x: gcn.pixel_shuffle(x, 2),
+            lambda x: x.reshape(2, 7, 6, 2, 2).swapaxes(2, 3).reshape(2, 14, 12, 1),
+        ),
+        (lambda x: gcn.pixel_unshuffle(gcn.pixel_shuffle(x, 2), 2), lambda x: x),
+        (gcn.PixelShuffle(1), lambda x: x),
         (lambda x: gcn.split(x, 2)[1], lambda x: np.split(x, 2, axis=-1)[1]),
         (lambda x: gcn.split(x, (1, 4, 2), axis=1)[1], lambda x: x[:, 1:5]),
         (lambda x: gcn.stack(x, -x), lambda x: np.stack([x, -x], axis=-1)),

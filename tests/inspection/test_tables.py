@@ -1,5 +1,5 @@
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import pytest
@@ -94,12 +94,26 @@ def test_receptive_fields_of_lenet5() -> None:
     assert fields["dense1"] is None
 
 
-def test_receptive_field_is_what_an_output_unit_reacts_to() -> None:
-    """Dilation, stride, a branch and upsampling, against the pixels that have a gradient."""
-    x = gcn.Input((40, 40, 1), "x", dtype="float64")
+def strided_and_upsampled(x: gcn.Tensor) -> gcn.Tensor:
+    """Dilation, stride, a branch and upsampling."""
     h = gcn.Conv2d(1, (3, 2), stride=2, dilation=(2, 1), padding=2)(x)
     h = gcn.Conv2d(1, 3, padding=1)(h) + h
-    y = gcn.AvgPool2d(2)(gcn.ConvTranspose2d(1, 4, stride=2)(h))
+    return gcn.AvgPool2d(2)(gcn.ConvTranspose2d(1, 4, stride=2)(h))
+
+
+def sliced_and_interpolated(x: gcn.Tensor) -> gcn.Tensor:
+    """Reflected borders, slices with steps, and lines between pixels."""
+    h = gcn.Conv2d(1, 3)(gcn.pad(x, 1, mode="reflect"))[:, ::2, 1::3]
+    return gcn.Conv2d(1, 2)(gcn.upsample2d(h, (2, 3), mode="bilinear"))
+
+
+@pytest.mark.parametrize("layers", [strided_and_upsampled, sliced_and_interpolated])
+def test_receptive_field_is_what_an_output_unit_reacts_to(
+    layers: Callable[[gcn.Tensor], gcn.Tensor],
+) -> None:
+    """What is said of it, against the pixels that change it."""
+    x = gcn.Input((40, 40, 1), "x", dtype="float64")
+    y = layers(x)
     graph = gcn.Network(x, y).graph
     model = gcn.compile(gcn.Network(x, y), dtype="float64", backend="numpy")
     import numpy as np

@@ -266,6 +266,12 @@ MOVEMENTS = [
     ops.Pad(((0, 0), (1, 2), (0, 3), (1, 0)), -1.5),
     *(ops.Take(axis, runs) for axis in (1, 2, 3) for runs in RUNS),
     *(ops.ScatterSum(1, ((0, 2, 1), (1, 2, 0)), 3), ops.ScatterSum(3, ((5, 2, -3), (0, 1, 7)), 6)),
+    *(
+        kind(axis, size, aligned)
+        for kind in (ops.Interpolate, ops.InterpolateTransposed)
+        for axis, size in ((1, 7), (2, 10), (3, 2), (1, 1))
+        for aligned in (False, True)
+    ),
     *(ops.Transpose(p) for p in ((0, 1, 2, 3), (0, 3, 1, 2), (3, 0, 1, 2))),
     *(ops.Reshape(s) for s in (("N", 60), ("N", 3, 20), ("N", 4, 5, 3))),
     *(ops.Rot180(a) for a in ((1, 2), (0, 1), (3,), ())),

@@ -39,6 +39,8 @@ FITTING = {
     "pad with a number": (ops.Pad(((0, 0), (1, 2)), -1.0), [images(4)], images(7)),
     "take": (ops.Take(1, ((2, 2, -1), (0, 3, 1), (3, 4, 0))), [images(4, 3)], images(9, 3)),
     "scatter_sum": (ops.ScatterSum(1, ((2, 2, -1), (0, 3, 1)), 6), [images(5, 3)], images(6, 3)),
+    "interpolate": (ops.Interpolate(1, 8), [images(4, 3)], images(8, 3)),
+    "interpolate_transposed": (ops.InterpolateTransposed(2, 2), [images(4, 3)], images(4, 2)),
     "scalar and tensor": (ops.Add(), [f64(), images(3)], images(3)),
     "transpose": (ops.Transpose((3, 0, 2, 1)), [images(1, 2, 3)], f64(3, BATCH, 2, 1)),
     "reshape": (ops.Reshape((BATCH, 2, 3)), [images(6)], images(2, 3)),
@@ -120,6 +122,8 @@ UNFITTING = {
     "take of the batch": (ops.Take(0, ((0, 1, 1),)), [images(5)], ["is the batch"]),
     "scatter_sum of another length": (
         ops.ScatterSum(1, ((0, 3, 1),), 5), [images(4)], ["axis 1 is 4 long, and the runs are 3"]),
+    "interpolate between samples": (ops.Interpolate(0, 8), [images(5)], ["is the batch"]),
+    "interpolate integers": (ops.Interpolate(0, 8), [TensorType((4,), "int64")], ["floating-point"]),
     "reshape": (ops.Reshape((BATCH, 7)), [images(2, 3)],
                 ["float64[N, 2, 3] cannot be reshaped to [N, 7]", "6 elements (a sample) before, 7 after"]),
     "reshape without batch": (ops.Reshape((6,)), [images(2, 3)], ["cannot be reshaped"]),

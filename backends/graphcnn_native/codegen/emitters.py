@@ -12,6 +12,7 @@ from graphcnn_native.kernels import (
     called,
     correlation,
     greatest,
+    interpolation,
     movement,
     nest,
     pooling,
@@ -58,6 +59,8 @@ KERNELS: dict[type[Op], Callable[[Writer], None]] = {
     ops.Pad: movement.pad,
     ops.Take: taking.take,
     ops.ScatterSum: taking.scatter_sum,
+    ops.Interpolate: interpolation.interpolate,
+    ops.InterpolateTransposed: interpolation.interpolate_transposed,
     ops.ZeroInsert: movement.zero_insert,
     ops.Concatenate: movement.concatenate,
 }

@@ -9,6 +9,7 @@ import numpy as np
 from graphcnn import ops
 from graphcnn.arrays import Array
 from graphcnn.ir import concrete_shape
+from graphcnn.ops.interpolation import Grid
 from graphcnn.ops.taking import Run
 from graphcnn_numpy.kernels.kernel import Kernels
 from graphcnn_numpy.kernels.sums import product, summed
@@ -52,6 +53,32 @@ def scatter_sum(op: ops.ScatterSum, operands: list[Array], batch: int) -> Array:
     total = np.zeros((op.size, *terms.shape[1:]))
     np.add.at(total, _places(op.runs), terms)
     return np.moveaxis(total, 0, op.axis).astype(x.dtype)
+
+
+def interpolate(op: ops.Interpolate, operands: list[Array], batch: int) -> Array:
+    (x,) = operands
+    places = np.moveaxis(x, op.axis, -1)
+    number, below, above, denominator = _neighbours(Grid(places.shape[-1], op.size, op.align_corners))
+    t = ((number - below * denominator) / denominator).astype(x.dtype)
+    return np.moveaxis((1 - t) * places[..., below] + t * places[..., above], -1, op.axis)
+
+
+def interpolate_transposed(op: ops.InterpolateTransposed, operands: list[Array], batch: int) -> Array:
+    (x,) = operands
+    terms = np.moveaxis(x.astype(np.float64), op.axis, 0)
+    number, below, above, denominator = _neighbours(Grid(op.size, len(terms), op.align_corners))
+    t = ((number - below * denominator) / denominator).reshape(-1, *[1] * (x.ndim - 1))
+    total = np.zeros((op.size, *terms.shape[1:]))
+    np.add.at(total, below, (1 - t) * terms)
+    np.add.at(total, above, t * terms)
+    return np.moveaxis(total, 0, op.axis).astype(x.dtype)
+
+
+def _neighbours(grid: Grid) -> tuple[Array, Array, Array, int]:
+    """Return for each fine place its numerator, the coarse places below and above, and the denominator."""
+    number = np.array(grid.numerators())
+    below = number // grid.denominator
+    return number, below, np.minimum(below + 1, grid.coarse - 1), grid.denominator
 
 
 def transpose(op: ops.Transpose, operands: list[Array], batch: int) -> Array:
@@ -124,6 +151,8 @@ KERNELS: Kernels = {
     ops.Crop: crop,
     ops.Take: take,
     ops.ScatterSum: scatter_sum,
+    ops.Interpolate: interpolate,
+    ops.InterpolateTransposed: interpolate_transposed,
     ops.Transpose: transpose,
     ops.Reshape: reshape,
     ops.Broadcast: broadcast,

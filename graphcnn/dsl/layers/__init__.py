@@ -44,6 +44,8 @@ from graphcnn.dsl.layers.pooling import (
     MaxPool2d,
     MaxUnpool2d,
 )
+from graphcnn.dsl.layers.resampling import PixelShuffle, PixelUnshuffle, Upsample2d
+from graphcnn.dsl.layers.shape import Pad2d, Reshape
 
 __all__ = [
     "CELU",
@@ -79,9 +81,13 @@ __all__ = [
     "MaxUnpool2d",
     "Mish",
     "PReLU",
+    "Pad2d",
+    "PixelShuffle",
+    "PixelUnshuffle",
     "RMSNorm",
     "ReLU",
     "ReLU6",
+    "Reshape",
     "ScaledTanh",
     "SiLU",
     "Sigmoid",
@@ -90,4 +96,5 @@ __all__ = [
     "Softsign",
     "StochasticDepth",
     "Tanh",
+    "Upsample2d",
 ]
