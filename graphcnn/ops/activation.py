@@ -117,12 +117,15 @@ class Elu(Pointwise):
         if not math.isfinite(self.alpha):
             raise OptionError(f"alpha={self.alpha!r} is not a finite number")
 
+    def _factor(self) -> str:
+        return "" if self.alpha == 1 else rf"{number(self.alpha)}\, "
+
     def latex(self, *operands: TensorType) -> str:
-        below = rf"{number(self.alpha)}\, (e^x - 1)"
+        below = rf"{self._factor()}(e^x - 1)"
         return rf"$y = f($a), \quad f(x) = \begin{{cases}} x & x > 0 \\ {below} & x \le 0 \end{{cases}}"
 
     def gradient_latex(self, position: int, *operands: TensorType) -> str:
-        below = rf"{number(self.alpha)}\, e^x"
+        below = rf"{self._factor()}e^x"
         cases = rf"\begin{{cases}} 1 & x > 0 \\ {below} & x \le 0 \end{{cases}}"
         return rf"$G = $D\, f'($a), \quad f'(x) = {cases}"
 

@@ -1,5 +1,7 @@
 """What docs/semantics.md says of sums and special numbers, on both backends."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -243,6 +245,27 @@ def test_smooth_functions_reach_over_the_whole_range(name, dtype):
     assert apply(name, ops.Elu(), x, gradient=True).tolist() == [0, 0, 0, 1, 1, 1, 1]
     assert apply(name, ops.Erf(), x).tolist() == [-1, -1, -1, 0, 1, 1, 1]
     assert apply(name, ops.Erf(), x, gradient=True)[[0, 2, 4, 6]].tolist() == [0, 0, 0, 0]
+
+
+EXACT = {
+    ops.Erf(): math.erf,
+    ops.Softplus(): lambda x: max(x, 0) + math.log1p(math.exp(-abs(x))),
+    ops.Elu(): lambda x: x if x > 0 else math.expm1(x),
+    ops.Sin(): math.sin,
+    ops.Cos(): math.cos,
+}
+
+
+@BACKENDS
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("op", EXACT, ids=str)
+def test_functions_are_right_to_about_their_last_bit(name, dtype, op):
+    random = np.random.default_rng(4)
+    x = np.concatenate([random.normal(size=2000) * size for size in (1e-6, 0.01, 0.3, 1, 3, 10, 40)])
+    x = x.astype(dtype)
+    exact = np.array([EXACT[op](float(number)) for number in x])
+    error = np.abs(apply(name, op, x).astype("f8") - exact)
+    assert np.all(error <= 2.5 * np.finfo(dtype).eps * np.abs(exact) + 1e-37)
 
 
 @BACKENDS

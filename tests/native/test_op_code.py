@@ -481,3 +481,16 @@ def test_no_op_of_graphcnn_is_left_to_the_reference():
         *(ops.Reshape, ops.Convolve2d, ops.SquaredError, ops.InverseDeviation, ops.StopGradient),
     }
     assert builtin() <= own | rewritten_or_generated
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_functions_of_the_c_library_have_the_bits_of_the_ops(dtype):
+    @gcn.pointwise
+    def own(x):
+        return math.erf(x) + math.sin(x) * math.cos(x) + math.exp(math.tanh(x))
+
+    x = gcn.Input((33,))
+    of_ops = gcn.erf(x) + gcn.sin(x) * gcn.cos(x) + gcn.exp(gcn.tanh(x))
+    rows = np.random.default_rng(0).normal(size=(50, 33)) * 3
+    found = [gcn.compile(gcn.Network(x, y), dtype=dtype).predict(rows) for y in (own(x), of_ops)]
+    assert np.array_equal(*found)

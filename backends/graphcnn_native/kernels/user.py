@@ -26,7 +26,9 @@ from graphcnn_native.codegen.scalar import (
 from graphcnn_native.kernels.pointwise import POINTWISE
 
 DTYPES: Final[dict[str, DType]] = {"float": "float32", "double": "float64"}
-SAME: Final[dict[str, Op]] = {"exp": ops.Exp(), "log": ops.Log(), "sqrt": ops.Sqrt(), "tanh": ops.Tanh()}
+SAME: Final[dict[str, Op]] = {
+    op.name: op for op in (ops.Exp(), ops.Log(), ops.Sqrt(), ops.Sin(), ops.Cos(), ops.Tanh(), ops.Erf())
+}
 """Functions of the C library that are ops as well."""
 
 
