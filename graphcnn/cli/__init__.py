@@ -14,6 +14,7 @@ from graphcnn.cli.inspect import inspect
 from graphcnn.cli.printing import close_output, say
 from graphcnn.cli.show import show
 from graphcnn.cli.train import INTERRUPTED, train
+from graphcnn.cli.zoo import list_zoo
 from graphcnn.errors import GraphcnnError
 
 UNREAD = 141
@@ -46,5 +47,5 @@ def main(debug: bool) -> None:
     """Compile and train convolutional networks, and read their gradient graphs."""
 
 
-for _command in (train, show, diff, bench, inspect, list_backends):
+for _command in (train, show, diff, bench, inspect, list_backends, list_zoo):
     main.add_command(_command)

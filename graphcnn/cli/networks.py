@@ -19,7 +19,7 @@ from graphcnn.ir import Graph, format_shape
 from graphcnn.training.losses import CrossEntropy
 from graphcnn.training.model import Model
 from graphcnn.training.optimizers import SGD, Optimizer
-from graphcnn.zoo import ZOO
+from graphcnn.zoo import PUBLISHED, ZOO
 
 MODEL_SUFFIX = ".safetensors"
 DIGITS = "digits"
@@ -28,7 +28,9 @@ Shape: TypeAlias = tuple[int, int, int]
 Definition: TypeAlias = Network | Layer | Graph | Model
 
 input_shape_option = click.option(
-    "--input-shape", type=(int, int, int), help="Height, width, channels; for a Sequential of a script."
+    "--input-shape",
+    type=(int, int, int),
+    help="Height, width, channels; for a Sequential of a script, or a network of the zoo.",
 )
 backend_option = click.option("--backend", help=f"Default: {DEFAULT}, or that of a Model of a script.")
 
@@ -55,7 +57,11 @@ def model_named(
     if name.endswith(MODEL_SUFFIX):
         _refuse_shape(name, input_shape)
         return load(name, backend=backend or DEFAULT)
-    definition, shape = _definition(name)
+    if name in PUBLISHED:
+        definition: Definition = _published(name, input_shape)
+        shape, input_shape = None, None
+    else:
+        definition, shape = _definition(name)
     if isinstance(definition, Layer):
         chosen = input_shape or shape or data_shape
         if chosen is None:
@@ -103,6 +109,11 @@ def _refuse_shape(name: str, input_shape: Shape | None) -> None:
         raise OptionError(f"the inputs of {name} have their shapes already", mend="leave out --input-shape")
 
 
+def _published(name: str, input_shape: Shape | None) -> Network:
+    make = PUBLISHED[name].make
+    return make() if input_shape is None else make(input_shape=input_shape)
+
+
 def _definition(name: str) -> tuple[Definition, Shape | None]:
     """Return the network that a name stands for, and the shape of its samples where that is known."""
     if name in ZOO:
@@ -111,7 +122,7 @@ def _definition(name: str) -> tuple[Definition, Shape | None]:
     if not path.endswith(".py"):
         raise OptionError(
             f"there is no network {name!r}",
-            facts=[f"zoo: {', '.join(ZOO)}"],
+            facts=[f"zoo: {', '.join([*ZOO, *PUBLISHED])}"],
             mend="give a name from the zoo, SCRIPT.py:VARIABLE, or a saved MODEL.safetensors",
         )
     if not Path(path).is_file():

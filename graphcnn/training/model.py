@@ -14,6 +14,7 @@ from graphcnn.backend import Backend, Executable
 from graphcnn.data.batches import Batches
 from graphcnn.displays import display
 from graphcnn.errors import DataError, OptionError
+from graphcnn.interchange.torchvision import is_of_torch, read_state_dict, write_state_dict
 from graphcnn.interrupts import interrupts_put_off
 from graphcnn.ir import Graph, TensorType
 from graphcnn.training.arguments import known_arguments
@@ -370,21 +371,33 @@ class Model:
             ),
         )
 
-    def save_weights(self, path: str | PathLike[str]) -> None:
+    def save_weights(self, path: str | PathLike[str], *, layout: str = "graphcnn") -> None:
         """Write `weights` alone to a safetensors file: parameters and statistics by name, and no graphs.
 
+        layout: "torchvision" writes the state dict of a PyTorch module whose modules are named as the layers:
+        `module.load_state_dict(safetensors.torch.load_file(path))`.
         The file is replaced atomically. Raises OSError where it cannot be written.
         """
-        write_weights_alone(path, self.weights)
+        if is_of_torch(layout):
+            write_state_dict(path, self._graphs.network, self.weights)
+        else:
+            write_weights_alone(path, self.weights)
 
-    def load_weights(self, path: str | PathLike[str]) -> None:
+    def load_weights(self, path: str | PathLike[str], *, layout: str = "graphcnn") -> None:
         """Set `weights` from a safetensors file that `save_weights` or `save` wrote, or another program.
 
         The file holds every parameter and statistic by name, with the network's shapes and precision. Its
         optimiser's state and history are left alone.
-        Raises FileError for a file that does not fit, and then leaves the model as it is.
+        layout: "torchvision" reads the state dict of a PyTorch module, `safetensors.torch.save_file(
+        module.state_dict(), path)`, whose modules are named as the layers: filters [D, C, k1, k2], dense
+        weights [units, C], running_mean and running_var, in any precision.
+        Raises FileError for a file that does not fit, with all names that do not, and then leaves the model
+        as it is.
         """
-        self.weights.update(read_weights_alone(path, self.weights.types))
+        if is_of_torch(layout):
+            self.weights.update(read_state_dict(path, self._graphs.network, self.weights.types))
+        else:
+            self.weights.update(read_weights_alone(path, self.weights.types))
 
     # Training
 

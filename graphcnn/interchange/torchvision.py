@@ -1,0 +1,193 @@
+"""Weights as PyTorch's modules have them: other names, filters [D, C, k1, k2], dense weights [units, C].
+
+Names follow from the layers', which are those of PyTorch's modules where two networks are to share weights.
+How a tensor is stored follows from what the graph does with it: layers of your own need no table here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from os import PathLike
+
+import numpy as np
+
+from graphcnn import ops
+from graphcnn.arrays import Array
+from graphcnn.errors import OptionError
+from graphcnn.interchange.weights import read_weights, require_tensors, write_weights
+from graphcnn.ir import Graph, TensorType, Value
+
+LAYOUTS = ("graphcnn", "torchvision")
+
+PARTS = {
+    "filters": "weight",
+    "weights": "weight",
+    "scale": "weight",
+    "slope": "weight",
+    "shift": "bias",
+    "mean": "running_mean",
+    "variance": "running_var",
+}
+"""What PyTorch calls the parameters and states of a layer; others have the same names there."""
+
+COUNTER = "num_batches_tracked"
+"""A state of PyTorch's batch norm that graphcnn has not: how many batches its averages have seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """How PyTorch stores one of a model's weights.
+
+    name: what it is called there. type: the model's own. axes: axis i there is axis `axes[i]` here. flipped:
+    whether both axes of the kernel run the other way. image: where the first axis counts the places of images
+    [H, W, C] that were flattened, their sizes; PyTorch's images are [C, H, W].
+    """
+
+    name: str
+    type: TensorType
+    axes: tuple[int, ...]
+    flipped: bool = False
+    image: tuple[int, ...] = ()
+
+    @property
+    def stored_type(self) -> TensorType:
+        return self.type.with_shape(tuple(self.type.shape[axis] for axis in self.axes))
+
+    def to_torch(self, array: Array) -> Array:
+        if self.image:
+            rest = array.shape[1:]
+            array = np.moveaxis(array.reshape(*self.image, *rest), 2, 0).reshape(-1, *rest)
+        return (array[::-1, ::-1] if self.flipped else array).transpose(self.axes)
+
+    def from_torch(self, stored: Array) -> Array:
+        array = stored.transpose(np.argsort(self.axes))
+        array = array[::-1, ::-1] if self.flipped else array
+        if not self.image:
+            return array
+        (height, width, channels), rest = self.image, array.shape[1:]
+        return np.moveaxis(array.reshape(channels, height, width, *rest), 0, 2).reshape(-1, *rest)
+
+
+def is_of_torch(layout: object) -> bool:
+    """Return whether a layout is PyTorch's. Raises OptionError for one that there is not."""
+    if layout not in LAYOUTS:
+        raise OptionError(
+            f"layout={layout!r:.60} is not a layout of weights",
+            facts=[f"there are {', '.join(map(repr, LAYOUTS))}"],
+            mend='layout="torchvision" for state dicts of PyTorch\'s modules; leave it out for our own files',
+        )
+    return layout == "torchvision"
+
+
+def write_state_dict(path: str | PathLike[str], graph: Graph, weights: Mapping[str, Array]) -> None:
+    """Write weights as the state dict of a PyTorch module whose modules have the names of the layers.
+
+    graph: the network that has these weights, for training. Raises OptionError where two of them would have
+    one name, and OSError where the place cannot be written.
+    """
+    stored = _stored(graph, {name: graph.inputs[name].type for name in weights})
+    counters = {name: np.zeros((), np.int64) for name in _counters(weights)}
+    state = {stored[name].name: stored[name].to_torch(array) for name, array in weights.items()}
+    write_weights(path, state | counters, {"format": "pt"})
+
+
+def read_state_dict(
+    path: str | PathLike[str], graph: Graph, wanted: Mapping[str, TensorType]
+) -> dict[str, Array]:
+    """Return the wanted weights of a state dict; numbers of any precision take the network's.
+
+    Raises FileError, with the names, where tensors are missing, unknown, or of other shapes.
+    """
+    stored = _stored(graph, wanted)
+    types = {each.name: each.stored_type for each in stored.values()}
+    counters = _counters(wanted)
+    tensors, _ = read_weights(path)
+    given = {
+        name: tensor.astype(types[name].dtype) if name in types and tensor.dtype.kind == "f" else tensor
+        for name, tensor in tensors.items()
+        if name not in counters
+    }
+    mend = "name the layers as PyTorch names its modules, and give the network the same layers and classes"
+    require_tensors(path, given, types, mend)
+    return {name: each.from_torch(given[each.name]) for name, each in stored.items()}
+
+
+def _stored(graph: Graph, types: Mapping[str, TensorType]) -> dict[str, Stored]:
+    images = _flattened(graph)
+    stored = {name: _stored_as(graph, name, type, images) for name, type in types.items()}
+    first: dict[str, str] = {}
+    for name, each in stored.items():
+        other = first.setdefault(each.name, name)
+        if other != name:
+            raise OptionError(
+                f"{other!r} and {name!r} would both be {each.name!r} in PyTorch",
+                mend="give one of the two layers, or one of your layer's parameters, another name",
+            )
+    return stored
+
+
+def _name(name: str) -> str:
+    layer, dot, part = name.rpartition(".")
+    part = PARTS.get(part, part)
+    separator = "_" if layer.endswith("in_proj") else dot  # of nn.MultiheadAttention, which is no module
+    return f"{layer}{separator}{part}"
+
+
+def _counters(names: Mapping[str, object]) -> set[str]:
+    norms = {name.rpartition(".")[0] for name in names if name.endswith(".mean")}
+    return {f"{norm}.{COUNTER}" for norm in norms if f"{norm}.variance" in names}
+
+
+def _stored_as(graph: Graph, name: str, type: TensorType, images: Mapping[Value, tuple[int, ...]]) -> Stored:
+    """Return how a tensor is stored, which its first use tells: filters, a matrix, an image, or as it is."""
+    axes = tuple(range(type.rank))
+    *kernel, inner, outer = axes if type.rank > 1 else (0, 0)
+    value, turned = graph.inputs[name], False
+    while users := graph.users(value):
+        key = users[0]
+        op, operands = graph.node(key).op, graph.node(key).operands
+        (result, *_) = graph.results(key)
+        if isinstance(op, ops.Rot180 | ops.Reshape):
+            value, turned = result, turned or isinstance(op, ops.Rot180)
+            continue
+        is_second = operands[1:2] == (value,)
+        if isinstance(op, ops.Correlate2d) and is_second and turned:  # a transposed convolution
+            return Stored(_name(name), type, (inner, outer, *kernel))
+        if isinstance(op, ops.Correlate2d | ops.Convolve2d) and is_second:
+            return Stored(_name(name), type, (outer, inner, *kernel), flipped=isinstance(op, ops.Convolve2d))
+        if isinstance(op, ops.Matmul) and is_second and type.rank == 2:
+            return Stored(_name(name), type, (outer, inner), image=images.get(operands[0], ()))
+        if isinstance(op, ops.Broadcast) and type.rank == 3 and result.type.rank == 4:
+            return Stored(_name(name), type, (2, 0, 1))
+        if isinstance(op, ops.Broadcast) and type.rank == 1:
+            return Stored(_name(name), type, axes, image=_beside(graph, result, images))
+        break
+    return Stored(_name(name), type, axes)
+
+
+def _beside(graph: Graph, value: Value, images: Mapping[Value, tuple[int, ...]]) -> tuple[int, ...]:
+    """Return the sizes of the images that a value is combined with after they were flattened."""
+    for user in graph.users(value):
+        for operand in graph.node(user).operands:
+            if operand in images:
+                return images[operand]
+    return ()
+
+
+def _flattened(graph: Graph) -> dict[Value, tuple[int, ...]]:
+    """Return all values [N, H·W·C] whose elements are those of images in a row, with the images' sizes."""
+    images: dict[Value, tuple[int, ...]] = {}
+    for key, node in graph.items():
+        (type, *_) = node.types
+        if type.rank != 2 or isinstance(node.op, ops.Matmul):
+            continue
+        for operand in node.operands:
+            sizes: tuple[int, ...] = ()
+            if operand.type.shape == type.shape:
+                sizes = images.get(operand, ())
+            elif isinstance(node.op, ops.Reshape) and operand.type.rank == 4:
+                sizes = tuple(map(int, operand.type.shape[1:]))
+            if sizes and sizes[0] * sizes[1] > 1:
+                images.update(dict.fromkeys(graph.results(key), sizes))
+    return images
