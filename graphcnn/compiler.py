@@ -24,7 +24,13 @@ from graphcnn.training.checkpoint import read_checkpoint
 from graphcnn.training.graphs import Graphs, check_names, objective_of
 from graphcnn.training.model import Model
 from graphcnn.training.objective import GivenMetrics, Losses
-from graphcnn.training.optimizers import Optimizer, check_optimizer
+from graphcnn.training.optimizers import (
+    GivenGroups,
+    Optimizer,
+    check_optimizer,
+    checked_groups,
+    with_updates,
+)
 from graphcnn.training.other_arguments import COMPILE
 from graphcnn.transform import Passes
 from graphcnn.transform.passes import Given
@@ -38,6 +44,14 @@ def compile(
     loss: Losses | None = None,
     loss_weights: Mapping[str, float] | None = None,
     optimizer: Optimizer | None = None,
+    clip_norm: float | None = None,
+    clip_value: float | None = None,
+    clip_parameter_norm: float | None = None,
+    groups: GivenGroups | None = None,
+    no_decay: bool = False,
+    accumulate: int = 1,
+    lookahead: tuple[int, float] | None = None,
+    average: float | None = None,
     metrics: GivenMetrics | None = None,
     backend: str | Backend = DEFAULT,
     threads: int | None = None,
@@ -53,6 +67,15 @@ def compile(
     is trained as it is; for inference its updates are left out.
     input_shape: the shape of one sample, (height, width, channels); needed for a `Sequential`.
     loss: without one the model can only predict. optimizer: without one it can also be evaluated.
+    clip_norm: the greatest norm of all gradients together; clip_parameter_norm: of those of each parameter;
+    clip_value: the greatest size of each number in them. groups: by pattern of layers or parameters, what
+    is other for them: {"conv*": {"learning_rate": 0.1, "weight_decay": 0.0}, "head": {"frozen": True}}; the
+    learning rate is a factor, and what comes later in the dictionary holds. no_decay: True for no weight
+    decay of parameters with fewer than two axes, biases and norms, unless a group says one.
+    accumulate: over how many batches gradients are averaged before parameters change.
+    lookahead: (steps, share): every so many steps, weights go back to that share of the way that they made.
+    average: the share that an exponential moving average of the weights keeps in a step, such as 0.999, with
+    which `model.averaged()` predicts.
     metrics: names or metrics; by default accuracy with `CrossEntropy`, none with other losses.
     Of a network with several outputs, loss and metrics are for each of them, or a dictionary by output:
     {"digit": gcn.CrossEntropy(), "angle": gcn.SquaredError()}; outputs that it leaves out are not trained.
@@ -85,7 +108,19 @@ def compile(
         forward, trained = (chosen_passes.run("forward", traced.graph) for traced in (inference, training))
         chosen = objective_of(forward, trained, loss, loss_weights, metrics)
         check_names(inference.graph, chosen)
-        graphs = Graphs(forward, trained, chosen, optimizer, chosen_passes, training.frozen)
+        chosen_groups, frozen = checked_groups(groups, list(trained.inputs_with_role("parameter", "state")))
+        optimizer = with_updates(
+            optimizer,
+            clip_value=clip_value,
+            clip_parameter_norm=clip_parameter_norm,
+            clip_norm=clip_norm,
+            groups=chosen_groups,
+            no_decay=no_decay,
+            accumulate=accumulate,
+            lookahead=lookahead,
+            average=average,
+        )
+        graphs = Graphs(forward, trained, chosen, optimizer, chosen_passes, training.frozen | frozen)
         initial = graphs.first_values
         state = {
             label: initial_value(initializer, training.graph.inputs[label].type, label, seed)

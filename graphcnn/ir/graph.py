@@ -192,6 +192,17 @@ class Graph:
             raise GraphError(f"there is an update of {label!r} already")
         self._updates[label] = value
 
+    def redirect(self, label: str, value: Value) -> None:
+        """Pair a state that has a replacement already with another one, which may be made of the first."""
+        if label not in self._updates:
+            raise GraphError(f"{label!r} has no update that another could take the place of")
+        kept = self._updates.pop(label)
+        try:
+            self.update(label, value)
+        except GraphcnnError:
+            self._updates[label] = kept
+            raise
+
     # Reading
 
     @property

@@ -33,6 +33,7 @@ from graphcnn.training.descriptions import (
 from graphcnn.training.graphs import Graphs, check_names, objective_of
 from graphcnn.training.history import TIMES
 from graphcnn.training.objective import OUTPUT
+from graphcnn.training.optimizers import given_optimizer
 from graphcnn.transform import Passes
 
 FORMAT = "graphcnn/1"
@@ -87,7 +88,7 @@ def write_checkpoint(path: str | PathLike[str], checkpoint: Checkpoint) -> None:
     own = {
         "functions": _function_names(graphs),
         "ops": _own_ops(graphs),
-        "objects": own_classes(*losses, optimizer, *metrics),
+        "objects": own_classes(*losses, given_optimizer(optimizer), *metrics),
         "passes": [each.name for each in (*passes.gradient, *passes.step)],
     }
     metadata |= {field: json.dumps(names) for field, names in own.items() if names}

@@ -84,12 +84,17 @@ def described(part: Loss | Optimizer | Metric) -> Description:
 
     Raises OptionError for one of the user's own that would come back as another one.
     """
-    options = _attributes(part)
-    for name, value in options.items():
-        if not _is_plain(value):
+    attributes = _attributes(part)
+    parts = {
+        name: value for name, value in attributes.items() if callable(getattr(value, "append_updates", None))
+    }
+    options = attributes | {name: described(cast("Optimizer", value)) for name, value in parts.items()}
+    for name, value in attributes.items():
+        if name not in parts and not _is_plain(value):
             raise _not_saved(part, f"{name}={value!r:.60} is no number, text, truth value or tuple of those")
     description: Description = {"name": title(part), "options": options}
-    if options and _restored(json.loads(json.dumps(description)), {title(part): type(part)}) != part:
+    known = {title(each): type(each) for each in (part, *parts.values())}
+    if options and _restored(json.loads(json.dumps(description)), known) != part:
         raise _not_saved(part, "made anew with its attributes, it does not equal itself")
     return description
 
@@ -170,10 +175,15 @@ def _restored(description: object, known: Classes) -> Any:
     if not isinstance(options, dict):
         raise FileError(f"the options of {name} are {options!r:.60}")
     try:
-        return known[name](**{option: _frozen(value) for option, value in options.items()})
+        return known[name](**{option: _option(value, known) for option, value in options.items()})
     except GraphcnnError as error:
         error.facts += (f"made anew from a file, as {name}(**{options!r:.100})",)
         raise
+
+
+def _option(value: object, known: Classes) -> object:
+    """Return an attribute of a part; one that is a description is a part itself."""
+    return _restored(value, known) if isinstance(value, dict) else _frozen(value)
 
 
 def _frozen(value: object) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -37,7 +38,7 @@ from graphcnn.training.history import History
 from graphcnn.training.loop import Loop, epoch_numbers
 from graphcnn.training.metrics import Metric
 from graphcnn.training.objective import OUTPUT, Losses, variant
-from graphcnn.training.optimizers import LEARNING_RATE, Optimizer, checked_rate
+from graphcnn.training.optimizers import AVERAGE, LEARNING_RATE, Optimizer, checked_rate, given_optimizer
 from graphcnn.training.other_arguments import FIT
 from graphcnn.training.other_names import ELSEWHERE, advice
 from graphcnn.training.parameters import Parameters, Weights
@@ -108,7 +109,7 @@ class Model:
 
     @property
     def optimizer(self) -> Optimizer | None:
-        return self._graphs.optimizer
+        return given_optimizer(self._graphs.optimizer)
 
     @property
     def passes(self) -> Passes:
@@ -331,6 +332,24 @@ class Model:
         """The parameters and the statistics that inference uses, such as batch norm's: name → array."""
         statistics = {k: v.type for k, v in self._graphs.forward.inputs_with_role("state").items()}
         return Weights(self._state, {**self.parameters.types, **statistics})
+
+    def averaged(self) -> Model:
+        """Return a copy of the model whose parameters are the moving averages of this one's.
+
+        It predicts, evaluates, saves and trains on as any other. Statistics, as batch norm's, are the latest;
+        parameters that are not trained, and all before the first step, are as they are.
+        Raises OptionError for a model that was compiled without `average=`.
+        """
+        started = self._state.get(f"{AVERAGE}.started")
+        if started is None:
+            raise OptionError(
+                "this model keeps no average of its weights", mend="gcn.compile(..., average=0.999)"
+            )
+        model = copy.deepcopy(self)
+        for name in self.parameters if started else ():
+            if f"{name}.{AVERAGE}" in self._state:
+                model.parameters[name] = self._state[f"{name}.{AVERAGE}"]
+        return model
 
     def state(self) -> dict[str, Array]:
         """Return a copy of all that training changes: parameters, statistics, the optimiser's state."""

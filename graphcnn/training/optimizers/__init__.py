@@ -17,24 +17,38 @@ from graphcnn.training.optimizers.optimizer import (
     check_optimizer,
     checked_rate,
 )
+from graphcnn.training.optimizers.updates import (
+    AVERAGE,
+    GivenGroups,
+    Updates,
+    checked_groups,
+    given_optimizer,
+    with_updates,
+)
 
 OPTIMIZERS: Final[dict[str, type[Any]]] = {
-    optimizer.__name__: optimizer for optimizer in (SGD, Adam, AdamW, RMSprop, Adagrad, Lion, Muon)
+    optimizer.__name__: optimizer for optimizer in (SGD, Adam, AdamW, RMSprop, Adagrad, Lion, Muon, Updates)
 }
 """The optimisers that a file of a model can name."""
 
 __all__ = [
+    "AVERAGE",
     "LEARNING_RATE",
     "OPTIMIZERS",
     "SGD",
     "Adagrad",
     "Adam",
     "AdamW",
+    "GivenGroups",
     "Lion",
     "Muon",
     "Optimizer",
     "RMSprop",
+    "Updates",
     "append_updates",
     "check_optimizer",
+    "checked_groups",
     "checked_rate",
+    "given_optimizer",
+    "with_updates",
 ]
