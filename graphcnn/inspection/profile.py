@@ -262,7 +262,7 @@ def _summed_up(model: Model, graph: Graph, mode: Mode, seconds: float, calls: Se
         nodes=_by_node(graph, report.batch, kernels),
         waiting=statistics.median(call.waiting for call in calls),
         python=statistics.median(call.python for call in calls),
-        peak=report.peak,
+        peak=max((call.report.peak for call in calls if call.report.peak), default=None),
         memory=report.memory,
         timeline=timeline,
         span=(typical.begin - began, typical.end - began),

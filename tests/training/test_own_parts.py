@@ -131,6 +131,17 @@ def test_whole_numbers_that_are_no_labels_are_targets_like_others():
     assert model.train_step(X, targets)["loss"] == pytest.approx(expected)
 
 
+def test_a_state_that_is_never_replaced_is_refused():
+    class Still(Heavy):
+        def append_updates(self, graph, parameters, gradients, rate):
+            graph.input("count", gcn.TensorType((), "float32"), role="state")
+            return {**super().append_updates(graph, parameters, gradients, rate), "count": 0.0}
+
+    message = refused(optimizer=Still())
+    assert "Still.append_updates never replaces the state 'count', which would stay as it is" in message
+    assert "graph.update('count', value)" in message.partition("Mend: ")[2]
+
+
 # What each must be
 
 
@@ -240,7 +251,9 @@ def updating(returned=None, update=True, role="state", batch=False):
         for name, parameter in parameters.items():
             emit = gcn.Emitter(graph)
             type = gcn.TensorType(("N", 2), "float64") if batch else parameter.type
-            graph.input(f"{name}.old", type, role=role)
+            old = graph.input(f"{name}.old", type, role=role)
+            if role == "state":
+                graph.update(f"{name}.old", old if batch else gradients[name])
             if update:
                 graph.update(name, emit(ops.Subtract(), parameter, gradients[name]))
         return returned

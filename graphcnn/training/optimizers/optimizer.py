@@ -94,6 +94,11 @@ def append_updates(
                 f"added the input {label!r} as {graph.role(label)} {value.type}",
                 'graph.input(name, type, role="state"), of a type without the batch axis N',
             )
+        if label not in graph.updates:
+            raise fault(
+                f"never replaces the state {label!r}, which would stay as it is",
+                f"graph.update({label!r}, value), with what the state is after the step",
+            )
         if label not in given:
             raise fault(f"gives no first value of the state {label!r}", f"return {{{label!r}: 0.0}}")
     for label in given:
