@@ -77,6 +77,8 @@ if TYPE_CHECKING:
     from graphcnn.dsl.layers import ELU as ELU
     from graphcnn.dsl.layers import GELU as GELU
     from graphcnn.dsl.layers import SELU as SELU
+    from graphcnn.dsl.layers import AdaptiveAvgPool2d as AdaptiveAvgPool2d
+    from graphcnn.dsl.layers import AdaptiveMaxPool2d as AdaptiveMaxPool2d
     from graphcnn.dsl.layers import AvgPool2d as AvgPool2d
     from graphcnn.dsl.layers import BatchNorm1d as BatchNorm1d
     from graphcnn.dsl.layers import BatchNorm2d as BatchNorm2d
@@ -212,12 +214,13 @@ _HOMES = {
     "dsl.functional": ("convolve2d", "correlate2d", "matmul", "squared_error"),
     "dsl.initializers": ("Constant", "Glorot", "He", "LeCun"),
     "dsl.layers": (
-        *("AvgPool2d", "BatchNorm1d", "BatchNorm2d", "CELU", "Conv2d", "ConvTranspose2d", "Dense"),
-        *("DepthwiseConv2d", "Dropout", "Dropout2d", "ELU", "Flatten", "GELU", "GlobalAvgPool2d"),
-        *("GlobalMaxPool2d", "GroupNorm", "Hardsigmoid", "Hardswish", "Hardtanh", "InstanceNorm2d"),
-        *("L2Pool2d", "LPPool2d", "Layer", "LayerNorm", "LeakyReLU", "LocalResponseNorm", "LogSoftmax"),
-        *("MaxPool2d", "MaxUnpool2d", "Mish", "PReLU", "RMSNorm", "ReLU", "ReLU6", "SELU", "ScaledTanh"),
-        *("SiLU", "Sigmoid", "Softmax", "Softplus", "Softsign", "StochasticDepth", "Tanh"),
+        *("AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "CELU"),
+        *("Conv2d", "ConvTranspose2d", "Dense", "DepthwiseConv2d", "Dropout", "Dropout2d", "ELU"),
+        *("Flatten", "GELU", "GlobalAvgPool2d", "GlobalMaxPool2d", "GroupNorm", "Hardsigmoid", "Hardswish"),
+        *("Hardtanh", "InstanceNorm2d", "L2Pool2d", "LPPool2d", "Layer", "LayerNorm", "LeakyReLU"),
+        *("LocalResponseNorm", "LogSoftmax", "MaxPool2d", "MaxUnpool2d", "Mish", "PReLU", "RMSNorm"),
+        *("ReLU", "ReLU6", "SELU", "ScaledTanh", "SiLU", "Sigmoid", "Softmax", "Softplus", "Softsign"),
+        *("StochasticDepth", "Tanh"),
     ),
     "dsl.layers.resampling": ("PixelShuffle", "PixelUnshuffle", "Upsample2d"),
     "dsl.layers.shape": ("Pad2d", "Reshape"),

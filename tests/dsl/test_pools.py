@@ -153,6 +153,50 @@ def test_a_global_maximum_sends_its_gradient_to_the_first_of_equals(backend):
     np.testing.assert_array_equal(slope(gcn.GlobalMaxPool2d(), images, backend), expected)
 
 
+def parts(size, count):
+    return [(i * size // count, math.ceil((i + 1) * size / count)) for i in range(count)]
+
+
+@BACKENDS
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, (7, 6), (3, 2), (5, 1), (9, 12)])
+def test_adaptive_pools_divide_a_map_into_parts(size, backend):
+    rows, columns = (parts(extent, n) for extent, n in zip((7, 6), both(size), strict=True))
+    windows = [[IMAGES[:, a:b, c:d] for c, d in columns] for a, b in rows]
+    for layer, fold in ((gcn.AdaptiveMaxPool2d(size), np.max), (gcn.AdaptiveAvgPool2d(size), np.mean)):
+        expected = [[fold(window, axis=(1, 2)) for window in row] for row in windows]
+        found = applied(layer, backend)
+        np.testing.assert_allclose(found, np.moveaxis(expected, 2, 0), rtol=0, atol=1e-14)
+
+
+@BACKENDS
+def test_parts_that_overlap_add_up_their_gradients(backend):
+    delta = np.random.default_rng(6).normal(size=(2, 4, 4, 4))
+    expected = {"max": np.zeros_like(IMAGES), "mean": np.zeros_like(IMAGES)}
+    for (i, (a, b)), (j, (c, d)) in itertools.product(enumerate(parts(7, 4)), enumerate(parts(6, 4))):
+        window, error = IMAGES[:, a:b, c:d], delta[:, i : i + 1, j : j + 1]
+        expected["max"][:, a:b, c:d] += error * (window == window.max(axis=(1, 2), keepdims=True))
+        expected["mean"][:, a:b, c:d] += error / ((b - a) * (d - c))
+    for kind, layer in (("max", gcn.AdaptiveMaxPool2d(4)), ("mean", gcn.AdaptiveAvgPool2d(4))):
+        np.testing.assert_allclose(slope(layer, IMAGES, backend, delta), expected[kind], rtol=0, atol=1e-13)
+
+
+def test_the_first_of_equals_wins_a_part():
+    expected = np.zeros((1, 5, 5, 1))
+    expected[0, [[0], [2]], [0, 2]] = 1
+    np.testing.assert_array_equal(slope(gcn.AdaptiveMaxPool2d(2), np.ones((1, 5, 5, 1))), expected)
+    expected = np.zeros((1, 4, 4, 1))
+    for i, j in itertools.product((0, 1, 2), (0, 1, 2)):
+        expected[0, i, j] += 1
+    np.testing.assert_array_equal(slope(gcn.AdaptiveMaxPool2d(3), np.ones((1, 4, 4, 1))), expected)
+
+
+@pytest.mark.parametrize(("extent", "size"), [(8, 4), (8, 1), (8, 8), (5, 2)])
+def test_parts_equally_far_apart_are_one_node(extent, size):
+    x = gcn.Input((extent, extent, 3))
+    for layer in (gcn.AdaptiveAvgPool2d(size), gcn.AdaptiveMaxPool2d(size)):
+        assert len(list(gcn.Network(x, layer(x)).graph.items())) == 2
+
+
 def unpooling(pool, unpool, backend, change=1.0):
     """Return what unpooling makes of the maxima of IMAGES, each times `change`."""
     x = gcn.Input(IMAGES.shape[1:], "x", dtype="float64")

@@ -22,6 +22,12 @@ from graphcnn.dsl.layers.activation import (
     Softsign,
     Tanh,
 )
+from graphcnn.dsl.layers.adaptive_pooling import (
+    AdaptiveAvgPool2d,
+    AdaptiveMaxPool2d,
+    GlobalAvgPool2d,
+    GlobalMaxPool2d,
+)
 from graphcnn.dsl.layers.base import Function, Layer
 from graphcnn.dsl.layers.convolution import Conv2d, ConvTranspose2d, DepthwiseConv2d
 from graphcnn.dsl.layers.dense import Dense, Flatten
@@ -37,8 +43,6 @@ from graphcnn.dsl.layers.normalization import (
 )
 from graphcnn.dsl.layers.pooling import (
     AvgPool2d,
-    GlobalAvgPool2d,
-    GlobalMaxPool2d,
     L2Pool2d,
     LPPool2d,
     MaxPool2d,
@@ -52,6 +56,8 @@ __all__ = [
     "ELU",
     "GELU",
     "SELU",
+    "AdaptiveAvgPool2d",
+    "AdaptiveMaxPool2d",
     "AvgPool2d",
     "BatchNorm1d",
     "BatchNorm2d",

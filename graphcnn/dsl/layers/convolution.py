@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Final, Literal, TypeAlias
 
 from graphcnn import ops
 from graphcnn.dsl.builder import Builder
@@ -21,10 +21,22 @@ from graphcnn.dsl.layers.arguments import (
 )
 from graphcnn.dsl.layers.base import OneValue
 from graphcnn.dsl.layers.dense import with_bias
+from graphcnn.dsl.padding import padded
 from graphcnn.errors import OptionError, ShapeError
 from graphcnn.ir import TensorType, Value
-from graphcnn.ops.attributes import Padding
+from graphcnn.ops.attributes import NO_PADDING, Padding
 from graphcnn.ops.convolution import require_groups
+
+PaddingMode: TypeAlias = Literal["zeros", "reflect", "edge", "replicate", "circular"]
+"""What is beside the images: zeros, what a mirror shows, the last place again (two names), the other end."""
+
+PADDING_MODES: Final = {
+    "zeros": "constant",
+    "reflect": "reflect",
+    "edge": "edge",
+    "replicate": "edge",
+    "circular": "circular",
+}
 
 
 @dataclass(eq=False)
@@ -34,7 +46,7 @@ class Conv2d(OneValue):
     filters: number of filters D. kernel: size k or (k1, k2). stride, dilation: an int or (vertical,
     horizontal). padding: see `PaddingSpec`. groups: channels and filters are split into this many groups
     that do not mix. bias: whether to add one number per filter. flip: True for true convolution with
-    rotated filters (Eq. 2); False for cross-correlation (Eq. 7).
+    rotated filters (Eq. 2); False for cross-correlation (Eq. 7). padding_mode: see `PaddingMode`.
     Parameters: `filters` [k1, k2, C / groups, D], `bias` [D].
     """
 
@@ -46,6 +58,7 @@ class Conv2d(OneValue):
     groups: int = 1
     bias: bool = True
     flip: bool = False
+    padding_mode: PaddingMode = field(default="zeros", kw_only=True)
     initializer: Initializer = field(default_factory=He, kw_only=True)
 
     kind: ClassVar[str] = "conv"
@@ -54,25 +67,41 @@ class Conv2d(OneValue):
         count("filters", self.filters)
         count("groups", self.groups)
         check_window(self.kernel, self.stride, self.dilation, self.padding)
+        check_padding_mode(self.padding_mode)
         check_initializer(self.initializer)
 
     def build(self, build: Builder, *values: Value) -> Value:
         (images,) = values
         require_images("Conv2d", images)
-        kernel, stride, dilation = (
-            pair("kernel", self.kernel),
-            pair("stride", self.stride),
-            pair("dilation", self.dilation),
-        )
-        padding = padding_of(self.padding) or same_padding(images.type, kernel, stride, dilation)
         channels = images.type.static(3)
         require_groups(self.groups, channels, self.filters)
+        kernel = pair("kernel", self.kernel)
         bank = images.type.with_shape((*kernel, channels // self.groups, self.filters))
-        weights = build.parameter("filters", bank, self.initializer)
-        kind = ops.Convolve2d if self.flip else ops.Correlate2d
-        build = build.by("Eq. 2" if self.flip else "Eq. 7")
-        maps = build(kind(stride, padding, dilation, self.groups), images, weights)
+        maps = convolved(build, images, build.parameter("filters", bank, self.initializer), self)
         return with_bias(build, maps) if self.bias else maps
+
+
+def check_padding_mode(mode: object) -> None:
+    if mode in PADDING_MODES:
+        return
+    raise OptionError(
+        f"padding_mode={mode!r:.60} is no way of padding",
+        facts=[f"there are {', '.join(map(repr, PADDING_MODES))}"],
+        mend=f"padding_mode={'zeros' if mode == 'constant' else 'reflect'!r}",
+    )
+
+
+def convolved(build: Builder, images: Value, filters: Value, layer: Conv2d) -> Value:
+    """Append the convolution of images with filters, as the layer says."""
+    stride, dilation = pair("stride", layer.stride), pair("dilation", layer.dilation)
+    window = filters.type.static(0), filters.type.static(1)
+    padding = padding_of(layer.padding) or same_padding(images.type, window, stride, dilation)
+    mode = PADDING_MODES[layer.padding_mode]
+    if mode != "constant" and padding != NO_PADDING:
+        images, padding = padded(build, images, padding, mode), NO_PADDING
+    kind = ops.Convolve2d if layer.flip else ops.Correlate2d
+    build = build.by("Eq. 2" if layer.flip else "Eq. 7")
+    return build(kind(stride, padding, dilation, layer.groups), images, filters)
 
 
 @dataclass(eq=False)
@@ -89,6 +118,7 @@ class DepthwiseConv2d(OneValue):
     dilation: Size = 1
     multiplier: int = 1
     bias: bool = True
+    padding_mode: PaddingMode = field(default="zeros", kw_only=True)
     initializer: Initializer = field(default_factory=He, kw_only=True)
 
     kind: ClassVar[str] = "depthwise"
@@ -96,12 +126,13 @@ class DepthwiseConv2d(OneValue):
     def check(self) -> None:
         count("multiplier", self.multiplier)
         check_window(self.kernel, self.stride, self.dilation, self.padding)
+        check_padding_mode(self.padding_mode)
         check_initializer(self.initializer)
 
     def _convolution(self, filters: int, groups: int) -> Conv2d:
         return Conv2d(
             filters, self.kernel, self.stride, self.padding, self.dilation, groups, self.bias,
-            initializer=self.initializer,
+            padding_mode=self.padding_mode, initializer=self.initializer,
         )  # fmt: skip
 
     def build(self, build: Builder, *values: Value) -> Value:
@@ -114,9 +145,12 @@ class DepthwiseConv2d(OneValue):
 class ConvTranspose2d(OneValue):
     """Transposed convolution: the input gradient of a `Conv2d` as a layer (Eq. 21); upsamples by the stride.
 
-    Returns [N, stride·(H-1) + k1 - top - bottom, stride·(W-1) + k2 - left - right, filters].
+    Returns [N, stride·(H-1) + r1 - top - bottom + output_padding, ..., filters], where a kernel of k1 rows
+    reaches over r1 = dilation·(k1-1) + 1.
     padding: an int, a pair, ((top, bottom), (left, right)) or "valid"; it is cropped off the result.
-    Parameters: `filters` [k1, k2, C, D], `bias` [D].
+    output_padding: rows and columns more at the far end, of the sizes that the stride cannot tell apart:
+    fewer than the stride or the dilation. groups: as in `Conv2d`.
+    Parameters: `filters` [k1, k2, C / groups, D], `bias` [D].
     """
 
     filters: int
@@ -124,41 +158,64 @@ class ConvTranspose2d(OneValue):
     stride: Size = 1
     padding: PaddingSpec = 0
     bias: bool = True
+    output_padding: Size = 0
+    dilation: Size = 1
+    groups: int = 1
     initializer: Initializer = field(default_factory=He, kw_only=True)
 
     kind: ClassVar[str] = "conv_transpose"
 
     def check(self) -> None:
         count("filters", self.filters)
-        pair("kernel", self.kernel)
-        pair("stride", self.stride)
+        count("groups", self.groups)
+        check_window(self.kernel, self.stride, self.dilation, self.padding)
         if padding_of(self.padding) is None:
             raise OptionError(
-                'padding="same" is not defined for ConvTranspose2d', mend="give the widths to crop"
+                f'padding="same" is not defined for {type(self).__name__}', mend="give the widths to crop"
+            )
+        more = pair("output_padding", self.output_padding, 0)
+        strides, dilations = pair("stride", self.stride), pair("dilation", self.dilation)
+        most = tuple(max(s, d) - 1 for s, d in zip(strides, dilations, strict=True))
+        if more[0] > most[0] or more[1] > most[1]:
+            raise OptionError(
+                f"output_padding={self.output_padding!r} is not below the stride or the dilation",
+                facts=[f"stride {strides}, dilation {dilations}"],
+                mend=f"at most output_padding={most}",
             )
         check_initializer(self.initializer)
 
     def build(self, build: Builder, *values: Value) -> Value:
         (images,) = values
         require_images("ConvTranspose2d", images)
-        k1, k2 = pair("kernel", self.kernel)
-        bank = images.type.with_shape((k1, k2, images.type.static(3), self.filters))
-        rotated = build(ops.Rot180(), build.parameter("filters", bank, self.initializer))
-        spread = build(ops.ZeroInsert(pair("stride", self.stride)), images)
-        full = ops.Correlate2d(padding=((k1 - 1, k1 - 1), (k2 - 1, k2 - 1)))
-        maps = build(full, spread, rotated)
-        padding = padding_of(self.padding)
-        if padding and any(map(any, padding)):
-            self._require_room(maps.type, padding)
-            maps = build(ops.Crop(((0, 0), *padding, (0, 0))), maps)
+        channels = images.type.static(3)
+        require_groups(self.groups, channels, self.filters)
+        kernel = pair("kernel", self.kernel)
+        bank = images.type.with_shape((*kernel, channels // self.groups, self.filters))
+        maps = transposed(build, images, build.parameter("filters", bank, self.initializer), self)
         return with_bias(build, maps) if self.bias else maps
 
-    def _require_room(self, maps: TensorType, padding: Padding) -> None:
-        for axis, side in ((0, "height"), (1, "width")):
-            size, (before, after) = maps.static(1 + axis), padding[axis]
-            if size - before - after < 1:
-                raise ShapeError(
-                    f"padding={self.padding!r} crops everything off the result {maps}",
-                    facts=[f"{side}: {size} - {before} - {after} = {size - before - after}, below 1"],
-                    mend="crop less: a smaller padding",
-                )
+
+def transposed(build: Builder, images: Value, filters: Value, layer: ConvTranspose2d) -> Value:
+    """Append the transposed convolution of images with filters, as the layer says."""
+    dilation, more = pair("dilation", layer.dilation), pair("output_padding", layer.output_padding, 0)
+    reach = [dilation[axis] * (filters.type.static(axis) - 1) for axis in (0, 1)]
+    rotated = build(ops.Rot180(), filters)
+    spread = build(ops.ZeroInsert(pair("stride", layer.stride)), images)
+    around = (reach[0], reach[0] + more[0]), (reach[1], reach[1] + more[1])
+    maps = build(ops.Correlate2d(padding=around, dilation=dilation, groups=layer.groups), spread, rotated)
+    padding = padding_of(layer.padding)
+    if not padding or padding == NO_PADDING:
+        return maps
+    _require_room(layer, maps.type, padding)
+    return build(ops.Crop(((0, 0), *padding, (0, 0))), maps)
+
+
+def _require_room(layer: ConvTranspose2d, maps: TensorType, padding: Padding) -> None:
+    for axis, side in ((0, "height"), (1, "width")):
+        size, (before, after) = maps.static(1 + axis), padding[axis]
+        if size - before - after < 1:
+            raise ShapeError(
+                f"padding={layer.padding!r} crops everything off the result {maps}",
+                facts=[f"{side}: {size} - {before} - {after} = {size - before - after}, below 1"],
+                mend="crop less: a smaller padding",
+            )

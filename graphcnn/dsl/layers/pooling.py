@@ -21,7 +21,6 @@ from graphcnn.dsl.layers.arguments import (
     truth,
 )
 from graphcnn.dsl.layers.base import OneValue
-from graphcnn.dsl.layers.dense import flat
 from graphcnn.errors import ShapeError
 from graphcnn.ir import TensorType, Value
 from graphcnn.ops.attributes import NO_PADDING, Padding, Pair
@@ -217,26 +216,3 @@ class MaxUnpool2d(_Pool2d):
             )
         route = ops.RouteToWinner2d(maximum.size, maximum.stride, maximum.padding, images.type.shape)
         return build(route, y, winners)
-
-
-@dataclass(eq=False)
-class GlobalAvgPool2d(OneValue):
-    """The mean of each whole feature map, [N, H, W, C] → [N, C]."""
-
-    kind: ClassVar[str] = "global_pool"
-
-    def build(self, build: Builder, *values: Value) -> Value:
-        require_images("GlobalAvgPool2d", values[0])
-        return build(ops.Mean((1, 2)), values[0])
-
-
-@dataclass(eq=False)
-class GlobalMaxPool2d(OneValue):
-    """The greatest element of each whole feature map, [N, H, W, C] → [N, C]; the first of equals wins."""
-
-    kind: ClassVar[str] = "global_pool"
-
-    def build(self, build: Builder, *values: Value) -> Value:
-        require_images("GlobalMaxPool2d", values[0])
-        whole = values[0].type.static(1), values[0].type.static(2)
-        return flat(build, build(ops.MaxPool2d(whole, whole), values[0]))
