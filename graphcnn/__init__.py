@@ -77,19 +77,26 @@ if TYPE_CHECKING:
     from graphcnn.dsl.layers import ELU as ELU
     from graphcnn.dsl.layers import GELU as GELU
     from graphcnn.dsl.layers import SELU as SELU
+    from graphcnn.dsl.layers import AdaptiveAvgPool1d as AdaptiveAvgPool1d
     from graphcnn.dsl.layers import AdaptiveAvgPool2d as AdaptiveAvgPool2d
+    from graphcnn.dsl.layers import AdaptiveMaxPool1d as AdaptiveMaxPool1d
     from graphcnn.dsl.layers import AdaptiveMaxPool2d as AdaptiveMaxPool2d
+    from graphcnn.dsl.layers import AvgPool1d as AvgPool1d
     from graphcnn.dsl.layers import AvgPool2d as AvgPool2d
     from graphcnn.dsl.layers import BatchNorm1d as BatchNorm1d
     from graphcnn.dsl.layers import BatchNorm2d as BatchNorm2d
+    from graphcnn.dsl.layers import Conv1d as Conv1d
     from graphcnn.dsl.layers import Conv2d as Conv2d
+    from graphcnn.dsl.layers import ConvTranspose1d as ConvTranspose1d
     from graphcnn.dsl.layers import ConvTranspose2d as ConvTranspose2d
     from graphcnn.dsl.layers import Dense as Dense
     from graphcnn.dsl.layers import DepthwiseConv2d as DepthwiseConv2d
     from graphcnn.dsl.layers import Dropout as Dropout
     from graphcnn.dsl.layers import Dropout2d as Dropout2d
     from graphcnn.dsl.layers import Flatten as Flatten
+    from graphcnn.dsl.layers import GlobalAvgPool1d as GlobalAvgPool1d
     from graphcnn.dsl.layers import GlobalAvgPool2d as GlobalAvgPool2d
+    from graphcnn.dsl.layers import GlobalMaxPool1d as GlobalMaxPool1d
     from graphcnn.dsl.layers import GlobalMaxPool2d as GlobalMaxPool2d
     from graphcnn.dsl.layers import GroupNorm as GroupNorm
     from graphcnn.dsl.layers import Hardsigmoid as Hardsigmoid
@@ -103,6 +110,7 @@ if TYPE_CHECKING:
     from graphcnn.dsl.layers import LocalResponseNorm as LocalResponseNorm
     from graphcnn.dsl.layers import LogSoftmax as LogSoftmax
     from graphcnn.dsl.layers import LPPool2d as LPPool2d
+    from graphcnn.dsl.layers import MaxPool1d as MaxPool1d
     from graphcnn.dsl.layers import MaxPool2d as MaxPool2d
     from graphcnn.dsl.layers import MaxUnpool2d as MaxUnpool2d
     from graphcnn.dsl.layers import Mish as Mish
@@ -214,13 +222,14 @@ _HOMES = {
     "dsl.functional": ("convolve2d", "correlate2d", "matmul", "squared_error"),
     "dsl.initializers": ("Constant", "Glorot", "He", "LeCun"),
     "dsl.layers": (
-        *("AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "CELU"),
-        *("Conv2d", "ConvTranspose2d", "Dense", "DepthwiseConv2d", "Dropout", "Dropout2d", "ELU"),
-        *("Flatten", "GELU", "GlobalAvgPool2d", "GlobalMaxPool2d", "GroupNorm", "Hardsigmoid", "Hardswish"),
-        *("Hardtanh", "InstanceNorm2d", "L2Pool2d", "LPPool2d", "Layer", "LayerNorm", "LeakyReLU"),
-        *("LocalResponseNorm", "LogSoftmax", "MaxPool2d", "MaxUnpool2d", "Mish", "PReLU", "RMSNorm"),
-        *("ReLU", "ReLU6", "SELU", "ScaledTanh", "SiLU", "Sigmoid", "Softmax", "Softplus", "Softsign"),
-        *("StochasticDepth", "Tanh"),
+        *("AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d", "AvgPool1d"),
+        *("AvgPool2d", "BatchNorm1d", "BatchNorm2d", "CELU", "Conv1d", "Conv2d", "ConvTranspose1d"),
+        *("ConvTranspose2d", "Dense", "DepthwiseConv2d", "Dropout", "Dropout2d", "ELU", "Flatten", "GELU"),
+        *("GlobalAvgPool1d", "GlobalAvgPool2d", "GlobalMaxPool1d", "GlobalMaxPool2d", "GroupNorm"),
+        *("Hardsigmoid", "Hardswish", "Hardtanh", "InstanceNorm2d", "L2Pool2d", "LPPool2d", "Layer"),
+        *("LayerNorm", "LeakyReLU", "LocalResponseNorm", "LogSoftmax", "MaxPool1d", "MaxPool2d"),
+        *("MaxUnpool2d", "Mish", "PReLU", "RMSNorm", "ReLU", "ReLU6", "SELU", "ScaledTanh", "SiLU"),
+        *("Sigmoid", "Softmax", "Softplus", "Softsign", "StochasticDepth", "Tanh"),
     ),
     "dsl.layers.resampling": ("PixelShuffle", "PixelUnshuffle", "Upsample2d"),
     "dsl.layers.shape": ("Pad2d", "Reshape"),

@@ -50,18 +50,33 @@ from graphcnn.dsl.layers.pooling import (
 )
 from graphcnn.dsl.layers.resampling import PixelShuffle, PixelUnshuffle, Upsample2d
 from graphcnn.dsl.layers.shape import Pad2d, Reshape
+from graphcnn.dsl.layers.signals import (
+    AdaptiveAvgPool1d,
+    AdaptiveMaxPool1d,
+    AvgPool1d,
+    Conv1d,
+    ConvTranspose1d,
+    GlobalAvgPool1d,
+    GlobalMaxPool1d,
+    MaxPool1d,
+)
 
 __all__ = [
     "CELU",
     "ELU",
     "GELU",
     "SELU",
+    "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
+    "AdaptiveMaxPool1d",
     "AdaptiveMaxPool2d",
+    "AvgPool1d",
     "AvgPool2d",
     "BatchNorm1d",
     "BatchNorm2d",
+    "Conv1d",
     "Conv2d",
+    "ConvTranspose1d",
     "ConvTranspose2d",
     "Dense",
     "DepthwiseConv2d",
@@ -69,7 +84,9 @@ __all__ = [
     "Dropout2d",
     "Flatten",
     "Function",
+    "GlobalAvgPool1d",
     "GlobalAvgPool2d",
+    "GlobalMaxPool1d",
     "GlobalMaxPool2d",
     "GroupNorm",
     "Hardsigmoid",
@@ -83,6 +100,7 @@ __all__ = [
     "LeakyReLU",
     "LocalResponseNorm",
     "LogSoftmax",
+    "MaxPool1d",
     "MaxPool2d",
     "MaxUnpool2d",
     "Mish",

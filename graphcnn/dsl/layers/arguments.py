@@ -115,3 +115,18 @@ def require_images(layer: str, value: Value) -> None:
         facts=[f"{value.type} has {value.type.rank} axes, images have 4"],
         mend=mend,
     )
+
+
+def require_signals(layer: str, value: Value) -> None:
+    if value.type.rank == 3:
+        return
+    mend = "give the network an input shape (length, channels)"
+    if value.type.rank == 2:
+        mend = f"give the signals a channel axis: an input shape like {(*value.type.shape[1:], 1)}"
+    if value.type.rank == 4:
+        mend = f"for images, gcn.{layer.replace('1d', '2d')}"
+    raise ShapeError(
+        f"{layer} takes signals of shape [N, L, C], but its input is {value.type}",
+        facts=[f"{value.type} has {value.type.rank} axes, signals have 3"],
+        mend=mend,
+    )

@@ -169,19 +169,12 @@ class ConvTranspose2d(OneValue):
         count("filters", self.filters)
         count("groups", self.groups)
         check_window(self.kernel, self.stride, self.dilation, self.padding)
-        if padding_of(self.padding) is None:
-            raise OptionError(
-                f'padding="same" is not defined for {type(self).__name__}', mend="give the widths to crop"
-            )
+        require_cropping(self.padding)
         more = pair("output_padding", self.output_padding, 0)
         strides, dilations = pair("stride", self.stride), pair("dilation", self.dilation)
-        most = tuple(max(s, d) - 1 for s, d in zip(strides, dilations, strict=True))
+        most = tuple(max(stride, dilation) - 1 for stride, dilation in zip(strides, dilations, strict=True))
         if more[0] > most[0] or more[1] > most[1]:
-            raise OptionError(
-                f"output_padding={self.output_padding!r} is not below the stride or the dilation",
-                facts=[f"stride {strides}, dilation {dilations}"],
-                mend=f"at most output_padding={most}",
-            )
+            raise too_much_output_padding(self.output_padding, most)
         check_initializer(self.initializer)
 
     def build(self, build: Builder, *values: Value) -> Value:
@@ -193,6 +186,21 @@ class ConvTranspose2d(OneValue):
         bank = images.type.with_shape((*kernel, channels // self.groups, self.filters))
         maps = transposed(build, images, build.parameter("filters", bank, self.initializer), self)
         return with_bias(build, maps) if self.bias else maps
+
+
+def require_cropping(padding: PaddingSpec) -> None:
+    """Raise OptionError for a padding that does not say what to crop off."""
+    if padding_of(padding) is None:
+        raise OptionError(
+            'padding="same" is not defined for a transposed convolution', mend="give the widths to crop"
+        )
+
+
+def too_much_output_padding(given: object, most: object) -> OptionError:
+    return OptionError(
+        f"output_padding={given!r} is not below the stride or the dilation",
+        mend=f"at most output_padding={most!r}",
+    )
 
 
 def transposed(build: Builder, images: Value, filters: Value, layer: ConvTranspose2d) -> Value:
