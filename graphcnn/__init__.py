@@ -94,6 +94,7 @@ if TYPE_CHECKING:
     from graphcnn.dsl.layers import Dropout as Dropout
     from graphcnn.dsl.layers import Dropout2d as Dropout2d
     from graphcnn.dsl.layers import Flatten as Flatten
+    from graphcnn.dsl.layers import GaussianNoise as GaussianNoise
     from graphcnn.dsl.layers import GlobalAvgPool1d as GlobalAvgPool1d
     from graphcnn.dsl.layers import GlobalAvgPool2d as GlobalAvgPool2d
     from graphcnn.dsl.layers import GlobalMaxPool1d as GlobalMaxPool1d
@@ -225,9 +226,9 @@ _HOMES = {
         *("AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d", "AvgPool1d"),
         *("AvgPool2d", "BatchNorm1d", "BatchNorm2d", "CELU", "Conv1d", "Conv2d", "ConvTranspose1d"),
         *("ConvTranspose2d", "Dense", "DepthwiseConv2d", "Dropout", "Dropout2d", "ELU", "Flatten", "GELU"),
-        *("GlobalAvgPool1d", "GlobalAvgPool2d", "GlobalMaxPool1d", "GlobalMaxPool2d", "GroupNorm"),
-        *("Hardsigmoid", "Hardswish", "Hardtanh", "InstanceNorm2d", "L2Pool2d", "LPPool2d", "Layer"),
-        *("LayerNorm", "LeakyReLU", "LocalResponseNorm", "LogSoftmax", "MaxPool1d", "MaxPool2d"),
+        *("GaussianNoise", "GlobalAvgPool1d", "GlobalAvgPool2d", "GlobalMaxPool1d", "GlobalMaxPool2d"),
+        *("GroupNorm", "Hardsigmoid", "Hardswish", "Hardtanh", "InstanceNorm2d", "L2Pool2d", "LPPool2d"),
+        *("Layer", "LayerNorm", "LeakyReLU", "LocalResponseNorm", "LogSoftmax", "MaxPool1d", "MaxPool2d"),
         *("MaxUnpool2d", "Mish", "PReLU", "RMSNorm", "ReLU", "ReLU6", "SELU", "ScaledTanh", "SiLU"),
         *("Sigmoid", "Softmax", "Softplus", "Softsign", "StochasticDepth", "Tanh"),
     ),

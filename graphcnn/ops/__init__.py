@@ -45,7 +45,7 @@ from graphcnn.ops.pooling import (
     SpreadToBlock2d,
     SumPool2d,
 )
-from graphcnn.ops.random import GENERATOR_STATE, RandomUniform
+from graphcnn.ops.random import GENERATOR_STATE, RandomNormal, RandomNumbers, RandomUniform
 from graphcnn.ops.reduction import ArgMax, Broadcast, Count, InverseDeviation, Max, Mean, Sum
 from graphcnn.ops.shape import Cast, Concatenate, Crop, Pad, Reshape, Subsample, Transpose, ZeroInsert
 from graphcnn.ops.table import OPS, register_op
@@ -67,7 +67,7 @@ for _op in (
     *(AveragePool2d, L2Pool2d, SumPool2d, SpreadToBlock2d),
     *(Sum, Mean, InverseDeviation, Max, Count, ArgMax),
     *(LogSoftmax, OneHot, SoftmaxCrossEntropy, SquaredError),
-    *(RandomUniform,),
+    *(RandomUniform, RandomNormal),
     *(UserFunction,),
 ):
     register_op(_op)
@@ -128,6 +128,8 @@ __all__ = [
     "OneHot",
     "Pad",
     "Power",
+    "RandomNormal",
+    "RandomNumbers",
     "RandomUniform",
     "Relu",
     "ReluMask",

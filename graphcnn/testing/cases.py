@@ -346,15 +346,18 @@ def _random_numbers() -> Named:
     for dtype in FLOAT_TYPES:
         for seed, counter in ((0, 0), (1, 2**40), (2**62 + 5, 7), (-1, 1)):
             for shape in ((1, 1), (15, 7), (33, 3, 2)):
-                name = f"random_uniform: seed {seed}, draw {counter}, {list(shape)}, {dtype}"
-                yield name, partial(_uniform, dtype, seed, counter, shape)
+                for op in (ops.RandomUniform(), ops.RandomNormal()):
+                    name = f"{op.name}: seed {seed}, draw {counter}, {list(shape)}, {dtype}"
+                    yield name, partial(_drawn, dtype, op, seed, counter, shape)
 
 
-def _uniform(dtype: DType, seed: int, counter: int, shape: Sequence[int], case: Case) -> None:
+def _drawn(
+    dtype: DType, op: ops.RandomNumbers, seed: int, counter: int, shape: Sequence[int], case: Case
+) -> None:
     state = case.input(np.array([seed, counter], np.int64), state=True)
     like = case.normal(dtype, *shape, batch=True)
-    uniform, following = case.graph.add_all(ops.RandomUniform(), state, like)
-    case.graph.output("uniform", uniform)
+    numbers, following = case.graph.add_all(op, state, like)
+    case.graph.output("numbers", numbers)
     case.graph.update("input0", following)
 
 

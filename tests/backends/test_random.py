@@ -1,12 +1,14 @@
-"""Philox4x32-10 gives the numbers of the Random123 distribution, and uniform ones."""
+"""Philox4x32-10 gives the numbers of the Random123 distribution, and uniform and normal ones."""
+
+from statistics import NormalDist
 
 import numpy as np
 import pytest
 
 from graphcnn.backend import evaluate
 from graphcnn.ir import Graph, TensorType
-from graphcnn.ops import GENERATOR_STATE, RandomUniform
-from graphcnn_numpy.kernels.random import philox4x32
+from graphcnn.ops import GENERATOR_STATE, RandomNormal, RandomUniform
+from graphcnn_numpy.kernels.random import normal_quantile, philox4x32
 
 ONES = 0xFFFFFFFF
 KNOWN_ANSWERS = [
@@ -20,16 +22,39 @@ KNOWN_ANSWERS = [
 ]
 
 
-def uniform(seed, counter, shape, dtype="float64"):
+def drawn(op, seed, counter, shape, dtype):
     graph = Graph("random")
     state = graph.input("state", GENERATOR_STATE, role="state")
-    numbers, following = graph.add_all(
-        RandomUniform(), state, graph.input("like", TensorType(("N", *shape[1:]), dtype))
-    )
+    numbers, following = graph.add_all(op, state, graph.input("like", TensorType(("N", *shape[1:]), dtype)))
     graph.output("numbers", numbers)
     graph.update("state", following)
     results = evaluate(graph, state=np.array([seed, counter], np.int64), like=np.zeros(shape, dtype))
     return results["numbers"], results["state"]
+
+
+def uniform(seed, counter, shape, dtype="float64"):
+    return drawn(RandomUniform(), seed, counter, shape, dtype)
+
+
+WORDS = (0, 1, 2**28, 0x13333332, 0x13333333, 2**31 - 1, 2**31, 0xECCCCCCC, 0xECCCCCCD, 0xF0000000, ONES)
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_a_word_becomes_the_normal_number_at_its_place(word):
+    """Up to the ends, and on both sides of the places where one formula takes over from another."""
+    found = normal_quantile(np.array([word], np.uint64)).item()
+    assert found == pytest.approx(NormalDist().inv_cdf((word + 0.5) / 2**32), rel=1e-9, abs=1e-15)
+    assert found == -normal_quantile(np.array([ONES - word], np.uint64)).item()
+
+
+def test_normal_numbers_come_from_the_words_that_uniform_ones_come_from():
+    normal, state = drawn(RandomNormal(), 7, 3, (50, 4), "float64")
+    numbers, following = uniform(7, 3, (50, 4))
+    assert state.tolist() == following.tolist() == [7, 4]
+    shares = np.array([NormalDist().cdf(z) for z in normal.ravel()])
+    np.testing.assert_array_equal(np.floor(shares * 2**24), numbers.ravel() * 2**24)
+    in_single = drawn(RandomNormal(), 7, 3, (50, 4), "float32")[0]
+    np.testing.assert_array_equal(in_single, normal.astype("float32"))
 
 
 @pytest.mark.parametrize(("counter", "key", "expected"), KNOWN_ANSWERS)

@@ -1,11 +1,13 @@
 """Layers that are random in training: what they draw, for whom, and with which bits."""
 
+import math
+
 import numpy as np
 import pytest
 
 import graphcnn as gcn
 from graphcnn.backend import load_backend
-from graphcnn.errors import ShapeError
+from graphcnn.errors import OptionError, ShapeError
 
 ONES = np.ones((64, 6, 5, 16))
 KINDS = pytest.mark.parametrize(
@@ -50,9 +52,25 @@ def test_both_backends_drop_the_same_on_any_number_of_threads(layer, alike, dtyp
         np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_noise_is_normal_and_has_the_same_bits_everywhere(dtype):
+    values = np.ones((40, 20, 20, 5), dtype)
+    first, second = in_training(gcn.GaussianNoise(0.5), values, steps=2)
+    assert not np.array_equal(first, second)
+    noise = np.sort((first - 1).ravel().astype(float) / 0.5)
+    normal = np.array([math.erf(z / math.sqrt(2)) for z in noise]) / 2 + 0.5
+    distance = np.abs(normal - (np.arange(noise.size) + 0.5) / noise.size).max()
+    assert distance < 1.63 / math.sqrt(noise.size)  # Kolmogorov and Smirnov's test, at 1 in 100
+    for threads in (1, 2, 3):
+        found = in_training(gcn.GaussianNoise(0.5), values, "native", steps=2, threads=threads)
+        np.testing.assert_array_equal(found, [first, second])
+
+
 @KINDS
 def test_predictions_are_not_random(layer, alike):
-    model = gcn.compile(layer, input_shape=ONES.shape[1:], dtype="float64")
+    model = gcn.compile(
+        gcn.Sequential(layer, gcn.GaussianNoise(2.0)), input_shape=ONES.shape[1:], dtype="float64"
+    )
     np.testing.assert_array_equal(model.predict(ONES), ONES)
 
 
@@ -69,6 +87,11 @@ def test_a_branch_that_is_left_out_has_no_gradient(backend):
     found = load_backend(backend).compile(slopes)(x=np.ones((32, 3, 3, 2)), **state)["gradient(x)"]
     assert set(found.ravel()) == {0.0, 4.0}  # 2x, twice for what is kept
     assert all(len(set(sample.ravel())) == 1 for sample in found)
+
+
+def test_noise_has_a_deviation_of_at_least_0():
+    with pytest.raises(OptionError, match=r"deviation=-1 is not a number of at least 0"):
+        gcn.GaussianNoise(-1)
 
 
 def test_only_what_has_maps_or_samples_can_lose_them():

@@ -382,12 +382,13 @@ def test_numbers_that_do_not_depend_on_their_operands_have_no_gradient():
     problem.check(ops.Multiply(), count, best)
 
 
-def test_random_numbers_are_constants_to_differentiation():
+@pytest.mark.parametrize("op", [ops.RandomUniform(), ops.RandomNormal()])
+def test_random_numbers_are_constants_to_differentiation(op):
     problem = Problem()
     x = problem.input(3, 4)
     state = problem.input(array=np.array([5, 0]), batch=False)
-    uniform, _ = problem.graph.add_all(ops.RandomUniform(), state, x)
-    problem.check(ops.Multiply(), uniform, problem.graph.add(ops.Tanh(), x))
+    numbers, _ = problem.graph.add_all(op, state, x)
+    problem.check(ops.Multiply(), numbers, problem.graph.add(ops.Tanh(), x))
 
 
 def test_one_hot_labels_are_constants_to_differentiation():

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from graphcnn.ir import Value
+from graphcnn.ops import RandomNormal
 from graphcnn_native.codegen.function import INDEX, Function, Ssa, constant, vector
 from graphcnn_native.elements import ITEMS
+from graphcnn_native.kernels.normal import normal_quantile
 
 if TYPE_CHECKING:
     from graphcnn_native.kernels.writer import Position, Writer
@@ -17,8 +19,8 @@ KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
 WORD = 0xFFFFFFFF
 
 
-def uniform(writer: Writer, value: Value, operands: tuple[Value, ...], position: Position) -> Ssa:
-    """Return uniform numbers for the elements at a position, or (result 1) the generator's next state."""
+def random_number(writer: Writer, value: Value, operands: tuple[Value, ...], position: Position) -> Ssa:
+    """Return numbers drawn for the elements at a position, or (result 1) the generator's next state."""
     from graphcnn_native.kernels.writer import Position
 
     f, state = writer.f, operands[0]
@@ -31,6 +33,8 @@ def uniform(writer: Writer, value: Value, operands: tuple[Value, ...], position:
     element = f.counting(writer.offset(value.type, position.indices), position.lanes)
     word = _first_word(f, element, counter, seed, position.lanes)
     item = ITEMS[value.type.dtype]
+    if isinstance(writer.graph.node(value.key).op, RandomNormal):
+        return f.convert("fptrunc", normal_quantile(f, word), item)
     upper = f.binary("lshr", word, constant(word.type, 8))
     type = vector(item, position.lanes)
     return f.binary("fmul", f.convert("sitofp", upper, item), constant(type, 2.0**-24))

@@ -13,14 +13,14 @@ from graphcnn.ops import (
     Count,
     Mean,
     OneHot,
-    RandomUniform,
+    RandomNumbers,
     Reshape,
 )
 from graphcnn_native.call_table import Slot
 from graphcnn_native.codegen.function import INDEX, POINTER, Function, Index, Ssa, constant, lanes_of, vector
 from graphcnn_native.codegen.lanes import load_lanes, store_lanes
 from graphcnn_native.elements import ITEMS
-from graphcnn_native.kernels.philox import uniform
+from graphcnn_native.kernels.philox import random_number
 from graphcnn_native.kernels.user import require_numbers, user_function
 from graphcnn_native.lowering.layout import ARENA, PARTIAL, SHARD, WORKSPACE, Layout
 from graphcnn_native.lowering.program import (
@@ -186,8 +186,8 @@ class Writer:
                 return self._broadcast(operands[0], value, position)
             case OneHot():
                 return self._one_hot(node.op, operands[0], value, position)
-            case RandomUniform():
-                return uniform(self, value, operands, position)
+            case RandomNumbers():
+                return random_number(self, value, operands, position)
             case Reshape():
                 return self.value(operands[0], position)
         function = scalar_function(node.op)

@@ -38,7 +38,7 @@ from enum import Enum
 from functools import cached_property
 
 from graphcnn.ir import BATCH, Dim, Graph, Node, Op, TensorType, Value
-from graphcnn.ops import Broadcast, Count, Matmul, Mean, RandomUniform, Reshape, Sum, Transpose
+from graphcnn.ops import Broadcast, Count, Matmul, Mean, RandomNumbers, Reshape, Sum, Transpose
 from graphcnn_native.interface import Interface
 from graphcnn_native.op_code import has_code
 
@@ -287,7 +287,7 @@ def operands_read(node: Node) -> tuple[Value, ...]:
     """Return the operands whose elements a node needs; of the others it takes nothing but the shape."""
     if isinstance(node.op, Count):
         return ()
-    return node.operands[:1] if isinstance(node.op, RandomUniform) else node.operands
+    return node.operands[:1] if isinstance(node.op, RandomNumbers) else node.operands
 
 
 def spreads(node: Node, value: Value) -> bool:
@@ -298,7 +298,7 @@ def spreads(node: Node, value: Value) -> bool:
     """
     if isinstance(node.op, Broadcast):
         return node.operands[0].type.shape != value.type.shape
-    return isinstance(node.op, RandomUniform) and value.index == 0
+    return isinstance(node.op, RandomNumbers) and value.index == 0
 
 
 def partial_sum_type(graph: Graph, root: int) -> TensorType:

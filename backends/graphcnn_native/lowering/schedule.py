@@ -14,6 +14,7 @@ from graphcnn.ops import (
     Matmul,
     Mean,
     OneHot,
+    RandomNormal,
     RandomUniform,
     Reshape,
     Rot180,
@@ -23,7 +24,7 @@ from graphcnn_native.lowering.draft import Draft
 from graphcnn_native.lowering.program import Domain, operands_read, turns_matrices, unshaped
 from graphcnn_native.op_code import has_code, is_by_sample, is_pointwise
 
-GENERATED = (Constant, Count, Broadcast, OneHot, RandomUniform)
+GENERATED = (Constant, Count, Broadcast, OneHot, RandomUniform, RandomNormal)
 """Ops that are never worth storing: cheap to repeat wherever they are read."""
 EXPRESSIONS = (Sum, Mean, *GENERATED)
 """Ops that read expressions or are some; pointwise ops are the others. All else reads what is stored."""

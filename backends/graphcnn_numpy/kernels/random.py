@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from graphcnn import ops
 from graphcnn.arrays import Array
+from graphcnn.ops import RandomNormal
 from graphcnn_numpy.kernels.kernel import Kernels
 
 ROUNDS = 10
@@ -34,14 +37,56 @@ def philox4x32(counter: list[Array], key: tuple[int, int]) -> list[Array]:
     return words
 
 
-def random_uniform(op: ops.RandomUniform, operands: list[Array], batch: int) -> tuple[Array, Array]:
-    state, like = operands
+def _first_words(state: Array, like: Array) -> tuple[Array, Array]:
+    """Return word 0 of the block of each element of `like`, in order, and the generator's next state."""
     seed, draw = (int(number) & 0xFFFFFFFFFFFFFFFF for number in state)
     element = np.arange(like.size, dtype=np.uint64)
     fixed = [np.full(like.size, word, np.uint64) for word in (draw & 0xFFFFFFFF, draw >> 32)]
     blocks = philox4x32([element & WORD, element >> HALF, *fixed], (seed & 0xFFFFFFFF, seed >> 32))
-    uniform = (blocks[0] >> np.uint64(8)).astype(like.dtype) * like.dtype.type(2.0**-24)
-    return uniform.reshape(like.shape), state + np.array([0, 1], np.int64)
+    return blocks[0], state + np.array([0, 1], np.int64)
 
 
-KERNELS: Kernels = {ops.RandomUniform: random_uniform}
+def random_uniform(op: ops.RandomUniform, operands: list[Array], batch: int) -> tuple[Array, Array]:
+    state, like = operands
+    words, following = _first_words(state, like)
+    uniform = (words >> np.uint64(8)).astype(like.dtype) * like.dtype.type(2.0**-24)
+    return uniform.reshape(like.shape), following
+
+
+def random_normal(op: ops.RandomNormal, operands: list[Array], batch: int) -> tuple[Array, Array]:
+    state, like = operands
+    words, following = _first_words(state, like)
+    return normal_quantile(words).astype(like.dtype).reshape(like.shape), following
+
+
+def normal_quantile(words: Array) -> Array:
+    """Return Φ⁻¹((w + 1/2) / 2^32) of words w of 32 bits, held in uint64."""
+    q = (words.astype(np.float64) - (2.0**31 - 0.5)) * 2.0**-32
+    size = np.abs(q)
+    numerator, denominator = (_polynomial(each, RandomNormal.EDGE**2 - q * q) for each in RandomNormal.NEAR)
+    near = q * numerator / denominator
+    distance = np.sqrt(-_logarithm(0.5 - size)) - 1.6
+    numerator, denominator = (_polynomial(each, distance) for each in RandomNormal.FAR)
+    far = np.copysign(numerator / denominator, q)
+    normal: Array = np.where(size <= RandomNormal.EDGE, near, far)
+    return normal
+
+
+def _logarithm(t: Array) -> Array:
+    mantissa, exponent = np.frexp(t)
+    mantissa, exponent = 2.0 * mantissa, exponent - 1
+    is_large = mantissa > RandomNormal.ROOT
+    m = np.where(is_large, 0.5 * mantissa, mantissa)
+    s = (m - 1.0) / (m + 1.0)
+    found: Array = (exponent + is_large) * RandomNormal.LN2 + s * _polynomial(RandomNormal.LOGARITHM, s * s)
+    return found
+
+
+def _polynomial(coefficients: Sequence[float], x: Array) -> Array:
+    total = np.full_like(x, coefficients[0])
+    for coefficient in coefficients[1:]:
+        total = total * x + coefficient
+    return total
+
+
+KERNELS: Kernels = {ops.RandomUniform: random_uniform, ops.RandomNormal: random_normal}

@@ -31,7 +31,7 @@ from graphcnn.dsl.layers.adaptive_pooling import (
 from graphcnn.dsl.layers.base import Function, Layer
 from graphcnn.dsl.layers.convolution import Conv2d, ConvTranspose2d, DepthwiseConv2d
 from graphcnn.dsl.layers.dense import Dense, Flatten
-from graphcnn.dsl.layers.noise import Dropout, Dropout2d, StochasticDepth
+from graphcnn.dsl.layers.noise import Dropout, Dropout2d, GaussianNoise, StochasticDepth
 from graphcnn.dsl.layers.normalization import (
     BatchNorm1d,
     BatchNorm2d,
@@ -84,6 +84,7 @@ __all__ = [
     "Dropout2d",
     "Flatten",
     "Function",
+    "GaussianNoise",
     "GlobalAvgPool1d",
     "GlobalAvgPool2d",
     "GlobalMaxPool1d",

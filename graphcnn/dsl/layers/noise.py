@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -35,7 +36,7 @@ class _Dropping(OneValue):
             return x
         rate, scale, zero = (ops.constant(build, c, x.type) for c in (self.rate, 1 / (1 - self.rate), 0.0))
         like = x if shape == x.type.shape else build(ops.Broadcast(shape), zero)
-        dropped = build(ops.Greater(), rate, uniform(build, like))
+        dropped = build(ops.Greater(), rate, _drawn(build, ops.RandomUniform(), like))
         factor = build(ops.Select(), dropped, zero, scale)
         if factor.type != x.type:
             factor = build(ops.Broadcast(x.type.shape), factor)
@@ -89,10 +90,34 @@ class StochasticDepth(_Dropping):
         return x.type.shape[0], *[1] * (x.type.rank - 1)
 
 
-def uniform(build: Builder, like: Value) -> Value:
-    """Append numbers in [0, 1) for the shape of `like`, new ones in each step."""
+@dataclass(eq=False)
+class GaussianNoise(OneValue):
+    """In training, adds normal numbers of mean 0 and this standard deviation to each element.
+
+    State: `generator` [2], the seed and the number of draws so far.
+    """
+
+    deviation: float
+
+    kind: ClassVar[str] = "noise"
+
+    def check(self) -> None:
+        allowed = self.deviation == 0 or is_between(self.deviation, 0, math.inf)
+        number("deviation", self.deviation, allowed, "of at least 0")
+
+    def build(self, build: Builder, *values: Value) -> Value:
+        (x,) = values
+        if not build.training or self.deviation == 0:
+            return x
+        deviation = ops.constant(build, self.deviation, x.type)
+        noise = build(ops.Multiply(), _drawn(build, ops.RandomNormal(), x), deviation)
+        return build(ops.Add(), x, noise)
+
+
+def _drawn(build: Builder, op: ops.RandomNumbers, like: Value) -> Value:
+    """Append random numbers for the shape of `like`, new ones in each step."""
     state = build.state("generator", ops.GENERATOR_STATE, random_seed)
-    numbers, following = build.all(ops.RandomUniform(), state, like)
+    numbers, following = build.all(op, state, like)
     build.update(state, following)
     return numbers
 
