@@ -78,7 +78,12 @@ class Conv2d(OneValue):
         kernel = pair("kernel", self.kernel)
         bank = images.type.with_shape((*kernel, channels // self.groups, self.filters))
         maps = convolved(build, images, build.parameter("filters", bank, self.initializer), self)
-        return with_bias(build, maps) if self.bias else maps
+        return with_bias(build.by(self.equation), maps) if self.bias else maps
+
+    @property
+    def equation(self) -> str:
+        """The article's equation of what the layer computes."""
+        return "Eq. 2" if self.flip else "Eq. 7"
 
 
 def check_padding_mode(mode: object) -> None:
@@ -100,8 +105,7 @@ def convolved(build: Builder, images: Value, filters: Value, layer: Conv2d) -> V
     if mode != "constant" and padding != NO_PADDING:
         images, padding = padded(build, images, padding, mode), NO_PADDING
     kind = ops.Convolve2d if layer.flip else ops.Correlate2d
-    build = build.by("Eq. 2" if layer.flip else "Eq. 7")
-    return build(kind(stride, padding, dilation, layer.groups), images, filters)
+    return build.by(layer.equation)(kind(stride, padding, dilation, layer.groups), images, filters)
 
 
 @dataclass(eq=False)

@@ -95,7 +95,7 @@ class Conv1d(OneValue):
             self.groups, flip=self.flip, padding_mode=self.padding_mode,
         )  # fmt: skip
         signals = _as_signals(build, convolved(build, images, filters, on_images))
-        return with_bias(build, signals) if self.bias else signals
+        return with_bias(build.by(on_images.equation), signals) if self.bias else signals
 
 
 @dataclass(eq=False)
