@@ -94,6 +94,19 @@ SLIDING: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
     "dilation": ((2, 8, 7, 2), (3, 2, 2, 3), {"dilation": (2, 3)}),
     "2 groups": ((2, 5, 4, 4), (3, 2, 2, 6), {"groups": 2}),
     "depthwise": ((2, 5, 6, 9), (3, 3, 1, 9), {"groups": 9}),
+    "depthwise, even kernel, same, stride": (
+        (2, 6, 7, 3),
+        (4, 2, 1, 3),
+        {"groups": 3, "padding": ((1, 2), (0, 1)), "stride": (2, 2)},
+    ),
+    "padding, stride": ((2, 5, 6, 2), (3, 3, 2, 3), {"padding": ((1, 1), (1, 1)), "stride": (2, 2)}),
+    "padding, dilation": ((2, 5, 6, 2), (3, 2, 2, 3), {"padding": ((2, 2), (1, 1)), "dilation": (2, 2)}),
+    "groups, dilation": ((2, 7, 6, 4), (3, 2, 2, 6), {"groups": 2, "dilation": (2, 3)}),
+    "groups, dilation, stride": (
+        (2, 8, 9, 4),
+        (3, 2, 2, 6),
+        {"groups": 2, "dilation": (2, 3), "stride": (2, 2)},
+    ),
     "depthwise, 2 filters a channel": ((2, 5, 4, 5), (3, 3, 1, 10), {"groups": 5}),
     "groups, stride": ((2, 7, 8, 6), (3, 2, 2, 9), {"groups": 3, "stride": (2, 2)}),
     "stride, dilation": ((2, 9, 8, 2), (2, 3, 2, 3), {"stride": (2, 3), "dilation": (3, 2)}),
@@ -136,6 +149,8 @@ POOLS: dict[str, tuple[tuple[int, ...], tuple[Any, Any, Any]]] = {
     "with a remainder": ((2, 7, 5, 2), ((2, 2), (2, 2), NO_PADDING)),
     "with gaps": ((2, 8, 7, 2), ((1, 2), (3, 3), NO_PADDING)),
     "padded": ((2, 6, 6, 3), ((3, 3), (2, 2), ((1, 1), (1, 1)))),
+    "padded, overlapping by two": ((2, 4, 5, 1), ((3, 3), (1, 1), ((2, 0), (1, 2)))),
+    "padded at the far end, as a ceiling does": ((2, 6, 7, 2), ((3, 2), (2, 2), ((0, 1), (0, 1)))),
     "unevenly padded": ((2, 5, 6, 2), ((3, 2), (2, 1), ((2, 0), (0, 1)))),
     "width 1": ((3, 6, 1, 2), ((2, 1), (2, 1), NO_PADDING)),
     "whole image": ((2, 4, 5, 3), ((4, 5), (1, 1), NO_PADDING)),
@@ -245,6 +260,7 @@ def _reductions(dtype: DType) -> Named:
                 name = f"{op.name}: axes {list(axes)}{', kept' if keep else ''}"
                 yield name, partial(unary, op, dtype, shape)
         yield f"count: axes {list(axes)}", partial(unary, ops.Count(axes), dtype, shape)
+    yield "inverse_deviation: no epsilon", partial(unary, ops.InverseDeviation((1, 2)), dtype, shape)
     for n in BATCHES:
         yield f"sum: batch {n}", partial(unary, ops.Sum((0,)), dtype, (n, 70))
     parameters: list[tuple[tuple[int, ...], tuple[int, ...]]] = [

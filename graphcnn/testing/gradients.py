@@ -11,8 +11,8 @@ import numpy as np
 from graphcnn.arrays import Array
 from graphcnn.backend import Backend, Executable, as_backend, bind_inputs
 from graphcnn.errors import DifferentiationError
-from graphcnn.ir import Emitter, Graph, Value
-from graphcnn.ops import Add, Multiply, Sum
+from graphcnn.ir import Emitter, Graph, Rebuild, Value
+from graphcnn.ops import Add, Cast, Multiply, StopGradient, Sum
 from graphcnn.transform import differentiate
 
 ELEMENTS = 6
@@ -57,17 +57,17 @@ def check_gradients(
     _, batch = bind_inputs(graph, arrays)
 
     work = graph.copy(outputs=False, updates=False)
-    scalar = _projected(work, [value], arrays, rng, batch)
+    scalar = projected(work, [value], arrays, rng, batch)
     what = f"{graph.node(value.key).op.name} ({of if isinstance(of, str) else f'%{of.key}'})"
     for current in range(1, order + 1):
-        differences = work.copy("differences")
-        differences.output("checked scalar", scalar)
+        differences, held = _with_stops_held(work, scalar, arrays, runner)
         work, gradients = differentiate(work, scalar, {label: work.inputs[label] for label in wrt})
         name = f"order {current}, {what}"
-        check = _Check(runner.compile(differences), work, gradients, arrays, name, tolerance, step)
+        scalar_of = runner.compile(differences)
+        check = _Check(scalar_of, held, work, gradients, arrays, name, tolerance, step)
         check.run(runner, rng)
         if current < order:
-            scalar = _projected(work, list(gradients.values()), arrays, rng, batch)
+            scalar = projected(work, list(gradients.values()), arrays, rng, batch)
 
 
 def _resolve(graph: Graph, of: str | Value) -> Value:
@@ -80,20 +80,51 @@ def _resolve(graph: Graph, of: str | Value) -> Value:
     return graph.outputs[of]
 
 
-def _projected(
+def _with_stops_held(
+    work: Graph, scalar: Value, arrays: Mapping[str, Array], backend: Backend
+) -> tuple[Graph, dict[str, Array]]:
+    """Return the graph of a scalar with inputs for what `stop_gradient` stops, and the arrays of those."""
+    stopped = {
+        f"stopped %{key}": work.results(key)[0]
+        for key, node in work.items()
+        if isinstance(node.op, StopGradient)
+    }
+    held: dict[str, Array] = {}
+    if stopped:
+        found = work.copy("stopped", outputs=False, updates=False)
+        for label, value in stopped.items():
+            found.output(label, value)
+        held = backend.compile(found)(**arrays)
+    rebuild = Rebuild(work, "differences")
+    for key, node in work.items():
+        if isinstance(node.op, StopGradient):
+            label = f"stopped %{key}"
+            rebuild.replace(key, (rebuild.result.input(label, node.types[0], role="setting"),))
+        else:
+            rebuild.copy(key, node.origin)
+    rebuild.result.output("checked scalar", rebuild.value(scalar))
+    return rebuild.result, held
+
+
+def projected(
     work: Graph, values: Sequence[Value], arrays: dict[str, Array], rng: np.random.Generator, batch: int
 ) -> Value:
-    """Append the inner products of the values with random tensors, summed; their arrays join `arrays`."""
+    """Append the inner products of the values with random tensors, summed; their arrays join `arrays`.
+
+    The sum is of the first value's element type.
+    """
     emit = Emitter(work)
     if len(values) == 1 and values[0].type.is_scalar:
         return values[0]
     total: Value | None = None
     for value in values:
         label = f"projection {len(work)}"
-        arrays[label] = np.asarray(rng.standard_normal(value.type.concrete(batch)))
+        arrays[label] = np.asarray(rng.standard_normal(value.type.concrete(batch)), value.type.dtype)
         weights = work.input(label, value.type, role="setting")
         product = emit(Multiply(), value, weights)
         term = product if value.type.is_scalar else emit(Sum(tuple(range(value.type.rank))), product)
+        if total is not None and term.type != total.type:
+            term = emit(Cast(total.type.dtype), term)
         total = term if total is None else emit(Add(), total, term)
     assert total is not None
     return total
@@ -101,9 +132,13 @@ def _projected(
 
 @dataclass
 class _Check:
-    """An executable of a scalar, a graph with its gradients, and the arrays at which to compare them."""
+    """An executable of a scalar, a graph with its gradients, and the arrays at which to compare them.
+
+    held: further inputs of the scalar, which stay as they are: what `stop_gradient` stops.
+    """
 
     scalar: Executable
+    held: dict[str, Array]
     graph: Graph
     gradients: dict[str, Value]
     arrays: dict[str, Array]
@@ -117,7 +152,7 @@ class _Check:
             backward.output(f"gradient of {label}", value)
         before = {label: array.copy() for label, array in self.arrays.items()}
         analytic = backend.compile(backward)(**self.arrays)
-        self.scalar(**self.arrays)
+        self.scalar(**self.arrays, **self.held)
         for label, array in self.arrays.items():
             if array.tobytes() != before[label].tobytes():
                 raise AssertionError(f"{self.what}: backend {backend.name!r} modified the input {label!r}")
@@ -156,7 +191,7 @@ class _Check:
         ends = []
         for sign in (1, -1):
             moved = {**self.arrays, label: self.arrays[label] + sign * self.step * direction}
-            ends.append(float(self.scalar(**moved)["checked scalar"]))
+            ends.append(float(self.scalar(**moved, **self.held)["checked scalar"]))
         return (ends[0] - ends[1]) / (2 * self.step)
 
     def _worst(self, label: str, analytic: Array) -> str:

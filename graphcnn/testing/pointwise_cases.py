@@ -12,7 +12,8 @@ import numpy as np
 
 from graphcnn import ops
 from graphcnn.ir import DType, Op, TensorType
-from graphcnn.testing.case import Case, Named, unary, whole
+from graphcnn.scalar import ScalarFunction
+from graphcnn.testing.case import FLOAT_TYPES, Case, Named, unary, whole
 
 SMOOTH: Final[tuple[Op, ...]] = (
     *(ops.Negate(), ops.Exp(), ops.Sin(), ops.Cos(), ops.Tanh(), ops.Sigmoid()),
@@ -21,7 +22,7 @@ SMOOTH: Final[tuple[Op, ...]] = (
 KINKED: Final[tuple[Op, ...]] = (
     *(ops.Abs(), ops.Sign(), ops.Relu(), ops.ReluMask(), ops.Elu(), ops.Elu(0.25)),
     *(ops.Clip(-0.5, 1.0), ops.Clip(-math.inf, 0.5, closed=False)),
-    *(ops.ClipMask(-1.0, 1.0), ops.ClipMask(-1.0, 1.0, closed=False)),
+    *(ops.ClipMask(-1.0, 1.0), ops.ClipMask(-1.0, 1.0, closed=False), ops.ClipMask(-0.5, math.inf)),
 )
 POSITIVE: Final[tuple[Op, ...]] = (
     *(ops.Log(), ops.Sqrt(), ops.Power(0.5), ops.Power(-1.0), ops.Power(1.75)),
@@ -32,6 +33,58 @@ BINARY: Final[tuple[Op, ...]] = (
 )
 LOGIC: Final[tuple[Op, ...]] = (ops.LogicalAnd(), ops.LogicalOr())
 EDGES: Final = (0.0, -0.0, 1e-30, -1e-30, 1.0, -1.0, 30.0, -30.0, 90.0, -90.0)
+
+
+def _cubed(x: float, y: float) -> float:
+    return x * x * x * y
+
+
+def _by_x(x: float, y: float) -> float:
+    return 3 * x * x * y
+
+
+def _by_y(x: float, y: float) -> float:
+    return x * x * x
+
+
+def _twice_by_x(x: float, y: float) -> float:
+    return 6 * x * y
+
+
+def _by_both(x: float, y: float) -> float:
+    return 3 * x * x
+
+
+def _line(x: float) -> float:
+    return 1.5 * x - 0.5
+
+
+def _slope_of_line(x: float) -> float:
+    return 1.5
+
+
+BY_BOTH: Final = ScalarFunction(_by_both, "by_both")
+USERS_FUNCTIONS: Final[tuple[ops.UserFunction, ...]] = tuple(
+    ops.UserFunction(function)
+    for function in (
+        ScalarFunction(
+            _cubed,
+            "cubed",
+            (
+                ScalarFunction(_by_x, "by_x", (ScalarFunction(_twice_by_x, "twice_by_x"), BY_BOTH)),
+                ScalarFunction(_by_y, "by_y", (BY_BOTH, None)),
+            ),
+        ),
+        ScalarFunction(_line, "line", (ScalarFunction(_slope_of_line, "slope_of_line", (None,)),)),
+    )
+)
+
+
+def users_functions() -> Named:
+    """Yield cases of functions of the user's own, of which no text of a graph tells what they do."""
+    for dtype in FLOAT_TYPES:
+        for op in USERS_FUNCTIONS:
+            yield f"user_function: {op.function.name}, {dtype}", partial(_users_function, op, dtype)
 
 
 def pointwise(dtype: DType) -> Named:
@@ -100,6 +153,12 @@ def _logic(op: Op, dtype: DType, left: Sequence[int], right: Sequence[int], case
 
 def _binary(op: Op, dtype: DType, left: Sequence[int], right: Sequence[int], case: Case) -> None:
     case.apply(op, whole(case, dtype, left), whole(case, dtype, right))
+
+
+def _users_function(op: ops.UserFunction, dtype: DType, case: Case) -> None:
+    operands = [case.normal(dtype, 17, 3, batch=True) for _ in op.function.arguments]
+    case.apply(op, *operands)
+    case.expect(np.asarray(op.function.python(*(case.array(x).astype(np.float64) for x in operands))))
 
 
 def _with_itself(op: Op, dtype: DType, case: Case) -> None:
