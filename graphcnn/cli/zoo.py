@@ -5,9 +5,8 @@ from __future__ import annotations
 import click
 
 from graphcnn.cli.printing import say
-from graphcnn.dsl.network import as_network
+from graphcnn.dsl.network import Network, as_network
 from graphcnn.inspection.tables import layer_rows, scaled
-from graphcnn.ir import Graph
 from graphcnn.zoo import PUBLISHED, ZOO
 
 
@@ -16,16 +15,16 @@ def list_zoo() -> None:
     """List the networks of the zoo: parameters, FLOPs of one image forward, its shape, and the paper."""
     say(f"{'network':20} {'parameters':>11}  {'FLOPs':>7}  {'input':13}  paper")
     for name, entry in ZOO.items():
-        _say_row(name, as_network(entry.make(), entry.input_shape).graph, entry.paper)
+        _say_row(name, as_network(entry.make(), entry.input_shape), entry.paper)
     for name, published in PUBLISHED.items():
-        _say_row(name, published.make().graph, published.paper)
+        _say_row(name, published.make(), published.paper)
 
 
-def _say_row(name: str, graph: Graph, paper: str) -> None:
-    rows = layer_rows(graph)
-    parameters = sum(row.parameters for row in rows)
-    flops = scaled(sum(row.forward.flops for row in rows))
-    shape = "x".join(
-        str(size) for value in graph.inputs_with_role("data").values() for size in value.type.shape[1:]
-    )
+def _say_row(name: str, network: Network, paper: str) -> None:
+    traced = network.trace()
+    held = traced.graph.inputs_with_role("parameter").items()
+    parameters = sum(value.type.elements(1) for label, value in held if label not in traced.frozen)
+    flops = scaled(sum(row.forward.flops for row in layer_rows(traced.graph)))
+    (image,) = network.inputs
+    shape = "x".join(map(str, image.shape[1:]))
     say(f"{name:20} {parameters:>11,}  {flops:>7}  {shape:13}  {paper}".rstrip())

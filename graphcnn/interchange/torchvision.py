@@ -41,7 +41,8 @@ class Stored:
 
     name: what it is called there. type: the model's own. axes: axis i there is axis `axes[i]` here. flipped:
     whether both axes of the kernel run the other way. image: where the first axis counts the places of images
-    [H, W, C] that were flattened, their sizes; PyTorch's images are [C, H, W].
+    [H, W, C] that were flattened, their sizes; PyTorch's images are [C, H, W]. groups: of a transposed
+    convolution, [k1, k2, C / groups, D] here and [C, D / groups, k1, k2] there.
     """
 
     name: str
@@ -49,18 +50,28 @@ class Stored:
     axes: tuple[int, ...]
     flipped: bool = False
     image: tuple[int, ...] = ()
+    groups: int = 1
 
     @property
     def stored_type(self) -> TensorType:
-        return self.type.with_shape(tuple(self.type.shape[axis] for axis in self.axes))
+        shape = [self.type.static(axis) for axis in self.axes]
+        if self.groups > 1:
+            shape[0], shape[1] = shape[0] * self.groups, shape[1] // self.groups
+        return self.type.with_shape(tuple(shape))
 
     def to_torch(self, array: Array) -> Array:
+        if self.groups > 1:
+            parts = np.split(array, self.groups, axis=-1)
+            return np.concatenate([part.transpose(self.axes) for part in parts])
         if self.image:
             rest = array.shape[1:]
             array = np.moveaxis(array.reshape(*self.image, *rest), 2, 0).reshape(-1, *rest)
         return (array[::-1, ::-1] if self.flipped else array).transpose(self.axes)
 
     def from_torch(self, stored: Array) -> Array:
+        if self.groups > 1:
+            parts = np.split(stored, self.groups)
+            return np.concatenate([part.transpose(np.argsort(self.axes)) for part in parts], axis=-1)
         array = stored.transpose(np.argsort(self.axes))
         array = array[::-1, ::-1] if self.flipped else array
         if not self.image:
@@ -153,7 +164,7 @@ def _stored_as(graph: Graph, name: str, type: TensorType, images: Mapping[Value,
             continue
         is_second = operands[1:2] == (value,)
         if isinstance(op, ops.Correlate2d) and is_second and turned:  # a transposed convolution
-            return Stored(_name(name), type, (inner, outer, *kernel))
+            return Stored(_name(name), type, (inner, outer, *kernel), groups=op.groups)
         if isinstance(op, ops.Correlate2d | ops.Convolve2d) and is_second:
             return Stored(_name(name), type, (outer, inner, *kernel), flipped=isinstance(op, ops.Convolve2d))
         if isinstance(op, ops.Matmul) and is_second and type.rank == 2:

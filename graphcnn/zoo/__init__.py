@@ -12,11 +12,18 @@ from dataclasses import dataclass
 
 from graphcnn.dsl.network import Network, Sequential
 from graphcnn.zoo.alexnet import alexnet
+from graphcnn.zoo.convnext import convnext_tiny
 from graphcnn.zoo.densenet import densenet121
+from graphcnn.zoo.efficientnet import efficientnet_b0
+from graphcnn.zoo.lenet import lenet5_1998
+from graphcnn.zoo.mobilenet import mobilenetv1, mobilenetv2, mobilenetv3_small
 from graphcnn.zoo.networks import digits, lecun1989, lenet5, mnist_cnn, vgg_small
 from graphcnn.zoo.nin import nin
 from graphcnn.zoo.resnet import resnet18, resnet20, resnet34, resnet50
+from graphcnn.zoo.squeezenet import squeezenet
+from graphcnn.zoo.unet import unet
 from graphcnn.zoo.vgg import vgg11, vgg16
+from graphcnn.zoo.vit import vit_tiny
 from graphcnn.zoo.wideresnet import wideresnet16
 
 
@@ -46,16 +53,25 @@ ZOO: dict[str, Entry] = {
 }
 
 PUBLISHED: dict[str, Published] = {
+    "lenet5_1998": Published(lenet5_1998, "LeCun et al., Proc. IEEE 1998"),
     "alexnet": Published(alexnet, "Krizhevsky, arXiv 1404.5997, 2014"),
     "vgg11": Published(vgg11, "Simonyan and Zisserman, ICLR 2015"),
     "vgg16": Published(vgg16, "Simonyan and Zisserman, ICLR 2015"),
     "nin": Published(nin, "Lin, Chen and Yan, ICLR 2014"),
+    "squeezenet": Published(squeezenet, "Iandola et al., arXiv 1602.07360, 2016"),
     "resnet18": Published(resnet18, "He et al., CVPR 2016"),
     "resnet20": Published(resnet20, "He et al., CVPR 2016"),
     "resnet34": Published(resnet34, "He et al., CVPR 2016"),
     "resnet50": Published(resnet50, "He et al., CVPR 2016"),
     "wideresnet16": Published(wideresnet16, "Zagoruyko and Komodakis, BMVC 2016"),
     "densenet121": Published(densenet121, "Huang et al., CVPR 2017"),
+    "mobilenetv1": Published(mobilenetv1, "Howard et al., arXiv 1704.04861, 2017"),
+    "mobilenetv2": Published(mobilenetv2, "Sandler et al., CVPR 2018"),
+    "mobilenetv3_small": Published(mobilenetv3_small, "Howard et al., ICCV 2019"),
+    "efficientnet_b0": Published(efficientnet_b0, "Tan and Le, ICML 2019"),
+    "unet": Published(unet, "Ronneberger, Fischer and Brox, MICCAI 2015"),
+    "convnext_tiny": Published(convnext_tiny, "Liu et al., CVPR 2022"),
+    "vit_tiny": Published(vit_tiny, "Touvron et al., ICML 2021"),
 }
 
 __all__ = [
@@ -64,18 +80,27 @@ __all__ = [
     "Entry",
     "Published",
     "alexnet",
+    "convnext_tiny",
     "densenet121",
     "digits",
+    "efficientnet_b0",
     "lecun1989",
     "lenet5",
+    "lenet5_1998",
     "mnist_cnn",
+    "mobilenetv1",
+    "mobilenetv2",
+    "mobilenetv3_small",
     "nin",
     "resnet18",
     "resnet20",
     "resnet34",
     "resnet50",
+    "squeezenet",
+    "unet",
     "vgg11",
     "vgg16",
     "vgg_small",
+    "vit_tiny",
     "wideresnet16",
 ]

@@ -142,6 +142,25 @@ def test_two_weights_of_one_name_are_refused(path):
     assert not path.exists()
 
 
+def test_a_transposed_convolution_in_groups(path):
+    """PyTorch has the channels of all groups in a row, and the filters of one; graphcnn the other way."""
+    x = gcn.Input((4, 4, 6), name="image")
+    rotated = gcn.apply_op(gcn.ops.Rot180(), gcn.Parameter((3, 2, 3, 4), "up.filters"))
+    y = gcn.apply_op(gcn.ops.Correlate2d(padding=((2, 2), (1, 1)), groups=2), x, rotated)
+    model = gcn.compile(gcn.Network(x, y), backend="numpy")
+    model.weights["up.filters"] = RANDOM.normal(size=(3, 2, 3, 4))
+    model.save_weights(path, layout="torchvision")
+    stored, filters = load_file(path)["up.weight"], model.weights["up.filters"]
+    assert (stored.shape, filters.shape) == ((6, 2, 3, 2), (3, 2, 3, 4))
+    for channel, out in ((0, 1), (2, 0), (3, 1), (5, 0)):
+        group = channel // 3
+        assert np.array_equal(stored[channel, out], filters[:, :, channel % 3, group * 2 + out])
+    other = gcn.compile(gcn.Network(x, y), backend="numpy")
+    other.weights["up.filters"] = RANDOM.normal(size=filters.shape)
+    other.load_weights(path, layout="torchvision")
+    assert np.array_equal(other.weights["up.filters"], filters)
+
+
 @pytest.mark.parametrize("method", ["save_weights", "load_weights"])
 def test_a_layout_that_there_is_not_is_refused(model, path, method):
     with pytest.raises(OptionError, match="layout='keras' is not a layout") as caught:

@@ -12,6 +12,7 @@ from graphcnn.errors import OptionError
 from graphcnn.zoo import PUBLISHED
 
 PARAMETERS = {
+    "lenet5_1998": 60_000,
     "alexnet": 61_100_840,
     "vgg11": 132_863_336,
     "vgg16": 138_357_544,
@@ -22,10 +23,19 @@ PARAMETERS = {
     "resnet50": 25_557_032,
     "wideresnet16": 10_961_370,
     "densenet121": 7_978_856,
+    "squeezenet": 1_248_424,
+    "mobilenetv1": 4_231_976,
+    "mobilenetv2": 3_504_872,
+    "mobilenetv3_small": 2_542_856,
+    "efficientnet_b0": 5_288_548,
+    "unet": 31_030_658,
+    "convnext_tiny": 28_589_128,
+    "vit_tiny": 5_717_416,
 }
 """For the classes and images of the papers; where each number is from is said in the network's docstring."""
 
 SMALL = {
+    "lenet5_1998": (0.2, (32, 32, 1)),
     "alexnet": (0.05, (64, 64, 3)),
     "vgg11": (0.05, (32, 32, 3)),
     "vgg16": (0.05, (32, 32, 3)),
@@ -36,6 +46,14 @@ SMALL = {
     "resnet50": (0.1, (32, 32, 3)),
     "wideresnet16": (0.5, (16, 16, 3)),
     "densenet121": (0.1, (32, 32, 3)),
+    "squeezenet": (0.1, (32, 32, 3)),
+    "mobilenetv1": (0.1, (32, 32, 3)),
+    "mobilenetv2": (0.1, (32, 32, 3)),
+    "mobilenetv3_small": (0.1, (32, 32, 3)),
+    "efficientnet_b0": (0.1, (32, 32, 3)),
+    "unet": (0.05, (188, 188, 1)),
+    "convnext_tiny": (0.1, (32, 32, 3)),
+    "vit_tiny": (0.1, (32, 32, 3)),
 }
 """Width and images with which a network takes a moment."""
 
@@ -45,7 +63,9 @@ LABELS = np.array([1, 3])
 
 def count(network):
     """Return how many numbers the network trains, which its graph tells before any is drawn."""
-    return sum(value.type.elements(1) for value in network.graph.inputs_with_role("parameter").values())
+    traced = network.trace()
+    held = traced.graph.inputs_with_role("parameter").items()
+    return sum(value.type.elements(1) for label, value in held if label not in traced.frozen)
 
 
 def small(name, **options):
@@ -59,7 +79,9 @@ def trained(name, backend):
         small(name), loss=gcn.CrossEntropy(), optimizer=gcn.SGD(1e-4), backend=backend, seed=3
     )
     images = np.random.default_rng(0).random((2, *SMALL[name][1]), np.float32)
-    return model, images, [model.train_step(images, LABELS)["loss"] for _ in range(2)]
+    (output,) = model.forward_graph.outputs.values()
+    labels = np.broadcast_to(LABELS.reshape(2, *[1] * (output.type.rank - 2)), (2, *output.type.shape[1:-1]))
+    return model, images, [model.train_step(images, labels)["loss"] for _ in range(2)]
 
 
 def test_every_network_is_tested():
@@ -77,7 +99,7 @@ def test_a_network_has_as_many_parameters_as_published(name):
 def test_a_small_network_trains_on_its_classes(name):
     model, images, losses = trained(name, "numpy")
     assert np.isfinite(losses).all()
-    assert model.predict(images).shape == (2, CLASSES)
+    assert model.predict(images).shape[:: 3 if name == "unet" else 1] == (2, CLASSES)
 
 
 @pytest.mark.slow
@@ -117,3 +139,30 @@ def test_the_command_line_lists_all_and_takes_them():
     )
     assert shown.exit_code == 0, shown.output
     assert "layer3.2.conv2" in shown.output
+
+
+def test_lenet5_has_the_parts_of_its_paper():
+    """Parameters of each layer as Section II.B counts them, and outputs that are distances to +1 and -1."""
+    model = gcn.compile(
+        gcn.zoo.lenet5_1998(), loss=gcn.CrossEntropy(), optimizer=gcn.SGD(1e-4), dtype="float64"
+    )
+    trained = {name: array for name, array in model.parameters.items() if name not in model.frozen}
+    sizes = dict.fromkeys(("c1", "s2", "c3", "s4", "c5", "f6"), 0)
+    for name, array in trained.items():
+        sizes[name.partition(".")[0]] += array.size
+    assert sizes == {"c1": 156, "s2": 12, "c3": 1_516, "s4": 32, "c5": 48_120, "f6": 10_164}
+    centres = model.parameters["output.centres"]
+    assert model.frozen == {"output.centres"}
+    assert centres.shape == (10, 84)
+    assert set(np.unique(centres)) == {-1.0, 1.0}
+    image = np.random.default_rng(0).random((1, 32, 32, 1))
+    units = model.inspect(image)["scaled_tanh6"][0]
+    np.testing.assert_allclose(model.predict(image)[0], -((units - centres) ** 2).sum(1), rtol=1e-12)
+
+
+def test_maps_of_lenet5_see_the_maps_that_its_table_names():
+    seen = [set(maps) for group in gcn.zoo.lenet.C3 for maps in group]
+    assert len(seen) == 16
+    assert [len(maps) for maps in seen] == [3] * 6 + [4] * 9 + [6]
+    assert len({frozenset(maps) for maps in seen}) == 16
+    assert all(sum(number in maps for maps in seen) == 10 for number in range(6))
