@@ -21,9 +21,9 @@ def list_zoo() -> None:
 
 
 def _say_row(name: str, network: Network, paper: str) -> None:
-    traced = network.trace()
-    held = traced.graph.inputs_with_role("parameter").items()
-    parameters = sum(value.type.elements(1) for label, value in held if label not in traced.frozen)
+    traced, training = network.trace(), network.trace(training=True)
+    held = training.graph.inputs_with_role("parameter").items()
+    parameters = sum(value.type.elements(1) for label, value in held if label not in training.frozen)
     flops = scaled(sum(row.forward.flops for row in layer_rows(traced.graph)))
     (image,) = network.inputs
     shape = "x".join(map(str, image.shape[1:]))

@@ -15,6 +15,7 @@ from graphcnn.zoo.alexnet import alexnet
 from graphcnn.zoo.convnext import convnext_tiny
 from graphcnn.zoo.densenet import densenet121
 from graphcnn.zoo.efficientnet import efficientnet_b0
+from graphcnn.zoo.googlenet import googlenet
 from graphcnn.zoo.lenet import lenet5_1998
 from graphcnn.zoo.mobilenet import mobilenetv1, mobilenetv2, mobilenetv3_small
 from graphcnn.zoo.networks import digits, lecun1989, lenet5, mnist_cnn, vgg_small
@@ -58,6 +59,7 @@ PUBLISHED: dict[str, Published] = {
     "vgg11": Published(vgg11, "Simonyan and Zisserman, ICLR 2015"),
     "vgg16": Published(vgg16, "Simonyan and Zisserman, ICLR 2015"),
     "nin": Published(nin, "Lin, Chen and Yan, ICLR 2014"),
+    "googlenet": Published(googlenet, "Szegedy et al., CVPR 2015"),
     "squeezenet": Published(squeezenet, "Iandola et al., arXiv 1602.07360, 2016"),
     "resnet18": Published(resnet18, "He et al., CVPR 2016"),
     "resnet20": Published(resnet20, "He et al., CVPR 2016"),
@@ -84,6 +86,7 @@ __all__ = [
     "densenet121",
     "digits",
     "efficientnet_b0",
+    "googlenet",
     "lecun1989",
     "lenet5",
     "lenet5_1998",

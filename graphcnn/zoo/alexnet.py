@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphcnn.dsl.layers import Conv2d, Dense, Dropout, Flatten, MaxPool2d, ReLU
+from graphcnn.dsl.layers import AdaptiveAvgPool2d, Conv2d, Dense, Dropout, Flatten, MaxPool2d, ReLU
 from graphcnn.dsl.network import Input, Network
 from graphcnn.zoo.chain import chain, scaled
 
@@ -45,5 +45,5 @@ def alexnet(
         ReLU(),
         Dense(classes),
     ]
-    x = Flatten()(chain(image, "features", features))
+    x = Flatten()(AdaptiveAvgPool2d(6, name="avgpool")(chain(image, "features", features)))
     return Network(image, chain(x, "classifier", classifier), name="alexnet")

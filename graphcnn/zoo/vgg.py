@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from graphcnn.dsl.layers import Conv2d, Dense, Dropout, Flatten, Layer, MaxPool2d, ReLU
+from graphcnn.dsl.layers import AdaptiveAvgPool2d, Conv2d, Dense, Dropout, Flatten, Layer, MaxPool2d, ReLU
 from graphcnn.dsl.network import Input, Network
 from graphcnn.zoo.chain import chain, scaled
 
@@ -64,5 +64,5 @@ def _vgg(
         Dropout(dropout),
         Dense(classes),
     ]
-    x = Flatten()(chain(image, "features", features))
+    x = Flatten()(AdaptiveAvgPool2d(7, name="avgpool")(chain(image, "features", features)))
     return Network(image, chain(x, "classifier", classifier), name=name)

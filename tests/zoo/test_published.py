@@ -23,6 +23,7 @@ PARAMETERS = {
     "resnet50": 25_557_032,
     "wideresnet16": 10_961_370,
     "densenet121": 7_978_856,
+    "googlenet": 13_004_888,
     "squeezenet": 1_248_424,
     "mobilenetv1": 4_231_976,
     "mobilenetv2": 3_504_872,
@@ -46,6 +47,7 @@ SMALL = {
     "resnet50": (0.1, (32, 32, 3)),
     "wideresnet16": (0.5, (16, 16, 3)),
     "densenet121": (0.1, (32, 32, 3)),
+    "googlenet": (0.1, (64, 64, 3)),
     "squeezenet": (0.1, (32, 32, 3)),
     "mobilenetv1": (0.1, (32, 32, 3)),
     "mobilenetv2": (0.1, (32, 32, 3)),
@@ -63,7 +65,7 @@ LABELS = np.array([1, 3])
 
 def count(network):
     """Return how many numbers the network trains, which its graph tells before any is drawn."""
-    traced = network.trace()
+    traced = network.trace(training=True)
     held = traced.graph.inputs_with_role("parameter").items()
     return sum(value.type.elements(1) for label, value in held if label not in traced.frozen)
 
@@ -166,3 +168,14 @@ def test_maps_of_lenet5_see_the_maps_that_its_table_names():
     assert [len(maps) for maps in seen] == [3] * 6 + [4] * 9 + [6]
     assert len({frozenset(maps) for maps in seen}) == 16
     assert all(sum(number in maps for maps in seen) == 10 for number in range(6))
+
+
+def test_googlenet_without_its_heads():
+    assert count(gcn.zoo.googlenet(auxiliary=False)) == 6_624_904
+    assert "6,624,904" in inspect.getdoc(gcn.zoo.googlenet)
+    assert gcn.zoo.googlenet().auxiliary.keys() == {"aux1", "aux2"}
+
+
+@pytest.mark.parametrize("name", ["alexnet", "vgg16"])
+def test_the_classifier_is_as_large_for_images_of_other_sizes(name):
+    assert count(getattr(gcn.zoo, name)(input_shape=(96, 64, 3))) == PARAMETERS[name]
