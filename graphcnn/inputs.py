@@ -20,6 +20,8 @@ def as_input(what: str, type: TensorType, given: object) -> Array:
         array = np.asarray(given)
     except ValueError as error:
         raise DataError(f"{what} is not an array: {error}") from None
+    if is_text(array):  # paths and words have no shape that could be mended
+        return _converted(what, type, array)
     fits = len(array.shape) == type.rank and all(
         size > 0 if wanted == BATCH else size == wanted
         for size, wanted in zip(array.shape, type.shape, strict=True)

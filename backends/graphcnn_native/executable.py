@@ -9,13 +9,13 @@ import threading
 import weakref
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
 
 from graphcnn.arrays import Array, byte_bounds
 from graphcnn.backend import KernelReport, Memory, Report, bind_inputs, with_state
+from graphcnn.cached import cached
 from graphcnn.errors import DataError, GraphcnnError, OptionError
 from graphcnn.interrupts import interrupts_put_off, uninterrupted
 from graphcnn.ir import BATCH, Graph
@@ -111,7 +111,7 @@ class NativeExecutable:
             self._program = lower(self.graph, self.target, winograd=self._winograd)
         return self._program
 
-    @cached_property
+    @cached
     def _written(self) -> tuple[WrittenKernel, ...]:
         return generate(self.program, self.target).kernels
 

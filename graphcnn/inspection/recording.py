@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ import numpy as np
 
 from graphcnn.arrays import Array
 from graphcnn.backend import evaluate, observe, with_state
+from graphcnn.cached import cached
 from graphcnn.errors import DifferentiationError, OptionError, meant
 from graphcnn.inspection.images import ImageGrid, feature_map_grid, filter_grid
 from graphcnn.inspection.nonfinite import NonFinite, first_nonfinite
@@ -119,7 +119,7 @@ class Recording:
                 return values[name]
         return self.graph.results(self._outputs[name])[0] if name in self._outputs else None
 
-    @functools.cached_property
+    @cached
     def _outputs(self) -> dict[str, int]:
         """For each layer the key of its output: the last node that it has in the forward pass."""
         found: dict[str, int] = {}
@@ -178,7 +178,7 @@ class Recording:
 
     # Layers
 
-    @functools.cached_property
+    @cached
     def layers(self) -> tuple[LayerRecord, ...]:
         """A record per layer, in the order of the network."""
         return tuple(self._layer(layer, key) for layer, key in self._outputs.items())
@@ -243,7 +243,7 @@ class Recording:
         ]
         return sum(int((~np.isfinite(self._results[v])).sum()) for v in values if v.type.is_float)
 
-    @functools.cached_property
+    @cached
     def first_nonfinite(self) -> NonFinite | None:
         """The first node that produced NaN or infinity, forward or backward; None where all is finite.
 

@@ -327,17 +327,19 @@ def _clip_mask(op: ops.ClipMask, tensors: list[Tensor], batch: int) -> Tensor:
     return inside.to(x.dtype)
 
 
-def _random_uniform(op: ops.RandomUniform, tensors: list[Tensor], batch: int) -> tuple[Tensor, ...]:
+def _random_numbers(
+    op: ops.RandomUniform | ops.RandomNormal, tensors: list[Tensor], batch: int
+) -> tuple[Tensor, ...]:
     """Return our own random numbers, which PyTorch takes for constants."""
     graph, arrays = Graph(), [tensor.detach().numpy() for tensor in tensors]
     operands = [
         graph.input("state", ops.GENERATOR_STATE),
         graph.input("like", ops.GENERATOR_STATE.with_shape(arrays[1].shape).with_dtype(str(arrays[1].dtype))),  # type: ignore[arg-type]
     ]
-    for label, value in zip(("uniform", "following"), graph.add_all(op, *operands), strict=True):
+    for label, value in zip(("numbers", "following"), graph.add_all(op, *operands), strict=True):
         graph.output(label, value)
     found = reference().compile(graph)(state=arrays[0], like=arrays[1])
-    return tuple(_torch().tensor(found[label]) for label in ("uniform", "following"))
+    return tuple(_torch().tensor(found[label]) for label in ("numbers", "following"))
 
 
 FUNCTIONAL: Final = "torch.nn.functional"
@@ -410,6 +412,7 @@ MEANINGS: Final[dict[type[Op], Meaning]] = {
     ops.OneHot: _one_hot,
     ops.SoftmaxCrossEntropy: _cross_entropy,
     ops.SquaredError: _squared_error,
-    ops.RandomUniform: _random_uniform,
+    ops.RandomUniform: _random_numbers,
+    ops.RandomNormal: _random_numbers,
     ops.UserFunction: lambda op, tensors, batch: op.function.python(*tensors),
 }

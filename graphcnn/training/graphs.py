@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import cached_property
 from pathlib import PurePath
 
 from graphcnn.arrays import Array
+from graphcnn.cached import cached
 from graphcnn.errors import GraphcnnError, OptionError, ShapeError
 from graphcnn.ir import BATCH, Emitter, Graph, Origin, TensorType, Value, verify
 from graphcnn.ops import Add, Multiply, constant
@@ -67,32 +67,32 @@ class Graphs:
         """Return the same graphs with other names frozen."""
         return Graphs(self.forward, self.network, self.objective, self.optimizer, self.passes, frozen)
 
-    @cached_property
+    @cached
     def training(self) -> Graph:
         """The network for training, without its loss."""
         return freeze(self.network, self.frozen) if self.frozen else self.network
 
-    @cached_property
+    @cached
     def evaluation(self) -> Graph | None:
         """The network for inference, its loss and metrics."""
         return self._evaluation(is_weighted=False)
 
-    @cached_property
+    @cached
     def weighted_evaluation(self) -> Graph | None:
         """The same with an input `sample_weight`."""
         return self._evaluation(is_weighted=True)
 
-    @cached_property
+    @cached
     def derived(self) -> Graph | None:
         """Network, loss, metrics and gradients, of which the step is made."""
         return self._derived(is_weighted=False)
 
-    @cached_property
+    @cached
     def gradient(self) -> Graph | None:
         """Network, loss and gradients. Training itself has no need of it."""
         return _gradient(self.derived)
 
-    @cached_property
+    @cached
     def weighted_gradient(self) -> Graph | None:
         """The same with an input `sample_weight`."""
         return _gradient(self._derived(is_weighted=True))
@@ -102,7 +102,7 @@ class Graphs:
         """The whole training step."""
         return None if self._step is None else self._step[0]
 
-    @cached_property
+    @cached
     def weighted_step(self) -> Graph | None:
         """The step with an input `sample_weight`: what the loss of each sample is multiplied by."""
         made = self._made_step(self._derived(is_weighted=True))
@@ -148,7 +148,7 @@ class Graphs:
         _append_metrics(derived, heads)
         return self.passes.run("gradient", derived)
 
-    @cached_property
+    @cached
     def _step(self) -> tuple[Graph, dict[str, Array]] | None:
         return self._made_step(self.derived)
 

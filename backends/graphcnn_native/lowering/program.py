@@ -35,8 +35,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import cached_property
 
+from graphcnn.cached import cached
 from graphcnn.ir import BATCH, Dim, Graph, Node, Op, TensorType, Value
 from graphcnn.ops import Broadcast, Count, Matmul, Mean, RandomNumbers, Reshape, Sum, Transpose
 from graphcnn_native.interface import Interface
@@ -163,11 +163,11 @@ class Plan:
     divided: int = -1
     labels: Mapping[str, int] = field(default_factory=dict)
 
-    @cached_property
+    @cached
     def stages(self) -> int:
         return 1 + max((kernel.stage for kernel in self.kernels), default=-1)
 
-    @cached_property
+    @cached
     def by_stage(self) -> tuple[tuple[PlannedKernel, ...], ...]:
         """The kernels of each stage."""
         found: list[list[PlannedKernel]] = [[] for _ in range(self.stages)]
@@ -175,7 +175,7 @@ class Plan:
             found[kernel.stage].append(kernel)
         return tuple(map(tuple, found))
 
-    @cached_property
+    @cached
     def readers(self) -> dict[Buffer, list[PlannedKernel]]:
         """The kernels that read each buffer."""
         found: dict[Buffer, list[PlannedKernel]] = {}
@@ -184,7 +184,7 @@ class Plan:
                 found.setdefault(buffer, []).append(kernel)
         return found
 
-    @cached_property
+    @cached
     def sums_up_products(self) -> bool:
         """Whether some product over samples is summed up between the parts of a batch."""
         return any(kernel.unfinished is not None for kernel in self.kernels)
