@@ -329,9 +329,18 @@ class Model:
 
     @property
     def weights(self) -> Weights:
-        """The parameters and the statistics that inference uses, such as batch norm's: name → array."""
-        statistics = {k: v.type for k, v in self._graphs.forward.inputs_with_role("state").items()}
-        return Weights(self._state, {**self.parameters.types, **statistics})
+        """The parameters and the statistics that inference uses, such as batch norm's: name → array.
+
+        Those of auxiliary heads, which training alone has, are among them.
+        """
+        parameters, inference = self.parameters.types, self._graphs.forward.inputs
+        heads = {name.rpartition(".")[0] for name in parameters if name not in inference}
+        statistics = {
+            name: value.type
+            for name, value in self._graphs.network.inputs_with_role("state").items()
+            if name in inference or name.rpartition(".")[0] in heads
+        }
+        return Weights(self._state, {**parameters, **statistics})
 
     def averaged(self) -> Model:
         """Return a copy of the model whose parameters are the moving averages of this one's.

@@ -123,13 +123,19 @@ def test_all_that_does_not_fit_is_named_at_once_and_changes_nothing(state, path)
 
 def test_heads_that_training_alone_has_are_stored_too(path):
     x = gcn.Input((4, 4, 2), name="image")
-    rows = gcn.Flatten()(x)
-    y, z = gcn.Dense(3, name="fc")(rows), gcn.Dense(3, name="aux.fc")(gcn.Dropout(0.5)(rows))
+    y = gcn.Dense(3, name="fc")(gcn.Flatten()(x))
+    rows = gcn.Flatten()(gcn.BatchNorm2d(name="aux.bn")(x))
+    z = gcn.Dense(3, name="aux.fc")(gcn.Dropout(0.5)(rows))
     model = gcn.compile(gcn.Network(x, y, auxiliary={"aux": z}), backend="numpy")
     model.save_weights(path, layout="torchvision")
     state = load_file(path)
     assert state["aux.fc.weight"].shape == (3, 32)
     assert state["aux.fc.weight"][1, 16] == model.weights["aux.fc.weights"][1, 1]
+    assert state["aux.bn.running_var"].tolist() == [1, 1]
+    state["aux.bn.running_mean"] = np.array([3, 4], np.float32)
+    save_file(state, path)
+    model.load_weights(path, layout="torchvision")
+    assert model.weights["aux.bn.mean"].tolist() == [3, 4]
 
 
 def test_two_weights_of_one_name_are_refused(path):
