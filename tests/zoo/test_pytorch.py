@@ -1,0 +1,126 @@
+"""Each network of the zoo agrees with PyTorch's: outputs, all gradients, and the names in a state dict."""
+
+import inspect
+
+import numpy as np
+import pytest
+
+import graphcnn as gcn
+from graphcnn.zoo import PUBLISHED
+
+pytestmark = pytest.mark.torch
+
+CLASSES = 5
+BATCH = 3
+TOLERANCE = {"float64": 1e-9, "float32": 1e-4}
+NAMES = list(PUBLISHED)
+GRADIENTS_IN_FLOAT32 = (
+    *("lenet5_1998", "alexnet", "vgg11", "vgg16", "nin", "squeezenet", "resnet18", "resnet20", "resnet34"),
+)
+"""In deeper ones, rounding moves units over the kink of relu: gradients change by more than they round."""
+
+
+class Pair:
+    """One network here and in PyTorch, with the same weights, and a batch for both.
+
+    Every number is of float32, so that both precisions have the same. Deviations are drawn wide apart enough
+    for outputs that differ.
+    """
+
+    def __init__(self, name, backend, dtype, folder):
+        torch = pytest.importorskip("torch")
+        from tests.zoo.pytorch_modules import MODULES
+
+        make, width, shape = MODULES[name]
+        torch.manual_seed(0)
+        self.torch, self.module, self.folder = torch, make(CLASSES, width), folder
+        for label, tensor in self.module.state_dict().items():
+            if label.endswith(("running_mean", "bias")):
+                tensor.normal_(0.0, 0.1)
+            elif label.endswith("running_var"):
+                tensor.uniform_(0.5, 2.0)
+            elif label.endswith("layer_scale"):
+                tensor.uniform_(0.5, 1.0)
+        self.module.double()
+        function = getattr(gcn.zoo, name)
+        rates = {"dropout", "auxiliary_dropout", "stochastic_depth"} & {
+            *inspect.signature(function).parameters
+        }
+        network = function(classes=CLASSES, input_shape=shape, width=width, **dict.fromkeys(rates, 0.0))
+        self.model = gcn.compile(network, loss=gcn.CrossEntropy(), backend=backend, dtype=dtype)
+        self.load(self.model, self.module.state_dict())
+        random = np.random.default_rng(1)
+        self.images = random.normal(size=(BATCH, *shape)).astype(np.float32)
+        (output,) = self.model.forward_graph.outputs.values()
+        self.labels = random.integers(0, CLASSES, (BATCH, *output.type.shape[1:-1]))
+
+    def load(self, model, state):
+        from safetensors.torch import save_file
+
+        path = self.folder / "state.safetensors"
+        save_file({name: tensor.detach().clone().contiguous() for name, tensor in state.items()}, path)
+        model.load_weights(path, layout="torchvision")
+
+    def images_of_torch(self):
+        return self.torch.tensor(self.images, dtype=self.torch.float64).permute(0, 3, 1, 2)
+
+    def outputs(self):
+        self.module.eval()
+        y = self.module(self.images_of_torch()).detach().numpy()
+        return np.moveaxis(y, 1, -1)
+
+    def gradients(self):
+        """Return PyTorch's gradients by our names and in our layout, as if they were weights."""
+        self.module.train()
+        outputs = self.module(self.images_of_torch())
+        labels, entropy = self.torch.tensor(self.labels), self.torch.nn.functional.cross_entropy
+        if isinstance(outputs, self.torch.Tensor):
+            loss = entropy(outputs, labels)
+        else:
+            main, *others = outputs
+            loss = entropy(main, labels) + 0.3 * sum(entropy(each, labels) for each in others)
+        loss.backward()
+        gradients = {
+            name: each.grad for name, each in self.module.named_parameters() if each.grad is not None
+        }
+        before = dict(self.model.weights)
+        self.load(self.model, self.module.state_dict() | gradients)
+        found = dict(self.model.parameters)
+        self.model.weights.update(before)
+        return {name: found[name] for name in found if name not in self.model.frozen}
+
+
+@pytest.fixture(params=NAMES, scope="module")
+def name(request):
+    return request.param
+
+
+@pytest.mark.parametrize("backend", ["numpy", "native"])
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_outputs_and_gradients_agree(name, backend, dtype, tmp_path):
+    pair = Pair(name, backend, dtype, tmp_path)
+    expected = pair.outputs()
+    found = pair.model.predict(pair.images)
+    assert np.abs(found - expected).max() <= TOLERANCE[dtype] * np.abs(expected).max()
+    if dtype == "float32" and name not in GRADIENTS_IN_FLOAT32:
+        return
+    expected = pair.gradients()
+    batch = pair.model.as_batch(pair.images, pair.labels)
+    results = pair.model.executable("gradient").step(pair.model.state(), **batch)
+    largest = max(np.abs(gradient).max() for gradient in expected.values())
+    for label, gradient in expected.items():
+        scale = max(np.abs(gradient).max(), 1e-3 * largest)
+        error = np.abs(results[f"gradient({label})"] - gradient).max() / scale
+        assert error <= TOLERANCE[dtype], f"{label}: {error}"
+
+
+def test_a_state_dict_goes_back_to_pytorch(name, tmp_path):
+    pair = Pair(name, "numpy", "float32", tmp_path)
+    from safetensors.torch import load_file
+
+    path = tmp_path / "back.safetensors"
+    pair.model.save_weights(path, layout="torchvision")
+    state = load_file(path)
+    for label, tensor in pair.module.state_dict().items():
+        assert pair.torch.equal(state[label].double(), tensor.double()), label
+    pair.module.load_state_dict(state)
