@@ -15,7 +15,7 @@ test-slow: $(VENV)/dev-ready
 	$(BIN)/python -m pytest -m slow
 
 test-torch: $(VENV)/dev-ready
-	$(BIN)/python -m pip show --quiet torch torchvision || $(BIN)/python -m pip install --quiet torch==2.13.0 torchvision==0.28.0
+	$(BIN)/python -c "from importlib.metadata import version as of; of('torch'), of('torchvision')" || $(BIN)/python -m pip install --quiet torch==2.13.0 torchvision==0.28.0
 	$(BIN)/python -m pytest -m torch
 
 # Needs Chromium and its driver: apt-get install chromium chromium-driver
