@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from pathlib import Path
 from typing import Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -83,6 +84,11 @@ def test_every_two_attributes_of_an_op_differ_from_their_defaults_together(op, p
 def test_every_op_is_in_some_case():
     seen = {type(node.op) for graph in GRAPHS for _, node in graph.items()}
     assert set(EVERY_OP) <= seen
+
+
+def test_the_page_says_how_many_cases_there_are():
+    page = Path(__file__).parents[1] / "docs" / "gradients.md"
+    assert page.read_text(encoding="utf-8").count(f"| {len(CASES):,} |") == 2, f"there are {len(CASES):,}"
 
 
 def test_every_op_has_a_meaning_in_pytorch():
