@@ -10,11 +10,11 @@ from add_a_loss import SmoothedCrossEntropy
 from add_a_metric import TopAccuracy
 from add_a_structural_op import Shuffle
 from add_an_op import Snake
-from add_an_optimizer import Lion
+from add_an_optimizer import Signum
 
 import graphcnn as gcn
 
-OWN = [SmoothedCrossEntropy, TopAccuracy, Lion]  # ops are known once their module is imported
+OWN = [SmoothedCrossEntropy, TopAccuracy, Signum]  # ops are known once their module is imported
 
 
 def inverse(match, op, operands):
@@ -36,7 +36,7 @@ def network():
 
 def trained():
     loss, metrics = SmoothedCrossEntropy(0.05), ["accuracy", TopAccuracy(2)]
-    model = gcn.compile(network(), loss=loss, optimizer=Lion(3e-3), metrics=metrics, passes=PASSES)
+    model = gcn.compile(network(), loss=loss, optimizer=Signum(3e-3), metrics=metrics, passes=PASSES)
     assert not any(isinstance(node.op, Shuffle) for _, node in model.step_graph.items())
     model.fit(digits.images, digits.labels, epochs=5, progress=False)
     return model

@@ -14,10 +14,9 @@ CLASSES = 5
 BATCH = 3
 TOLERANCE = {"float64": 1e-9, "float32": 1e-4}
 NAMES = list(PUBLISHED)
-GRADIENTS_IN_FLOAT32 = (
-    *("lenet5_1998", "alexnet", "vgg11", "vgg16", "nin", "squeezenet", "resnet18", "resnet20", "resnet34"),
-)
-"""In deeper ones, rounding moves units over the kink of relu: gradients change by more than they round."""
+AS_PYTORCH = 4.0
+"""So many times the error of PyTorch's own gradients in float32 are allowed here, where that is more than the
+tolerance: in deep networks rounding moves units over the kinks of relu and of maxima, and gradients jump."""
 
 
 class Pair:
@@ -69,10 +68,12 @@ class Pair:
         y = self.module(self.images_of_torch()).detach().numpy()
         return np.moveaxis(y, 1, -1)
 
-    def gradients(self):
+    def gradients(self, dtype="float64"):
         """Return PyTorch's gradients by our names and in our layout, as if they were weights."""
-        self.module.train()
-        outputs = self.module(self.images_of_torch())
+        precision = getattr(self.torch, dtype)
+        self.module.to(precision).train()
+        self.module.zero_grad()
+        outputs = self.module(self.images_of_torch().to(precision))
         labels, entropy = self.torch.tensor(self.labels), self.torch.nn.functional.cross_entropy
         if isinstance(outputs, self.torch.Tensor):
             loss = entropy(outputs, labels)
@@ -83,7 +84,9 @@ class Pair:
         gradients = {
             name: each.grad for name, each in self.module.named_parameters() if each.grad is not None
         }
+        self.module.double()
         before = dict(self.model.weights)
+        gradients = {name: gradient.double() for name, gradient in gradients.items()}
         self.load(self.model, self.module.state_dict() | gradients)
         found = dict(self.model.parameters)
         self.model.weights.update(before)
@@ -102,16 +105,23 @@ def test_outputs_and_gradients_agree(name, backend, dtype, tmp_path):
     expected = pair.outputs()
     found = pair.model.predict(pair.images)
     assert np.abs(found - expected).max() <= TOLERANCE[dtype] * np.abs(expected).max()
-    if dtype == "float32" and name not in GRADIENTS_IN_FLOAT32:
-        return
-    expected = pair.gradients()
     batch = pair.model.as_batch(pair.images, pair.labels)
     results = pair.model.executable("gradient").step(pair.model.state(), **batch)
+    expected = pair.gradients()
+    found = {label: results[f"gradient({label})"] for label in expected}
+    allowed = TOLERANCE[dtype]
+    if dtype == "float32":
+        allowed = max(allowed, AS_PYTORCH * greatest_error(pair.gradients(dtype), expected))
+    assert greatest_error(found, expected) <= allowed
+
+
+def greatest_error(found, expected):
+    """Return the greatest error of any gradient, relative to its own greatest number."""
     largest = max(np.abs(gradient).max() for gradient in expected.values())
-    for label, gradient in expected.items():
-        scale = max(np.abs(gradient).max(), 1e-3 * largest)
-        error = np.abs(results[f"gradient({label})"] - gradient).max() / scale
-        assert error <= TOLERANCE[dtype], f"{label}: {error}"
+    return max(
+        np.abs(found[label] - gradient).max() / max(np.abs(gradient).max(), 1e-3 * largest)
+        for label, gradient in expected.items()
+    )
 
 
 def test_a_state_dict_goes_back_to_pytorch(name, tmp_path):
