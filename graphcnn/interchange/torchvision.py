@@ -104,10 +104,11 @@ def write_state_dict(path: str | PathLike[str], graph: Graph, weights: Mapping[s
 
 
 def read_state_dict(
-    path: str | PathLike[str], graph: Graph, wanted: Mapping[str, TensorType]
+    path: str | PathLike[str], graph: Graph, wanted: Mapping[str, TensorType], *, is_part: bool = False
 ) -> dict[str, Array]:
     """Return the wanted weights of a state dict; numbers of any precision take the network's.
 
+    is_part: whether they are a part of the network's, so that others of the file do not matter.
     Raises FileError, with the names, where tensors are missing, unknown, or of other shapes.
     """
     stored = _stored(graph, wanted)
@@ -117,7 +118,7 @@ def read_state_dict(
     given = {
         name: tensor.astype(types[name].dtype) if name in types and tensor.dtype.kind == "f" else tensor
         for name, tensor in tensors.items()
-        if name not in counters
+        if name not in counters and (name in types or not is_part)
     }
     mend = "name the layers as PyTorch names its modules, and give the network the same layers and classes"
     require_tensors(path, given, types, mend)

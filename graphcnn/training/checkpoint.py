@@ -149,16 +149,22 @@ def write_weights_alone(path: str | PathLike[str], weights: Mapping[str, Array])
     write_weights(path, weights, {"format": WEIGHTS_FORMAT})
 
 
-def read_weights_alone(path: str | PathLike[str], wanted: Mapping[str, TensorType]) -> dict[str, Array]:
+def read_weights_alone(
+    path: str | PathLike[str], wanted: Mapping[str, TensorType], *, is_part: bool = False
+) -> dict[str, Array]:
     """Return the wanted tensors of a file of weights, or of a whole model, which holds others as well.
 
+    is_part: whether they are a part of a network's, so that others of the file do not matter.
     Raises FileError for a damaged file, and for one that does not hold them all and, but for a whole model's,
     no others.
     """
     tensors, metadata = read_weights(path)
-    if metadata.get("format") == FORMAT:
+    if is_part or metadata.get("format") == FORMAT:
         tensors = {name: tensor for name, tensor in tensors.items() if name in wanted}
-    mend = "where names or precisions differ, assign each: model.weights[name] = array"
+    mend = (
+        'set the layers that both have: model.load_weights(path, only="conv*"); '
+        "for another precision, gcn.compile(..., dtype=) as in the file"
+    )
     require_tensors(path, tensors, wanted, mend)
     return tensors
 

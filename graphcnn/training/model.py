@@ -411,7 +411,13 @@ class Model:
         else:
             write_weights_alone(path, self.weights)
 
-    def load_weights(self, path: str | PathLike[str], *, layout: str = "graphcnn") -> None:
+    def load_weights(
+        self,
+        path: str | PathLike[str],
+        *,
+        layout: str = "graphcnn",
+        only: str | Sequence[str] | None = None,
+    ) -> None:
         """Set `weights` from a safetensors file that `save_weights` or `save` wrote, or another program.
 
         The file holds every parameter and statistic by name, with the network's shapes and precision. Its
@@ -419,13 +425,20 @@ class Model:
         layout: "torchvision" reads the state dict of a PyTorch module, `safetensors.torch.save_file(
         module.state_dict(), path)`, whose modules are named as the layers: filters [D, C, k1, k2], dense
         weights [units, C], running_mean and running_var, in any precision.
-        Raises FileError for a file that does not fit, with all names that do not, and then leaves the model
-        as it is.
+        only: names of layers or weights, or patterns such as "conv*", as `freeze` takes them: these alone are
+        set, and the file may hold others. So trained layers get a new head.
+        Raises FileError for a file that does not fit, with the names that do not, and then leaves the model
+        as it is; OptionError for a pattern that fits no weight.
         """
+        wanted = self.weights.types
+        if only is not None:
+            names = matching_all(list(wanted), [only] if isinstance(only, str) else only)
+            wanted = {name: type for name, type in wanted.items() if name in names}
         if is_of_torch(layout):
-            self.weights.update(read_state_dict(path, self._graphs.network, self.weights.types))
+            read = read_state_dict(path, self._graphs.network, wanted, is_part=only is not None)
         else:
-            self.weights.update(read_weights_alone(path, self.weights.types))
+            read = read_weights_alone(path, wanted, is_part=only is not None)
+        self.weights.update(read)
 
     # Training
 
@@ -498,6 +511,11 @@ class Model:
         Raises DataError for data that does not fit, before training where it is an array, and
         TrainingError when the loss is no longer finite.
         """
+        if self.frozen and not self.graph("step").inputs_with_role("parameter"):
+            raise OptionError(
+                "all parameters are frozen, so that there is nothing to train",
+                mend='model.unfreeze("dense1"), or model.unfreeze() for all',
+            )
         self.graph("step")
         check_callbacks(callbacks)
         numbers = epoch_numbers(epochs, initial_epoch, self.epochs_done)

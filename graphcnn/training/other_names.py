@@ -57,7 +57,8 @@ ELSEWHERE: Final = {
     "children": _LAYERS,
     "add": "gcn.Sequential(*layers), then gcn.compile(network)",
     "lr": "model.learning_rate",
-    "trainable": "all parameters are trained; in on_step_end of a gcn.Callback, one can be set again",
+    "trainable": 'model.freeze("conv*") and model.unfreeze(); model.frozen names what is frozen',
+    "requires_grad": 'model.freeze("conv*") and model.unfreeze(); model.frozen names what is frozen',
     "to_json": "model.save(path); print(model.forward_graph) is the network as text",
     "plot": "model.show(), or model.history.plot()",
 }

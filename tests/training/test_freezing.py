@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import graphcnn as gcn
-from graphcnn.errors import OptionError
+from graphcnn.errors import FileError, OptionError
 
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.standard_normal((24, 6, 6, 1)).astype(np.float32)
@@ -103,7 +103,7 @@ def test_dropout_of_a_frozen_layer_still_drops():
     model.freeze("*")
     assert "drop.generator" in model.step_graph.updates
     before = model.state()["drop.generator"].copy()
-    train(model)
+    model.train_step(IMAGES, LABELS)
     assert not np.array_equal(model.state()["drop.generator"], before)
     assert not model.gradient_graph.inputs_with_role("parameter")
 
@@ -187,3 +187,44 @@ def test_the_table_of_layers_counts_frozen_parameters_as_well():
     assert model.parameters.count == count
     assert f"{count:,}" in before
     assert f"{count:,}" in str(model.summary())
+
+
+def test_trained_layers_get_a_new_head(tmp_path):
+    base = compiled(backend="numpy")
+    train(base)
+    base.save_weights(tmp_path / "weights.safetensors")
+    base.save(tmp_path / "model.safetensors")
+    with pytest.raises(FileError) as caught:
+        compiled(gcn.Sequential(*layers()[:-1], gcn.Dense(7, name="other"))).load_weights(
+            tmp_path / "weights.safetensors"
+        )
+    assert "only=" in caught.value.mend
+    for file in ("weights.safetensors", "model.safetensors"):
+        model = compiled(gcn.Sequential(*layers()[:-1], gcn.Dense(7, name="other")), backend="numpy")
+        before = dict(model.weights)
+        model.load_weights(tmp_path / file, only=["stem", "norm*"])
+        assert changed(model, before) == STEM
+        for name in STEM:
+            np.testing.assert_array_equal(model.weights[name], base.weights[name])
+    with pytest.raises(OptionError, match="'steam' is the name of no layer or parameter"):
+        model.load_weights(tmp_path / file, only="steam")
+    with pytest.raises(FileError, match="do not fit the network"):
+        model.load_weights(tmp_path / file, only="other")
+
+
+def test_a_state_dict_of_another_head_fits_in_part(tmp_path):
+    base, model = (
+        compiled(gcn.Sequential(*layers()[:-1], gcn.Dense(units, name="head"))) for units in (3, 5)
+    )
+    base.save_weights(tmp_path / "state.safetensors", layout="torchvision")
+    model.load_weights(tmp_path / "state.safetensors", layout="torchvision", only=("stem", "norm"))
+    for name in STEM:
+        np.testing.assert_array_equal(model.weights[name], base.weights[name])
+
+
+def test_where_all_is_frozen_there_is_nothing_to_train():
+    model = compiled()
+    model.freeze("*")
+    with pytest.raises(OptionError, match="all parameters are frozen") as caught:
+        train(model)
+    assert "model.unfreeze" in caught.value.mend
