@@ -134,3 +134,26 @@ def test_a_state_dict_goes_back_to_pytorch(name, tmp_path):
     for label, tensor in pair.module.state_dict().items():
         assert pair.torch.equal(state[label].double(), tensor.double()), label
     pair.module.load_state_dict(state)
+
+
+def test_resnet20_trains_as_in_pytorch(tmp_path):
+    """The losses of 50 steps are PyTorch's, and batch norm's running averages at the end."""
+    pair = Pair("resnet20", "native", "float64", tmp_path)
+    torch, module = pair.torch, pair.module.train()
+    network = gcn.zoo.resnet20(classes=CLASSES, input_shape=pair.images.shape[1:], width=0.5)
+    model = gcn.compile(
+        network, loss=gcn.CrossEntropy(), optimizer=gcn.SGD(0.05, momentum=0.9), dtype="float64"
+    )
+    pair.load(model, module.state_dict())
+    optimizer = torch.optim.SGD(module.parameters(), 0.05, momentum=0.9)
+    random = np.random.default_rng(0)
+    for step in range(50):
+        labels = random.integers(0, CLASSES, 16)
+        images = random.normal(labels[:, None, None, None] / CLASSES, 1.0, (16, *pair.images.shape[1:]))
+        optimizer.zero_grad()
+        outputs = module(torch.tensor(images).permute(0, 3, 1, 2))
+        loss = torch.nn.functional.cross_entropy(outputs, torch.tensor(labels))
+        loss.backward()
+        optimizer.step()
+        found = model.train_step(images, labels)["loss"]
+        assert found == pytest.approx(loss.item(), rel=1e-6), f"step {step}"
