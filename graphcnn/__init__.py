@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from graphcnn.dsl.initializers import Glorot as Glorot
     from graphcnn.dsl.initializers import He as He
     from graphcnn.dsl.initializers import LeCun as LeCun
+    from graphcnn.dsl.initializers import Normal as Normal
     from graphcnn.dsl.layers import CELU as CELU
     from graphcnn.dsl.layers import ELU as ELU
     from graphcnn.dsl.layers import GELU as GELU
@@ -221,7 +222,7 @@ _HOMES = {
         *("stop_gradient", "where"),
     ),
     "dsl.functional": ("convolve2d", "correlate2d", "matmul", "squared_error"),
-    "dsl.initializers": ("Constant", "Glorot", "He", "LeCun"),
+    "dsl.initializers": ("Constant", "Glorot", "He", "LeCun", "Normal"),
     "dsl.layers": (
         *("AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d", "AvgPool1d"),
         *("AvgPool2d", "BatchNorm1d", "BatchNorm2d", "CELU", "Conv1d", "Conv2d", "ConvTranspose1d"),

@@ -51,6 +51,23 @@ class Constant:
 
 
 @dataclass(frozen=True, slots=True)
+class Normal:
+    """Random values with mean 0 and one standard deviation, whatever the fans."""
+
+    deviation: float
+
+    def __post_init__(self) -> None:
+        allowed = isinstance(self.deviation, int | float) and not isinstance(self.deviation, bool)
+        if not allowed or not 0 <= self.deviation < math.inf:
+            raise OptionError(
+                f"deviation={self.deviation!r:.60} is not a number of at least 0", mend="gcn.Normal(0.02)"
+            )
+
+    def __call__(self, generator: np.random.Generator, type: TensorType) -> Array:
+        return generator.normal(0.0, self.deviation, type.concrete(1))
+
+
+@dataclass(frozen=True, slots=True)
 class _VarianceScaling:
     """Random values with mean 0 and variance `gain / fan`."""
 

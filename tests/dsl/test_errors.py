@@ -169,7 +169,7 @@ def test_dense_after_convolution():
         return gcn.compile(gcn.Sequential(conv, head), input_shape=IMAGE)
 
     message = mistake(ShapeError, "head", network)
-    assert "takes rows of shape [N, C], but its input is float32[N, 6, 6, 4]" in message
+    assert "takes rows [N, C] or tokens [N, T, C], but its input is float32[N, 6, 6, 4]" in message
     assert "gcn.Flatten()" in message
 
 

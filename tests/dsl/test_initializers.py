@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import graphcnn as gcn
+from graphcnn.errors import OptionError
 
 # A filter bank of a Conv2d(48, 5, groups=2) on 32 channels: each output sees 5·5 taps of 16 channels.
 CONV = ((9, 9, 32), gcn.Conv2d(48, 5, groups=2, bias=False), "conv1.filters", 5 * 5 * 16, 5 * 5 * 48)
@@ -46,6 +47,19 @@ def test_filters_begin_as_he_normal_and_biases_as_0():
     model = gcn.compile(layer, input_shape=(8, 8, 32))
     assert model.parameters["conv1.filters"].var() == pytest.approx(2 / 800, rel=0.05)
     assert not model.parameters["conv1.bias"].any()
+
+
+def test_a_normal_distribution_has_the_deviation_it_is_given():
+    values = first_values(DENSE, gcn.Normal(0.02))
+    assert values.std() == pytest.approx(0.02, rel=0.03)
+    assert abs(values.mean()) < 4 * 0.02 / np.sqrt(values.size)
+    assert 0.06 < np.abs(values).max() < 0.12
+
+
+@pytest.mark.parametrize("deviation", [-0.1, float("nan"), float("inf"), "0.02", True])
+def test_a_deviation_that_is_none_is_refused(deviation):
+    with pytest.raises(OptionError, match=r"is not a number of at least 0[\s\S]*gcn\.Normal\(0\.02\)"):
+        gcn.Normal(deviation)
 
 
 def test_a_constant_and_a_function_of_the_users():

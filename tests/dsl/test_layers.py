@@ -166,6 +166,18 @@ def test_dense_and_activations():
         assert_equal(compiled(layer(), rows.shape[1:]).predict(rows), values)
 
 
+def test_dense_on_tokens_takes_each_alike():
+    tokens = IMAGES.reshape(2, 42, 4)
+    for bias in (True, False):
+        model = compiled(gcn.Dense(3, bias=bias), tokens.shape[1:])
+        parameters = model.parameters
+        assert parameters["dense1.weights"].shape == (4, 3)
+        assert_equal(
+            model.predict(tokens),
+            tokens @ parameters["dense1.weights"] + (parameters["dense1.bias"] if bias else 0.0),
+        )
+
+
 # Normalisation
 
 

@@ -11,6 +11,7 @@ from graphcnn.dsl.builder import Builder
 from graphcnn.dsl.initializers import Constant, He, Initializer
 from graphcnn.dsl.layers.arguments import check_initializer, count
 from graphcnn.dsl.layers.base import OneValue
+from graphcnn.dsl.matrices import product
 from graphcnn.errors import ShapeError
 from graphcnn.ir import BATCH, Value
 
@@ -43,7 +44,7 @@ def flat(build: Builder, value: Value) -> Value:
 
 @dataclass(eq=False)
 class Dense(OneValue):
-    """A fully connected layer, [N, C] → [N, units].
+    """A fully connected layer, [N, C] → [N, units]; of each token or time step, [N, T, C] → [N, T, units].
 
     Parameters: `weights` [C, units], `bias` [units].
     """
@@ -60,13 +61,13 @@ class Dense(OneValue):
 
     def build(self, build: Builder, *values: Value) -> Value:
         (x,) = values
-        if x.type.rank != 2:
+        if x.type.rank not in (2, 3):
             raise ShapeError(
-                f"Dense takes rows of shape [N, C], but its input is {x.type}",
-                facts=[f"{x.type} has {x.type.rank} axes, rows have 2"],
+                f"Dense takes rows [N, C] or tokens [N, T, C], but its input is {x.type}",
+                facts=[f"{x.type} has {x.type.rank} axes, rows have 2 and tokens 3"],
                 mend="put gcn.Flatten() or gcn.GlobalAvgPool2d() before it",
             )
-        shape = (x.type.static(1), self.units)
+        shape = (x.type.static(x.type.rank - 1), self.units)
         weights = build.parameter("weights", x.type.with_shape(shape), self.initializer)
-        product = build(ops.Matmul(), x, weights)
-        return with_bias(build, product) if self.bias else product
+        y = product(build, x, weights)
+        return with_bias(build, y) if self.bias else y
