@@ -156,14 +156,15 @@ def max_pool1d(w, s):
 @expression("nn.functional.avg_pool2d")
 def avg_pool2d(w, s):
     size, stride = sizes(s)
-    if argument(s, 5, "divisor_override") is not None:
-        raise Outside("a mean that divides by another number")
+    if (argument(s, 5, "divisor_override") or 1) < 1:
+        raise Outside("a divisor below 1")
     made = gcn.AvgPool2d(
         pair(size),
         stride=pair(stride),
         padding=padding_of(argument(s, 2, "padding", 0)),
         ceil_mode=argument(s, 3, "ceil_mode", False),
         count_include_pad=argument(s, 4, "count_include_pad", True),
+        divisor_override=argument(s, 5, "divisor_override"),
     )
     return channels_first(made(w.images(s.input)), s.input)
 
