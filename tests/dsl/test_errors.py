@@ -472,3 +472,19 @@ def test_an_initializer_that_makes_the_wrong_shape():
 def test_an_unknown_distribution(initializer):
     with pytest.raises(OptionError, match="distribution='cauchy' is neither 'normal' nor 'uniform'"):
         initializer("cauchy")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: gcn.Dense(64, 10),
+        lambda: gcn.Conv2d(8, 3, 1, 1, 1, 1, 8),
+        lambda: gcn.Conv1d(4, 3, bias=4),
+        lambda: gcn.ConvTranspose2d(4, 3, bias=None),
+        lambda: gcn.DepthwiseConv2d(3, bias=0),
+    ],
+)
+def test_a_number_in_the_place_of_a_bias_is_the_order_of_others(make):
+    with pytest.raises(OptionError, match="is neither True nor False") as caught:
+        make()
+    assert "is not given: it is the input's" in caught.value.mend

@@ -39,6 +39,18 @@ def truth(name: str, value: object) -> None:
         raise OptionError(f"{name}={value!r:.60} is neither True nor False", mend=f"{name}=True")
 
 
+def check_bias(bias: object, inputs: str) -> None:
+    """Raise OptionError unless a layer has a bias or none; `inputs` is what others give first, and none does.
+
+    A number is most often PyTorch's order of arguments, `Linear(64, 10)`, in which the inputs come first.
+    """
+    if not isinstance(bias, bool):
+        raise OptionError(
+            f"bias={bias!r:.60} is neither True nor False",
+            mend=f"bias=True or bias=False, by name; the number of {inputs} is not given: it is the input's",
+        )
+
+
 def number(name: str, value: object, allowed: bool, range: str) -> None:
     """Raise OptionError unless the value is a number, and allowed."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not allowed:

@@ -11,6 +11,7 @@ from graphcnn.dsl.initializers import He, Initializer
 from graphcnn.dsl.layers.arguments import (
     PaddingSpec,
     Size,
+    check_bias,
     check_initializer,
     check_window,
     count,
@@ -65,6 +66,7 @@ class Conv2d(OneValue):
 
     def check(self) -> None:
         count("filters", self.filters)
+        check_bias(self.bias, "channels")
         count("groups", self.groups)
         check_window(self.kernel, self.stride, self.dilation, self.padding)
         check_padding_mode(self.padding_mode)
@@ -129,6 +131,7 @@ class DepthwiseConv2d(OneValue):
 
     def check(self) -> None:
         count("multiplier", self.multiplier)
+        check_bias(self.bias, "channels")
         check_window(self.kernel, self.stride, self.dilation, self.padding)
         check_padding_mode(self.padding_mode)
         check_initializer(self.initializer)
@@ -171,6 +174,7 @@ class ConvTranspose2d(OneValue):
 
     def check(self) -> None:
         count("filters", self.filters)
+        check_bias(self.bias, "channels")
         count("groups", self.groups)
         check_window(self.kernel, self.stride, self.dilation, self.padding)
         require_cropping(self.padding)

@@ -9,7 +9,7 @@ from typing import ClassVar
 from graphcnn import ops
 from graphcnn.dsl.builder import Builder
 from graphcnn.dsl.initializers import Constant, He, Initializer
-from graphcnn.dsl.layers.arguments import check_initializer, count
+from graphcnn.dsl.layers.arguments import check_bias, check_initializer, count
 from graphcnn.dsl.layers.base import OneValue
 from graphcnn.dsl.matrices import product
 from graphcnn.errors import ShapeError
@@ -57,6 +57,7 @@ class Dense(OneValue):
 
     def check(self) -> None:
         count("units", self.units)
+        check_bias(self.bias, "inputs")
         check_initializer(self.initializer)
 
     def build(self, build: Builder, *values: Value) -> Value:

@@ -9,7 +9,14 @@ from graphcnn import ops
 from graphcnn.dsl.builder import Builder
 from graphcnn.dsl.initializers import He, Initializer
 from graphcnn.dsl.layers.adaptive_pooling import AdaptiveAvgPool2d, AdaptiveMaxPool2d, GlobalMaxPool2d
-from graphcnn.dsl.layers.arguments import PaddingSpec, check_initializer, count, require_signals, truth
+from graphcnn.dsl.layers.arguments import (
+    PaddingSpec,
+    check_bias,
+    check_initializer,
+    count,
+    require_signals,
+    truth,
+)
 from graphcnn.dsl.layers.base import OneValue
 from graphcnn.dsl.layers.convolution import (
     Conv2d,
@@ -83,6 +90,7 @@ class Conv1d(OneValue):
     def check(self) -> None:
         for name in ("filters", "kernel", "stride", "dilation", "groups"):
             count(name, getattr(self, name))
+        check_bias(self.bias, "channels")
         _sides(self.padding)
         check_padding_mode(self.padding_mode)
         check_initializer(self.initializer)
@@ -121,6 +129,7 @@ class ConvTranspose1d(OneValue):
     def check(self) -> None:
         for name in ("filters", "kernel", "stride", "dilation", "groups"):
             count(name, getattr(self, name))
+        check_bias(self.bias, "channels")
         require_cropping(_sides(self.padding))
         if not is_int(self.output_padding, 0):
             raise OptionError(
