@@ -21,6 +21,7 @@ from typing import Any, Final, Protocol, TypeAlias
 import numpy as np
 
 from graphcnn import ops
+from graphcnn.arguments import known_arguments
 from graphcnn.arrays import Array, overlapping
 from graphcnn.calls import described, misfit
 from graphcnn.errors import BackendError, DataError, OptionError
@@ -152,6 +153,7 @@ class Backend(Protocol):
         """
 
 
+@known_arguments
 def backends() -> dict[str, EntryPoint]:
     """Return the installed backends by name, without importing them.
 

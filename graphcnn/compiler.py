@@ -8,6 +8,7 @@ from typing import TypeGuard
 
 import numpy as np
 
+from graphcnn.arguments import translated_arguments
 from graphcnn.arrays import Array
 from graphcnn.backend import DEFAULT, Backend, as_backend, as_input, check_options
 from graphcnn.dsl.from_graph import traced_graph
@@ -19,7 +20,6 @@ from graphcnn.ir import DType, Graph, users_line
 from graphcnn.ops.attributes import is_int
 from graphcnn.phases import phase
 from graphcnn.scalar import ScalarFunction
-from graphcnn.training.arguments import known_arguments
 from graphcnn.training.checkpoint import read_checkpoint
 from graphcnn.training.graphs import Graphs, check_names, objective_of
 from graphcnn.training.model import Model
@@ -36,7 +36,7 @@ from graphcnn.transform import Passes
 from graphcnn.transform.passes import Given
 
 
-@known_arguments(COMPILE)
+@translated_arguments(COMPILE)
 def compile(
     network: Network | Layer | Graph,
     *,
@@ -139,7 +139,7 @@ def compile(
         raise error.located(file=place.file, line=place.line) from None
 
 
-@known_arguments(COMPILE)
+@translated_arguments(COMPILE)
 def load(
     path: str | PathLike[str],
     *,

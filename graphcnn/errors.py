@@ -76,6 +76,10 @@ class OptionError(GraphcnnError, ValueError):
     """An argument whose value is not allowed, such as a stride of 0 or an unknown padding."""
 
 
+class ArgumentError(OptionError, TypeError):
+    """A call whose arguments do not fit what is called: unknown ones, too many, too few. A TypeError too."""
+
+
 class PathError(OptionError, OSError):
     """A path at which no file can be written; an OSError too."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from graphcnn import ops
+from graphcnn.arguments import known_arguments
 from graphcnn.dsl.builder import Builder
 from graphcnn.dsl.tensor import (
     Tensor,
@@ -19,56 +20,67 @@ from graphcnn.errors import OptionError
 from graphcnn.ir import Value
 
 
+@known_arguments
 def exp(x: Tensor) -> Tensor:
     """Return e^x of each element."""
     return apply_op(ops.Exp(), x)
 
 
+@known_arguments
 def log(x: Tensor) -> Tensor:
     """Return the natural logarithm of each element."""
     return apply_op(ops.Log(), x)
 
 
+@known_arguments
 def sqrt(x: Tensor) -> Tensor:
     """Return the square root of each element."""
     return apply_op(ops.Sqrt(), x)
 
 
+@known_arguments
 def sin(x: Tensor) -> Tensor:
     """Return the sine of each element, an angle in radians."""
     return apply_op(ops.Sin(), x)
 
 
+@known_arguments
 def cos(x: Tensor) -> Tensor:
     """Return the cosine of each element, an angle in radians."""
     return apply_op(ops.Cos(), x)
 
 
+@known_arguments
 def erf(x: Tensor) -> Tensor:
     """Return the error function of each element, 2/√π ∫ e^-t² dt from 0 to x."""
     return apply_op(ops.Erf(), x)
 
 
+@known_arguments
 def abs(x: Tensor) -> Tensor:
     """Return the absolute value of each element; its slope at 0 is 0."""
     return apply_op(ops.Abs(), x)
 
 
+@known_arguments
 def sign(x: Tensor) -> Tensor:
     """Return 1 for each element above 0, -1 below, and 0 at 0; its slope is 0."""
     return apply_op(ops.Sign(), x)
 
 
+@known_arguments
 def maximum(x: Tensor | float, y: Tensor | float) -> Tensor:
     """Return the greater of two values; where they are equal, each has half of the gradient."""
     return apply_elementwise(ops.Maximum(), x, y)
 
 
+@known_arguments
 def minimum(x: Tensor | float, y: Tensor | float) -> Tensor:
     """Return the lesser of two values; where they are equal, each has half of the gradient."""
     return apply_elementwise(ops.Minimum(), x, y)
 
 
+@known_arguments
 def clip(x: Tensor, low: Tensor | float | None = None, high: Tensor | float | None = None) -> Tensor:
     """Return each element, but at least `low` and at most `high`; None stands for no bound.
 
@@ -105,6 +117,7 @@ def _clip_by_values(x: Tensor, low: Tensor | float | None, high: Tensor | float 
     return apply_function(clipped, "clip", x, *(bound for bound in (low, high) if bound is not None))
 
 
+@known_arguments
 def where(condition: Tensor, x: Tensor | float, y: Tensor | float) -> Tensor:
     """Return x where a condition such as `x > 0` holds, and y elsewhere.
 
@@ -120,11 +133,13 @@ def where(condition: Tensor, x: Tensor | float, y: Tensor | float) -> Tensor:
     )
 
 
+@known_arguments
 def equal(x: Tensor | float, y: Tensor | float) -> Tensor:
     """Return whether two values are equal: x == y, which asks for each element. Use `~` for the contrary."""
     return apply_elementwise(ops.Equal(), x, y)
 
 
+@known_arguments
 def stop_gradient(x: Tensor) -> Tensor:
     """Return x, as a constant: no gradient goes through it."""
     return apply_op(ops.StopGradient(), x)

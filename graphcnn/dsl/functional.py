@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from graphcnn import ops
+from graphcnn.arguments import known_arguments
 from graphcnn.dsl.matrices import product
 from graphcnn.dsl.tensor import Tensor, apply_function, apply_op
 
 
+@known_arguments
 def correlate2d(x: Tensor, filters: Tensor) -> Tensor:
     """Return the cross-correlation (Eq. 1, 4) of images [N, H, W, C] with filters [k1, k2, C, D]."""
     return apply_op(ops.Correlate2d(), x, filters)
 
 
+@known_arguments
 def convolve2d(x: Tensor, filters: Tensor) -> Tensor:
     """Return the true convolution (Eq. 2-3) of images [N, H, W, C] with filters [k1, k2, C, D]."""
     return apply_op(ops.Convolve2d(), x, filters)
 
 
+@known_arguments
 def matmul(x: Tensor, y: Tensor) -> Tensor:
     """Return the matrix product x @ y of the last two axes, for every place along the axes in front.
 
@@ -26,6 +30,7 @@ def matmul(x: Tensor, y: Tensor) -> Tensor:
     return apply_function(product, "matmul", x, y)
 
 
+@known_arguments
 def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
     """Return half the squared distance of each sample, ½Σ(t-y)² (Eq. 9), of shape [N]."""
     return apply_function(

@@ -13,6 +13,7 @@ from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 
+from graphcnn.arguments import known_arguments
 from graphcnn.arrays import Array
 from graphcnn.errors import OptionError
 from graphcnn.ir import TensorType
@@ -36,6 +37,7 @@ def initial_value(initializer: Initializer, type: TensorType, label: str, seed: 
     return value.copy(order="C")
 
 
+@known_arguments
 @dataclass(frozen=True, slots=True)
 class Constant:
     """Every element has the same value."""
@@ -50,6 +52,7 @@ class Constant:
         return np.full(type.concrete(1), self.value, type.dtype)
 
 
+@known_arguments
 @dataclass(frozen=True, slots=True)
 class Normal:
     """Random values with mean 0 and one standard deviation, whatever the fans."""
@@ -101,6 +104,7 @@ def fans(type: TensorType) -> tuple[int, int]:
     return taps * channels, taps * (shape[-1] if shape else 1)
 
 
+@known_arguments
 @dataclass(frozen=True, slots=True)
 class He(_VarianceScaling):
     """Variance 2 / fan-in, for relu (He et al., "Delving deep into rectifiers", ICCV 2015)."""
@@ -110,6 +114,7 @@ class He(_VarianceScaling):
     gain: ClassVar[float] = 2.0
 
 
+@known_arguments
 @dataclass(frozen=True, slots=True)
 class Glorot(_VarianceScaling):
     """Variance 2 / (fan-in + fan-out), for tanh and sigmoid (Glorot and Bengio, AISTATS 2010)."""
@@ -122,6 +127,7 @@ class Glorot(_VarianceScaling):
         return (fan_in + fan_out) / 2
 
 
+@known_arguments
 @dataclass(frozen=True, slots=True)
 class LeCun(_VarianceScaling):
     """Variance 1 / fan-in (LeCun, Bottou, Orr and Müller, "Efficient BackProp", 1998)."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import ClassVar
 
+from graphcnn.arguments import known_arguments
 from graphcnn.dsl.builder import Builder, retyped
 from graphcnn.dsl.initializers import Constant, Initializer
 from graphcnn.dsl.layers.arguments import check_initializer, is_word
@@ -34,6 +35,7 @@ class _InputLayer(Layer):
         return build.parameter("", self.type, self.initializer)
 
 
+@known_arguments
 def Input(  # noqa: N802 - it reads like a layer
     shape: Sequence[int], name: str = "input", *, dtype: DType = "float32", batch: bool = True
 ) -> Tensor:
@@ -45,6 +47,7 @@ def Input(  # noqa: N802 - it reads like a layer
     return _source(shape, name, dtype, batch=batch, initializer=None)
 
 
+@known_arguments
 def Parameter(  # noqa: N802
     shape: Sequence[int], name: str, *, initializer: Initializer | None = None, dtype: DType = "float32"
 ) -> Tensor:
@@ -108,6 +111,7 @@ class Traced:
     frozen: frozenset[str] = frozenset()
 
 
+@known_arguments
 class Network:
     """A network from input values to an output value, or to several.
 

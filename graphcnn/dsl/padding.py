@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 from graphcnn import ops
+from graphcnn.arguments import known_arguments
 from graphcnn.dsl.axes import require_tensors
 from graphcnn.dsl.builder import Builder
 from graphcnn.dsl.tensor import Tensor, apply_function
@@ -19,6 +20,7 @@ PadWidths: TypeAlias = int | tuple[int, int] | tuple[Pair, ...]
 OTHER_NAMES: Final = {"zeros": "constant", "replicate": "edge", "wrap": "circular", "symmetric": "reflect"}
 
 
+@known_arguments
 def pad(x: Tensor, widths: PadWidths, mode: PadMode = "constant", value: float = 0.0) -> Tensor:
     """Return a value with more places at the ends of its axes.
 

@@ -9,6 +9,7 @@ from types import FunctionType
 from typing import Any, TypeAlias, overload
 
 from graphcnn import ops
+from graphcnn.arguments import known_arguments
 from graphcnn.dsl.builder import Builder
 from graphcnn.dsl.layers.base import OneValue
 from graphcnn.dsl.tensor import Tensor, apply_function, at_users_line, broadcast_together
@@ -78,6 +79,7 @@ def pointwise(function: Number, *, derivative: Derivatives = None) -> PointwiseF
 def pointwise(*, derivative: Derivatives = None) -> Callable[[Number], PointwiseFunction]: ...
 
 
+@known_arguments
 def pointwise(
     function: Number | None = None, *, derivative: Derivatives = None
 ) -> PointwiseFunction | Callable[[Number], PointwiseFunction]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from graphcnn import ops
+from graphcnn.arguments import known_arguments
 from graphcnn.dsl.axes import axes_of, axis_of
 from graphcnn.dsl.builder import Builder
 from graphcnn.dsl.tensor import Tensor, apply_function, apply_op, at_users_line
@@ -10,6 +11,7 @@ from graphcnn.errors import OptionError
 from graphcnn.ir import Value
 
 
+@known_arguments
 def sum(x: Tensor, axes: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
     """Return the sum over axes (over all of them by default, the batch included).
 
@@ -18,6 +20,7 @@ def sum(x: Tensor, axes: int | tuple[int, ...] | None = None, keepdims: bool = F
     return apply_op(ops.Sum(axes_of("sum", x, axes), _keeps("sum", keepdims)), x)
 
 
+@known_arguments
 def mean(x: Tensor, axes: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
     """Return the mean over axes (over all of them by default, the batch included).
 
@@ -26,6 +29,7 @@ def mean(x: Tensor, axes: int | tuple[int, ...] | None = None, keepdims: bool = 
     return apply_op(ops.Mean(axes_of("mean", x, axes), _keeps("mean", keepdims)), x)
 
 
+@known_arguments
 def max(x: Tensor, axes: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
     """Return the greatest element along axes (of all by default); equal ones share the gradient alike.
 
@@ -35,6 +39,7 @@ def max(x: Tensor, axes: int | tuple[int, ...] | None = None, keepdims: bool = F
     return apply_op(ops.Max(axes_of("max", x, axes), _keeps("max", keepdims)), x)
 
 
+@known_arguments
 def min(x: Tensor, axes: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
     """Return the least element along axes (of all by default); equal ones share the gradient alike.
 
@@ -48,6 +53,7 @@ def min(x: Tensor, axes: int | tuple[int, ...] | None = None, keepdims: bool = F
     return apply_function(least, "min", x)
 
 
+@known_arguments
 def var(
     x: Tensor,
     axes: int | tuple[int, ...] | None = None,
@@ -79,6 +85,7 @@ def var(
     return apply_function(variance, "var", x)
 
 
+@known_arguments
 def argmax(x: Tensor, axis: int = -1, keepdims: bool = False) -> Tensor:
     """Return the index of the greatest element along one axis (the channels by default), of int64.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from graphcnn.arguments import known_arguments
 from graphcnn.dsl.builder import Builder
 from graphcnn.dsl.layers.arguments import Size, pair, require_images
 from graphcnn.dsl.layers.resampling import UpsampleMode, interpolated, shuffled, unshuffled, upsampled
@@ -10,6 +11,7 @@ from graphcnn.errors import OptionError
 from graphcnn.ir import Value
 
 
+@known_arguments
 def upsample2d(x: Tensor, scale: Size, mode: UpsampleMode = "nearest", align_corners: bool = False) -> Tensor:
     """Return images `scale` times as large, [N, H, W, C] → [N, H·scale, W·scale, C].
 
@@ -25,6 +27,7 @@ def upsample2d(x: Tensor, scale: Size, mode: UpsampleMode = "nearest", align_cor
     )
 
 
+@known_arguments
 def resize2d(x: Tensor, size: Size, align_corners: bool = False) -> Tensor:
     """Return images of any size, [N, H, W, C] → [N, size, size, C], on lines between neighbouring pixels.
 
@@ -43,6 +46,7 @@ def resize2d(x: Tensor, size: Size, align_corners: bool = False) -> Tensor:
     return apply_function(resized, "resize2d", x)
 
 
+@known_arguments
 def pixel_shuffle(x: Tensor, factor: int) -> Tensor:
     """Return channels as pixels, [N, H, W, C·factor²] → [N, H·factor, W·factor, C].
 
@@ -54,6 +58,7 @@ def pixel_shuffle(x: Tensor, factor: int) -> Tensor:
     )
 
 
+@known_arguments
 def pixel_unshuffle(x: Tensor, factor: int) -> Tensor:
     """Return pixels as channels, [N, H·factor, W·factor, C] → [N, H, W, C·factor²].
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from graphcnn import ops
+from graphcnn.arguments import known_arguments
 from graphcnn.dsl.axes import axes_of, axis_of, require_tensors
 from graphcnn.dsl.builder import Builder
 from graphcnn.dsl.layers.dense import flat
@@ -13,6 +14,7 @@ from graphcnn.ir import BATCH, Value
 from graphcnn.ops.attributes import is_int
 
 
+@known_arguments
 def concatenate(*tensors: Tensor, axis: int = -1) -> Tensor:
     """Return tensors joined along one axis (the channels by default)."""
     if not tensors:
@@ -21,6 +23,7 @@ def concatenate(*tensors: Tensor, axis: int = -1) -> Tensor:
     return apply_op(ops.Concatenate(axes_of("concatenate", tensors[0], axis)[0]), *tensors)
 
 
+@known_arguments
 def stack(*tensors: Tensor, axis: int = -1) -> Tensor:
     """Return tensors of one shape side by side along a new axis, which is number `axis` of the result.
 
@@ -53,6 +56,7 @@ def stack(*tensors: Tensor, axis: int = -1) -> Tensor:
     return apply_function(side_by_side, "stack", *tensors)
 
 
+@known_arguments
 def split(x: Tensor, parts: int | tuple[int, ...], axis: int = -1) -> tuple[Tensor, ...]:
     """Return the parts of a value along one axis (the channels by default).
 
@@ -102,6 +106,7 @@ def _sizes(size: int, parts: object) -> tuple[int, ...]:
     )
 
 
+@known_arguments
 def reshape(x: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Return each sample's elements in row-major order under another shape (without the batch axis).
 
@@ -111,11 +116,13 @@ def reshape(x: Tensor, shape: tuple[int, ...]) -> Tensor:
     return apply_function(lambda build, value: reshaped(build, value, shape), "reshape", x)
 
 
+@known_arguments
 def flatten(x: Tensor) -> Tensor:
     """Return [N, H, W, C] as [N, H·W·C]."""
     return apply_function(flat, "flatten", x)
 
 
+@known_arguments
 def transpose(x: Tensor, axes: tuple[int, ...] | None = None) -> Tensor:
     """Return the value with its axes in another order: axis i of the result is axis `axes[i]` of x.
 

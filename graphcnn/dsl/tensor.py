@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, NoReturn
 import numpy as np
 
 from graphcnn import ops
+from graphcnn.arguments import known_arguments
 from graphcnn.dsl.builder import Builder
 from graphcnn.dsl.indexing import Index, indexed
 from graphcnn.dsl.matrices import product
@@ -166,6 +167,7 @@ def apply_layer(layer: Layer, *operands: Tensor) -> Tensor:
     return Tensor(layer, operands, result.type, origin)
 
 
+@known_arguments
 def apply_op(op: Op, *operands: Tensor | float) -> Tensor:
     """Return the result of one op, such as one of your own, on values of a network; numbers become constants.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from graphcnn.arguments import known_arguments
 from graphcnn.ir import Graph, Input, parse_graph
 from graphcnn.ops.activation import Clip, ClipMask, Elu, Relu, ReluMask, Sigmoid, Softplus, Tanh
 from graphcnn.ops.arithmetic import (
@@ -73,6 +74,7 @@ for _op in (
     register_op(_op)
 
 
+@known_arguments
 def parse(text: str, *, functions: Iterable[ScalarFunction] = ()) -> Graph:
     """Return the graph that `str(graph)` printed. Raises ParseError, which names the line of the text.
 

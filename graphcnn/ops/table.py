@@ -6,6 +6,7 @@ import dataclasses
 import re
 from typing import Any, TypeVar
 
+from graphcnn.arguments import known_arguments
 from graphcnn.calls import misfit
 from graphcnn.errors import GraphcnnError, OptionError
 from graphcnn.ir import Op, users_line
@@ -16,6 +17,7 @@ OPS: dict[str, type[Op]] = {}
 AnyOp = TypeVar("AnyOp", bound=type[Op])
 
 
+@known_arguments
 def register_op(op: AnyOp) -> AnyOp:
     """Let graphs that are parsed or loaded have an op of this class: a decorator.
 

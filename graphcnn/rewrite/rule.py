@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol, TypeAlias, get_args
 
+from graphcnn.arguments import known_arguments
 from graphcnn.errors import OptionError
 from graphcnn.ir import Input, Node, Op, Origin, Value, Values
 
@@ -74,6 +75,7 @@ class Match:
         return self._maker.make(op, operands, self._origin)
 
 
+@known_arguments
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One identity by name, for example `rot180(rot180(x)) → x`.

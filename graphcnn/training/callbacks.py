@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphcnn.arguments import known_arguments
 from graphcnn.arrays import Array
 from graphcnn.errors import OptionError, meant
 from graphcnn.interchange.files import as_path, require_place
@@ -112,6 +113,7 @@ def hears_steps(callback: Callback) -> bool:
     return getattr(callback.on_step_end, "__func__", None) is not Callback.on_step_end
 
 
+@known_arguments
 class EarlyStopping(Callback):
     """Ends training when a number has not improved for `patience` epochs.
 
@@ -159,6 +161,7 @@ class EarlyStopping(Callback):
             model.set_state(self._state)
 
 
+@known_arguments
 class ModelCheckpoint(Callback):
     """Saves the model after each epoch, so that what ends the training costs one epoch at most.
 

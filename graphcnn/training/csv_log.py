@@ -7,6 +7,7 @@ import io
 from os import PathLike
 from typing import TYPE_CHECKING
 
+from graphcnn.arguments import known_arguments
 from graphcnn.errors import OptionError
 from graphcnn.interchange.files import as_path, write_atomically
 from graphcnn.training.callbacks import Callback
@@ -18,6 +19,7 @@ EPOCH = "epoch"
 """The first column."""
 
 
+@known_arguments
 class CSVLog(Callback):
     """Appends a row per epoch to a CSV file, as training goes on.
 

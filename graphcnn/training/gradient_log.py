@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from graphcnn.arguments import known_arguments
 from graphcnn.arrays import Array
 from graphcnn.errors import OptionError
 from graphcnn.figures import new_figure
@@ -33,6 +34,7 @@ FACTOR = 1e3
 """So many times smaller or larger than that of the last layer, a gradient is said to vanish or to explode."""
 
 
+@known_arguments
 class GradientLog(Callback):
     """Records norms and histograms of each layer's gradients in `fit`; print it or plot it afterwards.
 

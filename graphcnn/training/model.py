@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphcnn.arguments import known_methods, translated_arguments
 from graphcnn.arrays import Array
 from graphcnn.backend import Backend, Executable
 from graphcnn.data.batches import Batches
@@ -18,7 +19,6 @@ from graphcnn.errors import DataError, OptionError
 from graphcnn.interchange.torchvision import is_of_torch, read_state_dict, write_state_dict
 from graphcnn.interrupts import interrupts_put_off
 from graphcnn.ir import Graph, TensorType
-from graphcnn.training.arguments import known_arguments
 from graphcnn.training.callbacks import Callback, check_callbacks
 from graphcnn.training.checkpoint import (
     Checkpoint,
@@ -56,7 +56,11 @@ if TYPE_CHECKING:
 UNTRAINED = ("forward", "evaluation", "weighted_evaluation")
 """The graphs that do not depend on what is frozen."""
 
+OF_EVERY_BATCH = ("executable", "graph", "step_on", "as_batch", "samples")
+"""The methods that `fit` and `evaluate` call for every batch."""
 
+
+@known_methods(besides=OF_EVERY_BATCH)
 class Model:
     """A network, compiled. `gcn.compile` and `gcn.load` make it.
 
@@ -478,7 +482,7 @@ class Model:
         """Return how many samples a batch holds."""
         return self._feed.samples(batch)
 
-    @known_arguments(FIT)
+    @translated_arguments(FIT)
     def fit(
         self,
         x: object,
@@ -543,7 +547,7 @@ class Model:
 
     # Use
 
-    @known_arguments(FIT)
+    @translated_arguments(FIT)
     def evaluate(
         self, x: object, y: object = None, *, batch_size: int = 256, sample_weight: object = None
     ) -> dict[str, float]:
@@ -569,7 +573,7 @@ class Model:
             )
         return totals.result()
 
-    @known_arguments(FIT)
+    @translated_arguments(FIT)
     def predict(self, x: object, *, batch_size: int = 256) -> Any:
         """Return the network's outputs, a row per sample, for example logits [n, 10].
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from graphcnn.arguments import known_arguments
 from graphcnn.errors import OptionError
 from graphcnn.ir import users_line
 from graphcnn.ops.attributes import fits_float, is_int
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from graphcnn.training.model import Model
 
 
+@known_arguments
 class LearningRateSchedule(Callback):
     """Sets the learning rate of each epoch; after `fit` the model has the rate that it had before.
 
@@ -40,6 +42,7 @@ class LearningRateSchedule(Callback):
         model.scheduled_rate = self.schedule(epoch)
 
 
+@known_arguments
 def cosine_decay(start: float, epochs: int, end: float = 0.0) -> LearningRateSchedule:
     """Return a schedule that falls from `start` along half a cosine, and comes to `end` after these epochs.
 
@@ -59,6 +62,7 @@ def cosine_decay(start: float, epochs: int, end: float = 0.0) -> LearningRateSch
     return LearningRateSchedule(rate)
 
 
+@known_arguments
 def step_decay(start: float, every: int, factor: float = 0.1) -> LearningRateSchedule:
     """Return a schedule that begins at `start` and is multiplied by `factor` after every so many epochs.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from graphcnn.arguments import known_arguments
 from graphcnn.errors import DifferentiationError, GraphcnnError
 from graphcnn.ir import Emitter, Gradients, Graph, Node, Origin, Value
 from graphcnn.ops import Add, Broadcast, constant
@@ -61,6 +62,7 @@ def differentiate(graph: Graph, of: Value, wrt: Mapping[str, Value]) -> tuple[Gr
     return result, {name: _gradient_of(result, partial, name, value) for name, value in wrt.items()}
 
 
+@known_arguments
 def gradient(graph: Graph, of: str | Value, wrt: Sequence[str | Value]) -> Graph:
     """Return a graph whose outputs are the gradients of `of` with respect to each of `wrt`.
 

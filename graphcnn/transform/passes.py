@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias
 
+from graphcnn.arguments import known_arguments
 from graphcnn.errors import GraphError, OptionError, add_fact
 from graphcnn.ir import Graph, verify
 
@@ -23,6 +24,7 @@ step: the whole training step, simplified; what comes out is compiled as it is.
 """
 
 
+@known_arguments
 @dataclass(frozen=True, slots=True)
 class Pass:
     """A function from a graph to another one that computes the same outputs and updates from the same inputs.

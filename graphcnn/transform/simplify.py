@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Final
 
+from graphcnn.arguments import known_arguments
 from graphcnn.errors import OptionError
 from graphcnn.ir import Graph, verify
 from graphcnn.rewrite import (
@@ -29,6 +30,7 @@ become fewer with each application, or, for the first two, they stay and the gra
 simplification ends."""
 
 
+@known_arguments
 def simplify(
     graph: Graph,
     *,
@@ -89,6 +91,7 @@ def prune(graph: Graph) -> Graph:
     return verify(rewrite(graph, (UNEXPLAINED_NODES,)).graph)
 
 
+@known_arguments
 def simplification_rules() -> tuple[Rule, ...]:
     """Return all rules that `simplify` knows, in the order in which they are tried."""
     return RULES

@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+import numpy as np
+
+from graphcnn.arguments import call, misfit, without_self
 from graphcnn.dsl.builder import Builder
 from graphcnn.dsl.layers.arguments import is_word
-from graphcnn.dsl.tensor import Tensor, apply_layer
-from graphcnn.errors import GraphcnnError, OptionError, meant
+from graphcnn.dsl.tensor import Tensor, apply_layer, at_users_line
+from graphcnn.errors import ArgumentError, GraphcnnError, OptionError, meant
 from graphcnn.ir import Origin, Value, users_line
+from graphcnn.ir.origin import is_internal
 from graphcnn.visible import visible
 
 
 class _LayerType(type):
-    """Notes that a layer is made: from then on, it has all its attributes."""
+    """Makes layers: says what is wrong with the arguments, and notes that a layer has all its attributes."""
 
     def __call__(cls, *arguments: Any, **keywords: Any) -> Any:
-        layer = super().__call__(*arguments, **keywords)
+        is_applied = bool(arguments) and isinstance(arguments[0], Tensor | np.ndarray)
+        if is_applied and is_internal(cls.__module__):
+            raise _not_made(cls, arguments[0], arguments[1:], keywords)
+        try:
+            layer = super().__call__(*arguments, **keywords)
+        except TypeError as error:
+            wrong = misfit(error, cls.__name__, cls.__init__, arguments, keywords)  # type: ignore[misc]
+            if wrong is None:
+                raise
+            raise _not_made(cls, arguments[0], arguments[1:], keywords) if is_applied else wrong from None
         layer.__dict__["_is_made"] = True
         return layer
+
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        """What the class takes: without it, that of `__call__` would be shown."""
+        return without_self(inspect.signature(cls.__init__))  # type: ignore[misc]
 
 
 @dataclass(eq=False)
@@ -92,6 +111,18 @@ class Layer(metaclass=_LayerType):
 
     def __call__(self, *tensors: Tensor) -> Tensor:
         return apply_layer(self, *tensors)
+
+
+def _not_made(
+    cls: type, value: object, arguments: tuple[object, ...], keywords: dict[str, Any]
+) -> GraphcnnError:
+    """Return the error for a class of layers that is called on a value, as a function would be."""
+    home = "gcn." if is_internal(cls.__module__) else ""
+    made = call(f"{home}{cls.__name__}", arguments, keywords)
+    what = "a value of a network" if isinstance(value, Tensor) else "an array"
+    return at_users_line(
+        ArgumentError(f"the class {cls.__name__} is given {what}; it makes a layer first", mend=f"{made}(x)")
+    )
 
 
 _FREEZING = ("requires_grad", "frozen", "requires_grad_", "freeze")

@@ -13,7 +13,7 @@ from graphcnn.dsl.builder import Builder
 from graphcnn.dsl.initializers import Constant
 from graphcnn.dsl.layers.arguments import count, is_between, number, require_images, truth
 from graphcnn.dsl.layers.base import OneValue
-from graphcnn.errors import ShapeError
+from graphcnn.errors import OptionError, ShapeError
 from graphcnn.ir import Value
 
 
@@ -265,4 +265,10 @@ def _require_axes(layer: str, x: Value, axes: int) -> None:
 
 
 def _check_epsilon(epsilon: object) -> None:
+    """Raise OptionError unless it is small; a large one is the number of channels, first in PyTorch."""
+    if isinstance(epsilon, int) and not isinstance(epsilon, bool) and epsilon > 1:
+        raise OptionError(
+            f"epsilon={epsilon!r:.60} is not a small number above 0",
+            mend="epsilon=1e-5, by name; the number of channels is not given: it is the input's",
+        )
     number("epsilon", epsilon, is_between(epsilon, 0, math.inf), "above 0")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from graphcnn import ops
+from graphcnn.arguments import known_arguments
 from graphcnn.ir import Emitter, TensorType, Value
 from graphcnn.training.losses.loss import Reduction, check_reduction
 from graphcnn.training.losses.nodes import along_last_axis, averaged, scaled
@@ -14,6 +15,7 @@ from graphcnn.training.losses.options import as_weights, require_count, require_
 from graphcnn.training.options import is_not_negative, is_positive, refuse, require_number
 
 
+@known_arguments
 @dataclass(frozen=True, slots=True)
 class BinaryCrossEntropy:
     """Cross-entropy between sigmoid of the outputs and targets of the same shape, from 0 to 1.
@@ -51,6 +53,7 @@ class BinaryCrossEntropy:
         return averaged(emit, each, self.reduction)
 
 
+@known_arguments
 @dataclass(frozen=True, slots=True)
 class Focal:
     """Binary cross-entropy in which what is answered well already counts less: α · (1 - p)^γ · (-ln p).
@@ -93,6 +96,7 @@ class Focal:
 Activation = Literal["sigmoid", "softmax"]
 
 
+@known_arguments
 @dataclass(frozen=True, slots=True)
 class Dice:
     """1 - the Dice coefficient of predicted and true masks, (2 Σ p·t + smooth) / (Σ p + Σ t + smooth).

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from graphcnn import ops
+from graphcnn.arguments import known_arguments
 from graphcnn.errors import ShapeError
 from graphcnn.ir import Emitter, TensorType, Value
 from graphcnn.ops.attributes import is_int
@@ -17,6 +18,7 @@ from graphcnn.training.options import is_positive, refuse, require_flag, require
 _INT64 = TensorType((), "int64")
 
 
+@known_arguments
 @dataclass(frozen=True, slots=True)
 class CrossEntropy:
     """Cross-entropy between softmax of the outputs and integer labels, as PyTorch's `CrossEntropyLoss`.
@@ -102,6 +104,7 @@ def _shared(emit: Emitter, total: Value, counted: Value) -> Value:
     return emit(ops.Divide(), total, divisor)
 
 
+@known_arguments
 @dataclass(frozen=True, slots=True)
 class Hinge:
     """How far the outputs of other classes come within a margin of the true one's.
@@ -141,6 +144,7 @@ class Hinge:
         return emit(ops.Mean((1,)), emit(ops.Multiply(), others, excess))
 
 
+@known_arguments
 @dataclass(frozen=True, slots=True)
 class KLDivergence:
     """The Kullback-Leibler divergence Σ t · (ln t - ln softmax(y)) of the outputs from target shares.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from graphcnn import ops
+from graphcnn.arguments import known_arguments
 from graphcnn.ir import Emitter, TensorType, Value
 from graphcnn.training.losses.loss import Reduction, check_reduction
 from graphcnn.training.losses.nodes import averaged, scaled
@@ -12,6 +13,7 @@ from graphcnn.training.losses.options import require_outputs
 from graphcnn.training.options import is_positive, require_number
 
 
+@known_arguments
 @dataclass(frozen=True, slots=True)
 class SquaredError:
     """Half the squared distance between outputs and targets of the same shape, Eq. 9: E = ½Σ(t - y)².
@@ -32,6 +34,7 @@ class SquaredError:
         return emit.by("Eq. 9")(ops.SquaredError(), output, target)
 
 
+@known_arguments
 @dataclass(frozen=True, slots=True)
 class AbsoluteError:
     """The distance |y - t| between outputs and targets of the same shape (PyTorch's `L1Loss`).
@@ -52,6 +55,7 @@ class AbsoluteError:
         return averaged(emit, distance, self.reduction)
 
 
+@known_arguments
 @dataclass(frozen=True, slots=True)
 class Huber:
     """Half the squared distance up to delta, and from there on a line of slope delta (PyTorch's `HuberLoss`).
@@ -78,6 +82,7 @@ class Huber:
         return averaged(emit, emit(ops.Multiply(), near, middle), self.reduction)
 
 
+@known_arguments
 @dataclass(frozen=True, slots=True)
 class CosineSimilarity:
     """1 - cos of the angle between outputs and targets along the last axis, [N, ..., D].

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from graphcnn import ops
+from graphcnn.arguments import known_arguments
 from graphcnn.ir import Emitter, Graph, Origin, TensorType, Value
 from graphcnn.training.optimizers.nodes import averaged, decayed, emitter, scaled, shrunk, squared
 from graphcnn.training.options import is_not_negative, is_positive, is_share, require_number
 
 
+@known_arguments
 @dataclass(frozen=True, slots=True)
 class Adam:
     """Adam (Kingma and Ba, ICLR 2015): steps scaled by running averages of gradient and squared gradient.
@@ -75,6 +77,7 @@ class Adam:
         emit.graph.update(name, emit(ops.Subtract(), rest, step))
 
 
+@known_arguments
 @dataclass(frozen=True, slots=True)
 class AdamW(Adam):
     """Adam with decoupled weight decay: w ← w - rate · weight_decay · w (Loshchilov, Hutter, ICLR 2019)."""

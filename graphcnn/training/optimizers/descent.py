@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from graphcnn import ops
+from graphcnn.arguments import known_arguments
 from graphcnn.ir import Emitter, Graph, Value
 from graphcnn.training.optimizers.nodes import (
     averaged,
@@ -20,6 +21,7 @@ from graphcnn.training.optimizers.nodes import (
 from graphcnn.training.options import is_not_negative, is_positive, is_share, require_flag, require_number
 
 
+@known_arguments
 @dataclass(frozen=True, slots=True)
 class SGD:
     """Gradient descent: w ← w - rate · v, where v ← momentum · v + gradient (v is the gradient without).
@@ -62,6 +64,7 @@ class SGD:
         return initial
 
 
+@known_arguments
 @dataclass(frozen=True, slots=True)
 class RMSprop:
     """Gradients divided by the root of a running average of their squares: w ← w - rate · g / (√s + ε).
@@ -116,6 +119,7 @@ class RMSprop:
         return initial
 
 
+@known_arguments
 @dataclass(frozen=True, slots=True)
 class Adagrad:
     """Gradients divided by the root of the sum of all their squares: w ← w - rate · g / (√s + ε).
@@ -154,6 +158,7 @@ class Adagrad:
         return initial
 
 
+@known_arguments
 @dataclass(frozen=True, slots=True)
 class Lion:
     """Steps of one size for every weight, along the sign of a running average of gradients.

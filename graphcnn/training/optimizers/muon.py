@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from graphcnn import ops
+from graphcnn.arguments import known_arguments
 from graphcnn.ir import Emitter, Graph, Value
 from graphcnn.ops.attributes import is_int
 from graphcnn.training.optimizers.adam import AdamW
@@ -27,6 +28,7 @@ COEFFICIENTS: Final = (3.4445, -4.7750, 2.0315)
 LEAST_NORM: Final = 1e-7
 
 
+@known_arguments
 @dataclass(frozen=True, slots=True)
 class Muon:
     """Momentum that is orthogonalised by Newton-Schulz iterations: all directions of a filter move alike.

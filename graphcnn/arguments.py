@@ -1,0 +1,183 @@
+"""Calls whose arguments do not fit: what was meant, or what to write instead, at the user's line."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Final, TypeVar, cast
+
+from graphcnn.errors import ArgumentError, meant
+from graphcnn.foreign_arguments import foreign, written
+from graphcnn.ir.origin import is_internal, users_line
+from graphcnn.visible import visible
+
+OUTPUTS: Final = ("filters", "units")
+"""What layers are given first, where other frameworks begin with the number of channels that come in."""
+
+C = TypeVar("C", bound=Callable[..., Any])
+T = TypeVar("T", bound=type)
+
+
+def known_arguments(called: C) -> C:
+    """Let a function, or the constructor of a class, raise ArgumentError for arguments that it does not take.
+
+    The error names the argument and the user's line, and says what was meant: a name alike, or what another
+    framework's name is called here.
+    """
+    return _checked(called, {})
+
+
+def translated_arguments(elsewhere: Mapping[str, str]) -> Callable[[C], C]:
+    """Return `known_arguments`, with what to write instead of arguments of this function elsewhere."""
+
+    def decorate(called: C) -> C:
+        return _checked(called, elsewhere)
+
+    return decorate
+
+
+def known_methods(*, besides: Collection[str] = ()) -> Callable[[T], T]:
+    """Return a decorator: all public methods of a class raise ArgumentError as `known_arguments` says.
+
+    besides: methods to leave as they are: called so often that a tenth of a microsecond counts.
+    """
+
+    def decorate(cls: T) -> T:
+        for name, method in list(vars(cls).items()):
+            is_public = inspect.isfunction(method) and not name.startswith("_") and name not in besides
+            if is_public and not hasattr(method, "__wrapped__"):
+                setattr(cls, name, known_arguments(method))
+        return cls
+
+    return decorate
+
+
+def _checked(called: C, elsewhere: Mapping[str, str]) -> C:
+    is_class = isinstance(called, type)
+    function: Any = called.__init__ if is_class else called
+    has_self = "self" in inspect.signature(function).parameters
+
+    @functools.wraps(function)
+    def checked(*arguments: Any, **keywords: Any) -> Any:
+        try:
+            return function(*arguments, **keywords)
+        except TypeError as error:
+            title = type(arguments[0]).__name__ if is_class else function.__name__
+            wrong = misfit(error, title, function, arguments[has_self:], keywords, elsewhere)
+            if wrong is None:
+                raise
+            raise wrong from None
+
+    if not is_class:
+        return cast(C, checked)
+    setattr(called, "__init__", checked)  # noqa: B010 - type checkers take it for a method of one class
+    return called
+
+
+def misfit(
+    error: TypeError,
+    title: str,
+    function: Callable[..., Any],
+    arguments: Sequence[object],
+    keywords: Mapping[str, object],
+    elsewhere: Mapping[str, str] | None = None,
+) -> ArgumentError | None:
+    """Return what is wrong with a call that raised this error; None where its arguments are not to blame.
+
+    title: what the user called. function: what took the arguments; where it has a `self`, that is not among
+    them. The error is that of the call alone where no line of the function ran: its traceback ends at once.
+    """
+    if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
+        return None
+    signature = without_self(inspect.signature(function))
+    try:
+        signature.bind(*arguments, **keywords)
+    except TypeError:
+        home = "gcn." if is_internal(function.__module__) else ""
+        wrong = _wrong(home + title, signature, arguments, keywords, elsewhere or {})
+        place = users_line()
+        wrong.located(file=place.file, line=place.line)
+        return wrong
+    return None
+
+
+def without_self(signature: inspect.Signature) -> inspect.Signature:
+    """Return a method's signature as callers see it."""
+    return signature.replace(
+        parameters=[each for each in signature.parameters.values() if each.name != "self"]
+    )
+
+
+def _wrong(
+    path: str,
+    signature: inspect.Signature,
+    arguments: Sequence[object],
+    keywords: Mapping[str, object],
+    elsewhere: Mapping[str, str],
+) -> ArgumentError:
+    parameters = signature.parameters.values()
+    title = path.removeprefix("gcn.")
+    known = [each.name for each in parameters if each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL)]
+    facts = [f"its arguments: {', '.join(known)}"] if known else ["it takes no arguments"]
+    unknown = [name for name in keywords if name not in known]
+    if unknown:
+        mends = {
+            name: elsewhere.get(name)
+            or foreign(title, name, keywords[name], known)
+            or meant(name, known, "leave it out")
+            for name in unknown
+        }
+        return ArgumentError(
+            f"{title} has no argument {' or '.join(repr(visible(name)) for name in unknown)}",
+            facts=facts,
+            mend=mends[unknown[0]]
+            if len(mends) == 1
+            else "; ".join(f"for {visible(name)}: {mend}" for name, mend in mends.items()),
+        )
+    by_position = [
+        each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)
+    ]
+    twice = [each.name for each in by_position[: len(arguments)] if each.name in keywords]
+    has_any_number = any(each.kind is each.VAR_POSITIONAL for each in parameters)
+    if twice:
+        mend = f"give {twice[0]} once"
+        if len(arguments) > 1 and by_position[0].name in OUTPUTS:
+            mend = (
+                f"channels that come in are the input's, and not given: {call(path, arguments[1:], keywords)}"
+            )
+        return ArgumentError(f"{title} is given {twice[0]!r} by position and by name", facts=facts, mend=mend)
+    if len(arguments) > len(by_position) and not has_any_number:
+        most, surplus = len(by_position), arguments[len(by_position) :]
+        by_name = [each.name for each in parameters if each.kind is each.KEYWORD_ONLY]
+        rest = [name for name in by_name if name not in ("name", "trainable") and name not in keywords]
+        named = ", ".join(
+            f"{name}={written(name, value)}" for name, value in zip(rest, surplus, strict=False)
+        )
+        return ArgumentError(
+            f"{title} takes {most or 'no'} argument{'s' * (most != 1)} by position, not {len(arguments)}",
+            facts=facts,
+            mend=f"give what follows by name: {named}"
+            if rest
+            else f"leave out {', '.join(written('', value) for value in surplus)}",
+        )
+    missing = [
+        each.name
+        for place, each in enumerate(parameters)
+        if each.default is each.empty
+        and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+        and each.name not in keywords
+        and not (each in by_position and place < len(arguments))
+    ]
+    return ArgumentError(
+        f"{title} lacks {' and '.join(map(repr, missing))}",
+        facts=facts,
+        mend="give " + ", ".join(f"{name}=..." for name in missing),
+    )
+
+
+def call(name: str, arguments: Sequence[object], keywords: Mapping[str, object]) -> str:
+    """Return a call as it is written: `gcn.Conv2d(16, 3, padding=1)`."""
+    given = [written("", each) for each in arguments]
+    given += [f"{name}={written(name, each)}" for name, each in keywords.items()]
+    return f"{name}({', '.join(given)})"

@@ -1,0 +1,186 @@
+"""What other frameworks call the arguments of layers, losses and the like, and what to write here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+SAME: Final = {
+    "kernel_size": ("kernel", "size"),
+    "pool_size": ("size",),
+    "window": ("size", "kernel"),
+    "output_size": ("size",),
+    "out_channels": ("filters",),
+    "out_features": ("units",),
+    "units": ("filters",),
+    "filters": ("units",),
+    "strides": ("stride",),
+    "dilation_rate": ("dilation",),
+    "pad": ("padding",),
+    "pads": ("padding", "widths"),
+    "pad_width": ("widths", "padding"),
+    "use_bias": ("bias",),
+    "depth_multiplier": ("multiplier",),
+    "kernel_initializer": ("initializer",),
+    "depthwise_initializer": ("initializer",),
+    "init": ("initial", "initializer"),
+    "num_groups": ("groups",),
+    "eps": ("epsilon",),
+    "p": ("rate",),
+    "drop_prob": ("rate",),
+    "prob": ("rate",),
+    "std": ("deviation",),
+    "stddev": ("deviation",),
+    "scale_factor": ("scale",),
+    "upscale_factor": ("factor",),
+    "downscale_factor": ("factor",),
+    "interpolation": ("mode",),
+    "target_shape": ("shape",),
+    "dim": ("axis", "axes"),
+    "dims": ("axes", "axis"),
+    "axis": ("axes",),
+    "axes": ("axis",),
+    "perm": ("axes",),
+    "keepdim": ("keepdims",),
+    "input": ("x",),
+    "other": ("y",),
+    "a_min": ("low",),
+    "a_max": ("high",),
+    "split_size_or_sections": ("parts",),
+    "num_or_size_splits": ("parts",),
+    "chunks": ("parts",),
+    "unbiased": ("correction",),
+    "ddof": ("correction",),
+    "alpha": ("negative_slope",),
+    "lr": ("learning_rate",),
+    "rate": ("learning_rate",),
+    "beta_1": ("beta1",),
+    "beta_2": ("beta2",),
+    "rho": ("alpha",),
+    "l2": ("weight_decay",),
+    "initial_accumulator_value": ("initial",),
+    "ns_steps": ("iterations",),
+    "pos_weight": ("positive_weights",),
+    "weight": ("class_weights", "positive_weights"),
+    "weights": ("class_weights", "positive_weights"),
+    "class_weight": ("class_weights",),
+    "ignore_index": ("ignore",),
+    "ignore_class": ("ignore",),
+    "filename": ("path",),
+    "filepath": ("path",),
+    "file": ("path",),
+    "restore_best_weights": ("restore_best",),
+    "val": ("value",),
+}
+"""Another framework's name → those that mean the same here, of which a call has one at most."""
+
+_INPUTS: Final = "leave it out: how many channels come in is seen from the input"
+_AFFINE: Final = "leave it out: scale and shift are trained; layer.trainable = False keeps them at 1 and 0"
+_PENALTY: Final = "leave it out: the optimiser has weight_decay=, gcn.SGD(0.05, weight_decay=1e-4)"
+_LAYOUT: Final = "leave it out: images are [N, H, W, C], channels last"
+_REDUCE: Final = 'reduction="mean" or reduction="sum"'
+_CPU: Final = "leave it out: networks compute on the CPU, in the precision of gcn.compile(..., dtype=)"
+_CLIP: Final = "gcn.compile(..., {name}) clips gradients"
+_SCHEDULE: Final = "a schedule: model.fit(..., callbacks=[gcn.cosine_decay(0.1, epochs=10)])"
+_FASTER: Final = "leave it out: the whole step is compiled"
+
+INSTEAD: Final = {
+    "MaxUnpool2d.output_size": "leave it out: the result is as large as the images, the second value",
+    "Upsample2d.size": "gcn.resize2d(x, size); scale=2 is twice the size",
+    "start_dim": "leave it out: all axes behind the batch become one",
+    "end_dim": "leave it out: all axes behind the batch become one",
+    "decay": _SCHEDULE,
+    "lr_decay": _SCHEDULE,
+    "in_channels": _INPUTS,
+    "in_features": _INPUTS,
+    "num_features": _INPUTS,
+    "num_channels": _INPUTS,
+    "num_parameters": "leave it out, for one slope; per_channel=True for one per channel",
+    "normalized_shape": "leave it out: the last axis is normalised; axes=3 for the last three",
+    "input_dim": "gcn.compile(network, input_shape=...) takes the input's shape",
+    "input_shape": "gcn.compile(network, input_shape=...) takes the input's shape",
+    "batch_size": "leave it out: a network takes any batch size; fit and predict have batch_size=",
+    "inplace": "leave it out: the compiler decides which memory is used again",
+    "return_indices": "leave it out: gcn.MaxUnpool2d(size)(y, images) finds the places itself",
+    "data_format": _LAYOUT,
+    "memory_format": _LAYOUT,
+    "device": _CPU,
+    "dtype": _CPU,
+    "kernel_regularizer": _PENALTY,
+    "bias_regularizer": _PENALTY,
+    "activity_regularizer": _PENALTY,
+    "bias_initializer": "leave it out: a bias begins with 0",
+    "track_running_stats": "leave it out: inference normalises with running averages",
+    "elementwise_affine": _AFFINE,
+    "affine": _AFFINE,
+    "center": _AFFINE,
+    "size_average": _REDUCE,
+    "reduce": _REDUCE,
+    "from_logits": "leave it out: the loss takes logits, so end the network without softmax or sigmoid",
+    "log_target": "leave it out: targets are shares, and not their logarithms",
+    "betas": "beta1=0.9, beta2=0.999",
+    "params": "leave it out: gcn.compile(network, optimizer=...) gives it the parameters",
+    "parameters": "leave it out: gcn.compile(network, optimizer=...) gives it the parameters",
+    "dampening": "leave it out: the velocity is momentum · velocity + gradient",
+    "maximize": "leave it out, and negate the loss",
+    "amsgrad": "leave it out: gcn.Adam() is Adam as it was published",
+    "foreach": _FASTER,
+    "fused": _FASTER,
+    "capturable": _FASTER,
+    "differentiable": _FASTER,
+    "clipnorm": _CLIP.format(name="clip_parameter_norm=1.0"),
+    "global_clipnorm": _CLIP.format(name="clip_norm=1.0"),
+    "max_norm": _CLIP.format(name="clip_norm=1.0"),
+    "clipvalue": _CLIP.format(name="clip_value=0.5"),
+    "use_ema": "gcn.compile(..., average=0.999), and model.averaged()",
+    "min_delta": "leave it out: any improvement counts",
+    "verbose": "leave it out: fit(..., progress=False) is quiet",
+}
+"""Another framework's name, or that of one layer → what to write where no argument means the same."""
+
+ACTIVATIONS: Final = {
+    "relu": "ReLU",
+    "relu6": "ReLU6",
+    "gelu": "GELU",
+    "elu": "ELU",
+    "selu": "SELU",
+    "celu": "CELU",
+    "silu": "SiLU",
+    "swish": "SiLU",
+    "mish": "Mish",
+    "tanh": "Tanh",
+    "sigmoid": "Sigmoid",
+    "softmax": "Softmax",
+    "softplus": "Softplus",
+    "softsign": "Softsign",
+    "leaky_relu": "LeakyReLU",
+    "log_softmax": "LogSoftmax",
+    "hard_sigmoid": "Hardsigmoid",
+    "hard_swish": "Hardswish",
+}
+"""Another framework's name of an activation → the layer."""
+
+
+def foreign(title: str, name: str, value: object, known: Sequence[str]) -> str:
+    """Return what to write instead of another framework's argument; "" for a name that none has.
+
+    title: what is called. known: the names of its arguments.
+    """
+    if f"{title}.{name}" in INSTEAD:
+        return INSTEAD[f"{title}.{name}"]
+    for same in SAME.get(name, ()):
+        if same in known:
+            return f"{same}={written(same, value)}"
+    if name == "activation":
+        layer = ACTIVATIONS.get(value, "ReLU") if isinstance(value, str) else "ReLU"
+        return f"a layer of its own, behind {title}: gcn.{layer}()"
+    return INSTEAD.get(name, "")
+
+
+def written(name: str, value: object) -> str:
+    """Return a value as it is written for the argument of this name."""
+    if name == "initializer" and isinstance(value, str):
+        return next((f"gcn.{each}()" for each in ("Glorot", "LeCun") if each.lower() in value), "gcn.He()")
+    if isinstance(value, bool) and name == "correction":
+        return str(int(value))
+    return shown if len(shown := repr(value)) <= 40 and "<" not in shown else "..."

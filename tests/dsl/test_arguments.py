@@ -1,0 +1,218 @@
+"""Arguments that do not fit are refused at the user's line, and the advice is followed: its code is run."""
+
+import inspect
+import pickle
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+import graphcnn as gcn
+from graphcnn.errors import GraphcnnError
+from graphcnn.foreign_arguments import ACTIVATIONS, INSTEAD, SAME
+from graphcnn.training.model import OF_EVERY_BATCH
+
+OUTSIDE = {"Backend", "Executable", "Loss", "Metric", "Optimizer"}
+"""Protocols, which nobody calls."""
+OF_GRAPHS = {
+    "Builder",
+    "Emitter",
+    "Graph",
+    "Match",
+    "Model",
+    "Op",
+    "Origin",
+    "Report",
+    "Tensor",
+    "TensorType",
+}
+OF_GRAPHS |= {"Value", "verify", "History", "Callback"}
+"""What other code makes, or has no arguments of a user's."""
+
+
+def called():
+    """Return what the public namespace has to call, with its signature, by name."""
+    found = {name: getattr(gcn, name) for name in gcn.__all__ if name not in OUTSIDE | OF_GRAPHS}
+    return {
+        name: (each, inspect.signature(each))
+        for name, each in found.items()
+        if callable(each) and not (isinstance(each, type) and issubclass(each, Exception | Warning))
+    }
+
+
+CALLED = called()
+KNOWN = {
+    name: [each.name for each in signature.parameters.values() if each.kind is not each.VAR_POSITIONAL]
+    for name, (_, signature) in CALLED.items()
+}
+
+
+@pytest.mark.parametrize("name", [name for name in CALLED if name not in ("evaluate", "Layer")])
+def test_unknown_arguments_are_refused_at_the_users_line(name):
+    with pytest.raises(GraphcnnError, match=r"test_arguments\.py:\d+") as caught:
+        CALLED[name][0](qqqqqq=1)
+    assert isinstance(caught.value, TypeError)
+    assert f"{name} has no argument 'qqqqqq'" in str(caught.value)
+    assert caught.value.mend == "leave it out"
+
+
+@pytest.mark.parametrize("name", [name for name in CALLED if name not in ("evaluate", "Layer")])
+def test_missing_arguments_and_too_many_are_refused_at_the_users_line(name):
+    function, signature = CALLED[name]
+    kinds = [each.kind for each in signature.parameters.values()]
+    if any(each.default is each.empty and each.kind != 2 for each in signature.parameters.values()):
+        with pytest.raises(GraphcnnError, match=r"test_arguments\.py:\d+.* lacks '"):
+            function()
+    if inspect.Parameter.VAR_POSITIONAL not in kinds:
+        with pytest.raises(GraphcnnError, match=r"test_arguments\.py:\d+.* by position, not 30"):
+            function(*range(30))
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_names_of_other_frameworks_are_translated(name):
+    named = [title for title, known in KNOWN.items() if name not in known and set(SAME[name]) & set(known)]
+    for title in named:
+        with pytest.raises(GraphcnnError) as caught:
+            CALLED[title][0](**{name: 0.5})
+        assert caught.value.mend.partition("=")[0] in KNOWN[title] or f"{title}.{name}" in INSTEAD
+    assert named, "no function has what this name is translated to"
+
+
+WRITTEN = {
+    "Conv2d(16, 3, pading=1)": None,
+    "Conv2d(16, kernel_size=3)": "gcn.Conv2d(16, kernel=3)",
+    "Conv2d(out_channels=16, kernel=3)": "gcn.Conv2d(filters=16, kernel=3)",
+    "Conv2d(16, 3, strides=2)": "gcn.Conv2d(16, 3, stride=2)",
+    "Conv2d(16, 3, kernel_initializer='glorot_uniform')": "gcn.Conv2d(16, 3, initializer=gcn.Glorot())",
+    "MaxPool2d(kernel_size=2)": "gcn.MaxPool2d(size=2)",
+    "MaxPool2d(pool_size=2)": "gcn.MaxPool2d(size=2)",
+    "Dropout(p=0.5)": "gcn.Dropout(rate=0.5)",
+    "Upsample2d(scale_factor=2)": "gcn.Upsample2d(scale=2)",
+    "Dense(out_features=3)": "gcn.Dense(units=3)",
+    "Dense(3, use_bias=False)": "gcn.Dense(3, bias=False)",
+    "BatchNorm2d(eps=0.001)": "gcn.BatchNorm2d(epsilon=0.001)",
+    "LeakyReLU(alpha=0.2)": "gcn.LeakyReLU(negative_slope=0.2)",
+    "Softmax(dim=1)": "gcn.Softmax(axis=1)",
+    "Adam(lr=0.1)": "gcn.Adam(learning_rate=0.1)",
+    "Adam(betas=(0.9, 0.999))": "gcn.Adam(beta1=0.9, beta2=0.999)",
+    "RMSprop(rho=0.9)": "gcn.RMSprop(alpha=0.9)",
+    "BinaryCrossEntropy(pos_weight=[2.0])": "gcn.BinaryCrossEntropy(positive_weights=[2.0])",
+    "CrossEntropy(weight=[1.0, 2.0])": "gcn.CrossEntropy(class_weights=[1.0, 2.0])",
+    "CrossEntropy(ignore_index=255)": "gcn.CrossEntropy(ignore=255)",
+    "EarlyStopping(restore_best_weights=True)": "gcn.EarlyStopping(restore_best=True)",
+    "concatenate(x, x, dim=1)": "gcn.concatenate(x, x, axis=1)",
+    "mean(x, dim=1)": "gcn.mean(x, axes=1)",
+    "mean(x, axis=1)": "gcn.mean(x, axes=1)",
+    "sum(x, keepdim=True)": "gcn.sum(x, keepdims=True)",
+    "clip(x, a_min=0.0)": "gcn.clip(x, low=0.0)",
+    "var(x, unbiased=True)": "gcn.var(x, correction=1)",
+}
+
+
+@pytest.mark.parametrize(("given", "mended"), WRITTEN.items(), ids=WRITTEN)
+def test_calls_are_mended_as_advised(given, mended):
+    names = {"gcn": gcn, "x": gcn.Input((8, 8, 3))}
+    with pytest.raises(GraphcnnError) as caught:
+        eval(f"gcn.{given}", names)
+    if mended is None:
+        assert caught.value.mend == "did you mean 'padding'?"
+        return
+    assert caught.value.mend in mended
+    assert eval(mended, names) is not None
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["ReLU(x)", "MaxPool2d(x, 2)", "Conv2d(x, 8, 3, padding='same')", "Dropout(x, rate=0.5)", "Flatten(x)"],
+)
+def test_a_class_of_layers_called_on_a_value_makes_a_layer_first(given):
+    names = {"gcn": gcn, "x": gcn.Input((8, 8, 3))}
+    with pytest.raises(GraphcnnError, match="it makes a layer first") as caught:
+        eval(f"gcn.{given}", names)
+    assert isinstance(eval(caught.value.mend, names), gcn.Tensor)
+    with pytest.raises(GraphcnnError, match="is given an array"):
+        gcn.ReLU(np.zeros(3))
+
+
+def test_layers_of_the_users_own_are_checked_alike():
+    @dataclass(eq=False)
+    class Squeeze(gcn.Layer):
+        ratio: int = 4
+
+        def build(self, build, x):
+            return build(gcn.ops.Relu(), x)
+
+    with pytest.raises(
+        GraphcnnError, match=r"test_arguments\.py.*Squeeze has no argument 'ration'"
+    ) as caught:
+        Squeeze(ration=4)
+    assert caught.value.mend == "did you mean 'ratio'?"
+    with pytest.raises(GraphcnnError, match="it makes a layer first") as caught:
+        Squeeze(gcn.Input((3,)), 1)
+    assert caught.value.mend == "Squeeze(1)(x)"
+
+
+def test_errors_within_a_constructor_of_the_users_own_pass():
+    class Own(gcn.Layer):
+        def __init__(self, units):
+            super().__init__()
+            self.units = len(units)
+
+        def build(self, build, x):
+            return x
+
+    with pytest.raises(TypeError, match=r"has no len\(\)") as caught:
+        Own(3)
+    assert not isinstance(caught.value, GraphcnnError)
+
+
+def test_layers_with_the_channels_that_come_in_are_mended_as_advised():
+    with pytest.raises(GraphcnnError, match="by position and by name") as caught:
+        gcn.ConvTranspose2d(32, 16, 2, stride=2)
+    layer = eval(caught.value.mend.rpartition(": ")[2], {"gcn": gcn})
+    assert (layer.filters, layer.kernel, layer.stride) == (16, 2, 2)
+    with pytest.raises(GraphcnnError) as caught:
+        gcn.Conv2d(in_channels=3, out_channels=8, kernel_size=3)
+    assert "for out_channels: filters=8; for kernel_size: kernel=3" in caught.value.mend
+    for wrong in (
+        gcn.LayerNorm,
+        gcn.RMSNorm,
+        gcn.InstanceNorm2d,
+        lambda channels: gcn.GroupNorm(8, channels),
+    ):
+        with pytest.raises(GraphcnnError, match="the number of channels is not given"):
+            wrong(64)
+
+
+def test_the_arguments_of_a_model_are_checked_at_the_users_line():
+    model = gcn.compile(gcn.Sequential(gcn.Flatten(), gcn.Dense(2)), input_shape=(8, 8, 1), backend="numpy")
+    with pytest.raises(GraphcnnError, match=r"test_arguments\.py:\d+: show has no argument 'opn'") as caught:
+        model.show(opn=False)
+    assert caught.value.mend == "did you mean 'open'?"
+    with pytest.raises(GraphcnnError) as caught:
+        model.summary(2)
+    assert caught.value.mend == "give what follows by name: batch_size=2"
+    for name, method in inspect.getmembers(gcn.Model, inspect.isfunction):
+        if not name.startswith("_") and name not in OF_EVERY_BATCH:
+            with pytest.raises(GraphcnnError, match=f"{name} has no argument 'qqqqqq'"):
+                method(model, qqqqqq=1)
+
+
+def test_advice_names_what_there_is():
+    for said in INSTEAD.values():
+        for name in re.findall(r"\bgcn\.(\w+)", said):
+            assert getattr(gcn, name)
+        for name in re.findall(r"\bmodel\.(\w+)", said):
+            assert hasattr(gcn.Model, name)
+    for layer in ACTIVATIONS.values():
+        with pytest.raises(GraphcnnError, match=r"a layer of its own, behind Dense: gcn\.") as caught:
+            gcn.Dense(3, activation=next(name for name, each in ACTIVATIONS.items() if each == layer))
+        assert isinstance(eval(caught.value.mend.rpartition(": ")[2], {"gcn": gcn}), gcn.Layer)
+
+
+def test_what_is_checked_keeps_its_signature_and_can_be_copied():
+    assert list(inspect.signature(gcn.Conv2d).parameters)[:2] == ["filters", "kernel"]
+    assert next(iter(inspect.signature(gcn.Adam).parameters)) == "learning_rate"
+    for each in (gcn.concatenate, gcn.Adam(0.1), gcn.CrossEntropy(ignore=3), gcn.He()):
+        assert pickle.loads(pickle.dumps(each)) == each
