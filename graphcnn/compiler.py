@@ -22,6 +22,7 @@ from graphcnn.phases import phase
 from graphcnn.scalar import ScalarFunction
 from graphcnn.training.checkpoint import read_checkpoint
 from graphcnn.training.graphs import Graphs, check_names, objective_of
+from graphcnn.training.logits import warn_of_last_activations
 from graphcnn.training.model import Model
 from graphcnn.training.objective import GivenMetrics, Losses
 from graphcnn.training.optimizers import (
@@ -76,7 +77,8 @@ def compile(
     lookahead: (steps, share): every so many steps, weights go back to that share of the way that they made.
     average: the share that an exponential moving average of the weights keeps in a step, such as 0.999, with
     which `model.averaged()` predicts.
-    metrics: names or metrics; by default accuracy with `CrossEntropy`, none with other losses.
+    metrics: names or metrics: "accuracy", the default with `CrossEntropy`; "binary_accuracy", that with
+    `BinaryCrossEntropy` and `Focal`; "iou" of masks. By default none with other losses, and of images.
     Of a network with several outputs, loss and metrics are for each of them, or a dictionary by output:
     {"digit": gcn.CrossEntropy(), "angle": gcn.SquaredError()}; outputs that it leaves out are not trained.
     loss_weights: by output, what its loss is multiplied by in the sum; 1, and for auxiliary outputs 0.3.
@@ -108,6 +110,8 @@ def compile(
         forward, trained = (chosen_passes.run("forward", traced.graph) for traced in (inference, training))
         chosen = objective_of(forward, trained, loss, loss_weights, metrics)
         check_names(inference.graph, chosen)
+        if chosen is not None:
+            warn_of_last_activations(trained, chosen)
         chosen_groups, frozen = checked_groups(groups, list(trained.inputs_with_role("parameter", "state")))
         optimizer = with_updates(
             optimizer,
@@ -134,6 +138,7 @@ def compile(
             backend=chosen_backend,
             options=options,
             seed=int(seed),
+            frozen_by_layers=lambda: training.frozen,
         )
     except GraphcnnError as error:
         raise error.located(file=place.file, line=place.line) from None

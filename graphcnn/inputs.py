@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import math
 import warnings
 from numbers import Number
@@ -14,14 +15,23 @@ from graphcnn.errors import DataError
 from graphcnn.ir import BATCH, TensorType, format_shape
 
 
-def as_input(what: str, type: TensorType, given: object) -> Array:
-    """Return what was given as an array of this type. Raises DataError, about `what`, if it cannot be one."""
+def as_input(what: str, type: TensorType, given: object, *, called: str = "") -> Array:
+    """Return what was given as an array of this type. Raises DataError, about `what`, if it cannot be one.
+
+    called: what the user calls such an array; by default `images` or `array`.
+    """
+    called = called or ("images" if type.rank == 4 else "array")
     try:
         array = np.asarray(given)
     except ValueError as error:
         raise DataError(f"{what} is not an array: {error}") from None
     if is_text(array):  # paths and words have no shape that could be mended
-        return _converted(what, type, array)
+        return _converted(what, type, array, called)
+    if array.dtype.kind == "O" and not array.ndim:
+        raise DataError(
+            f"{what} is {builtins.type(given).__name__}, not an array",
+            mend=f"give an array of numbers of the shape {format_shape(type.shape)}",
+        )
     fits = len(array.shape) == type.rank and all(
         size > 0 if wanted == BATCH else size == wanted
         for size, wanted in zip(array.shape, type.shape, strict=True)
@@ -30,18 +40,18 @@ def as_input(what: str, type: TensorType, given: object) -> Array:
         raise DataError(
             f"{what} has the shape {format_shape(array.shape)}, but {format_shape(type.shape)} is needed",
             facts=["N is the number of samples, at least 1"] if type.has_batch else [],
-            mend=_one_hot_hint(array, type) or _reshape_hint(array, type),
+            mend=_reshape_hint(array, type),
         )
-    return array if array.dtype == type.dtype else _converted(what, type, array)
+    return array if array.dtype == type.dtype else _converted(what, type, array, called)
 
 
-def _converted(what: str, type: TensorType, array: Array) -> Array:
+def _converted(what: str, type: TensorType, array: Array, called: str) -> Array:
     kinds = {"float32": "f", "float64": "f", "int64": "iu", "int32": "iu", "uint8": "u", "bool": "b"}
     number_for_scalar = type.is_float and type.is_scalar and array.ndim == 0 and array.dtype.kind in "iu"
     if array.dtype.kind not in kinds[type.dtype] and not number_for_scalar:
         holds = "text" if is_text(array) else array.dtype
         raise DataError(
-            f"{what} holds {holds}, but {type.dtype} is needed", mend=_conversion_hint(array, type)
+            f"{what} holds {holds}, but {type.dtype} is needed", mend=_conversion_hint(array, type, called)
         )
     if array.dtype.kind in "iu" and not type.is_float and array.size:
         limits = np.iinfo(type.dtype)
@@ -72,33 +82,20 @@ def converts(array: Array, dtype: str) -> bool:
         return False
 
 
-def _conversion_hint(array: Array, type: TensorType) -> str:
+def _conversion_hint(array: Array, type: TensorType, called: str) -> str:
     if array.dtype.kind == "c":
-        return "take the real part or the absolute value: images.real, np.abs(images)"
+        return f"take the real part or the absolute value: {called}.real, np.abs({called})"
     is_bytes = array.dtype.kind in "iu" and array.size and 1 < array.max() <= 255 and array.min() >= 0
-    if type.is_float and (array.dtype == np.uint8 or (type.rank == 4 and is_bytes)):
-        return f"scale images to 0..1 first: images.astype({type.dtype!r}) / 255"
+    if type.is_float and is_bytes and (array.dtype == np.uint8 or type.rank == 4):
+        return f"scale {called} to 0..1 first: {called}.astype({type.dtype!r}) / 255"
     if converts(array, type.dtype):
-        return f"convert it: {'images' if type.rank == 4 else 'array'}.astype({type.dtype!r})"
+        return f"convert it: {called}.astype({type.dtype!r})"
     if is_text(array) and type.rank == 4:
         return (
             "decode the files first: "
             f"np.stack([np.asarray(PIL.Image.open(path)) for path in paths]).astype({type.dtype!r}) / 255"
         )
     return f"give an array of numbers of the shape {format_shape(type.shape)}"
-
-
-def _one_hot_hint(array: Array, type: TensorType) -> str:
-    """Return what makes labels fit where a number for each class is needed."""
-    labels = array.reshape(-1)
-    if array.shape not in (labels.shape, (*labels.shape, 1)) or array.dtype.kind not in "iu":
-        return ""
-    if type.rank != 2 or not (type.is_float and type.has_batch and labels.size) or labels.min() < 0:
-        return ""
-    if labels.max() >= type.shape[1]:
-        return ""
-    shown = "labels" if array.ndim == 1 else "labels[:, 0]"
-    return f"np.eye({type.shape[1]}, dtype={type.dtype!r})[{shown}], or a loss of labels, gcn.CrossEntropy()"
 
 
 def _reshape_hint(array: Array, type: TensorType) -> str:

@@ -49,11 +49,14 @@ def _same_name(name: str) -> OptionError:
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """Whose a parameter or state is, and how it gets its first value."""
+    """Whose a parameter or state is, and how it gets its first value.
+
+    around: the layer that has it and those around that, the outermost one first.
+    """
 
     layer: Layer | None
     initializer: Initializer
-    is_frozen: bool
+    around: tuple[Layer, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +64,11 @@ class Builder(Emitter):
     """Appends nodes on behalf of the layer that is being built: `build(Relu(), x)`.
 
     training: whether the graph is for training; Dropout and BatchNorm2d differ in it.
-    is_frozen: whether the layer, or one around it, is not to be trained.
+    around: the layer and those around it, the outermost one first.
     """
 
     training: bool = False
-    is_frozen: bool = False
+    around: tuple[Layer, ...] = ()
     names: _Names = field(default_factory=_Names)
     prefix: str = ""
     layer: Layer | None = None
@@ -78,9 +81,9 @@ class Builder(Emitter):
         return {name: held.initializer for name, held in self.held.items()}
 
     @property
-    def frozen(self) -> frozenset[str]:
-        """The names of the parameters and states of layers that are not to be trained."""
-        return frozenset(name for name, held in self.held.items() if held.is_frozen)
+    def owners(self) -> dict[str, tuple[Layer, ...]]:
+        """The layers that each parameter and state is in, by its name, the outermost one first."""
+        return {name: held.around for name, held in self.held.items()}
 
     def apply(self, layer: Layer, values: Sequence[Value], origin: Origin | None = None) -> Value:
         """Build a layer on values. Applied again, the same layer uses the same parameters.
@@ -105,11 +108,11 @@ class Builder(Emitter):
 
     def _inside(self, layer: Layer, place: Origin) -> Builder:
         """Return the builder that the layer itself gets."""
-        is_frozen = self.is_frozen or not layer.trainable
+        around = (*self.around, layer)
         if layer.transparent:
-            return replace(self, is_frozen=is_frozen)
+            return replace(self, around=around)
         name = self.prefix + self.names.name(layer)
-        inner = replace(self, origin=Origin(place.file, place.line, name), layer=layer, is_frozen=is_frozen)
+        inner = replace(self, origin=Origin(place.file, place.line, name), layer=layer, around=around)
         if not layer.is_scope:
             return inner
         return replace(inner, names=self.names.scopes.setdefault(layer, _Names()), prefix=f"{name}.")
@@ -172,7 +175,7 @@ class Builder(Emitter):
         full = f"{self.origin.layer}.{label}" if label else self.origin.layer
         known = self.graph.inputs.get(full)
         if known is None:
-            self.held[full] = _Held(self.layer, initializer, self.is_frozen)
+            self.held[full] = _Held(self.layer, initializer, self.around)
             role = "parameter" if trained else "state"
             return self.graph.input(full, type, role=role, origin=self.origin)  # type: ignore[arg-type]
         if full not in self.held:

@@ -103,12 +103,19 @@ def sample_shape(shape: object) -> tuple[int, ...]:
 class Traced:
     """A network as a graph, with what gives its parameters and state their first values.
 
-    frozen: the names of parameters and states of layers that are not to be trained.
+    owners: the layers that each parameter and state is in, by its name, the outermost one first.
     """
 
     graph: Graph
     initializers: Mapping[str, Initializer] = field(default_factory=lambda: MappingProxyType({}))
-    frozen: frozenset[str] = frozenset()
+    owners: Mapping[str, tuple[Layer, ...]] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def frozen(self) -> frozenset[str]:
+        """The names of parameters and states that a layer around them does not let be trained, as of now."""
+        return frozenset(
+            name for name, layers in self.owners.items() if not all(layer.trainable for layer in layers)
+        )
 
 
 @known_arguments
@@ -201,7 +208,7 @@ class Network:
                 values[tensor] = build.apply(_retyped(tensor.layer, dtype), operands, tensor.origin)
         for name, output in (self.outputs | self.auxiliary if training else self.outputs).items():
             build.graph.output(name, values[output])
-        return Traced(verify(build.finish()), build.initializers, build.frozen)
+        return Traced(verify(build.finish()), build.initializers, build.owners)
 
     @staticmethod
     def _input(build: Builder, source: Tensor, dtype: DType | None) -> Value:

@@ -31,7 +31,8 @@ class Times(Protocol):
 class LayerRow:
     """One layer of a graph, or the nodes that belong to none.
 
-    shape: of the layer's last forward node, or of its last node. parameters: numbers that are trained.
+    shape: of the layer's last forward node, or of its last node. parameters: numbers that training sets;
+    frozen: those among them that it leaves alone now.
     forward, backward: FLOPs and bytes at the batch size asked for, of the layer's forward nodes and of its
     others: gradients and updates. seconds: measured for both, where there are times.
     field: the rows and columns of the image that a unit sees; None is the whole image, (0, 0) none of it.
@@ -40,6 +41,7 @@ class LayerRow:
     layer: str
     shape: str
     parameters: int
+    frozen: int
     nodes: int
     forward: Cost
     backward: Cost = NOTHING
@@ -81,6 +83,7 @@ def _row(
         layer,
         format_shape(graph.node(last).types[0].shape),
         sum(op.type.elements(1) for op in held if op.role in ("parameter", "frozen")),
+        sum(op.type.elements(1) for op in held if op.role == "frozen"),
         len(keys) - len(held),
         sides[0],
         sides[1],
@@ -134,7 +137,7 @@ def _columns(rows: list[LayerRow], has_backward: bool, has_times: bool) -> list[
     backward = sum((row.backward for row in rows), NOTHING)
     columns = [
         ("receptive\nfield", ""),
-        ("parameters", f"{sum(row.parameters for row in rows):,}"),
+        ("parameters", _total_of_parameters(rows)),
         ("FLOPs\nforward", scaled(forward.flops)),
         *([("FLOPs\nbackward", scaled(backward.flops))] if has_backward else []),
         ("bytes", scaled((forward + backward).bytes)),
@@ -146,8 +149,16 @@ def _columns(rows: list[LayerRow], has_backward: bool, has_times: bool) -> list[
     return columns
 
 
+def _total_of_parameters(rows: list[LayerRow]) -> str:
+    """Return how many parameters there are, and where some are frozen how many are trained."""
+    count, frozen = sum(row.parameters for row in rows), sum(row.frozen for row in rows)
+    return f"{count:,}\n{count - frozen:,} trained" if frozen else f"{count:,}"
+
+
 def _cells(row: LayerRow, has_backward: bool) -> list[str]:
     parameters = f"{row.parameters:,}" if row.parameters else ""
+    if row.frozen:
+        parameters += " frozen" if row.frozen == row.parameters else f", {row.frozen:,} frozen"
     sides = [row.forward, row.backward][: 1 + has_backward]
     flops = [scaled(side.flops) if side.flops else "" for side in sides]
     milliseconds = [f"{seconds * 1e3:.3f}" for seconds in (row.seconds or ())[: 1 + has_backward]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -70,8 +70,12 @@ _WORDS_OF_OTHERS = (
 """What other libraries call the parts of a hook's name."""
 
 
-def check_callbacks(callbacks: object) -> None:
-    """Raise OptionError unless this is a sequence of callbacks, each method of which `fit` can call."""
+def check_callbacks(callbacks: object, recorded: Sequence[str]) -> None:
+    """Raise OptionError unless this is a sequence of callbacks, each method of which `fit` can call.
+
+    recorded: the names of the numbers that they are told of each epoch. One that is watched has to be among
+    them, unless there is a callback of the user's own, which may add more.
+    """
     if not isinstance(callbacks, list | tuple):
         raise OptionError(
             f"callbacks is {type(callbacks).__name__}, not a sequence", mend="callbacks=[gcn.EarlyStopping()]"
@@ -83,6 +87,10 @@ def check_callbacks(callbacks: object) -> None:
         for name in dir(callback):
             if name.startswith("on_") and callable(method := getattr(callback, name)):
                 _check_hook(type(callback).__name__, name, method)
+    if all(type(callback).__module__.partition(".")[0] == "graphcnn" for callback in callbacks):
+        for callback in callbacks:
+            if isinstance(callback, EarlyStopping):
+                callback.require(recorded)
 
 
 def _check_hook(owner: str, name: str, method: Callable[..., object]) -> None:
@@ -117,7 +125,7 @@ def hears_steps(callback: Callback) -> bool:
 class EarlyStopping(Callback):
     """Ends training when a number has not improved for `patience` epochs.
 
-    monitor: the name of the number. mode: "min" or "max"; by default "max" for accuracy, else "min".
+    monitor: the name of the number. mode: "min" or "max"; by default "max" for accuracy and iou, else "min".
     restore_best: whether the model gets back the state that it had in its best epoch.
     """
 
@@ -131,7 +139,8 @@ class EarlyStopping(Callback):
         self.monitor = monitor
         self.patience = patience
         self.restore_best = restore_best
-        self.sign = 1.0 if (mode or ("max" if "accuracy" in monitor else "min")) == "min" else -1.0
+        is_score = monitor.endswith(("accuracy", "iou"))
+        self.sign = 1.0 if (mode or ("max" if is_score else "min")) == "min" else -1.0
         self._forget()
 
     def _forget(self, epochs_done: int = 0) -> None:
@@ -139,16 +148,25 @@ class EarlyStopping(Callback):
         self._best = math.inf
         self._state: dict[str, np.ndarray[Any, Any]] = {}
 
+    def require(self, recorded: Sequence[str]) -> None:
+        """Raise OptionError unless the number that is watched is among those that are recorded."""
+        if self.monitor in recorded:
+            return
+        mend = "pass validation_data to fit, or watch another number"
+        if self.monitor.removeprefix("val_") not in recorded:
+            could_be = {*recorded, *(f"val_{name}" for name in recorded)}
+            mend = meant(self.monitor, could_be, mend)
+        raise OptionError(
+            f"EarlyStopping watches {self.monitor!r}, which is not recorded",
+            facts=[f"recorded: {', '.join(recorded)}"],
+            mend=mend,
+        )
+
     def on_train_begin(self, model: Model) -> None:
         self._forget(model.epochs_done)
 
     def on_epoch_end(self, model: Model, epoch: int, logs: dict[str, float]) -> None:
-        if self.monitor not in logs:
-            raise OptionError(
-                f"EarlyStopping watches {self.monitor!r}, which is not recorded",
-                facts=[f"recorded: {', '.join(logs)}"],
-                mend="pass validation_data to fit, or watch another number",
-            )
+        self.require(list(logs))
         if self.sign * logs[self.monitor] < self._best:
             self._best, self.best_epoch = self.sign * logs[self.monitor], epoch
             if self.restore_best:

@@ -10,18 +10,12 @@ import numpy as np
 
 from graphcnn.arrays import Array
 from graphcnn.data.batches import Batches
-from graphcnn.errors import DataError, OptionError
+from graphcnn.errors import DataError, OptionError, meant
 from graphcnn.inputs import as_input
-from graphcnn.ir import BATCH, TensorType
-from graphcnn.training.feeding import (
-    Form,
-    are_labels,
-    as_inputs,
-    as_targets,
-    labels_fit,
-    require_finite,
-)
+from graphcnn.ir import BATCH, TensorType, format_shape
+from graphcnn.training.feeding import Form, as_inputs, require_finite
 from graphcnn.training.objective import SAMPLE_WEIGHT, Head, Objective
+from graphcnn.training.targets import TargetForm, as_targets
 
 Batch = dict[str, Array]
 BatchesOf = Iterable[tuple[Any, ...]]
@@ -57,16 +51,14 @@ class Feed:
         self.form: Final = Form(inputs[self.only_input]) if self.only_input else None
         head = next(iter(self._targets.values())) if len(self._targets) == 1 else None
         self.only_target: Final = head.target if head else ""
-        self._target_form: Final = Form(head.target_type) if head else None
-        has_labels = head is not None and are_labels(head.target_type, head.type)
-        self._classes: Final = head.type.static(head.type.rank - 1) if head and has_labels else 0
+        self._target_form: Final = TargetForm(head) if head else None
 
     def takes(self, x: object, y: object) -> bool:
         """Whether a batch can go to the backend as it is."""
         form, target = self.form, self._target_form
         if form is None or target is None or not form.fits(x) or not target.fits(y) or len(x) != len(y):
             return False
-        return not self._classes or labels_fit(self._classes, y)
+        return target.holds(y)
 
     def samples(self, batch: Mapping[str, Array]) -> int:
         """Return how many samples a batch holds."""
@@ -159,8 +151,7 @@ class Feed:
         found: Batch = {}
         for label, head in self._targets.items():
             try:
-                ignore = getattr(head.loss, "ignore", None)
-                found[label] = as_targets(head.target_type, head.type, given[label], samples, ignore)
+                found[label] = as_targets(head, given[label], samples)
             except DataError as error:
                 if len(self._targets) > 1:
                     error.facts += (f"they are for the output {head.output!r}",)
@@ -172,9 +163,14 @@ class Feed:
         names = {head.output: label for label, head in self._targets.items()}
         if isinstance(y, Mapping):
             if y.keys() != names.keys():
+                wrong = next((name for name in y if name not in names), "")
                 raise DataError(
                     f"targets are given for {', '.join(map(str, y)) or 'no output'}, not {', '.join(names)}",
-                    mend=f"give a dictionary {{{', '.join(f'{name!r}: array' for name in names)}}}",
+                    mend=meant(
+                        wrong,
+                        [name for name in names if name not in y],
+                        f"give a dictionary {{{', '.join(f'{name!r}: array' for name in names)}}}",
+                    ),
                 )
             return {names[name]: array for name, array in y.items()}
         if len(names) == 1:
@@ -194,15 +190,7 @@ class Feed:
         type = head.type.with_shape((BATCH,))
         weights: Array | None = None
         if sample_weight is not None:
-            given = np.asarray(sample_weight)
-            if given.dtype.kind in "biuf":
-                given = given.astype(type.dtype)
-            if given.ndim == 1 and len(given) != samples:
-                raise DataError(
-                    f"there are {samples} samples, but {len(given)} weights",
-                    mend="give each sample a weight, in the same order",
-                )
-            weights = as_input("input 'sample_weight'", type, given)
+            weights = _of_samples(sample_weight, samples, type)
         if class_weight is not None:
             of_class = self._of_class(head, class_weight, type)
             labels = batch[next(iter(self._targets))]
@@ -218,7 +206,7 @@ class Feed:
 
     def _of_class(self, head: Head, class_weight: object, type: TensorType) -> Array:
         """Return the weight of each class; those that are not named weigh 1."""
-        if len(self._targets) > 1 or not are_labels(head.target_type, head.type):
+        if len(self._targets) > 1 or not head.has_labels:
             raise OptionError(
                 "class_weight needs one output that is trained on labels",
                 mend="sample_weight=: a number for each sample",
@@ -245,6 +233,32 @@ class Feed:
                 )
             weights[label] = weight
         return weights
+
+
+def _of_samples(sample_weight: object, samples: int, type: TensorType) -> Array:
+    """Return weights [n] as an array."""
+    if isinstance(sample_weight, Mapping):
+        raise DataError(
+            "sample_weight is a dictionary, but a sample has one weight, whatever outputs there are",
+            mend="give an array, a number for each sample; loss_weights of gcn.compile weigh outputs",
+        )
+    given = np.asarray(sample_weight)
+    if given.dtype.kind in "biuf":
+        given = given.astype(type.dtype)
+    if given.ndim == 1 and len(given) != samples:
+        raise DataError(
+            f"there are {samples} samples, but {len(given)} weights",
+            mend="give each sample a weight, in the same order",
+        )
+    if given.ndim > 1:
+        raise DataError(
+            f"sample_weight has the shape {format_shape(given.shape)}, but [N] is needed",
+            facts=[
+                "it weighs whole samples; gcn.CrossEntropy(class_weights=[...], ignore=255) weighs pixels"
+            ],
+            mend=f"give each sample one number: sample_weight.mean(axis={tuple(range(1, given.ndim))})",
+        )
+    return as_input("input 'sample_weight'", type, given, called="sample_weight")
 
 
 def _numbered(class_weight: object, classes: int) -> dict[int, float]:

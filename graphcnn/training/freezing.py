@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
@@ -40,6 +40,49 @@ def _prefixes(name: str) -> list[str]:
     """Return the name, and those of the layers around it, the outermost one first."""
     parts = name.split(".")
     return [".".join(parts[: count + 1]) for count in range(len(parts))]
+
+
+class LayersWord:
+    """What a network's layers say of what is to be trained: models ask them once, when they are compiled.
+
+    frozen: returns the names of what layers do not let be trained, as they are now.
+    """
+
+    def __init__(self, frozen: Callable[[], frozenset[str]]) -> None:
+        self._frozen = frozen
+        self._heard = frozen()
+
+    def require_heard(self, frozen: frozenset[str]) -> None:
+        """Raise OptionError where `layer.trainable` was set later, and is not how the model has it.
+
+        frozen: the names of what the model does not train.
+        """
+        now = self._frozen()
+        unheard = sorted(name for name in now ^ self._heard if (name in now) != (name in frozen))
+        if not unheard:
+            self._heard = now
+            return
+        layers = list(dict.fromkeys(name.rpartition(".")[0] or name for name in unheard))
+        is_frozen = unheard[0] in now
+        method = "freeze" if is_frozen else "unfreeze"
+        names = ", ".join(map(repr, layers))
+        raise OptionError(
+            f"trainable = {not is_frozen} was set on {', '.join(layers)} after the model was compiled, "
+            "which does not change the model",
+            mend=f"model.{method}({names}); or compile it anew",
+        )
+
+
+def require_trained(step: Graph, frozen: Collection[str]) -> None:
+    """Raise OptionError for a step that trains nothing, since all parameters are frozen."""
+    if not frozen or step.inputs_with_role("parameter"):
+        return
+    held = step.inputs_with_role("frozen")
+    last = list(held or frozen)[-1]
+    raise OptionError(
+        "all parameters are frozen, so that there is nothing to train",
+        mend=f"model.unfreeze({(last.rpartition('.')[0] or last)!r}), or model.unfreeze() for all",
+    )
 
 
 def freeze(graph: Graph, labels: Collection[str]) -> Graph:

@@ -177,12 +177,12 @@ def objective_of(
         {label: value.type for label, value in graph.outputs.items()} for graph in (forward, network)
     )
     auxiliary = {label: type for label, type in trained.items() if label not in outputs}
+    makers = {label: _maker(output, network) for label, output in network.outputs.items()}
     _check_outputs(forward)
     try:
-        return objective(loss, loss_weights, metrics, outputs, auxiliary)
+        return objective(loss, loss_weights, metrics, outputs, auxiliary, makers)
     except ShapeError as error:
-        makers = dict.fromkeys(_maker(output, network) for output in network.outputs.values())
-        error.facts += (f"the output is made by {' and '.join(makers)}",)
+        error.facts += (f"the output is made by {' and '.join(dict.fromkeys(makers.values()))}",)
         raise
 
 

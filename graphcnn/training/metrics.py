@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Final, Protocol
 
 from graphcnn import ops
-from graphcnn.errors import OptionError
+from graphcnn.errors import OptionError, meant
 from graphcnn.ir import Emitter, Value
 from graphcnn.training.history import TIMES
 from graphcnn.training.parts import blaming, check_part, definition, title
@@ -38,16 +38,90 @@ class Accuracy:
             raise OptionError(
                 "accuracy needs outputs [N, classes] and labels [N], or those of pixels",
                 facts=[f"outputs {output.type}, targets {target.type}"],
-                mend="use it with loss=gcn.CrossEntropy(), or leave metrics out",
+                mend='metrics=["binary_accuracy"] where each output is a question of its own'
+                if target.type == output.type
+                else "use it with loss=gcn.CrossEntropy(), or leave metrics out",
             )
         right = emit(ops.Equal(), emit(ops.ArgMax(output.type.rank - 1), output), target)
         return emit(ops.Mean(tuple(range(target.type.rank))), emit(ops.Cast(output.type.dtype), right))
 
 
+@dataclass(frozen=True, slots=True)
+class BinaryAccuracy:
+    """The share of answers, yes or no, that are right: outputs above 0 say yes, and targets above 1/2.
+
+    Outputs, which `BinaryCrossEntropy` or `Focal` are given, and targets have the same shape.
+    """
+
+    name: ClassVar[str] = "binary_accuracy"
+
+    def append(self, emit: Emitter, output: Value, target: Value) -> Value:
+        _require_shares(self.name, output, target)
+        right = emit(ops.Equal(), _is_above(emit, output, 0.0), _is_above(emit, target, 0.5))
+        return emit(ops.Mean(tuple(range(output.type.rank))), emit(ops.Cast(output.type.dtype), right))
+
+
+@dataclass(frozen=True, slots=True)
+class IntersectionOverUnion:
+    """What predicted and true masks have in common, by what they cover together: Σ p·t / Σ max(p, t).
+
+    It is 1 where neither covers anything, and the mean over the classes of each sample, and over samples.
+    (The Jaccard index; "mean IoU" of segmentation.)
+    Outputs are [N, ..., classes]. Targets are labels [N, ...], and the greatest output is the predicted one;
+    those that are no class, as 255 often is, do not count, predicted or not. Or they are of the outputs'
+    shape, from 0 to 1: classes are questions of their own then, to which outputs above 0 say yes.
+    """
+
+    name: ClassVar[str] = "iou"
+
+    def append(self, emit: Emitter, output: Value, target: Value) -> Value:
+        rank, dtype = output.type.rank, output.type.dtype
+        if rank < 3:
+            raise OptionError(
+                "iou needs outputs [N, H, W, classes]",
+                facts=[f"outputs {output.type}"],
+                mend='metrics=["accuracy"]',
+            )
+        if target.type.shape == output.type.shape[:-1] and not target.type.is_float:
+            classes = output.type.static(rank - 1)
+            true = emit(ops.OneHot(classes, dtype), target)
+            counts = emit(ops.Sum((rank - 1,), keep=True), true)
+            chosen = emit(ops.OneHot(classes, dtype), emit(ops.ArgMax(rank - 1), output))
+            predicted = emit(ops.Multiply(), chosen, emit(ops.Broadcast(output.type.shape), counts))
+        else:
+            _require_shares(self.name, output, target)
+            predicted, true = (
+                emit(ops.Cast(dtype), _is_above(emit, value, least))
+                for value, least in ((output, 0.0), (target, 0.5))
+            )
+        within = ops.Sum(tuple(range(1, rank - 1)))
+        both = emit(within, emit(ops.Multiply(), predicted, true))  # [N, classes]
+        either = emit(within, emit(ops.Maximum(), predicted, true))
+        zero, one = (ops.constant(emit, number, either.type) for number in (0.0, 1.0))
+        is_empty = emit(ops.Equal(), either, zero)
+        share = emit(ops.Divide(), both, emit(ops.Select(), is_empty, one, either))
+        return emit(ops.Mean((0, 1)), emit(ops.Select(), is_empty, one, share))
+
+
+def _is_above(emit: Emitter, value: Value, least: float) -> Value:
+    return emit(ops.Greater(), value, ops.constant(emit, least, value.type))
+
+
+def _require_shares(name: str, output: Value, target: Value) -> None:
+    if target.type != output.type:
+        raise OptionError(
+            f"{name} needs outputs and targets of one shape",
+            facts=[f"outputs {output.type}, targets {target.type}"],
+            mend="use it with loss=gcn.BinaryCrossEntropy(), or leave metrics out",
+        )
+
+
 RESERVED: Final = ("loss", "epoch", "learning_rate", *TIMES)
 """What results and the history call something else."""
 
-METRICS: dict[str, Metric] = {"accuracy": Accuracy()}
+METRICS: dict[str, Metric] = {
+    metric.name: metric for metric in (Accuracy(), BinaryAccuracy(), IntersectionOverUnion())
+}
 """The metrics by name."""
 
 
@@ -73,7 +147,9 @@ def resolve_metrics(metrics: Sequence[str | Metric]) -> tuple[Metric, ...]:
 def _known(name: str) -> Metric:
     if name not in METRICS:
         raise OptionError(
-            f"unknown metric {name!r}", facts=[f"known: {', '.join(METRICS)}"], mend='metrics=["accuracy"]'
+            f"unknown metric {name!r}",
+            facts=[f"known: {', '.join(METRICS)}"],
+            mend=meant(name, METRICS, 'metrics=["accuracy"]'),
         )
     return METRICS[name]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,9 +32,9 @@ from graphcnn.training.feeding import (
     as_inputs,
     check_batch_size,
 )
-from graphcnn.training.freezing import matching_all
+from graphcnn.training.freezing import LayersWord, matching_all, require_trained
 from graphcnn.training.graphs import Graphs
-from graphcnn.training.history import History
+from graphcnn.training.history import TIMES, History
 from graphcnn.training.loop import Loop, epoch_numbers
 from graphcnn.training.metrics import Metric
 from graphcnn.training.objective import OUTPUT, Losses, variant
@@ -77,6 +77,7 @@ class Model:
         options: Mapping[str, object] | None = None,
         seed: int = 0,
         epochs_done: int = 0,
+        frozen_by_layers: Callable[[], frozenset[str]] = frozenset,
     ) -> None:
         self.seed = seed
         self.epochs_done = epochs_done
@@ -88,6 +89,7 @@ class Model:
         self.resume: dict[str, object] = {}
         self._graphs = graphs
         self._state = state
+        self._layers = LayersWord(frozen_by_layers)
         self._executables: dict[str, Executable] = {}
         self._outputs = {label: value.type for label, value in graphs.forward.outputs.items()}
         self._feed = Feed(
@@ -96,8 +98,11 @@ class Model:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        """Copies and pickles hold all but what was compiled, which they compile again when they need it."""
-        return {**self.__dict__, "_executables": {}}
+        """Copies and pickles hold all but what was compiled, which they compile again when they need it.
+
+        Nor do they hold the network's layers, which are the original's.
+        """
+        return {**self.__dict__, "_executables": {}, "_layers": LayersWord(frozenset)}
 
     # What is trained
 
@@ -203,6 +208,9 @@ class Model:
         executable = self._executables.get(name)
         if executable is None:
             graph = self.graph(name)
+            if name.endswith("step"):
+                self._layers.require_heard(self.frozen)
+                require_trained(graph, self.frozen)
             executable = shown(graph.name, lambda: self.backend.compile(graph, **self._options))
             self._executables[name] = executable
         return executable
@@ -515,13 +523,9 @@ class Model:
         Raises DataError for data that does not fit, before training where it is an array, and
         TrainingError when the loss is no longer finite.
         """
-        if self.frozen and not self.graph("step").inputs_with_role("parameter"):
-            raise OptionError(
-                "all parameters are frozen, so that there is nothing to train",
-                mend='model.unfreeze("dense1"), or model.unfreeze() for all',
-            )
-        self.graph("step")
-        check_callbacks(callbacks)
+        self._layers.require_heard(self.frozen)
+        require_trained(self.graph("step"), self.frozen)
+        check_callbacks(callbacks, self._recorded(has_validation=validation_data is not None))
         numbers = epoch_numbers(epochs, initial_epoch, self.epochs_done)
         size = check_batch_size(batch_size)
         source = self._feed.arrays(
@@ -540,6 +544,12 @@ class Model:
                 self.executable("evaluation")
             self.epochs_done = numbers.start - 1
             return Loop(self, self._state, source, validation, callbacks, bar).run(numbers)
+
+    def _recorded(self, *, has_validation: bool) -> list[str]:
+        """Return the names of the numbers that `fit` records of each epoch."""
+        results = [] if self._graphs.objective is None else self._graphs.objective.results
+        validated = [f"val_{name}" for name in results] if has_validation else []
+        return [*results, *validated, "learning_rate", *TIMES]
 
     def totals(self) -> Totals:
         """Return sums of losses and metrics over batches, as this model's losses add up, still empty."""

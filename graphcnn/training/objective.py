@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from graphcnn.errors import GraphcnnError, OptionError, meant
 from graphcnn.ir import TensorType
-from graphcnn.training.losses import CrossEntropy, Loss, check_loss, target_type
+from graphcnn.training.losses import BinaryCrossEntropy, CrossEntropy, Focal, Loss, check_loss, target_type
 from graphcnn.training.metrics import Metric, resolve_metrics
 
 OUTPUT = "output"
@@ -34,6 +34,7 @@ class Head:
 
     output: its name, and type: its type. weight: of its loss in the sum. target: the name of the input that
     holds its targets, of target_type. prefix: what its results are called with, "" where it is the only one.
+    maker: the layer that makes the output, and where it stands.
     """
 
     output: str
@@ -44,6 +45,23 @@ class Head:
     target: str
     target_type: TensorType
     prefix: str
+    maker: str = field(default="", compare=False)
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether targets are numbers of classes, of which each has a place along the output's last axis."""
+        target, output = self.target_type, self.type
+        return not target.is_float and output.rank >= 2 and target.shape == output.shape[:-1]
+
+    @property
+    def classes(self) -> int:
+        """How many numbers the output has along its last axis."""
+        return self.type.static(self.type.rank - 1)
+
+    @property
+    def target_range(self) -> tuple[float, float] | None:
+        """The least and the greatest number that a target may be, where the loss says so."""
+        return getattr(self.loss, "target_range", None)
 
     @property
     def loss_name(self) -> str:
@@ -98,12 +116,15 @@ def objective(
     metrics: GivenMetrics | None,
     outputs: Mapping[str, TensorType],
     auxiliary: Mapping[str, TensorType],
+    makers: Mapping[str, str],
 ) -> Objective | None:
     """Return what is trained of a network's outputs; None without a loss.
 
     loss: one for every output, or by output. loss_weights: by output; 1 where nothing is said, and of
-    auxiliary outputs 0.3. metrics: for every output, or by output; by default accuracy with `CrossEntropy`.
+    auxiliary outputs 0.3. metrics: for every output, or by output; by default accuracy, where outputs [N, k]
+    have a loss of classes or of answers yes and no.
     outputs: by name; auxiliary: those that only training has, whose targets are those of the first output.
+    makers: by output the layer that makes it, and where it stands.
     Raises OptionError for names that no output has, and what the losses raise for outputs that do not fit.
     """
     if loss is None:
@@ -134,11 +155,13 @@ def objective(
                 label,
                 wanted,
                 "" if is_single else f"{name}_",
+                makers[name],
             )
         )
     _require_one_target(heads)
     _require_one_reduction(heads)
-    given = chosen if isinstance(metrics, Mapping) else next(iter(chosen.values()), ())
+    is_by_output = isinstance(metrics, Mapping) or (metrics is None and not is_single)
+    given = chosen if is_by_output else next(iter(chosen.values()), ())
     made = Objective(loss, weights, given, tuple(heads))
     _require_names_of_their_own(made.results)
     return made
@@ -204,13 +227,16 @@ def _metrics(
         return {name: resolve_metrics(tuple(given[name])) for name in trained if name in given}
     if given is not None:
         return dict.fromkeys(trained, resolve_metrics(tuple(given)))
-    has_labels = (name for name in trained if _counts_right(losses[name], outputs[name]))
-    return dict.fromkeys(has_labels, resolve_metrics(("accuracy",)))
+    return {name: resolve_metrics(_usual(losses[name], outputs[name])) for name in trained}
 
 
-def _counts_right(loss: Loss, output: TensorType) -> bool:
-    """Whether accuracy is a metric without being asked for."""
-    return isinstance(loss, CrossEntropy) and not loss.soft_targets and output.rank == 2
+def _usual(loss: Loss, output: TensorType) -> tuple[str, ...]:
+    """Return the metrics of an output for which none are asked for."""
+    if output.rank != 2:
+        return ()
+    if isinstance(loss, CrossEntropy) and not loss.soft_targets:
+        return ("accuracy",)
+    return ("binary_accuracy",) if isinstance(loss, BinaryCrossEntropy | Focal) else ()
 
 
 def _require_known(what: str, given: Iterable[str], outputs: Sequence[str]) -> None:

@@ -1,5 +1,7 @@
 """What is frozen gets no gradient, stays as it is bit by bit, and can be trained again."""
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -100,12 +102,12 @@ def test_frozen_batch_norm_computes_as_in_inference():
 
 def test_dropout_of_a_frozen_layer_still_drops():
     model = compiled()
-    model.freeze("*")
+    model.freeze("stem", "norm", "drop", "head.weights")
     assert "drop.generator" in model.step_graph.updates
     before = model.state()["drop.generator"].copy()
     model.train_step(IMAGES, LABELS)
     assert not np.array_equal(model.state()["drop.generator"], before)
-    assert not model.gradient_graph.inputs_with_role("parameter")
+    assert list(model.gradient_graph.inputs_with_role("parameter")) == ["head.bias"]
 
 
 def test_what_was_frozen_can_be_trained_again():
@@ -228,3 +230,56 @@ def test_where_all_is_frozen_there_is_nothing_to_train():
     with pytest.raises(OptionError, match="all parameters are frozen") as caught:
         train(model)
     assert "model.unfreeze" in caught.value.mend
+
+
+def test_a_layer_that_is_set_after_the_model_was_compiled_is_not_silent():
+    stem, *others = layers()
+    block = gcn.Sequential(*others)
+    model = compiled(gcn.Sequential(stem, block))
+    stem.trainable = False
+    for train_on in (train, lambda model: model.train_step(IMAGES, LABELS)):
+        with pytest.raises(OptionError, match=r"trainable = False was set on stem after") as caught:
+            train_on(model)
+        assert "model.freeze('stem')" in str(caught.value)
+    model.freeze("stem")
+    train(model)
+    stem.trainable = True
+    with pytest.raises(OptionError, match=r"model\.unfreeze\('stem'\)"):
+        train(model)
+    model.unfreeze("stem")
+    train(model)
+    block.trainable = False
+    with pytest.raises(OptionError, match=r"was set on drop, head, norm after"):
+        train(model)
+    model.freeze("norm", "drop", "head")
+    train(model)
+
+
+def test_a_loaded_model_and_a_copy_know_no_layers(tmp_path):
+    stem, *others = layers()
+    model = compiled(gcn.Sequential(stem, *others))
+    model.save(tmp_path / "model.safetensors")
+    stem.trainable = False
+    train(gcn.load(tmp_path / "model.safetensors"))
+    train(copy.deepcopy(model))
+
+
+def test_nothing_to_train_names_what_is_frozen():
+    model = compiled()
+    model.freeze("*")
+    for train_on in (train, lambda model: model.train_step(IMAGES, LABELS)):
+        with pytest.raises(OptionError, match=r"model\.unfreeze\('head'\)"):
+            train_on(model)
+    model.unfreeze("head")
+    train(model)
+
+
+def test_the_table_of_layers_says_what_is_frozen():
+    model = compiled()
+    assert "frozen" not in str(model.summary())
+    model.freeze("stem.filters", "norm")
+    text = str(model.summary())
+    assert "40, 36 frozen" in text
+    assert "8 frozen" in text
+    count = model.parameters.count
+    assert f"{count - 44:,} trained" in text

@@ -378,7 +378,7 @@ def test_outputs_that_do_not_fit(loss, shape, problem, mend):
         (gcn.CrossEntropy(), PIXELS, PIXEL_SHARES, "look one-hot, but one integer", "argmax(axis=3)"),
         (gcn.CrossEntropy(), PIXELS, PIXEL_LABELS[..., None], "have the shape", "labels[..., 0]"),
         (gcn.CrossEntropy(), ROWS, SHARES, "soft_targets=True", "argmax(axis=1)"),
-        (gcn.CrossEntropy(soft_targets=True), ROWS, LABELS, "targets' has the shape", "np.eye"),
+        (gcn.CrossEntropy(soft_targets=True), ROWS, LABELS, "targets have the shape", "np.eye"),
     ],
 )  # fmt: skip
 def test_targets_that_do_not_fit(loss, outputs, targets, problem, mend):

@@ -429,9 +429,32 @@ def test_early_stopping_of_accuracy_looks_for_the_greatest():
     assert history["accuracy"][stop.best_epoch - 1] == max(history["accuracy"])
 
 
-def test_early_stopping_of_what_is_not_recorded():
-    with pytest.raises(OptionError, match=r"'val_loss', which is not recorded\n  recorded: loss, accuracy"):
-        classifier().fit(IMAGES, LABELS, callbacks=[gcn.EarlyStopping()], progress=False)
+@pytest.mark.parametrize(
+    ("monitor", "mend"),
+    [
+        ("val_loss", "pass validation_data"),
+        ("acuracy", "did you mean 'accuracy'"),
+        ("val_acuracy", "did you mean 'val_accuracy'"),
+        ("happiness", "watch another number"),
+    ],
+)
+def test_early_stopping_of_what_is_not_recorded_is_refused_before_training(monitor, mend):
+    model = classifier()
+    with pytest.raises(OptionError, match=r"which is not recorded\n  recorded: loss, accuracy") as caught:
+        model.fit(IMAGES, LABELS, callbacks=[gcn.EarlyStopping(monitor)], progress=False)
+    assert mend in str(caught.value)
+    assert model.epochs_done == 0
+
+
+def test_a_callback_of_ones_own_may_add_what_is_watched():
+    class F1(gcn.Callback):
+        def on_epoch_end(self, model, epoch, logs):
+            logs["f1"] = -epoch
+
+    stop = gcn.EarlyStopping("f1", patience=3)
+    model = classifier()
+    model.fit(IMAGES, LABELS, epochs=3, callbacks=[F1(), stop], progress=False)
+    assert (model.epochs_done, stop.best_epoch) == (3, 3)
 
 
 @pytest.mark.parametrize("options", [{"mode": "low"}, {"patience": -1}, {"patience": 1.5}])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 from graphcnn import ops
 from graphcnn.arguments import known_arguments
@@ -29,6 +29,7 @@ class BinaryCrossEntropy:
 
     positive_weights: Sequence[float] | None = None
     reduction: Reduction = "mean"
+    target_range: ClassVar = (0.0, 1.0)
 
     def __post_init__(self) -> None:
         if self.positive_weights is not None:
@@ -68,6 +69,7 @@ class Focal:
     gamma: float = 2.0
     alpha: float | None = 0.25
     reduction: Reduction = "mean"
+    target_range: ClassVar = (0.0, 1.0)
 
     def __post_init__(self) -> None:
         require_number("gamma", self.gamma, is_not_negative, "of at least 0")
@@ -112,6 +114,7 @@ class Dice:
     activation: Activation = "sigmoid"
     smooth: float = 1.0
     reduction: Reduction = "mean"
+    target_range: ClassVar = (0.0, 1.0)
 
     def __post_init__(self) -> None:
         if self.activation not in get_args(Activation):

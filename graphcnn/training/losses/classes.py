@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from graphcnn import ops
 from graphcnn.arguments import known_arguments
@@ -55,8 +56,18 @@ class CrossEntropy:
                 "leave out ignore, and give shares of 0 to all classes of what does not count",
             )
 
+    @property
+    def target_range(self) -> tuple[float, float] | None:
+        return (0.0, 1.0) if self.soft_targets else None
+
     def target_type(self, output: TensorType) -> TensorType:
         require_outputs("CrossEntropy", output, 2, "[N, classes]")
+        if output.shape[-1] == 1:
+            raise ShapeError(
+                f"CrossEntropy chooses among classes, but the network's output {output} has one only",
+                facts=["the share of a single class is 1, whatever the network says"],
+                mend="BinaryCrossEntropy() for one answer, yes or no; or an output for each class",
+            )
         if self.class_weights is not None:
             require_count("class_weights", tuple(self.class_weights), output)
         return output if self.soft_targets else TensorType(output.shape[:-1], "int64")
@@ -155,6 +166,7 @@ class KLDivergence:
     """
 
     reduction: Reduction = "mean"
+    target_range: ClassVar = (0.0, 1.0)
 
     def __post_init__(self) -> None:
         check_reduction(self.reduction)

@@ -18,6 +18,8 @@ class Loss(Protocol):
 
     It is saved with a model where it is a frozen dataclass whose attributes are numbers, texts, truth values
     or tuples of those; `gcn.load(path, objects=[...])` then needs its class.
+    Two attributes more are looked at where a loss has them: `ignore`, a label of no class that targets may
+    hold, and `target_range`, the least and the greatest number that targets may hold.
     """
 
     @property
@@ -40,6 +42,11 @@ def check_loss(loss: object) -> None:
         "target_type": "def target_type(self, output): return the TensorType of the targets",
         "per_sample": "def per_sample(self, emit, output, target): return emit(op, output, target), [N]",
     }
+    if isinstance(loss, list | tuple):
+        raise OptionError(
+            f"loss is a {type(loss).__name__} of {len(loss)}, which does not say what each is for",
+            mend='a dictionary by output: loss={"digit": gcn.CrossEntropy(), "angle": gcn.Huber()}',
+        )
     check_part("loss", loss, methods, "gcn.CrossEntropy()")
     if not hasattr(loss, "reduction"):
         raise OptionError(
