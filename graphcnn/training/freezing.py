@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
-from graphcnn.errors import OptionError
-from graphcnn.ir import Emitter, Graph, Input, Rebuild, Value
+from graphcnn.errors import OptionError, meant
+from graphcnn.ir import Emitter, Graph, Input, Rebuild, Value, users_line
 from graphcnn.ops import Add, Constant, InverseDeviation, Multiply
 from graphcnn.transform import prune
 
@@ -21,19 +21,49 @@ def matching(names: Iterable[str], pattern: str) -> list[str]:
 
 
 def matching_all(names: Sequence[str], patterns: Iterable[object]) -> set[str]:
-    """Return the names that any of the patterns stands for. Raises OptionError for one that fits none."""
+    """Return the names that any of the patterns stands for.
+
+    Raises OptionError, at the user's line, for one that fits none.
+    """
     found: set[str] = set()
     for pattern in patterns:
         fits = matching(names, pattern) if isinstance(pattern, str) else []
         if not fits:
-            layers = dict.fromkeys(name.rpartition(".")[0] or name for name in names)
+            layers = list(dict.fromkeys(name.rpartition(".")[0] or name for name in names))
+            place = users_line()
             raise OptionError(
                 f"{pattern!r:.60} is the name of no layer or parameter",
                 facts=[f"there are: {', '.join(layers) or 'none'}"[:400]],
-                mend='give a name, or a pattern such as "conv*"',
-            )
+                mend=_meant(pattern, names, layers),
+            ).located(file=place.file, line=place.line)
         found.update(fits)
     return found
+
+
+def _meant(pattern: object, names: Sequence[str], layers: Sequence[str]) -> str:
+    """Return what was meant by a pattern that fits nothing."""
+    if isinstance(pattern, list | tuple | set | frozenset) and pattern:
+        return f"give each by itself: {', '.join(map(_quoted, pattern))}; or *names, where names is the list"
+    example = f"give a name, such as {_quoted(layers[0])}" if layers else "there is nothing to name"
+    if not isinstance(pattern, str) or not pattern:
+        return example
+    parts = list(dict.fromkeys(part for name in names for part in _prefixes(name)))
+    scopes = list(dict.fromkeys(part for part in parts if matching(_inside(names, part), pattern)))
+    if len(scopes) == 1:
+        return f"with the name of the layer around it: {_quoted(f'{scopes[0]}.{pattern}')}"
+    if scopes:
+        return f"with the names of the layers around it: {_quoted(f'*.{pattern}')}"
+    ends = {part.rpartition(".")[2]: part for part in reversed(parts)}
+    return meant(pattern, parts) or meant(pattern.strip("*."), ends) or example
+
+
+def _inside(names: Iterable[str], scope: str) -> list[str]:
+    """Return the names within a layer, without its own name in front."""
+    return [name.removeprefix(f"{scope}.") for name in names if name.startswith(f"{scope}.")]
+
+
+def _quoted(name: object) -> str:
+    return f'"{name}"' if isinstance(name, str) else f"{name!r:.40}"
 
 
 def _prefixes(name: str) -> list[str]:

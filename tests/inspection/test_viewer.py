@@ -7,6 +7,7 @@ import subprocess
 import sys
 from base64 import b64encode
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -444,6 +445,18 @@ def test_a_path_that_cannot_be_one(lenet5, tmp_path):
         lenet5.forward_graph.show(tmp_path, open=False)
     with pytest.raises(OptionError, match="batch_size=0"):
         lenet5.show(tmp_path / "graph.html", batch_size=0, open=False)
+
+
+def test_the_name_of_a_picture_is_mended_as_advised(lenet5, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for show in (lenet5.show, lenet5.forward_graph.show, partial(lenet5.forward_graph.show, against=Graph())):
+        with pytest.raises(OptionError, match=r"test_viewer\.py:\d+: show writes a page in HTML") as caught:
+            show(tmp_path / "network.PNG", open=False)
+        assert not list(tmp_path.iterdir())
+    assert caught.value.mend == "give 'network.html'"
+    lenet5.show("network.html", open=False, kernels=False)
+    exec(caught.value.facts[0].removeprefix("a picture: "), {"model": lenet5})
+    assert (tmp_path / "network.svg").read_text(encoding="utf-8").startswith("<svg")
 
 
 def test_a_recording_or_profile_that_is_not_of_the_step(lenet5, tmp_path):

@@ -173,6 +173,49 @@ def test_a_pattern_that_fits_nothing(pattern):
     assert not model.frozen
 
 
+@pytest.mark.parametrize(
+    ("given", "advice", "followed"),
+    [
+        (["steam"], "did you mean 'stem'?", ["stem"]),
+        (["Stem*"], "did you mean 'stem'?", ["stem"]),
+        (["stem.filter"], "did you mean 'stem.filters'?", ["stem.filters"]),
+        ([["stem", "head"]], 'give each by itself: "stem", "head"; or *names', ["stem", "head"]),
+        ([""], 'give a name, such as "stem"', ["stem"]),
+        ([None], 'give a name, such as "stem"', ["stem"]),
+    ],
+)
+def test_a_pattern_that_fits_nothing_is_mended_as_advised(given, advice, followed):
+    model = compiled()
+    with pytest.raises(OptionError, match=r"test_freezing\.py:\d+: ") as caught:
+        model.freeze(*given)
+    assert advice in caught.value.mend
+    model.freeze(*followed)
+    assert model.frozen
+
+
+def test_a_pattern_within_a_named_block_is_mended_as_advised(tmp_path):
+    block = gcn.Sequential(gcn.Conv2d(4, 3), gcn.ReLU(), gcn.Conv2d(4, 1), name="stem")
+    model = compiled(gcn.Sequential(block, gcn.Flatten(), gcn.Dense(3)))
+    model.save_weights(tmp_path / "weights.safetensors")
+    for call in (model.freeze, lambda only: model.load_weights(tmp_path / "weights.safetensors", only=only)):
+        with pytest.raises(OptionError, match=r"test_freezing\.py:\d+: ") as caught:
+            call("conv*")
+        assert caught.value.mend == 'with the name of the layer around it: "stem.conv*"'
+        call("stem.conv*")
+    assert {name.rpartition(".")[0] for name in model.frozen} == {"stem.conv1", "stem.conv2"}
+    twins = compiled(
+        gcn.Sequential(
+            *(gcn.Sequential(gcn.Conv2d(4, 3), name=name) for name in ("left", "right")),
+            gcn.Flatten(),
+            gcn.Dense(3),
+        )
+    )
+    with pytest.raises(OptionError) as caught:
+        twins.freeze("conv1")
+    twins.freeze(caught.value.mend.partition('"')[2].rstrip('"'))
+    assert {name.rpartition(".")[0] for name in twins.frozen} == {"left.conv1", "right.conv1"}
+
+
 def test_trainable_is_true_or_false():
     with pytest.raises(OptionError, match=r"test_freezing.py:\d+\): trainable=0 is neither True nor False"):
         gcn.Dense(3, trainable=0)

@@ -173,7 +173,7 @@ def test_all_together_go_on_from_a_file_with_the_same_bits(tmp_path):
         ({"lookahead": 5}, "lookahead=5 is not (steps, share)", "lookahead=(5, 0.5)"),
         ({"lookahead": (5, 2)}, "the share of lookahead=2", ""),
         ({"average": 1.0}, "average=1.0 is not a number", ""),
-        ({"groups": {"conv*": {"learning_rate": 0.1}}}, "'conv*' is the name of no layer", 'such as "conv*"'),
+        ({"groups": {"conv*": {"learning_rate": 0.1}}}, "'conv*' is the name of no layer", 'such as "stem"'),
         ({"groups": {"stem": {"momentum": 0.1}}}, "groups['stem'] says 'momentum'", ""),
         ({"groups": {"stem": {"learningrate": 0.1}}}, "says 'learningrate'", "learning_rate"),
         ({"groups": {"stem": {"learning_rate": -1}}}, "groups['stem']['learning_rate']=-1 is not", ""),

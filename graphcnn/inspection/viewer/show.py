@@ -9,6 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from graphcnn.dsl.tensor import at_users_line
 from graphcnn.errors import GraphcnnError, OptionError
 from graphcnn.inspection.difference import GraphDifference, difference
 from graphcnn.inspection.notebook import display_in_notebook
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
     from graphcnn.training.model import Model
 
 SUFFIX = ".html"
+OTHER_FORMS = (
+    *(".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".pdf", ".eps", ".ps", ".svg"),
+    *(".dot", ".gv", ".mmd", ".tex", ".txt", ".md", ".json", ".csv", ".onnx", ".npz", ".safetensors", ".py"),
+)
+"""How names of files end that hold no page."""
 
 
 def show_model(
@@ -38,6 +44,7 @@ def show_model(
     open: bool = True,
 ) -> Path:
     """Write the page of a model and return its path; see `Model.show`."""
+    _check_path(path)
     _check_batch_size(batch_size)
     shown = model.forward_graph if model.loss is None else model.gradient_graph
     if profile is not None and (not isinstance(profile, Profile) or profile.mode != "train"):
@@ -74,6 +81,7 @@ def show_graph(
     open: bool = True,
 ) -> Path:
     """Write the page of one graph, or of two beside each other, and return its path; see `Graph.show`."""
+    _check_path(path)
     _check_batch_size(batch_size)
     if against is None:
         return _written(graph_document(graph, batch=batch_size), path, open)
@@ -95,6 +103,7 @@ def show_difference(
 
     difference: how their nodes match. path, batch_size, open: as in `Graph.show`.
     """
+    _check_path(path)
     _check_batch_size(batch_size)
     return _written(difference_document(before, after, difference, batch=batch_size), path, open)
 
@@ -102,6 +111,23 @@ def show_difference(
 def _check_batch_size(batch_size: object) -> None:
     if not is_int(batch_size, 1):
         raise OptionError(f"batch_size={batch_size!r} is not an integer of at least 1", mend="batch_size=64")
+
+
+def _check_path(path: object) -> None:
+    """Raise OptionError for the name of a picture, or of text: a page under it would open nowhere."""
+    suffix = Path(path).suffix if isinstance(path, str | PathLike) else ""
+    if suffix.lower() in OTHER_FORMS:
+        raise at_users_line(
+            OptionError(
+                f"show writes a page in HTML, and {str(path)!r:.60} is the name of another kind of file",
+                facts=[
+                    "a picture: from pathlib import Path; from graphcnn.inspection.svg import graph_svg; "
+                    'Path("network.svg").write_text(graph_svg(model.forward_graph), "utf-8")',
+                    "text: graphcnn show SCRIPT --as text|dot|mermaid|latex|svg --output FILE",
+                ],
+                mend=f"give {Path(path).with_suffix('.html').name!r:.60}",  # type: ignore[arg-type]
+            )
+        )
 
 
 def _written(document: Json, path: str | PathLike[str] | None, open: bool) -> Path:
