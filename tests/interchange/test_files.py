@@ -290,9 +290,9 @@ def picture():
     return convolutional.inspect(np.ones((1, 4, 4, 1), np.float32)).feature_maps("conv1")
 
 
-@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
-def test_everything_is_written_that_way(tmp_path, monkeypatch, write):
-    path = tmp_path / "file.png"
+@pytest.mark.parametrize("what", WRITERS)
+def test_everything_is_written_that_way(tmp_path, monkeypatch, what):
+    write, path = WRITERS[what], tmp_path / ("file.html" if what == "a page" else "file.png")
     write(path)
     old = path.read_bytes()
 
@@ -306,7 +306,7 @@ def test_everything_is_written_that_way(tmp_path, monkeypatch, write):
     assert path.read_bytes() == old
     assert names(tmp_path) == [path.name]
     with pytest.raises(FileNotFoundError, match="there is no folder"):
-        write(tmp_path / "missing" / "file.png")
+        write(tmp_path / "missing" / path.name)
 
 
 def test_a_path_that_is_none_to_load_from(tmp_path):
