@@ -286,8 +286,9 @@ def __getattr__(name: str) -> object:
         return importlib.import_module(f"graphcnn.{name}")
     if name not in _HOME_OF:
         from graphcnn.errors import meant
+        from graphcnn.foreign_names import FOREIGN
 
-        mend = "" if name.startswith("_") else meant(name, __all__)
+        mend = "" if name.startswith("_") else FOREIGN.get(name) or meant(name, __all__)
         raise AttributeError(f"module 'graphcnn' has no attribute {name!r}{mend and ': ' + mend}")
     value = getattr(importlib.import_module(f"graphcnn.{_HOME_OF[name]}"), name)
     globals()[name] = value

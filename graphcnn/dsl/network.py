@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from graphcnn.arguments import known_arguments
 from graphcnn.dsl.builder import Builder, retyped
@@ -13,7 +13,7 @@ from graphcnn.dsl.initializers import Constant, Initializer
 from graphcnn.dsl.layers.arguments import check_initializer, is_word
 from graphcnn.dsl.layers.base import Layer
 from graphcnn.dsl.tensor import Tensor, at_users_line
-from graphcnn.errors import GraphcnnError, OptionError, ShapeError
+from graphcnn.errors import GraphcnnError, OptionError, ShapeError, meant
 from graphcnn.ir import BATCH, DType, Graph, Origin, TensorType, Value, users_line, verify
 from graphcnn.ops.attributes import is_int
 from graphcnn.scalar import ScalarFunction
@@ -21,6 +21,10 @@ from graphcnn.visible import visible
 
 OUTPUT = "output"
 """The name of a network's output in its graph."""
+
+
+ATTRIBUTES: Final = ("inputs", "outputs", "auxiliary", "name")
+"""What a network has."""
 
 
 @dataclass(eq=False)
@@ -175,6 +179,23 @@ class Network:
                     facts=[f"listed: {', '.join(map(repr, names)) or 'none'}"],
                     mend="gcn.Network((x, y), output): list every input",
                 ).located(file=tensor.origin.file, line=tensor.origin.line)
+
+    if not TYPE_CHECKING:  # type checkers know which attributes there are
+
+        def __setattr__(self, name: str, value: object) -> None:
+            """Raise OptionError, at the user's line, for an attribute that would be set and never read."""
+            if not name.startswith("_") and name not in ATTRIBUTES:
+                mend = meant(name, ATTRIBUTES, "leave it out: a network has no settings")
+                if name in ("trainable", "requires_grad", "frozen"):
+                    mend = 'layer.trainable = False before gcn.compile, or model.freeze("conv*")'
+                raise at_users_line(
+                    OptionError(
+                        f"a Network has no attribute {visible(name)!r}",
+                        facts=[f"it has: {', '.join(ATTRIBUTES)}"],
+                        mend=mend,
+                    )
+                )
+            super().__setattr__(name, value)
 
     @property
     def output(self) -> Tensor:

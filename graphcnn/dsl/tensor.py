@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import numpy as np
 
@@ -14,11 +14,29 @@ from graphcnn.arguments import known_arguments
 from graphcnn.dsl.builder import Builder
 from graphcnn.dsl.indexing import Index, indexed
 from graphcnn.dsl.matrices import product
-from graphcnn.errors import GraphcnnError, OptionError, ShapeError
+from graphcnn.errors import GraphcnnError, OptionError, ShapeError, meant
+from graphcnn.foreign_names import FOREIGN, OF_VALUES
 from graphcnn.ir import Graph, Op, Origin, TensorType, Value, format_shape, require_op, users_line
+from graphcnn.visible import visible
 
 if TYPE_CHECKING:
     from graphcnn.dsl.layers.base import Layer
+
+
+OPERATORS: Final = {
+    "add": ("__add__", "__radd__"),
+    "subtract": ("__sub__", "__rsub__"),
+    "multiply": ("__mul__", "__rmul__"),
+    "divide": ("__truediv__", "__rtruediv__"),
+    "matmul": ("__matmul__", "__rmatmul__"),
+    "power": ("__pow__", "__rpow__"),
+    "greater": ("__gt__", "__lt__"),
+    "greater_equal": ("__ge__", "__le__"),
+    "less": ("__lt__", "__gt__"),
+    "less_equal": ("__le__", "__ge__"),
+}
+"""NumPy's function, which it calls for an operator with an array or a number of its own on the left or right:
+the method where a value of a network is on the left, and where it is on the right."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,9 +47,6 @@ class Tensor:
     operands: tuple[Tensor, ...]
     type: TensorType
     origin: Origin = field(repr=False)
-
-    __array_ufunc__: ClassVar[None] = None
-    """Makes NumPy leave `array * tensor` to the operators below."""
 
     @property
     def shape(self) -> tuple[int | str, ...]:
@@ -73,6 +88,9 @@ class Tensor:
 
     def __rpow__(self, base: float) -> Tensor:
         return apply_function(lambda build, x: _power_of(build, base, x), ops.Power.name, self)
+
+    def __abs__(self) -> Tensor:
+        return apply_op(ops.Abs(), self)
 
     def __neg__(self) -> Tensor:
         return apply_op(ops.Negate(), self)
@@ -120,6 +138,48 @@ class Tensor:
 
     def __array__(self, *_: object, **__: object) -> NoReturn:
         _no_elements("so it cannot become an array")
+
+    def __float__(self) -> NoReturn:
+        _no_elements("so it is no number", "gcn.exp(x), gcn.sqrt(x) and the like take values of a network")
+
+    def __array_ufunc__(self, function: np.ufunc, method: str, *inputs: Any, **_: object) -> Any:
+        """Leave `array * tensor` to the operators above, and refuse functions of NumPy."""
+        name = function.__name__
+        if name in ("equal", "not_equal"):
+            return name == "not_equal"  # a value of a network equals no number
+        if method == "__call__" and name in OPERATORS:
+            left, right = (each[()] if isinstance(each, np.ndarray) else each for each in inputs)
+            on_left, on_right = OPERATORS[name]
+            if isinstance(left, Tensor):
+                return getattr(left, on_left)(right)
+            return getattr(right, on_right)(left)
+        raise _not_of_numpy(name)
+
+    def __array_function__(self, function: Any, *_: object) -> NoReturn:
+        raise _not_of_numpy(function.__name__)
+
+    if not TYPE_CHECKING:  # type checkers know which attributes there are
+
+        def __getattr__(self, name: str) -> object:
+            """Raise AttributeError, with the function that does what an array's method does."""
+            said = f"a value of a network has no attribute {visible(name)!r}"
+            mend = "" if name.startswith("_") else instead(name)
+            raise AttributeError(f"{said}: {mend}" if mend else said)
+
+
+def instead(name: str) -> str:
+    """Return what to write instead of a function or method that values of a network do not have."""
+    return OF_VALUES.get(name) or FOREIGN.get(name, "") or meant(name, ("shape", "type", "layer"))
+
+
+def _not_of_numpy(name: str) -> OptionError:
+    """Return the error, at the user's line, for a function of NumPy that is given a value of a network."""
+    error = OptionError(
+        f"np.{name} computes with arrays, and a value of a network has no elements yet",
+        mend=instead(name) or "a function of gcn, or of your own: @gcn.pointwise",
+    )
+    at_users_line(error)
+    return error
 
 
 def _no_elements(

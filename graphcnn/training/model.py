@@ -40,7 +40,7 @@ from graphcnn.training.metrics import Metric
 from graphcnn.training.objective import OUTPUT, Losses, variant
 from graphcnn.training.optimizers import AVERAGE, LEARNING_RATE, Optimizer, checked_rate, given_optimizer
 from graphcnn.training.other_arguments import FIT
-from graphcnn.training.other_names import ELSEWHERE, advice
+from graphcnn.training.other_names import advice
 from graphcnn.training.parameters import Parameters, Weights
 from graphcnn.training.progress import Progress
 from graphcnn.training.totals import Totals
@@ -55,6 +55,9 @@ if TYPE_CHECKING:
 
 UNTRAINED = ("forward", "evaluation", "weighted_evaluation")
 """The graphs that do not depend on what is frozen."""
+
+ATTRIBUTES = ("seed", "epochs_done", "backend", "history", "resume")
+"""What a model has beside its methods and properties."""
 
 OF_EVERY_BATCH = ("executable", "graph", "step_on", "as_batch", "samples")
 """The methods that `fit` and `evaluate` call for every batch."""
@@ -621,15 +624,16 @@ class Model:
     if not TYPE_CHECKING:  # type checkers know which attributes there are
 
         def __setattr__(self, name: str, value: object) -> None:
-            """Raise AttributeError for a name of another framework, which would be set and never read."""
-            if name in ELSEWHERE and not hasattr(type(self), name):
-                raise AttributeError(f"a Model has no attribute {name!r}: {ELSEWHERE[name]}")
+            """Raise AttributeError for a name that the model does not have, which would never be read."""
+            if not name.startswith("_") and name not in ATTRIBUTES and not hasattr(type(self), name):
+                getattr(self, name)
             super().__setattr__(name, value)
 
         def __getattr__(self, name: str) -> object:
             """Raise AttributeError, with what a name of another framework is called here."""
             said = f"a Model has no attribute {visible(name)!r}"
-            found = "" if name.startswith("_") else advice(name, filter(str.isidentifier, dir(type(self))))
+            known = (*filter(str.isidentifier, dir(type(self))), *ATTRIBUTES)
+            found = "" if name.startswith("_") else advice(name, known)
             raise AttributeError(f"{said}: {found}" if found else said)
 
     def __repr__(self) -> str:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
 from graphcnn.arrays import Array
 from graphcnn.backend import as_input
-from graphcnn.errors import OptionError
+from graphcnn.errors import ArgumentError, OptionError
 from graphcnn.interrupts import interrupts_put_off
-from graphcnn.ir import TensorType
+from graphcnn.ir import TensorType, users_line
 from graphcnn.visible import visible
 
 
@@ -44,6 +44,14 @@ class Parameters(MutableMapping[str, Array]):
         with interrupts_put_off():
             for name, array in checked.items():
                 np.copyto(self._state[name], array)
+
+    def __call__(self, *_: object, **__: object) -> NoReturn:
+        """Raise ArgumentError, at the user's line: it is no method, as in other frameworks."""
+        place = users_line()
+        raise ArgumentError(
+            f"model.{self.kind}s is a mapping from names to arrays, and is not called",
+            mend=f"model.{self.kind}s.items(), or model.{self.kind}s.values()",
+        ).located(file=place.file, line=place.line)
 
     def __delitem__(self, name: str) -> None:
         raise OptionError(f"a model's {self.kind}s cannot be deleted")

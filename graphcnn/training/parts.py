@@ -8,6 +8,7 @@ from pathlib import PurePath
 
 from graphcnn.calls import misfit
 from graphcnn.errors import GraphcnnError, OptionError
+from graphcnn.foreign_names import named_by
 from graphcnn.ir import users_line_of
 
 
@@ -26,8 +27,9 @@ def check_part(kind: str, part: object, methods: dict[str, str], example: str) -
         )
     lacking = [method for method in methods if not callable(getattr(part, method, None))]
     if len(lacking) == len(methods):
+        named = named_by(kind, part) if isinstance(part, str) else ""
         raise OptionError(
-            f"{kind} is {part!r:.60}, not an object such as {example}", mend=f"{kind}={example}"
+            f"{kind} is {part!r:.60}, not an object such as {example}", mend=f"{kind}={named or example}"
         )
     if lacking:
         raise OptionError(

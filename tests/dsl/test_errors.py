@@ -411,7 +411,7 @@ def test_a_layer_of_the_users_that_forgets_to_return():
         ({"input_shape": 5}, "the shape 5 is not a tuple of sizes", "(5,)"),
         ({"input_shape": (0,)}, "0 in the shape (0,) is not a size of at least 1", "whole numbers"),
         ({"dtype": "float16"}, "dtype='float16' is neither 'float32' nor 'float64'", 'dtype="float64"'),
-        ({"loss": "mse"}, "loss is 'mse', not an object", "loss=gcn.CrossEntropy()"),
+        ({"loss": "mse"}, "loss is 'mse', not an object", 'loss=gcn.SquaredError(reduction="mean")'),
         ({"loss": gcn.SquaredError}, "loss is the class SquaredError", "loss=gcn.SquaredError()"),
         ({"optimizer": gcn.Adam}, "optimizer is the class Adam", "optimizer=gcn.Adam()"),
         ({"optimizer": gcn.SGD(0.1), "loss": None}, "an optimizer needs a loss", "loss=gcn.CrossEntropy()"),
