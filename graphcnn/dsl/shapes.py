@@ -8,9 +8,10 @@ from graphcnn.dsl.axes import axes_of, axis_of, require_tensors
 from graphcnn.dsl.builder import Builder
 from graphcnn.dsl.layers.dense import flat
 from graphcnn.dsl.layers.shape import reshaped
+from graphcnn.dsl.mismatch import brought_together, sizes_along, unequal_axes
 from graphcnn.dsl.tensor import Tensor, apply_function, apply_op, at_users_line
 from graphcnn.errors import GraphcnnError, OptionError, ShapeError
-from graphcnn.ir import BATCH, Value
+from graphcnn.ir import BATCH, Value, format_shape
 from graphcnn.ops.attributes import is_int
 
 
@@ -20,7 +21,32 @@ def concatenate(*tensors: Tensor, axis: int = -1) -> Tensor:
     if not tensors:
         raise at_users_line(OptionError("concatenate takes at least one value", mend="gcn.concatenate(x, y)"))
     require_tensors("concatenate", *tensors)
-    return apply_op(ops.Concatenate(axes_of("concatenate", tensors[0], axis)[0]), *tensors)
+    along = axes_of("concatenate", tensors[0], axis)[0]
+
+    def joined(build: Builder, *values: Value) -> Value:
+        _require_alike(build, along, values)
+        return build(ops.Concatenate(along), *values)
+
+    return apply_function(joined, "concatenate", *tensors)
+
+
+def _require_alike(build: Builder, along: int, values: tuple[Value, ...]) -> None:
+    """Raise ShapeError for values that differ along other axes than this one."""
+    wrong = [axis for axis in unequal_axes(values) if axis != along]
+    if not wrong:  # where they have different numbers of axes, the op says so
+        return
+    first = values[0].type
+    other = next(v.type for v in values if any(v.type.shape[axis] != first.shape[axis] for axis in wrong))
+    mend = brought_together(first, other, is_broadcast=False, channels=False) if along == 3 else ""
+    raise ShapeError(
+        f"concatenate joins along axis {along}, and the values differ along others",
+        facts=[*(sizes_along(build, axis - first.rank, values) for axis in wrong), _shapes(values)],
+        mend=mend or "crop, pad or project them to shapes that differ in this axis alone",
+    )
+
+
+def _shapes(values: tuple[Value, ...]) -> str:
+    return f"their shapes: {', '.join(format_shape(value.type.shape) for value in values)}"
 
 
 @known_arguments
@@ -46,9 +72,12 @@ def stack(*tensors: Tensor, axis: int = -1) -> Tensor:
     def side_by_side(build: Builder, *values: Value) -> Value:
         different = [value for value in values if value.type != values[0].type]
         if different:
+            first, other = values[0].type, different[0].type
             raise ShapeError(
-                f"stack takes values of one type, not {values[0].type} and {different[0].type}",
-                mend="gcn.concatenate joins along an axis that is there already",
+                f"stack takes values of one type, not {first} and {other}",
+                facts=[sizes_along(build, axis - first.rank, values) for axis in unequal_axes(values)],
+                mend=brought_together(first, other, is_broadcast=False, channels=True)
+                or "gcn.concatenate joins along an axis that is there already",
             )
         shape = (*type.shape[:place], 1, *type.shape[place:])
         return build(ops.Concatenate(place), *(build(ops.Reshape(shape), value) for value in values))

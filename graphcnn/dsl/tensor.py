@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import numpy as np
@@ -14,6 +15,7 @@ from graphcnn.arguments import known_arguments
 from graphcnn.dsl.builder import Builder
 from graphcnn.dsl.indexing import Index, indexed
 from graphcnn.dsl.matrices import product
+from graphcnn.dsl.mismatch import brought_together, sizes_along
 from graphcnn.errors import GraphcnnError, OptionError, ShapeError, meant
 from graphcnn.foreign_names import FOREIGN, OF_VALUES
 from graphcnn.ir import Graph, Op, Origin, TensorType, Value, format_shape, require_op, users_line
@@ -222,9 +224,15 @@ def apply_layer(layer: Layer, *operands: Tensor) -> Tensor:
             ).located(file=origin.file, line=origin.line)
     build = Builder(Graph("types"), training=True)
     build.names.of_layer[layer] = layer.title  # its number is known only once the network is whole
-    values = [build.graph.input(f"x{i}", operand.type) for i, operand in enumerate(operands)]
+    values = [
+        build.graph.input(f"x{i}", operand.type, origin=_made(operand)) for i, operand in enumerate(operands)
+    ]
     result = build.apply(layer, values, origin)
     return Tensor(layer, operands, result.type, origin)
+
+
+def _made(value: Tensor) -> Origin:
+    return Origin(value.origin.file, value.origin.line, value.layer.title)
 
 
 @known_arguments
@@ -305,6 +313,13 @@ def apply_elementwise(op: Op, left: Tensor | float, right: Tensor | float) -> Te
     )
 
 
+_brought_together = partial(brought_together, is_broadcast=True, channels=True)
+
+
+def _has_more_than_one(value: Value, axis: int) -> bool:
+    return value.type.rank >= -axis and value.type.shape[axis] != 1
+
+
 def broadcast_together(build: Builder, name: str, *values: Value) -> tuple[Value, ...]:
     """Append broadcasts that bring values to one shape, by NumPy's rule; scalars stay scalars."""
     shapes = [value.type.shape for value in values if not value.type.is_scalar]
@@ -318,13 +333,14 @@ def broadcast_together(build: Builder, name: str, *values: Value) -> tuple[Value
             f"{name} cannot bring {' and '.join(map(format_shape, shapes))} to one shape",
             facts=[
                 *(
-                    f"axis {axis}: {' and '.join(map(str, different))}"
+                    sizes_along(build, axis - rank, [v for v in values if _has_more_than_one(v, axis - rank)])
                     for axis, different in enumerate(sizes)
                     if len(different) > 1
                 ),
                 "aligned at the last axis, each pair of sizes must be equal or contain a 1",
             ],
-            mend="change padding or stride so that the shapes agree, or project one side with a 1x1 Conv2d",
+            mend=(len(shapes) == 2 and _brought_together(*(v.type for v in values if not v.type.is_scalar)))
+            or "change padding or stride so that the shapes agree, or project one side with a 1x1 Conv2d",
         )
     shape = tuple(different[0] if different else 1 for different in sizes)
     return tuple(

@@ -1,6 +1,7 @@
 """Mistakes in a network are reported while it is built: what, where, why, and how to mend it."""
 
 import inspect
+import re
 from pathlib import Path
 
 import numpy as np
@@ -41,9 +42,69 @@ def test_a_residual_sum_of_unequal_shapes():
 
     message = mistake(ShapeError, "add", network)
     assert "cannot bring [N, 8, 8, 3] and [N, 6, 6, 4] to one shape" in message
-    assert "axis 1: 8 and 6" in message
-    assert "axis 3: 3 and 4" in message
+    assert re.search(r"axis 1: 8 \(input, line \d+\) and 6 \(Conv2d, line \d+\)", message)
+    assert re.search(r"axis 3: 3 \(input, line \d+\) and 4 \(Conv2d, line \d+\)", message)
     assert "1x1 Conv2d" in message
+
+
+JOINED = {
+    "a skip around an odd size": (
+        lambda image: (gcn.Upsample2d(2)(gcn.MaxPool2d(2)(image)), image),
+        lambda x, y: gcn.concatenate(x, y),
+    ),
+    "a skip around a valid convolution": (
+        lambda image: (gcn.Conv2d(4, 4)(image), image),
+        lambda x, y: gcn.concatenate(x, y),
+    ),
+    "a sum with the input": (lambda image: (gcn.Conv2d(3, 4)(image), image), lambda x, y: y + x),
+    "a sum with other channels": (lambda image: (gcn.Conv2d(4, 4)(image), image), lambda x, y: y * x),
+    "a shortcut past a stride": (
+        lambda image: (gcn.Conv2d(4, 3, stride=2, padding=1)(image), image),
+        lambda x, y: x + y,
+    ),
+    "channels alone": (lambda image: (gcn.Conv2d(4, 1)(image), image), lambda x, y: gcn.maximum(x, y)),
+    "higher and narrower": (
+        lambda image: (image[:, :, :3], image[:, :2]),
+        lambda x, y: gcn.stack(*((x, y) if x.shape[1] * x.shape[2] < 17 else (y, x))),
+    ),
+    "a stack": (lambda image: (image[:, 1:], image), lambda x, y: gcn.stack(x, y)),
+}
+
+
+@pytest.mark.parametrize(("made", "join"), JOINED.values(), ids=JOINED)
+def test_images_that_do_not_fit_are_brought_together_as_advised(made, join):
+    image = gcn.Input((9, 7, 3), name="image")
+    pair = made(image)
+    x, y = sorted(pair, key=lambda value: value.shape[1] * value.shape[2])
+    if x.shape[1:3] == y.shape[1:3]:
+        x, y = pair
+    with pytest.raises(ShapeError) as caught:
+        join(x, y)
+    said = str(caught.value)
+    axes = [axis for axis in (1, 2) if x.shape[axis] != y.shape[axis]]
+    for axis in axes:
+        assert re.search(rf"axis {axis}: \d+ \(\w+, line \d+\) and \d+ \(\w+, line \d+\)", said)
+    mend = caught.value.mend
+    ways = re.findall(r"gcn\.\w+\(x[^;]*?\){1,3}(?=, gcn| or|;|$)|y\[[^\]]*\]|gcn\.Conv2d\(.*?\)\(y\)", mend)
+    project = next((way for way in ways if "Conv2d" in way and "stride" not in way), None)
+    sizes = [way for way in ways if way != project] or [None]
+    for way in sizes:
+        names = {"gcn": gcn, "x": x, "y": y}
+        for step in filter(None, (way, project)):
+            target = "x" if "(x" in step else "y"
+            names[target] = eval(step, names)
+        assert join(names["x"], names["y"]) is not None
+
+
+def test_sizes_of_1_that_are_repeated_need_no_mend():
+    def network():
+        x = gcn.Input((1, 1, 5), name="squeezed")
+        return x * gcn.Conv2d(4, 3)(gcn.Input(IMAGE))  # here
+
+    message = mistake(ShapeError, "multiply", network)
+    assert "axis 3: 5 (squeezed, line" in message
+    assert "resize2d" not in message
+    assert "gcn.Conv2d(5, 1)(y)" in message
 
 
 def test_a_matrix_product_that_does_not_fit():

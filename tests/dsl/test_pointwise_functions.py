@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import subprocess
 import sys
 import textwrap
@@ -547,7 +548,7 @@ def test_values_that_do_not_fit_together():
     x = gcn.Input((3,))
     message = refused(ShapeError, lambda: gcn.pointwise(of_three)(x, gcn.Input((4,)), gcn.Input((5,))))
     assert "of_three cannot bring [N, 3] and [N, 4] and [N, 5] to one shape" in message
-    assert "axis 1: 3 and 4 and 5" in message
+    assert re.search(r"axis 1: 3 \(\w+, line \d+\) and 4 \(\w+, line \d+\) and 5 \(", message)
     labels = gcn.Input((3,), "labels", dtype="int64")
     assert "wave takes tensors of one floating-point type" in refused(ShapeError, lambda: wave(x, labels))
 
