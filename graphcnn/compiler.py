@@ -15,6 +15,7 @@ from graphcnn.dsl.from_graph import traced_graph
 from graphcnn.dsl.initializers import initial_value
 from graphcnn.dsl.layers import Layer
 from graphcnn.dsl.network import Network, Traced, as_network
+from graphcnn.dsl.other_orders import warn_of_channels_in_front
 from graphcnn.errors import GraphcnnError, OptionError, ShapeError
 from graphcnn.ir import DType, Graph, users_line
 from graphcnn.ops.attributes import is_int
@@ -102,6 +103,7 @@ def compile(
     try:
         with phase("trace"):
             inference, training = _traced(network, input_shape, _precision(dtype))
+        warn_of_channels_in_front(inference.graph)
         chosen_passes = Passes.of(passes)
         _check_seed(seed)
         if optimizer is not None:

@@ -20,7 +20,7 @@ from graphcnn.visible import visible
 
 
 class _LayerType(type):
-    """Makes layers: says what is wrong with the arguments, and notes that a layer has all its attributes."""
+    """Makes layers: says what is wrong with the arguments, and notes what a layer was made with."""
 
     def __call__(cls, *arguments: Any, **keywords: Any) -> Any:
         is_applied = bool(arguments) and isinstance(arguments[0], Tensor | np.ndarray)
@@ -33,7 +33,7 @@ class _LayerType(type):
             if wrong is None:
                 raise
             raise _not_made(cls, arguments[0], arguments[1:], keywords) if is_applied else wrong from None
-        layer.__dict__["_is_made"] = True
+        layer.__dict__ |= {"_is_made": True, "_given": (arguments, keywords)}
         return layer
 
     @property

@@ -22,6 +22,7 @@ from graphcnn.dsl.layers.arguments import (
 )
 from graphcnn.dsl.layers.base import OneValue
 from graphcnn.dsl.layers.dense import with_bias
+from graphcnn.dsl.other_orders import TRANSPOSED_KERNELS, channels_in_front
 from graphcnn.dsl.padding import padded
 from graphcnn.errors import OptionError, ShapeError
 from graphcnn.ir import TensorType, Value
@@ -79,7 +80,8 @@ class Conv2d(OneValue):
         require_groups(self.groups, channels, self.filters)
         kernel = pair("kernel", self.kernel)
         bank = images.type.with_shape((*kernel, channels // self.groups, self.filters))
-        maps = convolved(build, images, build.parameter("filters", bank, self.initializer), self)
+        with channels_in_front(self, channels):
+            maps = convolved(build, images, build.parameter("filters", bank, self.initializer), self)
         return with_bias(build.by(self.equation), maps) if self.bias else maps
 
     @property
@@ -138,8 +140,8 @@ class DepthwiseConv2d(OneValue):
 
     def _convolution(self, filters: int, groups: int) -> Conv2d:
         return Conv2d(
-            filters, self.kernel, self.stride, self.padding, self.dilation, groups, self.bias,
-            padding_mode=self.padding_mode, initializer=self.initializer,
+            filters, self.kernel, stride=self.stride, padding=self.padding, dilation=self.dilation,
+            groups=groups, bias=self.bias, padding_mode=self.padding_mode, initializer=self.initializer,
         )  # fmt: skip
 
     def build(self, build: Builder, *values: Value) -> Value:
@@ -192,7 +194,8 @@ class ConvTranspose2d(OneValue):
         require_groups(self.groups, channels, self.filters)
         kernel = pair("kernel", self.kernel)
         bank = images.type.with_shape((*kernel, channels // self.groups, self.filters))
-        maps = transposed(build, images, build.parameter("filters", bank, self.initializer), self)
+        with channels_in_front(self, channels, TRANSPOSED_KERNELS):
+            maps = transposed(build, images, build.parameter("filters", bank, self.initializer), self)
         return with_bias(build, maps) if self.bias else maps
 
 

@@ -30,6 +30,7 @@ from graphcnn.dsl.layers.convolution import (
 )
 from graphcnn.dsl.layers.dense import with_bias
 from graphcnn.dsl.layers.pooling import AvgPool2d, MaxPool2d
+from graphcnn.dsl.other_orders import TRANSPOSED_KERNELS, channels_in_front
 from graphcnn.errors import OptionError
 from graphcnn.ir import Value
 from graphcnn.ops.attributes import Pair, is_int
@@ -102,7 +103,8 @@ class Conv1d(OneValue):
             self.filters, (1, self.kernel), (1, self.stride), _sides(self.padding), (1, self.dilation),
             self.groups, flip=self.flip, padding_mode=self.padding_mode,
         )  # fmt: skip
-        signals = _as_signals(build, convolved(build, images, filters, on_images))
+        with channels_in_front(self, images.type.static(3)):
+            signals = _as_signals(build, convolved(build, images, filters, on_images))
         return with_bias(build.by(on_images.equation), signals) if self.bias else signals
 
 
@@ -148,7 +150,8 @@ class ConvTranspose1d(OneValue):
             self.filters, (1, self.kernel), (1, self.stride), _sides(self.padding),
             output_padding=(0, self.output_padding), dilation=(1, self.dilation), groups=self.groups,
         )  # fmt: skip
-        signals = _as_signals(build, transposed(build, images, filters, on_images))
+        with channels_in_front(self, images.type.static(3), TRANSPOSED_KERNELS):
+            signals = _as_signals(build, transposed(build, images, filters, on_images))
         return with_bias(build, signals) if self.bias else signals
 
 
