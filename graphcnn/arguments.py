@@ -29,7 +29,10 @@ def known_arguments(called: C) -> C:
 
 
 def translated_arguments(elsewhere: Mapping[str, str]) -> Callable[[C], C]:
-    """Return `known_arguments`, with what to write instead of arguments of this function elsewhere."""
+    """Return `known_arguments`, with what to write instead of arguments of this function elsewhere.
+
+    Under "", what to write instead of the whole call, where it is not for users.
+    """
 
     def decorate(called: C) -> C:
         return _checked(called, elsewhere)
@@ -63,7 +66,8 @@ def _checked(called: C, elsewhere: Mapping[str, str]) -> C:
         try:
             return function(*arguments, **keywords)
         except TypeError as error:
-            title = type(arguments[0]).__name__ if is_class else function.__name__
+            is_objects = is_class or function.__name__ == "__call__"
+            title = type(arguments[0]).__name__ if is_objects else function.__name__
             wrong = misfit(error, title, function, arguments[has_self:], keywords, elsewhere)
             if wrong is None:
                 raise
@@ -96,6 +100,7 @@ def misfit(
     except TypeError:
         home = "gcn." if is_internal(function.__module__) else ""
         wrong = _wrong(home + title, signature, arguments, keywords, elsewhere or {})
+        wrong.mend = (elsewhere or {}).get("") or wrong.mend
         place = users_line()
         wrong.located(file=place.file, line=place.line)
         return wrong
@@ -151,15 +156,18 @@ def _wrong(
         most, surplus = len(by_position), arguments[len(by_position) :]
         by_name = [each.name for each in parameters if each.kind is each.KEYWORD_ONLY]
         rest = [name for name in by_name if name not in ("name", "trainable") and name not in keywords]
-        named = ", ".join(
-            f"{name}={written(name, value)}" for name, value in zip(rest, surplus, strict=False)
-        )
+        mend = f"leave out {', '.join(written('', value) for value in surplus)}"
+        is_shape = bool(by_position) and by_position[0].name == "shape"
+        if is_shape and all(isinstance(each, int) for each in arguments):
+            mend = f"the shape is one argument: {call(path, (tuple(arguments),), keywords)}"
+        elif rest:
+            is_clear = len(surplus) == 1 and not isinstance(surplus[0], str)
+            value = written(rest[0], surplus[0]) if is_clear else "..."
+            mend = f"give what follows by name: {rest[0]}={value}"
         return ArgumentError(
             f"{title} takes {most or 'no'} argument{'s' * (most != 1)} by position, not {len(arguments)}",
             facts=facts,
-            mend=f"give what follows by name: {named}"
-            if rest
-            else f"leave out {', '.join(written('', value) for value in surplus)}",
+            mend=mend,
         )
     missing = [
         each.name

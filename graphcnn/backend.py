@@ -304,6 +304,7 @@ def _has_op(name: str, op: type[Op]) -> bool:
         return False
 
 
+@known_arguments
 def evaluate(graph: Graph, /, **inputs: object) -> dict[str, Array]:
     """Return the outputs of a graph for these inputs, computed by the reference backend.
 

@@ -71,6 +71,8 @@ SAME: Final = {
     "file": ("path",),
     "restore_best_weights": ("restore_best",),
     "val": ("value",),
+    "num_classes": ("classes",),
+    "width_mult": ("width",),
 }
 """Another framework's name → those that mean the same here, of which a call has one at most."""
 
@@ -81,6 +83,7 @@ _LAYOUT: Final = "leave it out: images are [N, H, W, C], channels last"
 _REDUCE: Final = 'reduction="mean" or reduction="sum"'
 _CPU: Final = "leave it out: networks compute on the CPU, in the precision of gcn.compile(..., dtype=)"
 _CLIP: Final = "gcn.compile(..., {name}) clips gradients"
+_WEIGHTS: Final = 'leave it out: model.load_weights(path, layout="torchvision") reads those of torchvision'
 _SCHEDULE: Final = "a schedule: model.fit(..., callbacks=[gcn.cosine_decay(0.1, epochs=10)])"
 _FASTER: Final = "leave it out: the whole step is compiled"
 
@@ -91,6 +94,10 @@ INSTEAD: Final = {
     "end_dim": "leave it out: all axes behind the batch become one",
     "decay": _SCHEDULE,
     "lr_decay": _SCHEDULE,
+    "training": "leave it out: Dropout and BatchNorm2d know fit and train_step from inference",
+    "pretrained": _WEIGHTS,
+    "weights": _WEIGHTS,
+    "include_top": "classes=10, and gcn.compile(...).load_weights(path, only=names) for all but the head",
     "in_channels": _INPUTS,
     "in_features": _INPUTS,
     "num_features": _INPUTS,

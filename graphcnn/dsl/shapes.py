@@ -20,7 +20,7 @@ def concatenate(*tensors: Tensor, axis: int = -1) -> Tensor:
     """Return tensors joined along one axis (the channels by default)."""
     if not tensors:
         raise at_users_line(OptionError("concatenate takes at least one value", mend="gcn.concatenate(x, y)"))
-    require_tensors("concatenate", *tensors)
+    _require_values("concatenate", tensors)
     along = axes_of("concatenate", tensors[0], axis)[0]
 
     def joined(build: Builder, *values: Value) -> Value:
@@ -28,6 +28,17 @@ def concatenate(*tensors: Tensor, axis: int = -1) -> Tensor:
         return build(ops.Concatenate(along), *values)
 
     return apply_function(joined, "concatenate", *tensors)
+
+
+def _require_values(name: str, given: tuple[object, ...]) -> None:
+    """Raise OptionError, at the user's line, for a list of values, and for an axis that is not named."""
+    *values, last = given
+    if values and is_int(last, -9):
+        values_are = "*values" if isinstance(values[0], list | tuple) else "x, y"
+        raise at_users_line(
+            OptionError(f"{name} is given {last}, not a value", mend=f"gcn.{name}({values_are}, axis={last})")
+        )
+    require_tensors(name, *given)
 
 
 def _require_alike(build: Builder, along: int, values: tuple[Value, ...]) -> None:
@@ -57,7 +68,7 @@ def stack(*tensors: Tensor, axis: int = -1) -> Tensor:
     """
     if not tensors:
         raise at_users_line(OptionError("stack takes at least one value", mend="gcn.stack(x, y)"))
-    require_tensors("stack", *tensors)
+    _require_values("stack", tensors)
     type = tensors[0].type
     if not is_int(axis, -type.rank - 1) or axis > type.rank or axis % (type.rank + 1) < type.has_batch:
         raise at_users_line(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from graphcnn.arguments import known_methods
 from graphcnn.arrays import Array
 from graphcnn.errors import OptionError
 from graphcnn.figures import new_figure
@@ -25,6 +26,7 @@ SMALLEST_TILE = 24
 """Pixels of a tile in a figure, at least, so that the lines between tiles stay thin."""
 
 
+@known_methods()
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageGrid:
     """Images of one size in a grid, with a line of NaN between them.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
+from graphcnn.arguments import known_methods
 from graphcnn.arrays import Array
 from graphcnn.backend import KernelReport, Memory, Report, Timeline
 from graphcnn.errors import OptionError
@@ -53,6 +54,7 @@ class KernelTime:
     live: int | None = None
 
 
+@known_methods()
 @dataclass(frozen=True, slots=True, eq=False)
 class Profile:
     """The time of a training step or an inference, and of its parts. All times are medians, in seconds.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphcnn.arguments import known_methods
 from graphcnn.arrays import Array
 from graphcnn.backend import evaluate, observe, with_state
 from graphcnn.cached import cached
@@ -62,6 +63,7 @@ class LayerRecord:
     nonfinite: int
 
 
+@known_methods()
 class Recording:
     """Every value of a graph for one batch, as the reference backend computes it.
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from os import PathLike
 from typing import TYPE_CHECKING
 
+from graphcnn.arguments import known_methods
 from graphcnn.errors import OptionError
 from graphcnn.figures import new_figure
 from graphcnn.interchange.files import write_atomically
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+@known_methods()
 @dataclass
 class History:
     """The losses and metrics of each epoch: `history["val_accuracy"]` is a list with one number per epoch.

@@ -63,6 +63,9 @@ OF_EVERY_BATCH = ("executable", "graph", "step_on", "as_batch", "samples")
 """The methods that `fit` and `evaluate` call for every batch."""
 
 
+@translated_arguments(
+    {"": "gcn.Network(x, y), or gcn.Sequential(*layers), and gcn.compile(network) makes a model"}
+)
 @known_methods(besides=OF_EVERY_BATCH)
 class Model:
     """A network, compiled. `gcn.compile` and `gcn.load` make it.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from graphcnn.arguments import known_arguments
 from graphcnn.dsl.layers import AdaptiveAvgPool2d, Conv2d, Dense, Dropout, Flatten, MaxPool2d, ReLU
 from graphcnn.dsl.network import Input, Network
 from graphcnn.zoo.chain import chain, scaled
 
 
+@known_arguments
 def alexnet(
     classes: int = 1000,
     input_shape: tuple[int, int, int] = (224, 224, 3),

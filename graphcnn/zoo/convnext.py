@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from graphcnn.arguments import known_arguments
 from graphcnn.dsl.activations import gelu
 from graphcnn.dsl.initializers import Constant
 from graphcnn.dsl.layers import Conv2d, Dense, DepthwiseConv2d, GlobalAvgPool2d, LayerNorm, StochasticDepth
@@ -16,6 +17,7 @@ STAGES = ((96, 3), (192, 3), (384, 9), (768, 3))
 EPSILON = 1e-6
 
 
+@known_arguments
 def convnext_tiny(
     classes: int = 1000,
     input_shape: tuple[int, int, int] = (224, 224, 3),

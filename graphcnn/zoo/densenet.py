@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from graphcnn.arguments import known_arguments
 from graphcnn.dsl.activations import relu
 from graphcnn.dsl.layers import AvgPool2d, BatchNorm2d, Conv2d, Dense, GlobalAvgPool2d, MaxPool2d
 from graphcnn.dsl.network import Input, Network
@@ -13,6 +14,7 @@ BOTTLENECK = 4
 """The 1x1 convolution before each 3x3 has so many times its filters (DenseNet-B)."""
 
 
+@known_arguments
 def densenet121(
     classes: int = 1000, input_shape: tuple[int, int, int] = (224, 224, 3), width: float = 1.0
 ) -> Network:

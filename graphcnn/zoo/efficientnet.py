@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from graphcnn.arguments import known_arguments
 from graphcnn.dsl.activations import sigmoid, silu
 from graphcnn.dsl.layers import BatchNorm2d, Dense, Dropout, GlobalAvgPool2d, StochasticDepth
 from graphcnn.dsl.network import Input, Network
@@ -21,6 +22,7 @@ STAGES = (
 """Table 1 of the paper: expansion, kernel, stride of the first block, channels, blocks."""
 
 
+@known_arguments
 def efficientnet_b0(
     classes: int = 1000,
     input_shape: tuple[int, int, int] = (224, 224, 3),

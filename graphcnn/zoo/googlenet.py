@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from graphcnn.arguments import known_arguments
 from graphcnn.dsl.activations import relu
 from graphcnn.dsl.layers import (
     AdaptiveAvgPool2d,
@@ -32,6 +33,7 @@ MODULES = {
 """Table 1 of the paper: filters of 1x1; of 3x3 and 5x5, each behind its reduction; and behind the pool."""
 
 
+@known_arguments
 def googlenet(
     classes: int = 1000,
     input_shape: tuple[int, int, int] = (224, 224, 3),

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from graphcnn import ops
+from graphcnn.arguments import known_arguments
 from graphcnn.arrays import Array
 from graphcnn.dsl.activations import scaled_tanh
 from graphcnn.dsl.builder import Builder
@@ -29,6 +30,7 @@ C3 = (
 """Table I of the paper: the maps of S2 that each of the 16 maps of C3 sees; four grouped convolutions."""
 
 
+@known_arguments
 def lenet5_1998(
     classes: int = 10, input_shape: tuple[int, int, int] = (32, 32, 1), width: float = 1.0
 ) -> Network:

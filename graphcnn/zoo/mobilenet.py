@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from graphcnn.arguments import known_arguments
 from graphcnn.dsl.activations import hardsigmoid, hardswish, relu, relu6
 from graphcnn.dsl.layers import BatchNorm2d, Conv2d, Dense, Dropout, GlobalAvgPool2d
 from graphcnn.dsl.network import Input, Network
@@ -43,6 +44,7 @@ V3_SMALL = (
 """Table 2 of the paper: kernel, expanded channels, channels, whether they are gated, activation, stride."""
 
 
+@known_arguments
 def mobilenetv1(
     classes: int = 1000, input_shape: tuple[int, int, int] = (224, 224, 3), width: float = 1.0
 ) -> Network:
@@ -59,6 +61,7 @@ def mobilenetv1(
     return Network(image, Dense(classes, name="classifier")(GlobalAvgPool2d()(x)), name="mobilenetv1")
 
 
+@known_arguments
 def mobilenetv2(
     classes: int = 1000,
     input_shape: tuple[int, int, int] = (224, 224, 3),
@@ -96,6 +99,7 @@ def _inverted(x: Tensor, name: str, expansion: int, filters: int, stride: int) -
     return x + y if stride == 1 and channels == filters else y
 
 
+@known_arguments
 def mobilenetv3_small(
     classes: int = 1000,
     input_shape: tuple[int, int, int] = (224, 224, 3),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from graphcnn.arguments import known_arguments
 from graphcnn.dsl.initializers import LeCun
 from graphcnn.dsl.layers import Conv2d, Dense, Flatten, Layer, MaxPool2d, ReLU, Tanh
 from graphcnn.dsl.network import Sequential
 
 
+@known_arguments
 def digits() -> Sequential:
     """Return a small network for the bundled 8x8 digits; 810 parameters."""
     return Sequential(
@@ -18,6 +20,7 @@ def digits() -> Sequential:
     )
 
 
+@known_arguments
 def lenet5() -> Sequential:
     """Return LeNet-5 (LeCun et al., "Gradient-based learning", 1998) for 28x28 images, as it is used today.
 
@@ -39,6 +42,7 @@ def lenet5() -> Sequential:
     )
 
 
+@known_arguments
 def lecun1989() -> Sequential:
     """Return the network of LeCun et al., "Backpropagation applied to handwritten zip code ...", 1989.
 
@@ -59,6 +63,7 @@ def lecun1989() -> Sequential:
     )
 
 
+@known_arguments
 def mnist_cnn() -> Sequential:
     """Return the usual tutorial network for 28x28 images: two convolutions, a pool, two dense layers."""
     return Sequential(
@@ -74,6 +79,7 @@ def mnist_cnn() -> Sequential:
     )
 
 
+@known_arguments
 def vgg_small() -> Sequential:
     """Return a small VGG (Simonyan and Zisserman, ICLR 2015) for 32x32 colour images: 32, 64, 128 filters."""
     layers: list[Layer] = []

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from graphcnn.arguments import known_arguments
 from graphcnn.dsl.layers import Conv2d, Dropout, GlobalAvgPool2d, Layer, MaxPool2d, ReLU
 from graphcnn.dsl.network import Input, Network
 from graphcnn.zoo.chain import chain, scaled
 
 
+@known_arguments
 def nin(
     classes: int = 10,
     input_shape: tuple[int, int, int] = (32, 32, 3),

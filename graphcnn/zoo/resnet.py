@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+from graphcnn.arguments import known_arguments
 from graphcnn.dsl.activations import relu
 from graphcnn.dsl.layers import BatchNorm2d, Conv2d, Dense, GlobalAvgPool2d, MaxPool2d
 from graphcnn.dsl.network import Input, Network
@@ -16,6 +17,7 @@ Block: TypeAlias = Callable[[Tensor, str, int, int, int], Tensor]
 """Takes a value, the block's name, the filters of its 3x3 convolutions and of its output, and its stride."""
 
 
+@known_arguments
 def resnet18(
     classes: int = 1000, input_shape: tuple[int, int, int] = (224, 224, 3), width: float = 1.0
 ) -> Network:
@@ -27,6 +29,7 @@ def resnet18(
     return _for_imagenet("resnet18", _basic, (2, 2, 2, 2), 1, classes, input_shape, width)
 
 
+@known_arguments
 def resnet34(
     classes: int = 1000, input_shape: tuple[int, int, int] = (224, 224, 3), width: float = 1.0
 ) -> Network:
@@ -34,6 +37,7 @@ def resnet34(
     return _for_imagenet("resnet34", _basic, (3, 4, 6, 3), 1, classes, input_shape, width)
 
 
+@known_arguments
 def resnet50(
     classes: int = 1000, input_shape: tuple[int, int, int] = (224, 224, 3), width: float = 1.0
 ) -> Network:
@@ -44,6 +48,7 @@ def resnet50(
     return _for_imagenet("resnet50", _bottleneck, (3, 4, 6, 3), 4, classes, input_shape, width)
 
 
+@known_arguments
 def resnet20(
     classes: int = 10, input_shape: tuple[int, int, int] = (32, 32, 3), width: float = 1.0
 ) -> Network:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from graphcnn.arguments import known_arguments
 from graphcnn.dsl.activations import relu
 from graphcnn.dsl.layers import Conv2d, Dropout, GlobalAvgPool2d, MaxPool2d
 from graphcnn.dsl.network import Input, Network
@@ -17,6 +18,7 @@ FIRES: dict[int, tuple[int, int]] = {
 """The channels that a module squeezes to, and those of each of its expansions, by torchvision's numbers."""
 
 
+@known_arguments
 def squeezenet(
     classes: int = 1000,
     input_shape: tuple[int, int, int] = (224, 224, 3),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from graphcnn.arguments import known_arguments
 from graphcnn.dsl.activations import relu
 from graphcnn.dsl.layers import Conv2d, ConvTranspose2d, Dropout, MaxPool2d
 from graphcnn.dsl.network import Input, Network
@@ -14,6 +15,7 @@ from graphcnn.zoo.chain import scaled
 LEVELS = 4
 
 
+@known_arguments
 def unet(
     classes: int = 2,
     input_shape: tuple[int, int, int] = (572, 572, 1),

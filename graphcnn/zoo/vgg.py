@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from graphcnn.arguments import known_arguments
 from graphcnn.dsl.layers import AdaptiveAvgPool2d, Conv2d, Dense, Dropout, Flatten, Layer, MaxPool2d, ReLU
 from graphcnn.dsl.network import Input, Network
 from graphcnn.zoo.chain import chain, scaled
 
 
+@known_arguments
 def vgg11(
     classes: int = 1000,
     input_shape: tuple[int, int, int] = (224, 224, 3),
@@ -25,6 +27,7 @@ def vgg11(
     return _vgg("vgg11", (1, 1, 2, 2, 2), classes, input_shape, width, dropout)
 
 
+@known_arguments
 def vgg16(
     classes: int = 1000,
     input_shape: tuple[int, int, int] = (224, 224, 3),

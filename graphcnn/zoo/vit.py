@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from graphcnn import ops
+from graphcnn.arguments import known_arguments
 from graphcnn.arrays import Array
 from graphcnn.dsl.activations import gelu, softmax
 from graphcnn.dsl.initializers import LeCun
@@ -21,6 +22,7 @@ from graphcnn.zoo.linear import Linear
 PATCH, HEADS, DEPTH, EPSILON = 16, 3, 12, 1e-6
 
 
+@known_arguments
 def vit_tiny(
     classes: int = 1000,
     input_shape: tuple[int, int, int] = (224, 224, 3),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from graphcnn.arguments import known_arguments
 from graphcnn.dsl.activations import relu
 from graphcnn.dsl.layers import BatchNorm2d, Conv2d, Dense, Dropout, GlobalAvgPool2d
 from graphcnn.dsl.network import Input, Network
@@ -9,6 +10,7 @@ from graphcnn.dsl.tensor import Tensor
 from graphcnn.zoo.chain import scaled
 
 
+@known_arguments
 def wideresnet16(
     classes: int = 10,
     input_shape: tuple[int, int, int] = (32, 32, 3),

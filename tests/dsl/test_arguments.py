@@ -167,6 +167,48 @@ def test_errors_within_a_constructor_of_the_users_own_pass():
     assert not isinstance(caught.value, GraphcnnError)
 
 
+def test_what_is_given_by_position_is_named_as_advised():
+    x = gcn.Input((4, 4, 2))
+    with pytest.raises(GraphcnnError, match=r"test_arguments\.py:\d+: concatenate is given 1") as caught:
+        gcn.concatenate(x, x, 1)
+    assert eval(caught.value.mend, {"gcn": gcn, "x": x, "y": x}).shape == ("N", 8, 4, 2)
+    with pytest.raises(GraphcnnError) as caught:
+        gcn.concatenate([x, x], 1)
+    assert eval(caught.value.mend, {"gcn": gcn, "values": [x, x]}).shape == ("N", 8, 4, 2)
+    for function, given in ((gcn.Input, (8, 8, 3)), (gcn.Reshape, (8, 2, 2))):
+        with pytest.raises(GraphcnnError) as caught:
+            function(*given)
+        assert eval(caught.value.mend.partition(": ")[2], {"gcn": gcn}) is not None
+    with pytest.raises(GraphcnnError) as caught:
+        gcn.compile(gcn.Dense(2), "adam", "mse")
+    assert caught.value.mend == "give what follows by name: input_shape=..."
+    with pytest.raises(GraphcnnError, match=r"test_arguments\.py:\d+: Conv2d has no argument 'training'"):
+        gcn.Conv2d(2, 3)(x, training=True)
+
+
+def test_an_optimiser_is_not_given_what_it_trains():
+    model = gcn.compile(gcn.Dense(2), input_shape=(3,), backend="numpy")
+    for parameters in (model.parameters, iter([1])):
+        with pytest.raises(GraphcnnError, match="not given what it trains") as caught:
+            gcn.Adam(parameters, 0.1)
+        eval(caught.value.mend, {"gcn": gcn, "network": gcn.Network(x := gcn.Input((3,)), gcn.Dense(2)(x))})
+    with pytest.raises(GraphcnnError) as caught:
+        gcn.Adam(0.1, (0.8, 0.99))
+    assert eval(f"gcn.Adam(0.1, {caught.value.mend})", {"gcn": gcn}) == gcn.Adam(0.1, 0.8, 0.99)
+
+
+@pytest.mark.parametrize("name", [*gcn.zoo.ZOO, *gcn.zoo.PUBLISHED])
+def test_networks_of_the_zoo_are_checked_alike(name):
+    make = getattr(gcn.zoo, name)
+    with pytest.raises(GraphcnnError, match=rf"test_arguments\.py:\d+: {name} has no argument") as caught:
+        make(pretrained=True)
+    assert 'model.load_weights(path, layout="torchvision")' in caught.value.mend
+    if "classes" in inspect.signature(make).parameters:
+        with pytest.raises(GraphcnnError) as caught:
+            make(num_classes=3)
+        assert caught.value.mend == "classes=3"
+
+
 def test_layers_with_the_channels_that_come_in_are_mended_as_advised():
     with pytest.raises(GraphcnnError, match="by position and by name") as caught:
         gcn.ConvTranspose2d(32, 16, 2, stride=2)
@@ -193,10 +235,15 @@ def test_the_arguments_of_a_model_are_checked_at_the_users_line():
     with pytest.raises(GraphcnnError) as caught:
         model.summary(2)
     assert caught.value.mend == "give what follows by name: batch_size=2"
-    for name, method in inspect.getmembers(gcn.Model, inspect.isfunction):
-        if not name.startswith("_") and name not in OF_EVERY_BATCH:
-            with pytest.raises(GraphcnnError, match=f"{name} has no argument 'qqqqqq'"):
-                method(model, qqqqqq=1)
+    recording = model.inspect(np.zeros((1, 8, 8, 1), np.float32))
+    for each in (model, recording, gcn.History()):
+        for name, method in inspect.getmembers(type(each), inspect.isfunction):
+            if not name.startswith("_") and name not in OF_EVERY_BATCH:
+                with pytest.raises(GraphcnnError, match=f"{name} has no argument 'qqqqqq'"):
+                    method(each, qqqqqq=1)
+    with pytest.raises(GraphcnnError) as caught:
+        gcn.Model(inputs=1, outputs=2)
+    assert caught.value.mend.startswith("gcn.Network(x, y)")
 
 
 def test_advice_names_what_there_is():

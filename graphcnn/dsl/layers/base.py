@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from graphcnn.arguments import call, misfit, without_self
+from graphcnn.arguments import call, known_arguments, misfit, without_self
 from graphcnn.dsl.builder import Builder
 from graphcnn.dsl.layers.arguments import is_word
 from graphcnn.dsl.tensor import Tensor, apply_layer, at_users_line
@@ -109,6 +109,7 @@ class Layer(metaclass=_LayerType):
         """
         raise NotImplementedError
 
+    @known_arguments
     def __call__(self, *tensors: Tensor) -> Tensor:
         return apply_layer(self, *tensors)
 

@@ -15,6 +15,7 @@ from graphcnn.dsl.layers.arguments import count, is_between, number, require_ima
 from graphcnn.dsl.layers.base import OneValue
 from graphcnn.errors import OptionError, ShapeError
 from graphcnn.ir import Value
+from graphcnn.ops.attributes import is_int
 
 
 @dataclass(eq=False)
@@ -266,7 +267,7 @@ def _require_axes(layer: str, x: Value, axes: int) -> None:
 
 def _check_epsilon(epsilon: object) -> None:
     """Raise OptionError unless it is small; a large one is the number of channels, first in PyTorch."""
-    if isinstance(epsilon, int) and not isinstance(epsilon, bool) and epsilon > 1:
+    if isinstance(epsilon, tuple | list) or is_int(epsilon, 2):
         raise OptionError(
             f"epsilon={epsilon!r:.60} is not a small number above 0",
             mend="epsilon=1e-5, by name; the number of channels is not given: it is the input's",
