@@ -64,7 +64,7 @@ OF_EVERY_BATCH = ("executable", "graph", "step_on", "as_batch", "samples")
 
 
 @translated_arguments(
-    {"": "gcn.Network(x, y), or gcn.Sequential(*layers), and gcn.compile(network) makes a model"}
+    {"": "gcn.compile(network) makes a model of gcn.Network(x, y) or gcn.Sequential(*layers)"}
 )
 @known_methods(besides=OF_EVERY_BATCH)
 class Model:

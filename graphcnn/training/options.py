@@ -16,9 +16,7 @@ def require_number(name: str, value: object, allowed: Callable[[float], bool], r
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and fits_float(value)
     if not is_number or not math.isfinite(value) or not allowed(value):  # type: ignore[arg-type]
         if name == "learning_rate" and isinstance(value, Mapping | Iterator):
-            refuse(
-                "an optimiser is not given what it trains", "gcn.compile(network, optimizer=gcn.SGD(0.05))"
-            )
+            refuse("an optimiser is not given what it trains", "leave it out: gcn.SGD(0.05)")
         if name == "beta1" and isinstance(value, tuple | list) and len(value) == 2:
             refuse(f"beta1={value!r:.60} is not a number", f"beta1={value[0]!r:.20}, beta2={value[1]!r:.20}")
         refuse(f"{name}={value!r:.60} is not a number {range}", f"give a {name} {range}")
