@@ -8,14 +8,14 @@ from graphcnn.interrupts import uninterrupted
 from graphcnn.ir import Graph, Op
 from graphcnn_native.codegen.emitters import WITHOUT_KERNEL
 from graphcnn_native.executable import NativeExecutable
-from graphcnn_native.lowering import winograd
+from graphcnn_native.lowering.canonical import OWN_FORMS
 from graphcnn_native.op_code import EMITTERS, LANES, POINTWISE
 from graphcnn_native.runtime.processors import thread_count
 
 
 def _own_ops() -> frozenset[type[Op]]:
     known = {*WITHOUT_KERNEL, *POINTWISE, *LANES, *EMITTERS}
-    return frozenset(known - winograd.OPS)
+    return frozenset(known - OWN_FORMS)
 
 
 class NativeBackend:

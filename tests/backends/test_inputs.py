@@ -40,7 +40,7 @@ def test_arrays_are_converted_where_nothing_is_lost(dtype, given):
     ("type", "given", "part"),
     [
         (TensorType((3,)), np.ones(3, np.int64), "holds int64, but float32 is needed"),
-        (TensorType((3,)), np.ones(3, np.uint8), "/ 255"),
+        (TensorType((3,)), np.full(3, 200, np.uint8), "/ 255"),
         (TensorType((3,), "int64"), np.ones(3), "holds float64, but int64 is needed"),
         (TensorType((), "int64"), 3.7, "holds float64, but int64 is needed"),
         (TensorType((), "uint8"), -1, "uint8"),

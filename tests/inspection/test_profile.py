@@ -35,6 +35,7 @@ def profile() -> Profile:
     return lenet5(threads=2).profile(X, Y, repeats=5)
 
 
+@pytest.mark.slow  # it compares times, which a busy machine can spoil twenty times in a row
 @pytest.mark.parametrize("backend", ["native", "numpy"])
 def test_the_parts_add_up_to_the_step(backend: str) -> None:
     model = lenet5(backend)

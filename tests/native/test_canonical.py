@@ -15,6 +15,7 @@ from graphcnn.rewrite import rewrite
 from graphcnn.testing import backend_cases, check_end, check_rule, naive, random_step
 from graphcnn.testing.cases import build_case
 from graphcnn_native.lowering.canonical import canonical, canonical_rules
+from graphcnn_native.lowering.strides import FilterGradientOfTaps, PhasedCorrelation
 from graphcnn_native.lowering.winograd import (
     WinogradCorrelation,
     WinogradFilterGradient,
@@ -39,6 +40,8 @@ def measure(graph):
         kinds.count(ops.InverseDeviation),
         kinds.count(Convolve2d),
         sum(is_over_images(node) for node in correlations),
+        sum(is_over_zeros(graph, node) for node in correlations),
+        sum(is_cropped(graph, node) for node in needed),
         sum(any(node.op.padding[1]) or is_suited(node) for node in correlations),
         sum(routed[value.key] for node in needed if type(node.op) is ops.Multiply for value in node.operands),
         sum(type(node.op) is ops.ReluMask and not is_relu(graph, node.operands[0]) for node in needed),
@@ -64,6 +67,20 @@ def routes(graph):
 
 def is_over_images(node):
     return node.op.sum_over == "batch" and node.operands[0].type.shape[0] != "N"
+
+
+def is_over_zeros(graph, node):
+    inserting = graph.node(node.operands[0].key).op
+    return (
+        isinstance(inserting, ops.ZeroInsert)
+        and inserting.factors != (1, 1)
+        and (node.op.stride, node.op.dilation) == ((1, 1), (1, 1))
+    )
+
+
+def is_cropped(graph, node):
+    """Whether a node takes a part of what a correlation computes."""
+    return isinstance(node.op, ops.Crop) and type(graph.node(node.operands[0].key).op) is Correlate2d
 
 
 def is_suited(node):
@@ -103,6 +120,30 @@ def contractions(kind):
         over = replace(op, sum_over="batch")
         maps = TensorType((batch, 2, 1, 4), "float64")
         yield graph_of(lambda e, x, d, op=over: e(op, x, d), images, maps)
+
+
+def over_zeros():
+    """Yield correlations over inserted zeros: of channels with all kinds of padding, and of the batch."""
+    options = itertools.product(
+        (((0, 0), (0, 0)), ((1, 0), (0, 2)), ((2, 3), (3, 1))), ((2, 2), (1, 3), (3, 2)), (1, 2), (3, 2, 1)
+    )
+    for padding, factors, groups, size in options:
+        op = Correlate2d(padding=padding, groups=groups)
+        images = TensorType(("N", 3, size, 2), "float64")
+        filters = TensorType((2, size, 2 // groups, 4), "float64")
+        maps = TensorType(("N", 2, 2, 4), "float64")
+        inserting = ops.ZeroInsert(factors)
+        yield graph_of(lambda e, x, w, op=op, i=inserting: e(op, e(i, x), w), images, filters)
+        over = replace(op, sum_over="batch")
+        yield graph_of(lambda e, x, d, op=over, i=inserting: e(op, e(i, x), d), images, maps)
+
+
+def cropped_gradients():
+    for dilation, padding, widths in itertools.product(((1, 1), (2, 1)), (0, 1), ((1, 0), (0, 1), (2, 1))):
+        op = Correlate2d(dilation=dilation, padding=((padding, 0), (0, padding)), sum_over="batch")
+        crop = ops.Crop((*((0, width) for width in widths), (0, 0), (0, 0)))
+        images, maps = (TensorType(("N", 5 - n, 4 - n, 2), "float64") for n in (0, 2))
+        yield graph_of(lambda e, x, d, op=op, c=crop: e(c, e(op, x, d)), images, maps)
 
 
 def wide():
@@ -169,6 +210,9 @@ DOMAINS = {
     "stopped-gradient": stopped,
     "convolution-as-correlation": lambda: contractions(Convolve2d),
     "correlation-over-images": lambda: contractions(Correlate2d),
+    "zeros-on-the-other-side": over_zeros,
+    "taps-alone": cropped_gradients,
+    "zeros-left-out": over_zeros,
     "winograd": wide,
     "pad-at-the-sides": lambda: contractions(Correlate2d),
     "mask-of-relu": masks,
@@ -181,9 +225,8 @@ DOMAINS = {
 
 def test_every_rule_has_a_domain():
     assert list(DOMAINS) == list(RULES)
-    assert list(RULES)[:3] + list(RULES)[4:] == [
-        rule.name for rule in canonical_rules(None) if rule.rewrite is not None
-    ]
+    plain = [rule.name for rule in canonical_rules(TARGET, winograd=False) if rule.rewrite is not None]
+    assert [name for name in RULES if name != "winograd"] == plain
 
 
 def matrix(*rows):
@@ -222,7 +265,24 @@ def on_tiles(op, arrays, batch):
     return result[:, :rows, :columns]
 
 
+def by_phases(op, arrays, batch):
+    images, filters = arrays
+    left, right = op.sides
+    assert not images[:, :, :left].any()
+    plain = images[:, :, left : images.shape[2] - right]
+    sizes = [(size - 1) * factor + 1 for size, factor in zip(plain.shape[1:3], op.factors, strict=True)]
+    inserted = np.full((len(plain), *sizes, plain.shape[3]), Fraction(0), object)
+    inserted[:, :: op.factors[0], :: op.factors[1]] = plain
+    return naive.sliding_product(op.correlation, inserted, filters)
+
+
+def of_taps(op, arrays, batch):
+    return naive.sliding_product(op, *arrays)[: op.taps[0], : op.taps[1]]
+
+
 MEANINGS = {
+    PhasedCorrelation: by_phases,
+    FilterGradientOfTaps: of_taps,
     WinogradFilters: mapped_filters,
     WinogradCorrelation: on_tiles,
     WinogradFilterGradient: lambda op, arrays, batch: naive.sliding_product(op, *arrays),
@@ -232,7 +292,9 @@ MEANINGS = {
 @pytest.mark.parametrize("name", DOMAINS)
 def test_a_rule_keeps_its_graphs_on_small_shapes(name):
     graphs = [graph for graph in DOMAINS[name]() if graph is not None]
-    backend = None if name == "winograd" else "numpy"
+    backend = (
+        None if name in ("winograd", "zeros-left-out", "taps-alone", "zeros-on-the-other-side") else "numpy"
+    )
     assert check_rule(RULES[name], graphs, measure=measure, meanings=MEANINGS, backend=backend)
 
 

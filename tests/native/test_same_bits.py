@@ -42,7 +42,17 @@ def with_holes():
     return gcn.Sequential(*layers, gcn.DepthwiseConv2d(2), gcn.ReLU(), gcn.Flatten(), gcn.Dense(CLASSES))
 
 
-NETWORKS = (like_lenet, residual, with_dropout, with_holes)
+def with_strides():
+    layers = [
+        gcn.Conv2d(16, 3, padding="same"),
+        gcn.ReLU(),
+        gcn.Conv2d(24, 3, stride=2, padding=1),
+        gcn.ReLU(),
+    ]
+    return gcn.Sequential(*layers, gcn.ConvTranspose2d(16, 3, stride=2), gcn.Flatten(), gcn.Dense(CLASSES))
+
+
+NETWORKS = (like_lenet, residual, with_dropout, with_holes, with_strides)
 
 
 def model_of(network, threads=2):

@@ -188,6 +188,12 @@ def cropped():
         yield from with_filters(lambda e, op, x, w, c=crop: e(c, e(op, x, w)), KINDS, (((2, 1), (1, 2)),))
 
 
+def subsampled():
+    for factors in ((2, 2), (1, 3), (2, 1)):
+        keep = ops.Subsample(factors)
+        yield from with_filters(lambda e, op, x, w, k=keep: e(k, e(op, x, w)), KINDS, (((2, 1), (1, 2)),))
+
+
 def padded():
     uneven = (((1, 0), (0, 1)),)
     for widths in (((1, 0), (0, 2), (0, 0)), ((0, 0), (1, 1), (0, 0)), ((1, 0), (0, 0), (0, 1))):
@@ -258,6 +264,7 @@ DOMAINS = {
     "convolution-of-rotated": rotated_windows,
     "rotated-operands": rotated_both,
     "crop-of-correlation": cropped,
+    "subsample-of-correlation": subsampled,
     "pad-before-correlation": padded,
 }
 
@@ -414,6 +421,18 @@ def cropped_correlation(swap=False, check_stride=True):
     return rewrite
 
 
+def subsampled_correlation(match, op, operands):
+    """The last rows and columns are kept, in the place of the first."""
+    inner = inner_of(match, operands, Correlate2d)
+    if inner is None or inner.op.sum_over != "channels":
+        return None
+    mirrored = tuple(pair[::-1] for pair in inner.op.padding)
+    changed = replace(inner.op, stride=op.factors, padding=mirrored)
+    if changed.result_types(*(v.type for v in inner.operands)) != op.result_types(operands[0].type):
+        return None
+    return match.emit(changed, *inner.operands)
+
+
 def padded_correlation(swap=False, channels=False, check_number=True):
     def rewrite(match, op, operands):
         inner = inner_of(match, operands, ops.Pad)
@@ -474,6 +493,8 @@ WRONG = {
     "a crop of the other side": ("crop-of-correlation", ops.Crop, cropped_correlation(swap=True), "finite"),
     "a crop at any stride": (
         "crop-of-correlation", ops.Crop, cropped_correlation(check_stride=False), "finite"),
+    "a stride from the other side": (
+        "subsample-of-correlation", ops.Subsample, subsampled_correlation, "finite"),
     "a pad on the other side": (
         "pad-before-correlation", Correlate2d, padded_correlation(swap=True), "finite"),
     "a pad with any number": (

@@ -107,6 +107,10 @@ EXAMPLES = {
         lambda e, x, w: e(ops.Crop(EDGES), e(Correlate2d(padding=((2, 2), (2, 2))), x, w)),
         lambda e, x, w: e(ops.Crop(EDGES), e(Convolve2d(padding=((2, 2), (2, 2)), dilation=(2, 1)), x, w)),
     ],
+    "subsample-of-correlation": [
+        lambda e, x, w: e(ops.Subsample((2, 1)), e(Correlate2d(padding=UNEVEN), x, w)),
+        lambda e, x, w: e(ops.Subsample((2, 3)), e(Convolve2d(padding=UNEVEN, stride=(1, 2)), x, w)),
+    ],
     "pad-before-correlation": [
         lambda e, x, w: e(Correlate2d(padding=UNEVEN, stride=(2, 2)), e(ops.Pad(EDGES), x), w),
         lambda e, x, w: e(Convolve2d(), e(ops.Pad(EDGES), x), w),

@@ -15,6 +15,7 @@ from graphcnn_native.kernels import (
     interpolation,
     movement,
     nest,
+    phased,
     pooling,
     product,
     reduction,
@@ -29,6 +30,7 @@ from graphcnn_native.kernels.writer import Writer
 from graphcnn_native.lowering.layout import Layout
 from graphcnn_native.lowering.program import Plan, PlannedKernel
 from graphcnn_native.lowering.schedule import GENERATED
+from graphcnn_native.lowering.strides import FilterGradientOfTaps, PhasedCorrelation
 from graphcnn_native.lowering.winograd import WinogradCorrelation, WinogradFilterGradient, WinogradFilters
 from graphcnn_native.op_code import EMITTERS, SHIPPED, has_code
 from graphcnn_native.target import Target
@@ -38,6 +40,8 @@ KERNELS: dict[type[Op], Callable[[Writer], None]] = {
     WinogradFilters: winograd.winograd_filters,
     WinogradCorrelation: winograd.winograd,
     WinogradFilterGradient: winograd.winograd_gradient,
+    FilterGradientOfTaps: correlation.correlation,
+    PhasedCorrelation: phased.phased,
     ops.Matmul: product.matmul,
     ops.MaxPool2d: pooling.max_pool,
     ops.GatherWinner2d: pooling.gather,

@@ -28,6 +28,7 @@ from graphcnn_native.kernels.tile import (
 from graphcnn_native.kernels.writer import Position, Writer
 from graphcnn_native.lowering.program import Place
 from graphcnn_native.lowering.samples_in_lanes import suits_samples_in_lanes
+from graphcnn_native.lowering.strides import PhasedCorrelation
 
 NEARBY = 256 * 1024
 """Bytes that stay in the second cache while they are read again and again."""
@@ -50,12 +51,12 @@ def correlation(w: Writer) -> None:
     (_FilterGradient(w, op) if over_batch else _Forward(w, op)).write()
 
 
-class _Correlation:
-    """What both kernels share: operands, sizes, groups."""
+class CorrelationWriter:
+    """What kernels of correlations share: operands, sizes, groups."""
 
-    def __init__(self, w: Writer, op: Correlate2d) -> None:
+    def __init__(self, w: Writer, op: Correlate2d | PhasedCorrelation) -> None:
         assert w.kernel.root is not None
-        self.w, self.f, self.op = w, w.f, op
+        self.w, self.f = w, w.f
         self.images, self.window = w.graph.node(w.kernel.root).operands
         (self.result,) = w.graph.results(w.kernel.root)
         self.item = ITEMS[self.result.type.dtype]
@@ -85,7 +86,11 @@ class _Correlation:
                 body(group, column)
 
 
-class _Forward(_Correlation):
+class _Forward(CorrelationWriter):
+    def __init__(self, w: Writer, op: Correlate2d) -> None:
+        super().__init__(w, op)
+        self.op = op
+
     def write(self) -> None:
         f, w = self.f, self.w
         _, self.rows, self.columns, _ = (0, *(self.result.type.static(axis) for axis in (1, 2, 3)))
@@ -178,8 +183,12 @@ class _Forward(_Correlation):
         return tap.results
 
 
-class _FilterGradient(_Correlation):
+class _FilterGradient(CorrelationWriter):
     """result[m, n, c, d] = Σ over samples, i, j of images[m + i, n + j, c] · window[i, j, d]."""
+
+    def __init__(self, w: Writer, op: Correlate2d) -> None:
+        super().__init__(w, op)
+        self.op = op
 
     def write(self) -> None:
         f, w, op = self.f, self.w, self.op

@@ -2,8 +2,9 @@
 
 That rewriting ends is seen from these numbers of what is needed: each rule lowers one of them, and raises
 only those behind it. Stopped gradients; squared errors; inverse deviations; convolutions; correlations over
-images; correlations that are padded at the sides or could be Winograd's; for all multiplications together,
-through how many pools their operands were routed; masks that do not ask a relu; movements of scalars; nodes.
+images; correlations over inserted zeros; correlations that are cropped; those that are padded
+at the sides or could be Winograd's; for all multiplications together, through how many pools their operands
+were routed; masks that do not ask a relu; movements of scalars; nodes.
 """
 
 from __future__ import annotations
@@ -38,9 +39,17 @@ from graphcnn.ops import (
     Subtract,
     Sum,
     Transpose,
+    ZeroInsert,
 )
 from graphcnn.ops.convolution import FILTER_AXES, IMAGE_AXES
 from graphcnn.rewrite import DEAD_NODES, Match, Rule, rewrite
+from graphcnn_native.lowering.strides import (
+    FilterGradientOfTaps,
+    PhasedCorrelation,
+    phases,
+    sides_needed,
+    suits_phases,
+)
 from graphcnn_native.lowering.winograd import (
     WinogradCorrelation,
     WinogradFilterGradient,
@@ -52,20 +61,23 @@ from graphcnn_native.target import Target
 
 def canonical(graph: Graph, target: Target, *, winograd: bool) -> tuple[Graph, dict[int, int]]:
     """Return the graph with fewer kinds of nodes, and for each of its keys the key in the graph given."""
-    rewritten = rewrite(graph, canonical_rules(target if winograd else None))
+    rewritten = rewrite(graph, canonical_rules(target, winograd=winograd))
     return rewritten.graph, dict(rewritten.sources)
 
 
-def canonical_rules(winograd: Target | None) -> tuple[Rule, ...]:
-    """Return the rules, in the order in which they are tried.
+def canonical_rules(target: Target, *, winograd: bool = True) -> tuple[Rule, ...]:
+    """Return the rules for a processor, in the order in which they are tried.
 
-    winograd: the processor for which 3x3 correlations of many channels become Winograd's; None: they do not.
+    winograd: whether 3x3 correlations of many channels become Winograd's.
     """
-    if winograd is None:
-        return CONTRACTIONS + FORMS
-    on_tiles = partial(_on_tiles, target=winograd)
-    effect = "a 3x3 correlation of many channels is computed on tiles"
-    return (*CONTRACTIONS, Rule("winograd", effect, Correlate2d, on_tiles, keeps="finite"), *FORMS)
+    by_phases = partial(_by_phases, target=target)
+    effect = "a correlation over inserted zeros multiplies what was there alone, phase by phase"
+    chosen = [Rule("zeros-left-out", effect, Correlate2d, by_phases, keeps="finite")]
+    if winograd:
+        on_tiles = partial(_on_tiles, target=target)
+        effect = "a 3x3 correlation of many channels is computed on tiles"
+        chosen.append(Rule("winograd", effect, Correlate2d, on_tiles, keeps="finite"))
+    return (*CONTRACTIONS, *chosen, *FORMS)
 
 
 def _convolution_as_correlation(match: Match, op: Convolve2d, operands: Values) -> Value:
@@ -169,6 +181,63 @@ def _inverse_deviation(match: Match, op: InverseDeviation, operands: Values) -> 
     return match.emit(Cast(x.type.dtype), inverse), match.emit(Cast(x.type.dtype), variance)
 
 
+def _by_phases(match: Match, op: Correlate2d, operands: Values, *, target: Target) -> Value | None:
+    """Emit a correlation over inserted zeros as one that leaves them out."""
+    images, filters = operands
+    inserting = match.definition(images)
+    if not isinstance(inserting.op, ZeroInsert) or op.sum_over != "channels":
+        return None
+    if (op.stride, op.dilation) != ((1, 1), (1, 1)) or not suits_phases(inserting.op, filters.type, target):
+        return None
+    (result,), (plain,) = op.result_types(images.type, filters.type), inserting.operands
+    factors = inserting.op.factors
+    found = phases(result.static(2), filters.type.static(1), op.padding[1][0], factors[1])
+    sides = sides_needed(plain.type.static(2), found)
+    padded = _once(match, Pad(((0, 0), (0, 0), sides, (0, 0))), plain) if any(sides) else plain
+    return match.emit(PhasedCorrelation(factors, op.padding, op.groups, sides), padded, filters)
+
+
+def _zeros_on_the_other_side(match: Match, op: Correlate2d, operands: Values) -> Value | None:
+    """Exchange images and window of a sum over the batch, so that the window skips what would be zeros."""
+    images, window = operands
+    inserting = match.definition(images)
+    if not isinstance(inserting.op, ZeroInsert) or op.sum_over != "batch" or op.groups > 1:
+        return None
+    if (op.stride, op.dilation) != ((1, 1), (1, 1)):
+        return None
+    (result,) = op.result_types(images.type, window.type)
+    taps = result.static(0), result.static(1)
+    (top, bottom), (left, right) = (
+        (taps[axis] - 1 - before, taps[axis] - 1 - after) for axis, (before, after) in enumerate(op.padding)
+    )
+    if min(top, left) < 0:
+        return None
+    padding = (top, max(0, bottom)), (left, max(0, right))
+    exchanged = FilterGradientOfTaps((1, 1), padding, inserting.op.factors, 1, "batch", taps)
+    gradient = match.emit(exchanged, window, inserting.operands[0])
+    return match.emit(Transpose((0, 1, 3, 2)), match.emit(Rot180(FILTER_AXES), gradient))
+
+
+def _of_taps(match: Match, op: Crop, operands: Values) -> Value | None:
+    """Sum up for no taps that are cropped off."""
+    (gradient,) = operands
+    made = match.definition(gradient)
+    correlation = made.op
+    if type(correlation) is not Correlate2d or correlation.sum_over != "batch" or match.uses(gradient) > 1:
+        return None
+    rows, columns, *others = op.widths
+    if rows[0] or columns[0] or any(map(any, others)):
+        return None
+    taps = gradient.type.static(0) - rows[1], gradient.type.static(1) - columns[1]
+    attributes = correlation.stride, correlation.padding, correlation.dilation, correlation.groups, "batch"
+    return match.emit(FilterGradientOfTaps(*attributes, taps), *made.operands)  # type: ignore[arg-type]
+
+
+OWN_FORMS: Final = frozenset(
+    {WinogradFilters, WinogradCorrelation, WinogradFilterGradient, PhasedCorrelation, FilterGradientOfTaps}
+)
+"""Ops that only this backend's own graphs hold."""
+
 CONTRACTIONS: Final = (
     DEAD_NODES,
     Rule("stopped-gradient", "stop_gradient(x) → x: no gradient is taken any more", StopGradient, _operand),
@@ -184,6 +253,19 @@ CONTRACTIONS: Final = (
         Correlate2d,
         _correlation_over_images,
         keeps="finite",
+    ),
+    Rule(
+        "zeros-on-the-other-side",
+        "the filter gradient over inserted zeros is one with a dilated window, turned: it skips them",
+        Correlate2d,
+        _zeros_on_the_other_side,
+        keeps="finite",
+    ),
+    Rule(
+        "taps-alone",
+        "the filter gradient is summed up for no taps that are cropped off",
+        Crop,
+        _of_taps,
     ),
 )
 FORMS: Final = (

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from graphcnn.ir import BATCH, Graph, Value
-from graphcnn.ops import Constant, SoftmaxCrossEntropy
+from graphcnn.ops import Constant, Input, SoftmaxCrossEntropy
 from graphcnn_native.elements import SIZES
 from graphcnn_native.lowering.caller_arrays import CallerArrays
 from graphcnn_native.lowering.draft import Draft, drafts_by_value
@@ -116,11 +116,12 @@ class _Finishing:
     ) -> None:
         self._schedule, self._compiled, self._sources, self._target = schedule, compiled, sources, target
         self._last = {source: key for key, source in sorted(sources.items())}
+        self._merged = _merged(compiled, self._last.keys())
 
     def planned(self, draft: Draft) -> PlannedKernel:
         graph, sources = self._schedule.graph, self._sources
         work = tuple(sorted(self._schedule.nodes(draft)))
-        finished = [sources[key] for key in work if self._last[sources[key]] == key]
+        finished = self._with_merged(sources[key] for key in work if self._last[sources[key]] == key)
         return PlannedKernel(
             draft.number,
             draft.domain,
@@ -148,8 +149,11 @@ class _Finishing:
 
     def _nodes(self, work: Iterable[int]) -> tuple[int, ...]:
         """Return the nodes of the compiled graph that these come from; constants are shared, and nobody's."""
-        nodes = sorted({self._sources[key] for key in work})
+        nodes = sorted(self._with_merged({self._sources[key] for key in work}))
         return tuple(n for n in nodes if not isinstance(self._compiled.node(n).op, Constant)) or tuple(nodes)
+
+    def _with_merged(self, nodes: Iterable[int]) -> list[int]:
+        return [each for node in nodes for each in (node, *self._merged.get(node, ()))]
 
     def _workspace(self, draft: Draft) -> int:
         """Return the bytes that a kernel needs to itself while it works."""
@@ -160,6 +164,22 @@ class _Finishing:
         images, window = graph.node(draft.root).operands
         maps = window if op.sum_over == "batch" else graph.results(draft.root)[0]
         return workspace(op, images.type, maps.type, self._target).bytes
+
+
+def _merged(compiled: Graph, kept: Collection[int]) -> dict[int, list[int]]:
+    """Return the nodes that became one with what reads them, such as what is cropped, by the node with which.
+
+    kept: the nodes of which there is something in the canonical graph.
+    """
+    part_of = {key: key for key in kept}
+    for key, node in reversed(list(compiled.items())):
+        for operand in node.operands if key in part_of else ():
+            part_of.setdefault(operand.key, part_of[key])
+    found: dict[int, list[int]] = {}
+    for key, reader in part_of.items():
+        if key != reader and not isinstance(compiled.node(key).op, Input):
+            found.setdefault(reader, []).append(key)
+    return found
 
 
 def _number(draft: Draft | None) -> int | None:

@@ -71,10 +71,6 @@ class WinogradFilterGradient(Correlate2d):
     equation: ClassVar[str] = "dw = Gᵀ (Σ Bᵀ I B ⊙ A delta Aᵀ) G"
 
 
-OPS = frozenset({WinogradFilters, WinogradCorrelation, WinogradFilterGradient})
-"""What only this backend's own graphs hold."""
-
-
 def _filters(mapped: TensorType) -> TensorType:
     return mapped.with_shape((TAPS, TAPS, *mapped.shape[1:]))
 

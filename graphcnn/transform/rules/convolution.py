@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from graphcnn.ir import Value, Values
-from graphcnn.ops import Convolve2d, Correlate2d, Crop, Pad, Rot180
+from graphcnn.ops import Convolve2d, Correlate2d, Crop, Pad, Rot180, Subsample
 from graphcnn.ops.convolution import FILTER_AXES, IMAGE_AXES
 from graphcnn.rewrite import Match, Rule
 
@@ -50,6 +50,18 @@ def _crop_of_correlation(match: Match, op: Crop, operands: Values) -> Value | No
     return match.emit(replace(inner.op, padding=((top, bottom), (left, right))), *inner.operands)
 
 
+def _subsample_of_correlation(match: Match, op: Subsample, operands: Values) -> Value | None:
+    """Computing less beats leaving out: to keep every second result is a stride."""
+    inner = match.definition(operands[0])
+    if type(inner.op) not in (Correlate2d, Convolve2d) or match.uses(operands[0]) > 1:
+        return None
+    assert isinstance(inner.op, Correlate2d | Convolve2d)
+    if inner.op.sum_over != "channels":
+        return None
+    rows, columns = (stride * factor for stride, factor in zip(inner.op.stride, op.factors, strict=True))
+    return match.emit(replace(inner.op, stride=(rows, columns)), *inner.operands)
+
+
 def _pad_before_correlation(match: Match, op: Correlate2d | Convolve2d, operands: Values) -> Value | None:
     inner = match.definition(operands[0])
     if not isinstance(inner.op, Pad) or inner.op.value:
@@ -81,6 +93,12 @@ RULES: Final = (
         "crop(correlate2d(x, k)) → correlate2d with less padding",
         Crop,
         _crop_of_correlation,
+    ),
+    Rule(
+        "subsample-of-correlation",
+        "subsample(correlate2d(x, k)) → correlate2d with a stride",
+        Subsample,
+        _subsample_of_correlation,
     ),
     Rule(
         "pad-before-correlation",
