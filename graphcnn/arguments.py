@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar, cast
 
 from graphcnn.errors import ArgumentError, meant
 from graphcnn.foreign_arguments import foreign, written
-from graphcnn.ir.origin import is_internal, users_line
+from graphcnn.origin import is_internal, users_line
 from graphcnn.visible import visible
 
 OUTPUTS: Final = ("filters", "units")

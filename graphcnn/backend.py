@@ -28,7 +28,7 @@ from graphcnn.errors import BackendError, DataError, OptionError
 from graphcnn.inputs import as_input as as_input
 from graphcnn.interrupts import interrupts_put_off
 from graphcnn.ir import BATCH, Graph, Op, batch_inputs, users_line
-from graphcnn.ir.origin import is_internal
+from graphcnn.origin import is_internal
 
 GROUP = "graphcnn.backends"
 DEFAULT = "native"

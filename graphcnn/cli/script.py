@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from graphcnn.errors import GraphcnnError, ScriptError
-from graphcnn.ir.origin import is_internal
+from graphcnn.origin import is_internal
 
 NAME = "graphcnn_script"
 """What a script finds in `__name__`: it is not the program, so that its main part does not run."""

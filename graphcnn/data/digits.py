@@ -6,12 +6,14 @@ from importlib import resources
 
 import numpy as np
 
+from graphcnn.arguments import known_arguments
 from graphcnn.data.dataset import Dataset
 
 _TEST_IMAGES = 360
 _SPLIT_SEED = 0
 
 
+@known_arguments
 def load_digits() -> Dataset:
     """The handwritten digits: 1,437 images to train on and 360 to test on  # [N, 8, 8, 1]
 

@@ -27,6 +27,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from graphcnn.arguments import known_arguments
 from graphcnn.data.gzip_stream import MOST_RATIO, GzipStream
 from graphcnn.errors import FileError
 
@@ -61,6 +62,7 @@ _DOWNLOAD = "fetch or copy the file again, and compare its length or checksum wi
 _WRONG_FILE = "check that this is the file you mean; if so, fetch or copy it again."
 
 
+@known_arguments
 def load_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
     """The array of an IDX file, plain or compressed with gzip (told by its content, not by its name).
 

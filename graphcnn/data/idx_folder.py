@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from graphcnn.arguments import known_arguments
 from graphcnn.data.dataset import Dataset
 from graphcnn.data.idx import CODES, file_errors, load_idx, refusal, shown_sizes
 from graphcnn.errors import FileError
 
 
+@known_arguments
 def load_idx_folder(folder: str | os.PathLike[str]) -> Dataset:
     """The images and labels of a folder with the four files of MNIST, or of a set that is stored like it.
 

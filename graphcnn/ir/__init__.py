@@ -3,12 +3,12 @@
 from graphcnn.ir.graph import Emitter, Graph, Input, Node, Role, Value, batch_inputs
 from graphcnn.ir.liveness import last_reads, live_bytes, needed_nodes, use_counts
 from graphcnn.ir.op import NO_RULE, OPERAND_LETTERS, Cost, Gradients, Op, Values, arguments_of, require_op
-from graphcnn.ir.origin import Origin, users_line, users_line_of
 from graphcnn.ir.parser import parse_graph
 from graphcnn.ir.rebuild import Rebuild
 from graphcnn.ir.text import format_call, format_graph
 from graphcnn.ir.types import BATCH, Dim, DType, TensorType, concrete_shape, format_shape
 from graphcnn.ir.verify import verify
+from graphcnn.origin import Origin, users_line, users_line_of
 
 __all__ = [
     "BATCH",

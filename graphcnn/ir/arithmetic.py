@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, NoReturn
 
 from graphcnn.errors import GraphError
-from graphcnn.ir.origin import users_line
+from graphcnn.origin import users_line
 
 OPS: Final = {
     "+": "Add()",

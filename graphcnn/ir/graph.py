@@ -9,12 +9,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Final, Literal, Self, TypeAlias, get_args
 
+from graphcnn.arguments import known_arguments
 from graphcnn.displays import display
 from graphcnn.errors import GraphcnnError, GraphError
 from graphcnn.ir.arithmetic import Emitted
 from graphcnn.ir.op import Cost, Op, require_op
-from graphcnn.ir.origin import Origin
 from graphcnn.ir.types import BATCH, TensorType
+from graphcnn.origin import Origin
 from graphcnn.visible import visible
 
 if TYPE_CHECKING:
@@ -299,6 +300,7 @@ class Graph:
         outputs = ", ".join(f"{k}: {v.type}" for k, v in self._outputs.items())
         return visible(f"<Graph {self.name}: {len(self)} nodes, ({inputs}) -> ({outputs})>")
 
+    @known_arguments
     def show(
         self,
         path: str | PathLike[str] | None = None,

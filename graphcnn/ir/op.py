@@ -7,8 +7,8 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, ClassVar, Final, TypeAlias
 
 from graphcnn.errors import DifferentiationError, GraphError
-from graphcnn.ir.origin import users_line
 from graphcnn.ir.types import TensorType
+from graphcnn.origin import users_line
 
 if TYPE_CHECKING:
     from graphcnn.ir.graph import Emitter, Node, Value

@@ -14,11 +14,11 @@ from graphcnn.errors import GraphcnnError, GraphError, ParseError
 from graphcnn.ir.attributes import require_types
 from graphcnn.ir.graph import Graph, Input, Value
 from graphcnn.ir.op import Op
-from graphcnn.ir.origin import Origin
 from graphcnn.ir.scanner import FORWARD, LINE, LONGEST_STRING, SOURCE, Scanner, origin_fields, unquoted
 from graphcnn.ir.text import TOLD_BY_TYPE
 from graphcnn.ir.types import TensorType
 from graphcnn.ir.verify import verify
+from graphcnn.origin import Origin
 from graphcnn.scalar import ScalarFunction
 
 LONGEST_TEXT = 2**23

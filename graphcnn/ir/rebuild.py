@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphcnn.ir.graph import Graph, Value
-from graphcnn.ir.origin import Origin
+from graphcnn.origin import Origin
 
 
 class Rebuild:

@@ -12,8 +12,8 @@ from graphcnn.arrays import Array
 from graphcnn.backend import Backend, Executable, as_backend, bind_inputs, reference
 from graphcnn.errors import BackendError, DataError
 from graphcnn.ir import BATCH, Graph, Op, TensorType
-from graphcnn.ir.origin import is_internal
 from graphcnn.ops import Add, Multiply, Relu
+from graphcnn.origin import is_internal
 from graphcnn.testing.case import Case
 from graphcnn.testing.cases import backend_cases, build_case
 from graphcnn.testing.random_graphs import random_step

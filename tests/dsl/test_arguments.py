@@ -237,6 +237,11 @@ def test_the_arguments_of_a_model_are_checked_at_the_users_line():
         model.summary(2)
     assert caught.value.mend == "give what follows by name: batch_size=2"
     recording = model.inspect(np.zeros((1, 8, 8, 1), np.float32))
+    with pytest.raises(GraphcnnError, match=r"test_arguments\.py:\d+: show has no argument 'opn'"):
+        model.forward_graph.show(opn=False)
+    for load in (gcn.data.load_digits, gcn.data.load_idx, gcn.data.load_idx_folder):
+        with pytest.raises(GraphcnnError, match=r"test_arguments\.py:\d+: load_\w+ has no argument"):
+            load(qqqqqq=1)
     for each in (model, recording, gcn.History()):
         for name, method in inspect.getmembers(type(each), inspect.isfunction):
             if not name.startswith("_") and name not in OF_EVERY_BATCH:

@@ -15,7 +15,7 @@ from graphcnn.dsl.layers.arguments import is_word
 from graphcnn.dsl.tensor import Tensor, apply_layer, at_users_line
 from graphcnn.errors import ArgumentError, GraphcnnError, OptionError, meant
 from graphcnn.ir import Origin, Value, users_line
-from graphcnn.ir.origin import is_internal
+from graphcnn.origin import is_internal
 from graphcnn.visible import visible
 
 
