@@ -133,7 +133,9 @@ def test_a_class_of_layers_called_on_a_value_makes_a_layer_first(given):
         eval(f"gcn.{given}", names)
     assert isinstance(eval(caught.value.mend, names), gcn.Tensor)
     with pytest.raises(GraphcnnError, match="is given an array"):
-        gcn.ReLU(np.zeros(3))
+        gcn.ReLU(np.zeros((3, 4)))
+    with pytest.raises(GraphcnnError, match="size=array"):
+        gcn.MaxPool2d(np.array([2, 2]))
 
 
 def test_layers_of_the_users_own_are_checked_alike():

@@ -23,7 +23,7 @@ class _LayerType(type):
     """Makes layers: says what is wrong with the arguments, and notes what a layer was made with."""
 
     def __call__(cls, *arguments: Any, **keywords: Any) -> Any:
-        is_applied = bool(arguments) and isinstance(arguments[0], Tensor | np.ndarray)
+        is_applied = bool(arguments) and _is_value(arguments[0])
         if is_applied and is_internal(cls.__module__):
             raise _not_made(cls, arguments[0], arguments[1:], keywords)
         try:
@@ -112,6 +112,11 @@ class Layer(metaclass=_LayerType):
     @known_arguments
     def __call__(self, *tensors: Tensor) -> Tensor:
         return apply_layer(self, *tensors)
+
+
+def _is_value(given: object) -> bool:
+    """Whether this is what layers compute with; short arrays may be meant as a pair of sizes."""
+    return isinstance(given, Tensor) or (isinstance(given, np.ndarray) and given.ndim > 1)
 
 
 def _not_made(
