@@ -16,7 +16,7 @@ SAME: Final = {
     "filters": ("units",),
     "strides": ("stride",),
     "dilation_rate": ("dilation",),
-    "pad": ("padding",),
+    "pad": ("padding", "widths"),
     "pads": ("padding", "widths"),
     "pad_width": ("widths", "padding"),
     "use_bias": ("bias",),
@@ -72,12 +72,20 @@ SAME: Final = {
     "restore_best_weights": ("restore_best",),
     "val": ("value",),
     "num_classes": ("classes",),
+    "n_classes": ("classes",),
+    "T_max": ("epochs",),
+    "eta_min": ("end",),
+    "step_size": ("every",),
+    "gamma": ("factor",),
+    "initial_learning_rate": ("start",),
     "width_mult": ("width",),
 }
 """Another framework's name → those that mean the same here, of which a call has one at most."""
 
 _INPUTS: Final = "leave it out: how many channels come in is seen from the input"
-_AFFINE: Final = "leave it out: scale and shift are trained; layer.trainable = False keeps them at 1 and 0"
+_AFFINE: Final = (
+    'leave it out: scale and shift are trained; model.freeze("*.scale", "*.shift") keeps them at 1 and 0'
+)
 _PENALTY: Final = "leave it out: the optimiser has weight_decay=, gcn.SGD(0.05, weight_decay=1e-4)"
 _LAYOUT: Final = "leave it out: images are [N, H, W, C], channels last"
 _REDUCE: Final = 'reduction="mean" or reduction="sum"'
@@ -140,6 +148,7 @@ INSTEAD: Final = {
     "max_norm": _CLIP.format(name="clip_norm=1.0"),
     "clipvalue": _CLIP.format(name="clip_value=0.5"),
     "use_ema": "gcn.compile(..., average=0.999), and model.averaged()",
+    "save_best_only": "gcn.EarlyStopping(restore_best=True) ends with the best epoch's parameters",
     "min_delta": "leave it out: any improvement counts",
     "verbose": "leave it out: fit(..., progress=False) is quiet",
 }

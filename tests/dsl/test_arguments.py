@@ -254,6 +254,21 @@ def test_the_arguments_of_a_model_are_checked_at_the_users_line():
     assert "gcn.Network(x, y)" in caught.value.mend
 
 
+def test_scale_and_shift_are_kept_as_advised():
+    with pytest.raises(GraphcnnError) as caught:
+        gcn.BatchNorm2d(affine=False)
+    layers = (gcn.Conv2d(2, 3, bias=False), gcn.BatchNorm2d(), gcn.Flatten(), gcn.Dense(2))
+    model = gcn.compile(
+        gcn.Sequential(*layers), input_shape=(8, 8, 1), loss=gcn.CrossEntropy(), optimizer=gcn.SGD(0.1)
+    )
+    eval(re.search(r"model\.freeze\(.*?\)", caught.value.mend)[0], {"model": model})
+    images = np.random.default_rng(1).random((4, 8, 8, 1), np.float32)
+    before = dict(model.weights)
+    model.train_step(images, np.array([0, 1, 0, 1]))
+    same = {name for name, array in model.weights.items() if np.array_equal(array, before[name])}
+    assert same == {"batchnorm1.scale", "batchnorm1.shift"}
+
+
 def test_advice_names_what_there_is():
     for said in INSTEAD.values():
         for name in re.findall(r"\bgcn\.(\w+)", said):
