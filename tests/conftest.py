@@ -6,6 +6,16 @@ from typing import Any
 
 import pytest
 
+import graphcnn_numpy
+from graphcnn import ops
+from graphcnn_native import op_code
+
+TABLES_OF_OPS: tuple[Any, ...] = (
+    *(ops.OPS, graphcnn_numpy.kernels.KERNELS),
+    *(op_code.POINTWISE, op_code.LANES, op_code.EMITTERS, op_code.SHIPPED),
+)
+"""What registering an op or a kernel changes."""
+
 
 @pytest.fixture(scope="session", autouse=True)
 def verified_programs() -> Iterator[None]:
@@ -13,6 +23,16 @@ def verified_programs() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRAPHCNN_VERIFY", "on")
         yield
+
+
+@pytest.fixture
+def own_tables_of_ops() -> Iterator[tuple[Any, ...]]:
+    """Return all tables of ops and kernels, and leave them as they were, for tests that register some."""
+    before = [table.copy() for table in TABLES_OF_OPS]
+    yield TABLES_OF_OPS
+    for table, known in zip(TABLES_OF_OPS, before, strict=True):
+        table.clear()
+        table.update(known)
 
 
 @pytest.fixture

@@ -18,17 +18,7 @@ from graphcnn.testing import check_op
 from graphcnn_native import op_code
 
 X = gcn.TensorType(("N", 3, 5))
-TABLES = (ops.OPS, graphcnn_numpy.kernels.KERNELS, op_code.POINTWISE, op_code.LANES, op_code.EMITTERS)
-
-
-@pytest.fixture(autouse=True)
-def tables():
-    """Leave all tables of ops as they were."""
-    before = [dict(table) for table in TABLES]
-    yield
-    for table, known in zip(TABLES, before, strict=True):
-        table.clear()
-        table.update(known)
+pytestmark = pytest.mark.usefixtures("own_tables_of_ops")
 
 
 @dataclass(frozen=True)
@@ -412,13 +402,13 @@ def test_unfit_labels_are_still_named(roll):
         ((Unknown,), {"emitter": lambda w: None}, "Unknown is not registered"),
     ],
 )
-def test_what_is_no_code(arguments, forms, problem):
-    before = [dict(table) for table in TABLES]
+def test_what_is_no_code(arguments, forms, problem, own_tables_of_ops):
+    before = [table.copy() for table in own_tables_of_ops]
     with pytest.raises(OptionError) as caught:
         graphcnn_native.register(*arguments, **forms)
     assert problem in str(caught.value)
     assert str(caught.value).startswith("test_op_code.py:"), "the user's line"
-    assert [dict(table) for table in TABLES] == before
+    assert list(own_tables_of_ops) == before
 
 
 @pytest.mark.parametrize(

@@ -44,10 +44,9 @@ def cubed(op, operands, batch):
 
 
 @pytest.fixture(autouse=True)
-def tables(monkeypatch):
-    """Leave the tables of ops and kernels as they were."""
-    monkeypatch.setitem(ops.OPS, "cubed", Cubed)
-    monkeypatch.setitem(graphcnn_numpy.kernels.KERNELS, Cubed, cubed)
+def registered(own_tables_of_ops):
+    gcn.register_op(Cubed)
+    graphcnn_numpy.register(Cubed, cubed)
 
 
 def check(op, *operands, kernel=None, **options):
@@ -96,7 +95,7 @@ def test_wrong_gradients_are_caught(order):
         check(made(gradient=twice), order=order)
 
 
-def test_a_gradient_that_is_right_once_alone(monkeypatch):
+def test_a_gradient_that_is_right_once_alone():
     def hidden(self, emit, operands, results, delta):
         # The slope is right, but it is a constant for whoever differentiates again.
         (right,) = Cubed.gradient(self, emit, operands, results, delta)
@@ -114,7 +113,7 @@ def test_a_gradient_that_is_right_once_alone(monkeypatch):
         def gradient(self, emit, operands, results, delta):
             return (None,)
 
-    monkeypatch.setitem(ops.OPS, "opaque", Opaque)
+    gcn.register_op(Opaque)
     graphcnn_numpy.register(Opaque, lambda op, operands, batch: operands[0])
     op = made(gradient=hidden)
     check(op, order=1)
@@ -228,7 +227,7 @@ def test_the_backend_and_the_place_of_a_difference_are_named():
     assert "at [2, 2] it is " in str(caught.value)
 
 
-def test_by_sample_is_named_where_samples_are_mixed(monkeypatch):
+def test_by_sample_is_named_where_samples_are_mixed():
     @dataclass(frozen=True)
     class Turned(gcn.Op):
         name: ClassVar[str] = "turned"
@@ -238,8 +237,6 @@ def test_by_sample_is_named_where_samples_are_mixed(monkeypatch):
         def result_types(self, *operands):
             return (operands[0],)
 
-    for table in (graphcnn_native.op_code.EMITTERS, graphcnn_numpy.kernels.KERNELS):
-        monkeypatch.setitem(table, Turned, None)
     gcn.register_op(Turned)
     graphcnn_numpy.register(Turned, lambda op, operands, batch: operands[0][::-1])
     for by_sample in (False, True):
@@ -254,4 +251,3 @@ def test_by_sample_is_named_where_samples_are_mixed(monkeypatch):
             check_op(Turned(), X, order=0)
     with pytest.raises(AssertionError, match="is native code of Turned registered with by_sample=True"):
         check_op(Turned(), X, order=0)
-    del ops.OPS["turned"]

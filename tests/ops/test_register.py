@@ -11,6 +11,8 @@ import graphcnn_numpy
 from graphcnn import ops
 from graphcnn.errors import BackendError, DifferentiationError, GraphError, OptionError, ParseError
 
+pytestmark = pytest.mark.usefixtures("own_tables_of_ops")
+
 
 def make(name="halve", arity=1, equation="y = x / factor", **attributes):
     """Return a class of ops that divide by a factor."""
@@ -28,15 +30,6 @@ def make(name="halve", arity=1, equation="y = x / factor", **attributes):
     for attribute, value in {"name": name, "arity": arity, "equation": equation, **attributes}.items():
         setattr(Halve, attribute, value)
     return Halve
-
-
-@pytest.fixture(autouse=True)
-def table(monkeypatch):
-    """Leave the table of ops as it was."""
-    known = dict(ops.OPS)
-    yield ops.OPS
-    ops.OPS.clear()
-    ops.OPS.update(known)
 
 
 def graph_of(op):
@@ -131,14 +124,14 @@ HEAD = {"name": "made", "arity": 1, "equation": "y = x"}
         ),
     ],
 )
-def test_what_is_refused(op, problem, mend, table):
-    before = dict(table)
+def test_what_is_refused(op, problem, mend):
+    before = dict(ops.OPS)
     with pytest.raises(OptionError) as caught:
         gcn.register_op(op)
     assert problem in str(caught.value)
     assert mend in str(caught.value).partition("Mend:")[2]
     assert str(caught.value).startswith("test_register.py:"), "the user's line"
-    assert table == before
+    assert before == ops.OPS
 
 
 @pytest.mark.parametrize(
