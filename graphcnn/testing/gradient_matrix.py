@@ -163,7 +163,12 @@ def _built(name: str) -> Case:
 def forward_graphs() -> Iterator[Graph]:
     """Yield the graphs of all conformance cases, and of functions of the user's own."""
     for name in (*backend_cases(), *_users_functions()):
-        yield _built(name).graph
+        yield forward_graph(name)
+
+
+def forward_graph(name: str) -> Graph:
+    """Return the graph of the conformance case of this name. Raises KeyError where there is none."""
+    return _built(name).graph
 
 
 def _multiples_of(label: str) -> str:

@@ -36,9 +36,9 @@ def check_gradients(
 ) -> None:
     """Assert that the gradient graph of `of` agrees with central differences.
 
-    of: an output's name or a value, of any shape; unless it is a scalar, its inner product with a fixed
-    random tensor is differentiated. wrt: names of float64 inputs. inputs: every input's array, away from
-    kinks such as relu's at 0. step: half the width of the difference, in units of the input.
+    of: an output's name or a value, of any shape; its inner product with a fixed random tensor is
+    differentiated, so that no rule is given a delta of 1. wrt: names of float64 inputs. inputs: every input's
+    array, away from kinks such as relu's at 0. step: half the width of the difference, in units of the input.
     order: 2 also differentiates the inner product of the gradients with random tensors, and compares that
     with the differences of the first-order gradient graph.
 
@@ -114,8 +114,6 @@ def projected(
     The sum is of the first value's element type.
     """
     emit = Emitter(work)
-    if len(values) == 1 and values[0].type.is_scalar:
-        return values[0]
     total: Value | None = None
     for value in values:
         label = f"projection {len(work)}"

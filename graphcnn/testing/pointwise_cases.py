@@ -168,7 +168,8 @@ def _with_itself(op: Op, dtype: DType, case: Case) -> None:
 
 def _select(dtype: DType, left: Sequence[int], right: Sequence[int], case: Case) -> None:
     x, y = whole(case, dtype, left), whole(case, dtype, right)
-    case.apply(ops.Select(), case.graph.add(ops.Greater(), x, y), x, y)
+    for condition in (case.graph.add(ops.Greater(), x, y), case.graph.add(ops.Greater(), y, x)):
+        case.apply(ops.Select(), condition, x, y)
 
 
 def _constant(dtype: DType, value: float, case: Case) -> None:
