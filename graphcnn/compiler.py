@@ -57,7 +57,7 @@ def compile(
     metrics: GivenMetrics | None = None,
     backend: str | Backend = DEFAULT,
     threads: int | None = None,
-    winograd: bool | None = None,
+    winograd: bool | int | None = None,
     seed: int = 0,
     dtype: DType | None = None,
     weights: Mapping[str, object] | None = None,
@@ -85,8 +85,8 @@ def compile(
     loss_weights: by output, what its loss is multiplied by in the sum; 1, and for auxiliary outputs 0.3.
     backend: the name of an installed backend, or a backend itself. threads: how many it may use, by default
     $GRAPHCNN_THREADS or else all processors; results do not depend on it. winograd: False has the native
-    backend compute 3x3 convolutions product by product as well, which takes about twice as long and rounds
-    differently.
+    backend compute 3x3 convolutions product by product as well, which takes two to three times as long and
+    rounds differently; 2 keeps it to small tiles, which round best.
     seed: of first values, shuffling and dropout; the same seed gives the same bits. dtype: "float32"
     (default) or "float64" for the whole network.
     weights: first values of parameters and states by name. Others are drawn as their layers say; of a graph,
@@ -155,7 +155,7 @@ def load(
     passes: Given = None,
     backend: str | Backend = DEFAULT,
     threads: int | None = None,
-    winograd: bool | None = None,
+    winograd: bool | int | None = None,
 ) -> Model:
     """Return the model that `Model.save` wrote, ready to predict and to train on. No code is executed.
 

@@ -38,7 +38,7 @@ class Compiled:
     program: Program | None = None
 
 
-def compiled(graph: Graph, target: Target, *, winograd: bool) -> Compiled:
+def compiled(graph: Graph, target: Target, *, winograd: bool | int) -> Compiled:
     """Return the machine code of a graph. Raises BackendError as `lower` and `compile_modules` do."""
     with phase("look up"):
         key = _key(graph, target, winograd)
@@ -69,7 +69,7 @@ def _entry(interface: Interface, modules: tuple[str, ...]) -> bytes:
     return json.dumps({**asdict(interface), "modules": modules}).encode()
 
 
-def _key(graph: Graph, target: Target, winograd: bool) -> str | None:
+def _key(graph: Graph, target: Target, winograd: bool | int) -> str | None:
     """Return the name under which the cache knows a graph, or None if it cannot tell what its code will be.
 
     Where nodes come from has no part in it: the same network in another script has the same code.

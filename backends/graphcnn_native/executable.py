@@ -58,7 +58,7 @@ class NativeExecutable:
         *,
         target: Target | None = None,
         threads: int | None = None,
-        winograd: bool = True,
+        winograd: bool | int = True,
     ) -> None:
         self.graph: Final[Graph] = graph
         self.threads: Final = thread_count(threads)
@@ -416,7 +416,7 @@ def _in_child() -> None:
 os.register_at_fork(after_in_child=_in_child)
 
 
-def _compiled_again(graph: Graph, threads: int, winograd: bool) -> NativeExecutable:
+def _compiled_again(graph: Graph, threads: int, winograd: bool | int) -> NativeExecutable:
     return uninterrupted(lambda: NativeExecutable(graph, threads=threads, winograd=winograd))
 
 

@@ -1,6 +1,7 @@
 """The forms that kernels are made for: each rule holds in rational numbers, and rewriting ends."""
 
 import itertools
+import math
 from dataclasses import replace
 from fractions import Fraction
 
@@ -17,10 +18,13 @@ from graphcnn.testing.cases import build_case
 from graphcnn_native.lowering.canonical import canonical, canonical_rules
 from graphcnn_native.lowering.strides import FilterGradientOfTaps, PhasedCorrelation
 from graphcnn_native.lowering.winograd import (
+    LARGEST,
     WinogradCorrelation,
     WinogradFilterGradient,
     WinogradFilters,
-    suits,
+    best_results,
+    points,
+    side,
 )
 from graphcnn_native.target import named_target
 
@@ -86,7 +90,7 @@ def is_cropped(graph, node):
 def is_suited(node):
     images, window = (operand.type for operand in node.operands)
     filters, maps = (node.types[0], window) if node.op.sum_over == "batch" else (window, node.types[0])
-    return images.shape[0] == "N" and suits(node.op, images, filters, maps, TARGET)
+    return images.shape[0] == "N" and best_results(node.op, images, filters, maps, TARGET, LARGEST) > 0
 
 
 def is_relu(graph, value):
@@ -147,12 +151,13 @@ def cropped_gradients():
 
 
 def wide():
-    for channels, filters, padding, over_batch in ((8, 8, 1, 0), (8, 16, 0, 0), (16, 8, 1, 0), (8, 8, 1, 1)):
+    sizes = ((8, 8, 1, 0, 4), (8, 16, 0, 0, 6), (16, 8, 1, 0, 8), (8, 8, 1, 1, 6), (8, 8, 1, 1, 8))
+    for channels, filters, padding, over_batch, size in sizes:
         edges = ((padding, padding), (padding, 0))
-        images = TensorType(("N", 6, 7, channels))
+        images = TensorType(("N", size, size + 1, channels))
         op = Correlate2d(padding=edges, sum_over="batch" if over_batch else "channels")
         if over_batch:
-            other = TensorType(("N", 6 + 2 * padding - 2, 7 + padding - 2, filters))
+            other = TensorType(("N", size + 2 * padding - 2, size + padding - 1, filters))
         else:
             other = TensorType((3, 3, channels, filters))
         yield graph_of(lambda e, x, w, op=op: e(op, x, w), images, other)
@@ -229,39 +234,57 @@ def test_every_rule_has_a_domain():
     assert [name for name in RULES if name != "winograd"] == plain
 
 
-def matrix(*rows):
-    return np.array([[Fraction(entry) for entry in row] for row in rows], object)
+def matrices(at, results):
+    """Return Bᵀ, G and Aᵀ of tiles with so many results, for these finite points and the one at infinity."""
+    count = len(at) + 1
+    divisors = [Fraction(math.prod(x - y for y in at if y != x)) for x in at]
+    b_t, g, a_t = (
+        np.full(shape, Fraction(0), object) for shape in ((count, count), (count, 3), (results, count))
+    )
+    for row, others in enumerate([*([y for y in at if y != x] for x in at), at]):
+        polynomial = [Fraction(1)]
+        for y in others:  # times (x - y), the constant first
+            polynomial = [a - y * b for a, b in zip([0, *polynomial], [*polynomial, 0], strict=True)]
+        b_t[row, : len(polynomial)] = polynomial
+    for row, (x, divisor) in enumerate(zip(at, divisors, strict=True)):
+        g[row] = [x**power / divisor for power in range(3)]
+        a_t[:, row] = [x**power for power in range(results)]
+    g[-1, -1] = a_t[-1, -1] = Fraction(1)
+    return b_t, g, a_t
 
 
-# Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", F(2x2, 3x3)
-B_T = matrix((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1))
-G = matrix((1, 0, 0), ("1/2", "1/2", "1/2"), ("1/2", "-1/2", "1/2"), (0, 0, 1))
-A_T = matrix((1, 1, 1, 0), (0, 1, -1, -1))
+FORMS = {
+    2: matrices([Fraction(x) for x in (0, 1, -1)], 2),
+    4: matrices([Fraction(x) for x in (0, "5/8", "-5/8", "3/2", "-3/2")], 4),
+}
 
 
 def mapped_filters(op, arrays, batch):
     (w,) = arrays
-    mapped = np.empty((16, *w.shape[2:]), object)
+    _, g, _ = FORMS[op.results]
+    mapped = np.empty((points(op.results), *w.shape[2:]), object)
     for c, d in np.ndindex(*w.shape[2:]):
-        mapped[:, c, d] = G.dot(w[:, :, c, d]).dot(G.T).reshape(16)
+        mapped[:, c, d] = g.dot(w[:, :, c, d]).dot(g.T).ravel()
     return mapped
 
 
 def on_tiles(op, arrays, batch):
     images, mapped = arrays
+    b_t, _, a_t = FORMS[op.results]
+    step, size = op.results, side(op.results)
     (top, bottom), (left, right) = op.padding
     n, height, width, channels = images.shape
     rows, columns = height + top + bottom - 2, width + left + right - 2
-    padded = np.full((n, rows + 4, columns + 4, channels), Fraction(0), object)
+    padded = np.full((n, rows + size, columns + size, channels), Fraction(0), object)
     padded[:, top : top + height, left : left + width] = images
-    result = np.full((n, rows + 1, columns + 1, mapped.shape[2]), Fraction(0), object)
-    for s, i, j in itertools.product(range(n), range(0, rows, 2), range(0, columns, 2)):
+    result = np.full((n, rows + step, columns + step, mapped.shape[2]), Fraction(0), object)
+    for s, i, j in itertools.product(range(n), range(0, rows, step), range(0, columns, step)):
         products = Fraction(0)
         for c in range(channels):
-            tile = B_T.dot(padded[s, i : i + 4, j : j + 4, c]).dot(B_T.T)
-            products = products + mapped[:, c].reshape(4, 4, -1) * tile[:, :, None]
+            tile = b_t.dot(padded[s, i : i + size, j : j + size, c]).dot(b_t.T)
+            products = products + mapped[:, c].reshape(size, size, -1) * tile[:, :, None]
         for d in range(mapped.shape[2]):
-            result[s, i : i + 2, j : j + 2, d] = A_T.dot(products[:, :, d]).dot(A_T.T)
+            result[s, i : i + step, j : j + step, d] = a_t.dot(products[:, :, d]).dot(a_t.T)
     return result[:, :rows, :columns]
 
 
@@ -287,6 +310,12 @@ MEANINGS = {
     WinogradCorrelation: on_tiles,
     WinogradFilterGradient: lambda op, arrays, batch: naive.sliding_product(op, *arrays),
 }
+
+
+def test_tiles_of_both_sizes_are_proved():
+    tiles = [rewrite(graph, (RULES["winograd"],)).graph for graph in wide() if graph is not None]
+    sizes = [node.op.results for graph in tiles for _, node in graph.items() if hasattr(node.op, "results")]
+    assert {*sizes} == {2, 4}
 
 
 @pytest.mark.parametrize("name", DOMAINS)

@@ -16,19 +16,12 @@ from graphcnn_native.kernels.samples_in_lanes import (
     ForwardOfSamples,
     samples_fill_lanes,
 )
-from graphcnn_native.kernels.tile import (
-    ColumnGroup,
-    Factors,
-    accumulate,
-    best_tile,
-    column_groups,
-    evenly,
-    zeros,
-)
+from graphcnn_native.kernels.tile import ColumnGroup, Factors, accumulate, column_groups, zeros
 from graphcnn_native.kernels.writer import Position, Writer
 from graphcnn_native.lowering.program import Place
 from graphcnn_native.lowering.samples_in_lanes import suits_samples_in_lanes
 from graphcnn_native.lowering.strides import PhasedCorrelation
+from graphcnn_native.tile_sizes import best_tile, evenly
 
 NEARBY = 256 * 1024
 """Bytes that stay in the second cache while they are read again and again."""

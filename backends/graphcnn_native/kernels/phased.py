@@ -5,17 +5,10 @@ from __future__ import annotations
 from graphcnn_native.codegen.function import Index, Ssa
 from graphcnn_native.codegen.lanes import columns
 from graphcnn_native.kernels.correlation import CorrelationWriter
-from graphcnn_native.kernels.tile import (
-    ColumnGroup,
-    Factors,
-    accumulate,
-    best_tile,
-    column_groups,
-    evenly,
-    zeros,
-)
+from graphcnn_native.kernels.tile import ColumnGroup, Factors, accumulate, column_groups, zeros
 from graphcnn_native.kernels.writer import Position, Writer
 from graphcnn_native.lowering.strides import Phase, PhasedCorrelation, phases
+from graphcnn_native.tile_sizes import best_tile, evenly
 
 
 class _Phased(CorrelationWriter):

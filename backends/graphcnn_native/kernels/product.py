@@ -12,17 +12,10 @@ from graphcnn_native.codegen.lanes import Column, columns, load_lanes
 from graphcnn_native.elements import ITEMS, SIZES
 from graphcnn_native.kernels.dot import DotProduct
 from graphcnn_native.kernels.nest import over_run
-from graphcnn_native.kernels.tile import (
-    ColumnGroup,
-    Factors,
-    accumulate,
-    column_groups,
-    largest_rows,
-    multiply_add,
-    zeros,
-)
+from graphcnn_native.kernels.tile import ColumnGroup, Factors, accumulate, column_groups, multiply_add, zeros
 from graphcnn_native.kernels.writer import Position, Writer
 from graphcnn_native.lowering.program import Buffer, Place, turns_matrices
+from graphcnn_native.tile_sizes import largest_rows
 
 COLUMNS = 3
 SINGLE_ROW_COLUMNS = 8

@@ -16,10 +16,11 @@ from graphcnn_native.codegen.function import Index, Ssa, constant, vector
 from graphcnn_native.codegen.lanes import Column, across
 from graphcnn_native.elements import ITEMS, SIZES, SQUARE
 from graphcnn_native.kernels.pooling import Summing, winner_of
-from graphcnn_native.kernels.tile import LATENCY, Factors, accumulate, evenly, tile_cost, zeros
+from graphcnn_native.kernels.tile import Factors, accumulate, zeros
 from graphcnn_native.kernels.writer import Position, Writer
 from graphcnn_native.lowering.program import Buffer, PlannedKernel
 from graphcnn_native.lowering.samples_in_lanes import POOLS, is_same_for_samples, too_few
+from graphcnn_native.tile_sizes import LATENCY, evenly, tile_cost
 
 OVERHEAD = 60
 """Cycles that a tile takes beside its products."""

@@ -1,13 +1,7 @@
-"""Register tiles: rows times columns of sums that stay in registers while a product is summed up.
-
-Each step of the sum loads a vector per column and one number per row, copies the number to all lanes, and
-adds their products to rows x columns sums. What a tile reads per multiplication falls with its size; what
-it may hold is what the processor has registers for.
-"""
+"""Register tiles: code that sums up products in all places of one. Their sizes are `tile_sizes.py`'s."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,67 +9,10 @@ from graphcnn_native.codegen.function import Function, Index, Ssa, constant, vec
 from graphcnn_native.codegen.lanes import Column, columns, load_lanes
 from graphcnn_native.elements import SIZES
 from graphcnn_native.target import Target
+from graphcnn_native.tile_sizes import evenly
 
-LATENCY = 6
-"""So many independent sums, at least, keep the multipliers busy."""
 LARGEST_BODY = 24
 """Multiplications in the body of an innermost loop: enough to hide the loop, few enough to compile fast."""
-
-
-@dataclass(frozen=True, slots=True)
-class Split:
-    """How a length is cut: `many` parts of `size`, then `fewer` parts of `size - 1`."""
-
-    size: int
-    many: int
-    fewer: int
-
-    def parts(self) -> list[tuple[int, int, int]]:
-        """Return (first element, size, how many) of both kinds of parts."""
-        found = [(0, self.size, self.many)] if self.many else []
-        if self.fewer:
-            found.append((self.size * self.many, self.size - 1, self.fewer))
-        return found
-
-
-def evenly(length: int, largest: int) -> Split:
-    """Cut a length into as few parts as possible, of sizes that differ by one at most."""
-    parts = -(-length // largest)
-    size = -(-length // parts)
-    fewer = parts * size - length
-    return Split(size, parts - fewer, fewer)
-
-
-@functools.cache
-def largest_rows(target: Target, wide: int) -> int:
-    """Return how many rows fit into the registers beside `wide` columns, and factors or products.
-
-    x86 with FMA needs one register for a factor; NEON has several on their way, to be taken lane by lane.
-    """
-    beside = 1 if target.fused and (target.masks or not target.broadcasts) else 3
-    return max(1, (target.registers - beside - wide) // wide)
-
-
-def tile_cost(rows: int, wide: int) -> float:
-    """Return the cycles of one step of a tile, in multiplications.
-
-    Vectors cost more to load than numbers: they come from the filters, which the first cache may not hold.
-    """
-    return max(rows * wide, rows + wide, LATENCY) + 0.3 * wide + 0.05 * rows
-
-
-@functools.cache
-def best_tile(target: Target, rows: int, wide: int, most: int = 6) -> tuple[int, int]:
-    """Return the rows and columns of the tile that covers rows x wide vectors in the fewest cycles."""
-
-    def cost(tile: tuple[int, int]) -> float:
-        across, along = evenly(rows, tile[0]), evenly(wide, tile[1])
-        return sum(tile_cost(r, c) * n * m for _, r, n in across.parts() for _, c, m in along.parts())
-
-    candidates = [
-        (min(rows, largest_rows(target, columns_)), columns_) for columns_ in range(1, min(wide, most) + 1)
-    ]
-    return min(candidates, key=cost)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,99 +1,57 @@
-"""3x3 correlations on tiles of 4x4 pixels, by Winograd's F(2x2, 3x3): a third to a half of the time.
+"""3x3 correlations on tiles, by Winograd's minimal filtering: a quarter to a half of the time.
 
-A few dozen tiles go through a linear map each, become 16 matrices [tiles, channels], are multiplied by the
-mapped filters, and come back as 2x2 results. Maps of two dimensions are maps of one dimension, along both.
+A few dozen tiles go through a linear map each (`winograd_maps.py`), become 16 or 36 matrices [tiles,
+channels], are multiplied by the mapped filters, and come back as 2x2 or 4x4 results.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Callable
 
 from graphcnn.ir import Value
-from graphcnn.ops import Correlate2d
-from graphcnn_native.codegen.function import Function, Index, Ssa, constant, vector
+from graphcnn_native.codegen.function import Index, Ssa, vector
 from graphcnn_native.codegen.lanes import load_lanes, store_lanes
 from graphcnn_native.elements import ITEMS, SIZES
 from graphcnn_native.kernels.nest import over_run, over_vectors
-from graphcnn_native.kernels.tile import Factors, accumulate, best_tile, column_groups, evenly, zeros
+from graphcnn_native.kernels.tile import Factors, accumulate, column_groups, zeros
+from graphcnn_native.kernels.winograd_maps import BothDimensions, Side, maps_to
 from graphcnn_native.kernels.writer import Position, Writer
 from graphcnn_native.lowering.program import Place
-from graphcnn_native.lowering.winograd import LARGEST_TILE, POINTS, RESULTS, SIDE, TAPS, workspace
-
-Side: TypeAlias = Callable[[Function, Sequence[Ssa]], list[Ssa]]
-"""A map along one dimension, by Lavin and Gray's matrices; the gradient has their transposes."""
-
-
-def of_pixels(f: Function, d: Sequence[Ssa]) -> list[Ssa]:
-    """Bᵀ: four pixels."""
-    return [_minus(f, d[0], d[2]), _plus(f, d[1], d[2]), _minus(f, d[2], d[1]), _minus(f, d[1], d[3])]
-
-
-def of_filters(f: Function, g: Sequence[Ssa]) -> list[Ssa]:
-    """G: three taps."""
-    ends = _plus(f, g[0], g[2])
-    return [g[0], _half(f, _plus(f, ends, g[1])), _half(f, _minus(f, ends, g[1])), g[2]]
-
-
-def to_results(f: Function, m: Sequence[Ssa]) -> list[Ssa]:
-    """Aᵀ: four products become two results."""
-    return [_plus(f, m[0], _plus(f, m[1], m[2])), _minus(f, _minus(f, m[1], m[2]), m[3])]
-
-
-def of_deltas(f: Function, y: Sequence[Ssa]) -> list[Ssa]:
-    """A: two deltas."""
-    return [y[0], _plus(f, y[0], y[1]), _minus(f, y[0], y[1]), f.emit(y[1].type, f"fneg {y[1]}")]
-
-
-def to_filters(f: Function, u: Sequence[Ssa]) -> list[Ssa]:
-    """Gᵀ: four sums become the gradient of three taps."""
-    even, odd = _half(f, _plus(f, u[1], u[2])), _half(f, _minus(f, u[1], u[2]))
-    return [_plus(f, u[0], even), odd, _plus(f, even, u[3])]
-
-
-def _plus(f: Function, x: Ssa, y: Ssa) -> Ssa:
-    return f.binary("fadd", x, y)
-
-
-def _minus(f: Function, x: Ssa, y: Ssa) -> Ssa:
-    return f.binary("fsub", x, y)
-
-
-def _half(f: Function, x: Ssa) -> Ssa:
-    return f.binary("fmul", x, constant(x.type, 0.5))
-
-
-def _along_both(f: Function, side: Side, square: Sequence[Ssa]) -> list[Ssa]:
-    """Map the columns of a square that is given row by row, and then its rows."""
-    size = math.isqrt(len(square))
-    columns_ = [side(f, square[column::size]) for column in range(size)]
-    return [x for row in zip(*columns_, strict=True) for x in side(f, row)]
+from graphcnn_native.lowering.winograd import (
+    LARGEST_TILE,
+    TAPS,
+    WinogradCorrelation,
+    WinogradFilterGradient,
+    WinogradFilters,
+    points,
+    side,
+    workspace,
+)
+from graphcnn_native.tile_sizes import best_tile, evenly
 
 
 def winograd_filters(w: Writer) -> None:
-    """Map filters [3, 3, C, D] to [16, C, D]; the kernel's share is a range of the elements of [C, D]."""
+    """Map filters [3, 3, C, D] to [points, C, D]; the kernel's share is a range of the elements of [C, D]."""
     assert w.kernel.root is not None
-    f, (result,), (filters,) = w.f, w.graph.results(w.kernel.root), w.graph.node(w.kernel.root).operands
-    item, buffer = ITEMS[filters.type.dtype], w.buffer(filters)
+    node = w.graph.node(w.kernel.root)
+    assert isinstance(node.op, WinogradFilters)
+    f, (result,), (filters,) = w.f, w.graph.results(w.kernel.root), node.operands
+    item, buffer, results = ITEMS[filters.type.dtype], w.buffer(filters), node.op.results
     matrix = filters.type.static(2) * filters.type.static(3)
+    maps, both = maps_to(results, f, w.target), BothDimensions(f, item, w.target.lanes(SIZES[item]), results)
 
     def body(position: Position) -> None:
         first = f.element(w.address(buffer), item, *position.indices)
-        taps = [
-            load_lanes(
-                f,
-                item,
-                f.element(first, item, tap * matrix),
-                position.lanes,
-                position.used,
-                exact=buffer.place is Place.CALLER,
-            )
-            for tap in range(TAPS * TAPS)
-        ]
-        mapped = _along_both(f, of_filters, taps)
-        for point, x in enumerate(mapped):
-            w.store(Position((point, *position.indices), position.lanes, position.used), {result: x})
+
+        def tap(row: int, column: int) -> Ssa:
+            address = f.element(first, item, (row * TAPS + column) * matrix)
+            exact = buffer.place is Place.CALLER
+            return load_lanes(f, item, address, position.lanes, position.used, exact=exact)
+
+        for row, mapped in enumerate(both.map(maps.of_filters, tap, TAPS)):
+            for column, x in enumerate(mapped):
+                point = row * side(results) + column
+                w.store(Position((point, *position.indices), position.lanes, position.used), {result: x})
 
     over_run(w, w.begin, w.end, (), body, item)
 
@@ -105,18 +63,21 @@ class _Tiled:
         """maps: the result or its deltas. rows: of the products' matrices, to be cut into register tiles."""
         assert w.kernel.root is not None
         op = w.graph.node(w.kernel.root).op
-        assert isinstance(op, Correlate2d)
+        assert isinstance(op, WinogradCorrelation | WinogradFilterGradient)
         self.w, self.f, self.op = w, w.f, op
+        self.results, self.points = op.results, points(op.results)
         self.images, self.window = w.graph.node(w.kernel.root).operands
         (self.result,) = w.graph.results(w.kernel.root)
         self.item = ITEMS[self.result.type.dtype]
         self.rows, self.columns, self.filters = (maps.type.static(axis) for axis in (1, 2, 3))
         self.channels = self.images.type.static(3)
-        self.tile_rows, self.tile_columns = -(-self.rows // RESULTS), -(-self.columns // RESULTS)
+        self.tile_rows, self.tile_columns = (-(-size // op.results) for size in (self.rows, self.columns))
         self.space = workspace(op, self.images.type, maps.type, w.target)
         wide = self.space.width // w.target.lanes(SIZES[self.item])
         self.at_once, self.wide = best_tile(w.target, rows, wide)
         self.groups = column_groups(self.space.width, self.wide, w.target, self.item)
+        self.maps = maps_to(op.results, self.f, w.target)
+        self.both = BothDimensions(self.f, self.item, w.target.lanes(SIZES[self.item]), op.results)
         start = w.workspace
         self.zeros, self.mapped_images, self.mapped_maps, self.sums = (
             self.f.element(start, "i8", offset)
@@ -133,7 +94,7 @@ class _Tiled:
             count = f.least(self.space.tiles, f.subtract(total, first.index))
             with f.loop(0, count, name="tile") as tile:
                 self.enter(tile.index, self._place(f.add(first.index, tile.index)))
-            with f.loop(0, POINTS, name="point") as point:
+            with f.loop(0, self.points, name="point") as point:
                 self.multiply(point.index, count)
             self.leave(first.index, count)
         self.end()
@@ -145,7 +106,7 @@ class _Tiled:
         """Map what belongs to one tile into the workspace: its pixels."""
         target = self.f.element(self.mapped_images, self.item, self.f.multiply(tile, self.space.channels))
         before = (self.op.padding[0][0], self.op.padding[1][0])
-        self.map_pixels(self.images, place, before, of_pixels, target)
+        self.map_square(self.images, place, before, self.maps.of_pixels, target)
 
     def multiply(self, point: Index, count: Index) -> None:
         """Multiply the matrices of one point."""
@@ -165,59 +126,62 @@ class _Tiled:
         row = f.divide(rest, self.tile_columns)
         return f.add(self.w.begin, sample), row, f.subtract(rest, f.multiply(row, self.tile_columns))
 
-    def map_pixels(
+    def map_square(
         self,
         value: Value,
         place: tuple[Index, Index, Index],
         before: tuple[int, int],
-        side: Side,
+        along: Side,
         target: Ssa,
     ) -> None:
-        """Map the pixels of a tile, in all channels, to a row of each point's matrix.
+        """Map the pixels of a tile, or its deltas, in all channels, to a row of each point's matrix.
 
         before: how many rows and columns the first pixel lies before the tile's first result.
         target: that row for the first point.
         """
         f, w = self.f, self.w
-        buffer, size = w.buffer(value), SIDE if side is of_pixels else RESULTS
-        stride = self.space.image_stride if side is of_pixels else self.space.map_stride
+        buffer, is_image = w.buffer(value), value == self.images
+        size = side(self.results) if is_image else self.results
+        stride = self.space.image_stride if is_image else self.space.map_stride
         addresses = self._addresses(value, place, before, size)
 
         def body(offset: Index, lanes: int, used: int) -> None:
-            exact = buffer.place is Place.CALLER
-            pixels = [
-                load_lanes(f, self.item, f.element(address, self.item, offset), lanes, used, exact=exact)
-                for address in addresses
-            ]
-            for point, x in enumerate(_along_both(f, side, pixels)):
-                f.store(x, f.element(target, self.item, offset, point * stride))
+            def pixel(row: int, column: int) -> Ssa:
+                address = f.element(addresses[row][column], self.item, offset)
+                return load_lanes(f, self.item, address, lanes, used, exact=buffer.place is Place.CALLER)
+
+            for row, mapped in enumerate(self.both.map(along, pixel, size)):
+                for column, x in enumerate(mapped):
+                    point = row * side(self.results) + column
+                    f.store(x, f.element(target, self.item, offset, point * stride))
 
         self.vectors(value.type.static(3), body)
 
     def _addresses(
         self, value: Value, place: tuple[Index, Index, Index], before: tuple[int, int], size: int
-    ) -> list[Ssa]:
-        """Return the addresses of a square of pixels; beyond the images there are zeros."""
+    ) -> list[list[Ssa]]:
+        """Return the addresses of a square of pixels, row by row; beyond the images there are zeros."""
         f, w, type = self.f, self.w, value.type
         sample, *corner = place
         offsets: list[list[tuple[Index, Ssa | None]]] = []
         for axis, tiles in ((0, self.tile_rows), (1, self.tile_columns)):
             extent, along = type.static(1 + axis), []
             for pixel in range(size):
-                index = f.add(f.multiply(corner[axis], RESULTS), pixel - before[axis])
-                reached = (tile * RESULTS + pixel - before[axis] for tile in range(tiles))
+                index = f.add(f.multiply(corner[axis], self.results), pixel - before[axis])
+                reached = (tile * self.results + pixel - before[axis] for tile in range(tiles))
                 known = all(0 <= place < extent for place in reached)
                 inside = None if known else f.compare("ult", f.index(index), f.index(extent))
                 along.append((index, inside))
             offsets.append(along)
-        base, found = w.address(w.buffer(value)), []
+        base, found = w.address(w.buffer(value)), list[list[Ssa]]()
         for row, row_inside in offsets[0]:
+            found.append([])
             for column, column_inside in offsets[1]:
                 address = f.element(base, self.item, w.offset(type, (sample, row, column, 0)))
                 conditions = [inside for inside in (row_inside, column_inside) if inside is not None]
                 if conditions:
                     address = f.select(self.all_of(conditions), address, self.zeros)
-                found.append(address)
+                found[-1].append(address)
         return found
 
     def vectors(self, size: int, body: Callable[[Index, int, int], None]) -> None:
@@ -235,7 +199,8 @@ class WinogradForward(_Tiled):
     def __init__(self, w: Writer) -> None:
         assert w.kernel.root is not None
         super().__init__(w, w.graph.results(w.kernel.root)[0], LARGEST_TILE)
-        w.tile = f"2x2 results, {self.at_once} tiles x {self.wide} vectors"
+        self.at_once = self.space.at_once
+        w.tile = f"{self.results}x{self.results} results, {self.at_once} tiles x {self.wide} vectors"
 
     def multiply(self, point: Index, count: Index) -> None:
         f, w, space = self.f, self.w, self.space
@@ -263,16 +228,17 @@ class WinogradForward(_Tiled):
         with f.loop(0, count, name="tile") as tile:
             source = f.element(self.mapped_maps, self.item, f.multiply(tile.index, self.space.width))
             sample, row, column = self._place(f.add(first, tile.index))
-            corner = (sample, f.multiply(row, RESULTS), f.multiply(column, RESULTS))
+            corner = (sample, f.multiply(row, self.results), f.multiply(column, self.results))
 
             def body(offset: Index, lanes: int, used: int) -> None:
-                type = vector(self.item, lanes)
-                products = [
-                    f.load(type, f.element(source, self.item, offset, point * self.space.map_stride))
-                    for point in range(POINTS)
-                ]
-                for number, x in enumerate(_along_both(f, to_results, products)):
-                    self._store(corner, divmod(number, RESULTS), Position((offset,), lanes, used), x)
+                def product(row: int, column: int) -> Ssa:
+                    point = (row * side(self.results) + column) * self.space.map_stride
+                    return f.load(vector(self.item, lanes), f.element(source, self.item, offset, point))
+
+                rows = self.both.map(self.maps.to_results, product, side(self.results))
+                for row, results in enumerate(rows):
+                    for column, x in enumerate(results):
+                        self._store(corner, (row, column), Position((offset,), lanes, used), x)
 
             self.vectors(self.filters, body)
 
@@ -286,7 +252,7 @@ class WinogradForward(_Tiled):
         within = [
             f.compare("slt", f.index(index), f.index(size))
             for index, size, further in ((row, self.rows, beside[0]), (column, self.columns, beside[1]))
-            if further and size % RESULTS
+            if size % self.results and further >= size % self.results
         ]
         if not within:
             self.w.store(place, {self.result: x})
@@ -302,7 +268,7 @@ class WinogradGradient(_Tiled):
         assert w.kernel.root is not None
         images, deltas = w.graph.node(w.kernel.root).operands
         super().__init__(w, deltas, images.type.static(3))
-        w.tile = f"2x2 deltas, {self.at_once} channels x {self.wide} vectors"
+        w.tile = f"{self.results}x{self.results} deltas, {self.at_once} channels x {self.wide} vectors"
 
     def begin(self) -> None:
         self.f.clear(self.sums, self.space.bytes - self.space.sums)
@@ -310,7 +276,7 @@ class WinogradGradient(_Tiled):
     def enter(self, tile: Index, place: tuple[Index, Index, Index]) -> None:
         super().enter(tile, place)
         maps = self.f.element(self.mapped_maps, self.item, self.f.multiply(tile, self.space.width))
-        self.map_pixels(self.window, place, (0, 0), of_deltas, maps)
+        self.map_square(self.window, place, (0, 0), self.maps.of_deltas, maps)
 
     def multiply(self, point: Index, count: Index) -> None:
         f, w, space = self.f, self.w, self.space
@@ -344,17 +310,16 @@ class WinogradGradient(_Tiled):
             target = f.element(shard, self.item, f.multiply(channel.index, self.filters))
 
             def body(offset: Index, lanes: int, used: int) -> None:
-                type = vector(self.item, lanes)
-                stride = space.channels * space.width
-                sums = [
-                    f.load(type, f.element(source, self.item, offset, point * stride))
-                    for point in range(POINTS)
-                ]
-                for number, x in enumerate(_along_both(f, to_filters, sums)):
-                    place = number * self.channels * self.filters
-                    address = f.element(target, self.item, offset, place)
-                    before = load_lanes(f, self.item, address, lanes, used, exact=False)
-                    store_lanes(f, f.binary("fadd", before, x), address, used, w.target)
+                def total(row: int, column: int) -> Ssa:
+                    point = (row * side(self.results) + column) * space.channels * space.width
+                    return f.load(vector(self.item, lanes), f.element(source, self.item, offset, point))
+
+                for row, taps in enumerate(self.both.map(self.maps.to_filters, total, side(self.results))):
+                    for column, x in enumerate(taps):
+                        place = (row * TAPS + column) * self.channels * self.filters
+                        address = f.element(target, self.item, offset, place)
+                        before = load_lanes(f, self.item, address, lanes, used, exact=False)
+                        store_lanes(f, f.binary("fadd", before, x), address, used, w.target)
 
             self.vectors(self.filters, body)
 

@@ -18,7 +18,7 @@ MOST_BYTES = 2**62
 """Addresses are computed in integers of 64 bits."""
 
 
-def lower(graph: Graph, target: Target, *, winograd: bool = True) -> Program:
+def lower(graph: Graph, target: Target, *, winograd: bool | int = True) -> Program:
     """Return the program of a graph for a processor. Its kernels name the nodes of the graph given.
 
     With GRAPHCNN_VERIFY=on, it is verified. Raises BackendError for a value of more bytes than 64 bits can

@@ -51,30 +51,31 @@ from graphcnn_native.lowering.strides import (
     suits_phases,
 )
 from graphcnn_native.lowering.winograd import (
+    LARGEST,
     WinogradCorrelation,
     WinogradFilterGradient,
     WinogradFilters,
-    suits,
+    best_results,
 )
 from graphcnn_native.target import Target
 
 
-def canonical(graph: Graph, target: Target, *, winograd: bool) -> tuple[Graph, dict[int, int]]:
+def canonical(graph: Graph, target: Target, *, winograd: bool | int) -> tuple[Graph, dict[int, int]]:
     """Return the graph with fewer kinds of nodes, and for each of its keys the key in the graph given."""
     rewritten = rewrite(graph, canonical_rules(target, winograd=winograd))
     return rewritten.graph, dict(rewritten.sources)
 
 
-def canonical_rules(target: Target, *, winograd: bool = True) -> tuple[Rule, ...]:
+def canonical_rules(target: Target, *, winograd: bool | int = True) -> tuple[Rule, ...]:
     """Return the rules for a processor, in the order in which they are tried.
 
-    winograd: whether 3x3 correlations of many channels become Winograd's.
+    winograd: whether 3x3 correlations of many channels become Winograd's, or how large tiles may be, 2 or 4.
     """
     by_phases = partial(_by_phases, target=target)
     effect = "a correlation over inserted zeros multiplies what was there alone, phase by phase"
     chosen = [Rule("zeros-left-out", effect, Correlate2d, by_phases, keeps="finite")]
     if winograd:
-        on_tiles = partial(_on_tiles, target=target)
+        on_tiles = partial(_on_tiles, target=target, most=LARGEST if winograd is True else winograd)
         effect = "a 3x3 correlation of many channels is computed on tiles"
         chosen.append(Rule("winograd", effect, Correlate2d, on_tiles, keeps="finite"))
     return (*CONTRACTIONS, *chosen, *FORMS)
@@ -105,18 +106,20 @@ def _group(match: Match, value: Value, groups: int, group: int) -> Value:
     return match.emit(Crop(widths), value) if groups > 1 else value
 
 
-def _on_tiles(match: Match, op: Correlate2d, operands: Values, *, target: Target) -> Value | None:
+def _on_tiles(match: Match, op: Correlate2d, operands: Values, *, target: Target, most: int) -> Value | None:
     """Emit a correlation as Winograd's, if it is faster that way."""
     images, window = operands
     (result,) = op.result_types(images.type, window.type)
     over_batch = op.sum_over == "batch"
     filters, maps = (result, window.type) if over_batch else (window.type, result)
-    if images.type.shape[0] != BATCH or not suits(op, images.type, filters, maps, target):
+    results = best_results(op, images.type, filters, maps, target, most)
+    if images.type.shape[0] != BATCH or not results:
         return None
-    attributes = op.stride, op.padding, op.dilation, op.groups, op.sum_over
+    attributes = op.stride, op.padding, op.dilation, op.groups, op.sum_over, results
     if over_batch:
         return match.emit(WinogradFilterGradient(*attributes), images, window)
-    return match.emit(WinogradCorrelation(*attributes), images, _once(match, WinogradFilters(), window))
+    mapped = _once(match, WinogradFilters(results), window)
+    return match.emit(WinogradCorrelation(*attributes), images, mapped)
 
 
 def _pad_at_the_sides(match: Match, op: Correlate2d, operands: Values) -> Value | None:

@@ -10,6 +10,7 @@ from graphcnn_native.elements import SIZES
 from graphcnn_native.lowering.caller_arrays import CallerArrays
 from graphcnn_native.lowering.draft import Draft, drafts_by_value
 from graphcnn_native.lowering.program import (
+    BLOCK,
     Buffer,
     Domain,
     Keeps,
@@ -23,9 +24,6 @@ from graphcnn_native.lowering.samples_in_lanes import join_neighbours
 from graphcnn_native.lowering.schedule import Schedule
 from graphcnn_native.lowering.winograd import WinogradCorrelation, WinogradFilterGradient, workspace
 from graphcnn_native.target import Target
-
-BLOCK = 8
-"""Samples that are carried through a stage together, at least: enough for a tile of a matrix product."""
 
 
 def plan(graph: Graph, compiled: Graph, sources: Mapping[int, int], target: Target) -> Plan:

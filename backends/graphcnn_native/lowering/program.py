@@ -44,6 +44,8 @@ from graphcnn_native.op_code import has_code
 
 ALIGNMENT = 64
 """Buffers begin at multiples of so many bytes: a cache line, and the widest vector."""
+BLOCK = 8
+"""Samples that are carried through a stage together, at least: enough for a tile of a matrix product."""
 
 
 class Domain(Enum):

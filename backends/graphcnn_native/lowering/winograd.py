@@ -1,41 +1,63 @@
-"""Winograd's minimal filtering F(2x2, 3x3): which convolutions use it, and the ops they become.
+"""Winograd's minimal filtering, F(2x2, 3x3) and F(4x4, 3x3): what uses it, and the ops that it becomes.
 
 Two by two results of a 3x3 correlation take 36 products as Eq. 1 has them, and 16 after tiles of 4x4 pixels
-and the filters have gone through a linear map each (Lavin and Gray, "Fast Algorithms for Convolutional
-Neural Networks", CVPR 2016). The maps of this smallest form add, subtract and halve, so that float32 loses
-about a bit; larger forms, which lose several, are not used. The gradients are of the same kind: Eq. 21 is
-a correlation, and the filter gradient is the transpose of the map (Eq. 13 on tiles).
+and the filters have gone through a linear map each; four by four take 144, and 36 on tiles of 6x6 pixels
+(Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016). The gradients are of the
+same kind: Eq. 21 is a correlation, and the filter gradient is the transpose of the map (Eq. 13 on tiles).
+
+The maps of the smaller form add, subtract and halve, and round less than plain sums do. Those of the larger
+one evaluate polynomials at 0, ±5/8, ±3/2 and ∞, which costs a bit of float32: errors are twice those of plain
+sums, where the usual points 0, ±1, ±2 and ∞ cost two bits. (On points: Barabasz et al., "Error Analysis and
+Improving the Accuracy of Winograd Convolution for Deep Neural Networks", ACM TOMS 46, 2020.)
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from graphcnn.ir import Op, TensorType
 from graphcnn.ops import Correlate2d
 from graphcnn_native.elements import ITEMS, SIZES
-from graphcnn_native.lowering.program import ALIGNMENT
+from graphcnn_native.lowering.program import ALIGNMENT, BLOCK
 from graphcnn_native.target import Target
+from graphcnn_native.tile_sizes import best_tile, evenly
 
 TAPS = 3
 """Rows and columns of a filter."""
-RESULTS = 2
-"""Rows and columns of results that a tile yields."""
-SIDE = RESULTS + TAPS - 1
-POINTS = SIDE * SIDE
-"""Products of a tile, a channel and a filter."""
+MAPPING: Final = {2: 64, 4: 300}
+"""By the rows and columns of results that a tile yields: what it takes to map a vector of channels, or of
+filters, of one tile, in multiplications of vectors."""
+LARGEST: Final = max(MAPPING)
 LARGEST_TILE = 16
 """Rows of the largest register tile: the last one may reach so far beyond the tiles that there are."""
-WORKSPACE = 512 * 1024
-"""Bytes of tiles that a thread has under way: about half of the second cache."""
+WORKSPACE = 384 * 1024
+"""Bytes of tiles that a thread has under way: about a third of the second cache."""
+LARGE_FILTERS = 1024 * 1024
+"""Bytes of mapped filters that no second cache holds: each read has to serve many tiles."""
+FEWEST = 32
+"""So many tiles at least are then under way."""
+LARGEST_SUMS = 20 * 1024 * 1024
+"""Bytes of a filter gradient's sums, of which each thread has its own: more than the last cache holds."""
 LEAST_GAIN = 1.1
+
+
+def side(results: int) -> int:
+    """Return the rows and columns of pixels of a tile that yields results x results."""
+    return results + TAPS - 1
+
+
+def points(results: int) -> int:
+    """Return the products of a tile, a channel and a filter."""
+    return side(results) ** 2
 
 
 @dataclass(frozen=True, slots=True)
 class WinogradFilters(Op):
-    """Filters [3, 3, C, D] mapped to [16, C, D]: for each product of a tile, a matrix."""
+    """Filters [3, 3, C, D] mapped to [points, C, D]: for each product of a tile, a matrix."""
+
+    results: int = 2
 
     name: ClassVar[str] = "winograd_filters"
     equation: ClassVar[str] = "U = G w Gᵀ"
@@ -43,12 +65,14 @@ class WinogradFilters(Op):
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
         (filters,) = operands
-        return (filters.with_shape((POINTS, *filters.shape[2:])),)
+        return (filters.with_shape((points(self.results), *filters.shape[2:])),)
 
 
 @dataclass(frozen=True, slots=True)
 class WinogradCorrelation(Correlate2d):
-    """A correlation whose filters are mapped already, [16, C, D]."""
+    """A correlation whose filters are mapped already, [points, C, D]."""
+
+    results: int = 2
 
     name: ClassVar[str] = "winograd"
     equation: ClassVar[str] = "Y = Aᵀ (U ⊙ Bᵀ I B) A"
@@ -67,6 +91,8 @@ class WinogradCorrelation(Correlate2d):
 class WinogradFilterGradient(Correlate2d):
     """A correlation of images with deltas that sums over the batch."""
 
+    results: int = 2
+
     name: ClassVar[str] = "winograd_gradient"
     equation: ClassVar[str] = "dw = Gᵀ (Σ Bᵀ I B ⊙ A delta Aᵀ) G"
 
@@ -75,38 +101,49 @@ def _filters(mapped: TensorType) -> TensorType:
     return mapped.with_shape((TAPS, TAPS, *mapped.shape[1:]))
 
 
-def suits(op: Correlate2d, images: TensorType, filters: TensorType, maps: TensorType, target: Target) -> bool:
-    """Return whether a correlation, forward or of the filter gradient, is faster on tiles.
+def best_results(
+    op: Correlate2d, images: TensorType, filters: TensorType, maps: TensorType, target: Target, most: int
+) -> int:
+    """Return the rows and columns of results that tiles of a correlation best yield; 0 for no tiles at all.
 
-    images: [N, H, W, C]; filters: [3, 3, C, D]; maps: the results or their deltas, [N, H', W', D].
+    op: forward, or of the filter gradient. images: [N, H, W, C]; filters: [3, 3, C, D]; maps: the results or
+    their deltas, [N, H', W', D]. most: the largest tile that may be chosen, 0, 2 or 4.
     """
     if images.dtype != "float32" or (op.stride, op.dilation, op.groups) != ((1, 1), (1, 1), 1):
-        return False
+        return 0
     if (filters.static(0), filters.static(1)) != (TAPS, TAPS):
-        return False
+        return 0
     lanes = target.lanes(SIZES[ITEMS[images.dtype]])
     channels, count = filters.static(2), filters.static(3)
     if channels < lanes or count < lanes:
-        return False
+        return 0
     rows, columns = maps.static(1), maps.static(2)
-    tiles = -(-rows // RESULTS) * -(-columns // RESULTS)
     vectors = -(-count // lanes)
-    plain = rows * columns * TAPS * TAPS * channels * vectors
-    mapping = 4 * POINTS * (-(-channels // lanes) + vectors)
-    return tiles * (POINTS * channels * vectors + mapping) * LEAST_GAIN < plain
+    best, least = 0, rows * columns * TAPS * TAPS * channels * vectors / LEAST_GAIN
+    for results, mapping in MAPPING.items():
+        tiles = -(-rows // results) * -(-columns // results)
+        products = points(results) * channels * vectors
+        cost = tiles * (products + mapping * (-(-channels // lanes) + vectors))
+        sums = points(results) * channels * count * SIZES[ITEMS[images.dtype]]
+        fits = op.sum_over == "channels" or sums <= LARGEST_SUMS
+        if results <= most and fits and cost < least:
+            best, least = results, cost
+    return best
 
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
     """Where a thread keeps the tiles under way: offsets in bytes, strides in elements.
 
-    tiles: how many at once. channels, width: channels and filters, rounded up to whole vectors.
+    tiles: how many are under way; at_once: those among them whose products a register tile sums up.
+    channels, width: channels and filters, rounded up to whole vectors.
     zeros: what a tile reads beyond the images. images, maps: mapped tiles, a matrix [tiles, channels] or
     [tiles, width] for each point, `image_stride` and `map_stride` apart. sums: of the filter gradient,
-    [16, channels, width].
+    [points, channels, width].
     """
 
     tiles: int
+    at_once: int
     channels: int
     width: int
     image_stride: int
@@ -118,20 +155,26 @@ class Workspace:
     bytes: int
 
 
-def workspace(op: Correlate2d, images: TensorType, maps: TensorType, target: Target) -> Workspace:
+def workspace(
+    op: WinogradCorrelation | WinogradFilterGradient, images: TensorType, maps: TensorType, target: Target
+) -> Workspace:
     """Lay out the workspace of a kernel for images [N, H, W, C] and maps [N, H', W', D]."""
     item = SIZES[ITEMS[images.dtype]]
-    lanes = target.lanes(item)
+    lanes, count = target.lanes(item), points(op.results)
     channels, width = (-(-type.static(3) // lanes) * lanes for type in (images, maps))
-    tiles = max(LARGEST_TILE, WORKSPACE // (POINTS * (channels + width) * item) // 8 * 8)
+    in_block = max(BLOCK, lanes) * -(-maps.static(1) // op.results) * -(-maps.static(2) // op.results)
+    at_once = evenly(in_block, best_tile(target, LARGEST_TILE, width // lanes)[0]).size
+    least = FEWEST if count * channels * width * item > LARGE_FILTERS else 1
+    most = max(least, WORKSPACE // (count * (channels + width) * item))
+    tiles = -(-evenly(in_block, most).size // at_once) * at_once
     image_stride, map_stride = (
         _spread((tiles + LARGEST_TILE) * row * item) // item for row in (channels, width)
     )
     sums = channels * width if isinstance(op, WinogradFilterGradient) else 0
     offsets = [0]
-    for size in (max(channels, width), POINTS * image_stride, POINTS * map_stride, POINTS * sums):
+    for size in (max(channels, width), count * image_stride, count * map_stride, count * sums):
         offsets.append(offsets[-1] + size * item)
-    return Workspace(tiles, channels, width, image_stride, map_stride, *offsets)
+    return Workspace(tiles, at_once, channels, width, image_stride, map_stride, *offsets)
 
 
 def _spread(size: int) -> int:
