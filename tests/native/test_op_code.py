@@ -18,7 +18,6 @@ from graphcnn.testing import check_op
 from graphcnn_native import op_code
 
 X = gcn.TensorType(("N", 3, 5))
-pytestmark = pytest.mark.usefixtures("own_tables_of_ops")
 
 
 @dataclass(frozen=True)

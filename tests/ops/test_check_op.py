@@ -44,7 +44,7 @@ def cubed(op, operands, batch):
 
 
 @pytest.fixture(autouse=True)
-def registered(own_tables_of_ops):
+def registered():
     gcn.register_op(Cubed)
     graphcnn_numpy.register(Cubed, cubed)
 

@@ -11,8 +11,6 @@ import graphcnn_numpy
 from graphcnn import ops
 from graphcnn.errors import BackendError, DifferentiationError, GraphError, OptionError, ParseError
 
-pytestmark = pytest.mark.usefixtures("own_tables_of_ops")
-
 
 def make(name="halve", arity=1, equation="y = x / factor", **attributes):
     """Return a class of ops that divide by a factor."""
