@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import itertools
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
@@ -106,6 +107,26 @@ class Report:
     memory: Memory | None = None
 
 
+_VERSIONS = itertools.count()
+
+
+class State(dict[str, Array]):
+    """The arrays of a model's parameters and states by name.
+
+    version: another number whenever what the arrays hold has changed, so that a backend can keep what it has
+    made of them. Whoever writes into the arrays calls `changed` before and afterwards.
+    """
+
+    version: int
+
+    def __init__(self, *arrays: Mapping[str, Array]) -> None:
+        super().__init__(*arrays)
+        self.changed()
+
+    def changed(self) -> None:
+        self.version = next(_VERSIONS)
+
+
 class Executable(Protocol):
     """A graph that can be run."""
 
@@ -125,7 +146,8 @@ class Executable(Protocol):
 
         Entries of `state` that the graph does not have are left alone, so that one state serves many graphs.
         Returns the outputs by name. Raises DataError as a call does, and for arrays that cannot be
-        overwritten; the state is then as it was.
+        overwritten; the state is then as it was. Of a `State`, its version tells whether the arrays hold what
+        they held.
         """
 
     def profile(self, on: bool) -> None:

@@ -9,8 +9,8 @@ class Slot(IntEnum):
     """What stands where in the table; from ARRAYS on, the caller's arrays.
 
     FIRST and COUNT name the part of the batch that is worked on; the arena has room for CAPACITY samples.
-    STAGE is the stage that runs. MODE is how the caller of the step treats denormals; REFERENCE is called for
-    ops without code of their own.
+    STAGE is the stage that runs; the first SKIPPED ones do not, since what they prepare is there. MODE is how
+    the caller of the step treats denormals; REFERENCE is called for ops without code of their own.
     """
 
     BATCH = 0
@@ -31,4 +31,5 @@ class Slot(IntEnum):
     STAGE = 15
     MODE = 16
     REFERENCE = 17
-    ARRAYS = 18
+    SKIPPED = 18
+    ARRAYS = 19

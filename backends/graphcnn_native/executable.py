@@ -162,7 +162,7 @@ class NativeExecutable:
                 workspace = self._workspace_for(batch)
                 if not self._enter(workspace, state, inputs):
                     return None
-            return self._launch(workspace)
+            return self._launch(workspace, getattr(state, "version", None))
 
     def _samples(self, inputs: Mapping[str, object]) -> int:
         """Return how many samples the inputs have, 1 where there is no batch, and 0 where they do not fit."""
@@ -208,7 +208,7 @@ class NativeExecutable:
         complete = bound and len(bound) + len(inputs) == len(self._inputs)
         if complete and all(map(operator.is_, map(state.get, bound), bound.values())):
             return not self._updated or all(map(_is_writeable, bound.values()))
-        workspace.bound, bound, bounds = {}, {}, {}
+        workspace.bound, workspace.prepared_of, bound, bounds = {}, None, {}, {}
         labels = self._inputs.keys() - inputs.keys()
         if not self._updated <= labels or not labels.isdisjoint(self._numbers):
             return False
@@ -240,7 +240,7 @@ class NativeExecutable:
                 held[label] = array.copy()
         with self._lock:
             workspace = self._workspace_for(batch)
-            workspace.bound = {}
+            workspace.bound, workspace.prepared_of = {}, None
             for label, array in held.items():
                 if label in self._numbers:
                     self._numbers[label][...] = array
@@ -250,8 +250,14 @@ class NativeExecutable:
                 workspace.table[self._slots["update", label]] = address(array)
             return self._launch(workspace)
 
-    def _launch(self, workspace: Workspace) -> dict[str, Array]:
-        """Run the machine code on what the table names, and return the outputs."""
+    def _launch(self, workspace: Workspace, version: int | None = None) -> dict[str, Array]:
+        """Run the machine code on what the table names, and return the outputs.
+
+        version: of the state; of the one before, what is prepared of it is there already.
+        """
+        is_prepared = version is not None and version == workspace.prepared_of
+        workspace.table[Slot.SKIPPED] = self.interface.prepared if is_prepared else 0
+        workspace.prepared_of = None  # until the call is done
         outputs, table, log = workspace.results.copy(), workspace.table, workspace.log
         try:
             for label, slot, shape, dtype in workspace.arrays:
@@ -269,6 +275,7 @@ class NativeExecutable:
                 facts=[f"{label}: 0 to {classes - 1}" for label, classes in self.interface.labels.items()],
                 mend="number the classes from 0",
             )
+        workspace.prepared_of = version
         if log is not None:
             log.end()
         if self._calls_reference:

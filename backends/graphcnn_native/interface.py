@@ -14,6 +14,7 @@ class Interface:
     labels: inputs that must be labels, and of how many classes.
     block: samples that are carried through a stage together. is_divided: whether a large batch goes through
     in parts.
+    prepared: how many stages at the begin make of parameters and states alone what the others read.
     In bytes: arena, arena_per_sample: what is kept for the whole call. scratch: of one thread's block.
     sums: of the partial sums of one shard.
     """
@@ -22,6 +23,7 @@ class Interface:
     labels: Mapping[str, int]
     block: int
     is_divided: bool
+    prepared: int
     arena: int
     arena_per_sample: int
     scratch: int

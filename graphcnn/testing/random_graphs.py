@@ -206,7 +206,10 @@ class _Builder:
         if rank and x.type.shape[0] == BATCH and self.chance():
             return emit(ops.Mean((0,)), emit(ops.SquaredError(), x, self.numbers(x.type)))
         kind: type[ops.Mean | ops.Sum] = self.pick([ops.Mean, ops.Mean, ops.Sum])
-        return self.bounded(emit(kind(tuple(range(rank))), emit(ops.Multiply(), x, x)))
+        total = emit(kind(tuple(range(rank))), emit(ops.Multiply(), x, x))
+        if kind is ops.Sum:  # of thousands, a cosine would depend on the last bits
+            total = emit(ops.Multiply(), self.constant(1 / x.type.elements(self.batch), total), total)
+        return self.bounded(total)
 
     def append_updates(self, states: dict[str, Value], gradients: dict[str, Value]) -> None:
         """Append an update of every state: plain, with momentum, or by Adam; perhaps clipped by the norm."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from graphcnn.arguments import known_methods, translated_arguments
 from graphcnn.arrays import Array
-from graphcnn.backend import Backend, Executable
+from graphcnn.backend import Backend, Executable, State
 from graphcnn.data.batches import Batches
 from graphcnn.displays import display
 from graphcnn.errors import DataError, OptionError
@@ -94,7 +94,7 @@ class Model:
         self.history = History()
         self.resume: dict[str, object] = {}
         self._graphs = graphs
-        self._state = state
+        self._state = State(state)
         self._layers = LayersWord(frozen_by_layers)
         self._executables: dict[str, Executable] = {}
         self._outputs = {label: value.type for label, value in graphs.forward.outputs.items()}
@@ -159,7 +159,7 @@ class Model:
         kept = {name: self._state[name] for name in self._held()}
         added = {name: self._state.get(name, first) for name, first in graphs.first_values.items()}
         with interrupts_put_off():
-            self._graphs, self._state = graphs, {**kept, **added}
+            self._graphs, self._state = graphs, State({**kept, **added})
             self._executables = {name: made for name, made in self._executables.items() if name in UNTRAINED}
 
     # Graphs
@@ -395,8 +395,10 @@ class Model:
                     mend="set what model.state() returned",
                 )
         with interrupts_put_off():
+            self._state.changed()
             for name, array in self._state.items():
                 np.copyto(array, state[name])
+            self._state.changed()
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the model to a safetensors file that `gcn.load` reads: graphs as text, state as tensors.
@@ -471,7 +473,7 @@ class Model:
         feed = self._feed
         if sample_weight is None and feed.takes(x, y):
             inputs = {feed.only_input: x, feed.only_target: y, LEARNING_RATE: self.learning_rate}
-            results = self.executable("step").step(self._state, **inputs)
+            results = self._stepped(self.executable("step"), inputs)
         else:
             self.executable("step")
             results = self.step_on(self.as_batch(x, y, sample_weight))
@@ -480,7 +482,15 @@ class Model:
     def step_on(self, batch: Mapping[str, Array]) -> dict[str, Array]:
         """Take one step on a batch that `as_batch` made; return its results as arrays."""
         step = self.executable(variant("step", batch))
-        return step.step(self._state, **batch, **{LEARNING_RATE: self.learning_rate})
+        return self._stepped(step, {**batch, LEARNING_RATE: self.learning_rate})
+
+    def _stepped(self, step: Executable, inputs: Mapping[str, Any]) -> dict[str, Array]:
+        state = self._state
+        state.changed()
+        try:
+            return step.step(state, **inputs)
+        finally:
+            state.changed()
 
     def as_batch(self, x: object, y: object = None, sample_weight: object = None) -> dict[str, Array]:
         """Return a batch as inputs of the model's graphs by name, with the targets where there are any.

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NoReturn
 import numpy as np
 
 from graphcnn.arrays import Array
-from graphcnn.backend import as_input
+from graphcnn.backend import State, as_input
 from graphcnn.errors import ArgumentError, OptionError
 from graphcnn.interrupts import interrupts_put_off
 from graphcnn.ir import TensorType, users_line
@@ -24,7 +24,7 @@ class UnknownNameError(OptionError, KeyError):
 class Parameters(MutableMapping[str, Array]):
     """The trained parameters by name. What is read is a read-only copy; assign to change a parameter."""
 
-    _state: dict[str, Array]
+    _state: State
     _types: Mapping[str, TensorType] = field(repr=False)
 
     kind: ClassVar[str] = "parameter"
@@ -42,8 +42,10 @@ class Parameters(MutableMapping[str, Array]):
         """Assign several at once, as `dict.update` does; all, or after an error or interrupt none."""
         checked = {name: self._checked(name, value) for name, value in dict(*values, **named).items()}
         with interrupts_put_off():
+            self._state.changed()
             for name, array in checked.items():
                 np.copyto(self._state[name], array)
+            self._state.changed()
 
     def __call__(self, *_: object, **__: object) -> NoReturn:
         """Raise ArgumentError, at the user's line: it is no method, as in other frameworks."""

@@ -172,12 +172,14 @@ begin:
   store i64 %mode, ptr %mode.at
   %restore.at = getelementptr i64, ptr %context, i64 $restore
   %restore = load ptr, ptr %restore.at
+  %skipped.at = getelementptr i64, ptr %context, i64 $skipped
+  %skipped = load i64, ptr %skipped.at
   br i1 $flushes, label %stages, label %keep
 keep:
   call void %restore(i64 %mode)
   br label %stages
 stages:
-  %stage = phi i64 [ 0, %begin ], [ 0, %keep ], [ %next, %went ]
+  %stage = phi i64 [ %skipped, %begin ], [ %skipped, %keep ], [ %next, %went ]
   %more = icmp slt i64 %stage, $stages
   br i1 %more, label %go, label %end
 go:

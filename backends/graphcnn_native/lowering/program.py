@@ -170,6 +170,21 @@ class Plan:
         return 1 + max((kernel.stage for kernel in self.kernels), default=-1)
 
     @cached
+    def prepared(self) -> int:
+        """How many stages at the begin depend on nothing but parameters and states, which the graph leaves as
+        they are: what they store stays as it is from call to call."""
+        if self.graph.updates:
+            return 0
+        known = set(self.graph.inputs_with_role("parameter", "state", "frozen").values())
+        for stage, kernels in enumerate(self.by_stage):
+            for kernel in kernels:
+                is_kept = all(buffer.place is Place.ARENA for buffer in kernel.kept)
+                if kernel.domain is Domain.SAMPLES or not is_kept or not kernel.loads <= known:
+                    return stage
+            known.update(value for kernel in kernels for value in kernel.values)
+        return self.stages
+
+    @cached
     def by_stage(self) -> tuple[tuple[PlannedKernel, ...], ...]:
         """The kernels of each stage."""
         found: list[list[PlannedKernel]] = [[] for _ in range(self.stages)]
@@ -243,6 +258,7 @@ class Program(Plan):
             self.labels,
             self.block,
             self.divided >= 0,
+            self.prepared,
             self.arena,
             self.arena_per_sample,
             self.scratch,
