@@ -6,7 +6,7 @@ above and below them they are left out of the sums.
 
 from __future__ import annotations
 
-from graphcnn.ir import Value
+from graphcnn.ir import TensorType, Value
 from graphcnn.ops import Correlate2d
 from graphcnn_native.codegen.function import Index, Ssa
 from graphcnn_native.codegen.lanes import Column, columns, load_lanes, store_lanes
@@ -42,6 +42,11 @@ def correlation(w: Writer) -> None:
             w.f.do("ret void")
             w.f.begin_dead_block()
     (_FilterGradient(w, op) if over_batch else _Forward(w, op)).write()
+
+
+def meets_one_pixel(images: TensorType, filters: TensorType, maps: TensorType) -> bool:
+    """Whether each place of the maps, results or deltas, meets one pixel of the images, that at its place."""
+    return (filters.static(0), filters.static(1)) == (1, 1) and images.shape[1:3] == maps.shape[1:3]
 
 
 class CorrelationWriter:
@@ -89,11 +94,41 @@ class _Forward(CorrelationWriter):
         _, self.rows, self.columns, _ = (0, *(self.result.type.static(axis) for axis in (1, 2, 3)))
         wide = len(columns(self.group_filters, w.target, self.item))
         self.pixels, self.wide = best_tile(w.target, self.columns, wide)
+        if self._runs_on():
+            self._write_run()
+            return
         w.tile = w.tile or f"{self.pixels} pixels x {self.wide} vectors"
         groups = column_groups(self.group_filters, self.wide, w.target, self.item)
         with f.loop(w.begin, w.end, name="sample") as n, f.each(0, self.groups, 1, name="group") as g:
             self.n, self.g = n.index, g
             self.column_loops(groups, self._columns)
+
+    def _runs_on(self) -> bool:
+        """Whether pixels follow each other across rows and samples: one tap, and nothing that asks where."""
+        w = self.w
+        has_one_tap = meets_one_pixel(self.images.type, self.window.type, self.result.type)
+        return has_one_tap and not self.depthwise and w.is_by_sample and w.asks_for_channels_alone()
+
+    def _write_run(self) -> None:
+        """Take the pixels of all samples as one long row."""
+        f, w = self.f, self.w
+        places = self.rows * self.columns
+        wide = len(columns(self.group_filters, w.target, self.item))
+        most, self.wide = best_tile(w.target, w.plan.block * places, wide)
+        pixels = evenly(w.plan.block * places, most).size
+        w.tile = w.tile or f"{pixels} pixels x {self.wide} vectors"
+        begin, end = f.multiply(w.begin, places), f.multiply(w.end, places)
+        whole = f.add(begin, f.multiply(f.divide(f.subtract(end, begin), pixels), pixels))
+        groups = column_groups(self.group_filters, self.wide, w.target, self.item)
+
+        def tiles(group: ColumnGroup, column: Index) -> None:
+            for first, last, size in ((begin, whole, pixels), (whole, end, 1)):
+                with f.loop(first, last, size, name="pixel") as pixel:
+                    self._tile(group, column, 0, 0, pixel.index, size, (0, 1))
+
+        with f.each(0, self.groups, 1, name="group") as g:
+            self.n, self.g = f.index(0), g
+            self.column_loops(groups, tiles)
 
     def _columns(self, group: ColumnGroup, column: Index) -> None:
         f = self.f
@@ -195,6 +230,8 @@ class _FilterGradient(CorrelationWriter):
         at_once, self.wide = best_tile(w.target, run, wide)
         w.tile = w.tile or f"{at_once} taps x {self.wide} vectors"
         groups = column_groups(self.group_filters, self.wide, w.target, self.item)
+        has_one_tap = meets_one_pixel(self.images.type, self.result.type, self.window.type)
+        self.runs_on = has_one_tap and not self.depthwise
         with f.loop(w.begin, w.end, self._samples(), name="chunk") as chunk:
             self.first = chunk.index
             self.last = f.least(f.add(chunk.index, self._samples()), w.end)
@@ -234,6 +271,9 @@ class _FilterGradient(CorrelationWriter):
             channel = column
         across = f.multiply(self.tap, op.stride[1] * self.channels)
         totals = zeros(self.item, self.count, group.columns)
+        if self.runs_on:
+            self._add_up(group, filter_, self._run(group, channel, filter_, totals))
+            return
         with f.loop(self.first, self.last, carried=totals, name="sample") as n:
             images = f.element(self.at(self.images, n.index, 0, 0, channel), self.item, across)
             window = self.at(self.window, n.index, 0, 0, filter_)
@@ -250,6 +290,25 @@ class _FilterGradient(CorrelationWriter):
                 )
                 i.results = accumulate(f, w.target, self.item, factors, group.columns, self.columns, i.values)
             n.results = i.results
+        self._add_up(group, filter_, n.results)
+
+    def _run(self, group: ColumnGroup, channel: Index, filter_: Index, totals: list[Ssa]) -> list[Ssa]:
+        """Sum over the places of all samples as over one long row: each meets one pixel, its own."""
+        f, w = self.f, self.w
+        factors = Factors(
+            self.at(self.images, self.first, 0, 0, channel),
+            list(range(self.count)),
+            self.channels,
+            self.at(self.window, self.first, 0, 0, filter_),
+            self.filters,
+            exact=self.exact,
+        )
+        places = f.multiply(f.subtract(self.last, self.first), self.rows * self.columns)
+        return accumulate(f, w.target, self.item, factors, group.columns, places, totals)
+
+    def _add_up(self, group: ColumnGroup, filter_: Index, totals: list[Ssa]) -> None:
+        """Add a tile to the sums of the shard."""
+        f, w = self.f, self.w
         channels = self.result.type.static(2)
         place = f.multiply(
             f.add(
@@ -261,7 +320,7 @@ class _FilterGradient(CorrelationWriter):
         sums = f.element(w.shard, self.item, place, filter_)
         for row_number in range(self.count):
             for number, c in enumerate(group.columns):
-                self._add(sums, row_number, c, n.results[row_number * len(group.columns) + number])
+                self._add(sums, row_number, c, totals[row_number * len(group.columns) + number])
 
     def _add(self, sums: Ssa, row: int, column: Column, total: Ssa) -> None:
         f = self.f

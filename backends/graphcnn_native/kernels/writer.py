@@ -32,7 +32,7 @@ from graphcnn_native.lowering.program import (
     operands_read,
     partial_sum_type,
 )
-from graphcnn_native.op_code import LANES, scalar_function
+from graphcnn_native.op_code import LANES, is_pointwise, scalar_function
 from graphcnn_native.target import Target
 
 MANY_VALUES = 8
@@ -322,6 +322,19 @@ class Writer:
     def is_by_sample(self) -> bool:
         return self.kernel.domain is Domain.SAMPLES
 
+    def asks_for_channels_alone(self) -> bool:
+        """Whether what follows from the root needs to know no more of a place than its last index."""
+        for key in self.kernel.work:
+            node = self.graph.node(key)
+            if key == self.kernel.root or is_pointwise(node.op) or isinstance(node.op, Constant | Count):
+                continue
+            if not isinstance(node.op, Broadcast) or not _asks_for_channel(node.operands[0].type):
+                return False
+        root = self.kernel.root
+        by_root = set() if root is None else {self.plan.unshaped(v) for v in self.graph.node(root).operands}
+        types = [value.type for value in self.kernel.loads if value not in by_root]
+        return all(type.shape == self.kernel.shape or _asks_for_channel(type) for type in types)
+
     def is_flat(self, *values: Value) -> bool:
         """Whether values can be computed element by element in memory order, whatever their axes."""
         pending, seen = list(values), set[Value]()
@@ -342,6 +355,11 @@ class Writer:
                 return False
             pending += operands_read(node)
         return True
+
+
+def _asks_for_channel(operand: TensorType) -> bool:
+    """Whether a broadcast reads the same numbers at all places but for their last axis."""
+    return all(size == 1 for size in operand.shape[:-1])
 
 
 def value_item(type: TensorType) -> str:
