@@ -167,10 +167,10 @@ BAD_LINES = {
 @pytest.mark.parametrize("case", BAD_LINES)
 def test_a_bad_line_is_named_with_its_number_and_fault(case):
     line, fault = BAD_LINES[case]
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(ParseError) as caught:
         parse(HEADER + line)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
     text = str(caught.value)
     assert "line 4 of the graph's text" in text
     assert fault in text
@@ -351,10 +351,10 @@ def test_a_duplicate_output_is_refused():
     ],
 )
 def test_hostile_lines_are_rejected_within_a_second(line):
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(ParseError):
         parse(HEADER + line)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_a_long_chain_of_nodes_parses_and_simplifies():
