@@ -1,5 +1,5 @@
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pytest
@@ -7,7 +7,6 @@ from rich.console import Console
 
 import graphcnn as gcn
 from graphcnn.errors import GraphError
-from graphcnn.inspection.receptive_field import receptive_fields
 from graphcnn.inspection.tables import layer_rows, layer_table, scaled
 
 
@@ -92,46 +91,6 @@ def test_receptive_fields_of_lenet5() -> None:
     assert fields["conv2"] == (14, 14)
     assert fields["pool2"] == (16, 16)
     assert fields["dense1"] is None
-
-
-def strided_and_upsampled(x: gcn.Tensor) -> gcn.Tensor:
-    """Dilation, stride, a branch and upsampling."""
-    h = gcn.Conv2d(1, (3, 2), stride=2, dilation=(2, 1), padding=2)(x)
-    h = gcn.Conv2d(1, 3, padding=1)(h) + h
-    return gcn.AvgPool2d(2)(gcn.ConvTranspose2d(1, 4, stride=2)(h))
-
-
-def sliced_and_interpolated(x: gcn.Tensor) -> gcn.Tensor:
-    """Reflected borders, slices with steps, and lines between pixels."""
-    h = gcn.Conv2d(1, 3)(gcn.pad(x, 1, mode="reflect"))[:, ::2, 1::3]
-    return gcn.Conv2d(1, 2)(gcn.upsample2d(h, (2, 3), mode="bilinear"))
-
-
-@pytest.mark.parametrize("layers", [strided_and_upsampled, sliced_and_interpolated])
-def test_receptive_field_is_what_an_output_unit_reacts_to(
-    layers: Callable[[gcn.Tensor], gcn.Tensor],
-) -> None:
-    """What is said of it, against the pixels that change it."""
-    x = gcn.Input((40, 40, 1), "x", dtype="float64")
-    y = layers(x)
-    graph = gcn.Network(x, y).graph
-    model = gcn.compile(gcn.Network(x, y), dtype="float64", backend="numpy")
-    import numpy as np
-
-    image = np.random.default_rng(0).standard_normal((1, 40, 40, 1))
-    base = model.predict(image)
-    row, column = base.shape[1] // 2, base.shape[2] // 2
-    moved = np.zeros((40, 40), bool)
-    for i in range(40):
-        for j in range(40):
-            other = image.copy()
-            other[0, i, j, 0] += 1.0
-            moved[i, j] = model.predict(other)[0, row, column, 0] != base[0, row, column, 0]
-    rows, columns = np.flatnonzero(moved.any(1)), np.flatnonzero(moved.any(0))
-    reached = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
-    field = receptive_fields(graph)[graph.outputs["output"].key]
-    assert field is not None
-    assert all(0 <= seen - hit <= 2 for seen, hit in zip(field, reached, strict=True)), (field, reached)
 
 
 def test_names_leave_the_table_in_shape() -> None:
