@@ -161,12 +161,25 @@ def read_weights_alone(
     tensors, metadata = read_weights(path)
     if is_part or metadata.get("format") == FORMAT:
         tensors = {name: tensor for name, tensor in tensors.items() if name in wanted}
-    mend = (
-        'set the layers that both have: model.load_weights(path, only="conv*"); '
-        "for another precision, gcn.compile(..., dtype=) as in the file"
-    )
-    require_tensors(path, tensors, wanted, mend)
+    require_tensors(path, tensors, wanted, _mend_of_weights(tensors, wanted))
     return tensors
+
+
+def _mend_of_weights(tensors: Mapping[str, Array], wanted: Mapping[str, TensorType]) -> str:
+    """Return what sets the layers that a file and a network both have, where they do not fit as a whole."""
+    both: dict[str, bool] = {}
+    for name, type in wanted.items():
+        layer, found = name.rpartition(".")[0] or name, tensors.get(name)
+        fits = found is not None and (found.shape, found.dtype.name) == (type.concrete(1), type.dtype)
+        both[layer] = fits and both.get(layer, True)
+    fitting = [layer for layer, fits in both.items() if fits]
+    if fitting:
+        return f"set the layers that both have: model.load_weights(path, only={fitting})"
+    floats = [name for name, type in wanted.items() if name in tensors and type.is_float]
+    precisions = {tensors[name].dtype.name for name in floats}
+    if len(precisions) == 1 and not precisions & {type.dtype for type in wanted.values()}:
+        return f"gcn.compile(..., dtype={precisions.pop()!r}), the precision of the file"
+    return "load them into the network that saved them"
 
 
 @contextlib.contextmanager

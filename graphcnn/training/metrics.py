@@ -29,7 +29,13 @@ class Metric(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """The share of samples, or of their pixels, whose greatest output is at the label's place."""
+    """The share of samples, or of their pixels, whose greatest output is at the label's place.
+
+    ignore: a label that does not count; that of the loss, where it has one. Over several batches the shares
+    are averaged by the number of samples.
+    """
+
+    ignore: int | None = None
 
     name: ClassVar[str] = "accuracy"
 
@@ -43,7 +49,14 @@ class Accuracy:
                 else "use it with loss=gcn.CrossEntropy(), or leave metrics out",
             )
         right = emit(ops.Equal(), emit(ops.ArgMax(output.type.rank - 1), output), target)
-        return emit(ops.Mean(tuple(range(target.type.rank))), emit(ops.Cast(output.type.dtype), right))
+        every = tuple(range(target.type.rank))
+        if self.ignore is None:
+            return emit(ops.Mean(every), emit(ops.Cast(output.type.dtype), right))
+        ignored = emit(ops.Equal(), target, emit(ops.Constant(self.ignore, target.type.with_shape(()))))
+        zero, one = (ops.constant(emit, number, output.type) for number in (0.0, 1.0))
+        counted = emit(ops.Sum(every), emit(ops.Select(), ignored, zero, one))
+        hits = emit(ops.Select(), ignored, zero, emit(ops.Cast(output.type.dtype), right))
+        return emit(ops.Divide(), emit(ops.Sum(every), hits), emit(ops.Maximum(), counted, one))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +127,12 @@ def _require_shares(name: str, output: Value, target: Value) -> None:
             facts=[f"outputs {output.type}, targets {target.type}"],
             mend="use it with loss=gcn.BinaryCrossEntropy(), or leave metrics out",
         )
+
+
+def for_loss(metric: Metric, loss: object) -> Metric:
+    """Return the metric as it goes with a loss: accuracy does not count what the loss ignores."""
+    ignore = getattr(loss, "ignore", None)
+    return Accuracy(ignore) if metric == Accuracy() and ignore is not None else metric
 
 
 RESERVED: Final = ("loss", "epoch", "learning_rate", *TIMES)

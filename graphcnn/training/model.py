@@ -18,7 +18,7 @@ from graphcnn.displays import display
 from graphcnn.errors import DataError, OptionError
 from graphcnn.interchange.torchvision import is_of_torch, read_state_dict, write_state_dict
 from graphcnn.interrupts import interrupts_put_off
-from graphcnn.ir import Graph, TensorType
+from graphcnn.ir import Graph, TensorType, users_line
 from graphcnn.training.callbacks import Callback, check_callbacks
 from graphcnn.training.checkpoint import (
     Checkpoint,
@@ -142,6 +142,10 @@ class Model:
         norm's statistics are frozen with it: it computes with them as in inference.
         Raises OptionError for a pattern that fits none.
         """
+        if not patterns:
+            place = users_line()
+            error = OptionError("freeze names no layer", mend='model.freeze("conv*"), or "*" for all')
+            raise error.located(file=place.file, line=place.line)
         self._freeze_only(self.frozen | matching_all(list(self._held()), patterns))
 
     def unfreeze(self, *patterns: str) -> None:
@@ -192,10 +196,14 @@ class Model:
         """
         graph: Graph | None = getattr(self._graphs, name)
         if graph is None:
-            what = "a loss and an optimizer" if name.endswith("step") else "a loss"
+            lacking = {"a loss": "loss=gcn.CrossEntropy()", "an optimizer": "optimizer=gcn.SGD(0.05)"}
+            if self.loss is not None:
+                lacking.pop("a loss")
+            if not name.endswith("step"):
+                lacking.pop("an optimizer")
             raise OptionError(
-                f"this model has no {name} graph: it was compiled without {what}",
-                mend="gcn.compile(network, loss=gcn.CrossEntropy(), optimizer=gcn.SGD(0.05))",
+                f"this model has no {name} graph: it was compiled without {' and '.join(lacking)}",
+                mend=f"gcn.compile(..., {', '.join(lacking.values())})",
             )
         return graph
 

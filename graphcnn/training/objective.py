@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from graphcnn.errors import GraphcnnError, OptionError, meant
 from graphcnn.ir import TensorType
 from graphcnn.training.losses import BinaryCrossEntropy, CrossEntropy, Focal, Loss, check_loss, target_type
-from graphcnn.training.metrics import Metric, resolve_metrics
+from graphcnn.training.metrics import Metric, for_loss, resolve_metrics
+from graphcnn.training.parts import title
 
 OUTPUT = "output"
 TARGET = "target"
@@ -151,7 +152,7 @@ def objective(
                 every[name],
                 each,
                 weights.get(name, default),
-                chosen.get(name, ()),
+                tuple(for_loss(metric, each) for metric in chosen.get(name, ())),
                 label,
                 wanted,
                 "" if is_single else f"{name}_",
@@ -178,6 +179,15 @@ def _losses(
     loss: Losses, outputs: Mapping[str, TensorType], auxiliary: Mapping[str, TensorType]
 ) -> dict[str, Loss]:
     """Return the loss of each output that has one, in the order of the outputs."""
+    if isinstance(loss, list | tuple):
+        by_name = ", ".join(
+            f"{name!r}: gcn.{title(each)}(...)" for name, each in zip(outputs, loss, strict=False)
+        )
+        raise OptionError(
+            f"loss is a {type(loss).__name__} of {len(loss)}, which does not say what each is for",
+            facts=[f"outputs: {', '.join(outputs)}"],
+            mend=f"a dictionary by output: loss={{{by_name}}}",
+        )
     if not isinstance(loss, Mapping):
         check_loss(loss)
         return dict.fromkeys([*outputs, *auxiliary], loss)
@@ -186,8 +196,8 @@ def _losses(
             "loss={} names no output", mend=f"loss={{{next(iter(outputs))!r}: gcn.CrossEntropy()}}"
         )
     _require_known("loss", loss, [*outputs, *auxiliary])
-    for each in loss.values():
-        check_loss(each)
+    for name, each in loss.items():
+        check_loss(each, f"loss[{name!r}]")
     main = {name: loss[name] for name in outputs if name in loss}
     first = next(iter(main.values()), None)
     others = {name: loss.get(name) or first for name in auxiliary}

@@ -27,7 +27,7 @@ def check_part(kind: str, part: object, methods: dict[str, str], example: str) -
         )
     lacking = [method for method in methods if not callable(getattr(part, method, None))]
     if len(lacking) == len(methods):
-        named = named_by(kind, part) if isinstance(part, str) else ""
+        named = named_by(kind.partition("[")[0], part) if isinstance(part, str) else ""
         raise OptionError(
             f"{kind} is {part!r:.60}, not an object such as {example}", mend=f"{kind}={named or example}"
         )

@@ -9,6 +9,7 @@ from graphcnn.errors import DataError
 from graphcnn.inputs import as_input, converts, is_text
 from graphcnn.ir import TensorType, format_shape
 from graphcnn.training.feeding import Form, as_array, require_equal_lengths, require_finite
+from graphcnn.training.losses import CrossEntropy, KLDivergence
 from graphcnn.training.objective import Head
 
 _UNSIGNED = np.dtype(np.uint64)
@@ -22,11 +23,12 @@ class TargetForm(Form):
         super().__init__(head.target_type)
         self._classes = head.classes if head.has_labels else 0
         self._range = head.target_range
+        self._has_shares = has_shares(head)
 
     def holds(self, targets: Array) -> bool:
         """Return whether numbers that fit this form are such as the loss takes."""
         if self._range is not None:
-            return _is_within(targets, self._range)
+            return _is_within(targets, self._range) and not (self._has_shares and _exceed_one(targets))
         if not self._classes:
             return True
         # seen as unsigned, negative labels are huge
@@ -57,6 +59,7 @@ def as_targets(head: Head, targets: object, samples: int) -> Array:
         _require_label_range(array, head.classes, getattr(head.loss, "ignore", None))
     elif head.target_range is not None:
         _require_range(head, array, head.target_range)
+        _require_shares(head, array)
     return array
 
 
@@ -70,9 +73,18 @@ def _fits(type: TensorType, given: Array) -> bool:
 def _require_labels(head: Head, given: Array) -> None:
     """Raise DataError for an array that holds no labels."""
     output, type = head.type, head.target_type
+    each = "sample" if type.rank == 1 else "pixel"
+    if given.ndim == output.rank and given.shape[1:] == output.shape[1:] and not _sum_to_one(given):
+        is_share = given.dtype.kind in "biuf" and given.size and given.min() >= 0 and given.max() <= 1
+        raise DataError(
+            f"labels have the shape {format_shape(given.shape)}, but one integer for each {each} is needed",
+            facts=["their rows do not sum to 1, so that they are no shares of classes"],
+            mend="loss=gcn.BinaryCrossEntropy(), for several answers at once"
+            if is_share
+            else "loss=gcn.SquaredError(), to predict numbers",
+        )
     if given.ndim == output.rank and given.shape[1:] == output.shape[1:]:
         is_float = given.dtype.kind == "f"
-        each = "sample" if type.rank == 1 else "pixel"
         raise DataError(
             f"labels {format_shape(given.shape)} look one-hot, but one integer for each {each} is needed",
             facts=["gcn.CrossEntropy(soft_targets=True) takes shares of classes"] if is_float else [],
@@ -118,6 +130,11 @@ def _require_label_range(labels: Array, classes: int, ignore: int | None) -> Non
     of = f"sample {first[0]}" + (f", pixel {tuple(map(int, first[1:]))}" if labels.ndim > 1 else "")
     if least >= 1 and greatest <= classes:
         mend = "renumber the labels from 0: labels - 1"
+    elif len(held) == 2 and len(unknown) == 1 and least == 0:
+        mend = (
+            f"(labels == {unknown[0]}).astype('int64'), where {unknown[0]} is the second class; "
+            f"gcn.CrossEntropy(ignore={unknown[0]}), where it is none"
+        )
     elif labels.ndim > 1 and len(unknown) == 1:
         mend = f"gcn.CrossEntropy(ignore={unknown[0]}), where that is no class"
     elif len(unknown) == 1 and least < 0:
@@ -221,6 +238,35 @@ def _require_range(head: Head, targets: Array, range: tuple[float, float]) -> No
         f"but sample {int(first[0])} has {targets[first]:g}",
         facts=[f"they are {least:g} to {greatest:g}"],
         mend=_mend_of_range(targets, least, greatest),
+    )
+
+
+MOST = 1.001
+"""Shares of classes sum to 1, but for rounding; to less where a sample counts less."""
+
+
+def has_shares(head: Head) -> bool:
+    """Whether the targets of an output are shares of classes, which sum to 1."""
+    return isinstance(head.loss, CrossEntropy | KLDivergence) and not head.has_labels
+
+
+def _exceed_one(targets: Array) -> bool:
+    return bool(targets.sum(axis=-1).max() > MOST)
+
+
+def _sum_to_one(given: Array) -> bool:
+    return given.dtype.kind in "biuf" and bool(np.allclose(given.sum(axis=-1), 1, atol=MOST - 1))
+
+
+def _require_shares(head: Head, targets: Array) -> None:
+    """Raise DataError for shares of classes that are more than a whole."""
+    if not has_shares(head) or not _exceed_one(targets):
+        return
+    sums = targets.sum(axis=-1)
+    raise DataError(
+        f"targets of {type(head.loss).__name__} are shares of classes, but they sum to up to {sums.max():g}",
+        mend="gcn.BinaryCrossEntropy(), where several classes hold at once; or "
+        "targets / targets.sum(axis=-1, keepdims=True)",
     )
 
 

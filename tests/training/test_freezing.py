@@ -326,3 +326,25 @@ def test_the_table_of_layers_says_what_is_frozen():
     assert "8 frozen" in text
     count = model.parameters.count
     assert f"{count - 44:,} trained" in text
+
+
+def test_freeze_without_a_name_is_no_way_to_say_all():
+    model = compiled()
+    with pytest.raises(OptionError, match=r'"\*" for all'):
+        model.freeze()
+    model.freeze("*")
+
+
+def test_a_file_that_fits_in_part_says_which_layers_fit(tmp_path):
+    compiled(gcn.Sequential(*layers()[:-1], gcn.Dense(5, name="head"))).save_weights(
+        tmp_path / "old.safetensors"
+    )
+    model = compiled()
+    with pytest.raises(FileError, match="do not fit the network") as caught:
+        model.load_weights(tmp_path / "old.safetensors")
+    only = eval(str(caught.value).rpartition("only=")[2][:-1])
+    assert only == ["stem", "norm"]
+    model.load_weights(tmp_path / "old.safetensors", only=only)
+    wide = compiled(dtype="float64")
+    with pytest.raises(FileError, match=r"dtype='float32'"):
+        wide.load_weights(tmp_path / "old.safetensors", only=["stem", "norm"])

@@ -96,3 +96,18 @@ def test_metrics_by_output_are_in_the_file(tmp_path):
 
 def test_early_stopping_looks_for_the_greatest_iou():
     assert gcn.EarlyStopping("val_iou").sign == gcn.EarlyStopping("val_binary_accuracy").sign == -1
+
+
+@pytest.mark.parametrize("backend", ["numpy", "native"])
+@pytest.mark.parametrize("ignore", [255, -1, 1])
+def test_accuracy_leaves_out_what_the_loss_ignores(ignore, backend, tmp_path):
+    labels = RANDOM.choice([0, 1, 2, ignore], (7, 5, 4))
+    model = compiled(gcn.CrossEntropy(ignore=ignore), [gcn.Conv2d(3, 1)], backend, metrics=["accuracy"])
+    right = model.predict(IMAGES).argmax(-1) == labels
+    expected = right[labels != ignore].mean()
+    assert model.evaluate(IMAGES, labels)["accuracy"] == pytest.approx(expected)
+    model.save(tmp_path / "model.safetensors")
+    again = gcn.load(tmp_path / "model.safetensors", backend=backend)
+    assert again.evaluate(IMAGES, labels)["accuracy"] == pytest.approx(expected)
+    rows = compiled(gcn.CrossEntropy(ignore=ignore), [gcn.Flatten(), gcn.Dense(3)], backend)
+    assert rows.evaluate(IMAGES, np.full(7, ignore))["accuracy"] == 0

@@ -143,7 +143,7 @@ def test_all_views_of_the_model_show_every_output(tmp_path):
     [
         ({"loss": {"digits": gcn.CrossEntropy()}}, "loss names 'digits', which is no output"),
         ({"loss": {}}, "loss={} names no output"),
-        ({"loss": {"digit": 3}}, "loss is 3, not an object"),
+        ({"loss": {"digit": 3}}, "loss['digit'] is 3, not an object"),
         ({"loss_weights": {"digit": -1}}, "not a finite number of at least 0"),
         ({"loss_weights": {"angel": 1}}, "loss_weights names 'angel'"),
         ({"loss_weights": 0.5}, "is no dictionary"),

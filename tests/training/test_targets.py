@@ -210,3 +210,61 @@ def test_dice_has_an_activation(activation):
 
 def test_distances_take_any_activation():
     compiled(gcn.SquaredError(), gcn.Flatten(), gcn.Dense(3), gcn.Sigmoid())
+
+
+# What the advice used to be wrong about
+
+
+@pytest.mark.parametrize("loss", [gcn.CrossEntropy(), gcn.Hinge()], ids=repr)
+def test_rows_that_are_no_shares_are_not_called_one_hot(loss):
+    several = np.tile(np.array([1.0, 1.0, 0.0, 1.0], np.float32), (6, 1))
+    assert "BinaryCrossEntropy()" in refused(answers(loss), several)
+    assert "BinaryCrossEntropy()" in refused(answers(loss), several.astype(int))
+    assert "SquaredError()" in refused(answers(loss), 9 * several - 3)
+    assert "look one-hot" in refused(answers(loss), np.eye(4, dtype=np.float32)[[0, 1, 2, 3, 0, 1]])
+
+
+@pytest.mark.parametrize("loss", [gcn.KLDivergence(), gcn.CrossEntropy(soft_targets=True)], ids=repr)
+def test_shares_that_are_more_than_a_whole(loss):
+    several = np.ones((6, 4), np.float32)
+    message = refused(answers(loss), several)
+    assert "they sum to up to 4" in message
+    better = eval(message.rpartition("or ")[2], {"targets": several})
+    answers(loss).train_step(IMAGES, better)
+    answers(loss).train_step(IMAGES, 0 * several)
+
+
+def test_masks_of_0_and_255_as_labels():
+    message = refused(masks(gcn.CrossEntropy(), 2), PIXELS // 2 * 255)
+    better = mended(message, labels=PIXELS // 2 * 255)
+    assert {*np.unique(better)} == {0, 1}
+    assert "ignore=255" in message
+
+
+def test_a_single_class_for_dice_with_softmax():
+    with pytest.raises(gcn.ShapeError, match="has one only") as caught:
+        masks(gcn.Dice("softmax"))
+    assert 'Dice("sigmoid")' in str(caught.value)
+
+
+def test_a_loss_of_one_of_several_outputs_is_named():
+    image = gcn.Input((8, 8, 2), name="image")
+    features = gcn.Flatten()(image)
+    network = gcn.Network(image, {"digit": gcn.Dense(3)(features), "centre": gcn.Dense(2)(features)})
+    for wrong in (None, "mse", gcn.SquaredError):
+        with pytest.raises(OptionError, match=r"loss\['centre'\] is") as caught:
+            gcn.compile(network, loss={"digit": gcn.CrossEntropy(), "centre": wrong})
+        assert "Mend: loss['centre']=gcn." in str(caught.value)
+    with pytest.raises(OptionError, match=r"loss=\{'digit': gcn.CrossEntropy\(...\), 'centre': gcn.Huber"):
+        gcn.compile(network, loss=[gcn.CrossEntropy(), gcn.Huber()])
+
+
+def test_what_a_model_was_compiled_without():
+    network = gcn.Sequential(gcn.Flatten(), gcn.Dense(3))
+    model = gcn.compile(network, input_shape=(8, 8, 2), loss=gcn.CrossEntropy())
+    with pytest.raises(
+        OptionError, match=r"without an optimizer\n  Mend: .*\(..., optimizer=gcn.SGD\(0.05\)\)"
+    ):
+        model.train_step(IMAGES, PIXELS[:, 0, 0])
+    with pytest.raises(OptionError, match=r"without a loss and an optimizer"):
+        gcn.compile(network, input_shape=(8, 8, 2)).train_step(IMAGES, PIXELS[:, 0, 0])

@@ -88,8 +88,7 @@ def test_weights_of_another_network_are_refused(trained, tmp_path, name, array, 
     with pytest.raises(FileError) as caught:
         network().load_weights(tmp_path / "weights.safetensors")
     assert reason in str(caught.value)
-    assert 'model.load_weights(path, only="conv*")' in caught.value.mend
-    assert "dtype=" in caught.value.mend
+    assert "model.load_weights(path, only=['conv1', 'batchnorm1'" in caught.value.mend
 
 
 def test_weights_that_are_assigned_take_the_networks_precision(trained):

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal, get_args
 
 from graphcnn import ops
 from graphcnn.arguments import known_arguments
+from graphcnn.errors import ShapeError
 from graphcnn.ir import Emitter, TensorType, Value
 from graphcnn.training.losses.loss import Reduction, check_reduction
 from graphcnn.training.losses.nodes import along_last_axis, averaged, scaled
@@ -127,6 +128,12 @@ class Dice:
 
     def target_type(self, output: TensorType) -> TensorType:
         require_outputs("Dice", output, 3, "[N, H, W, classes]", "gcn.Conv2d(classes, 1)")
+        if self.activation == "softmax" and output.shape[-1] == 1:
+            raise ShapeError(
+                f'Dice("softmax") chooses among classes, but the network\'s output {output} has one only',
+                facts=["the share of a single class is 1, whatever the network says"],
+                mend='Dice("sigmoid") for one mask; or an output for each class',
+            )
         return output
 
     def per_sample(self, emit: Emitter, output: Value, target: Value) -> Value:

@@ -36,18 +36,13 @@ class Loss(Protocol):
         """Append the loss of each sample, of shape [N], with `emit(op, value, ...)`."""
 
 
-def check_loss(loss: object) -> None:
-    """Raise OptionError unless this is a loss."""
+def check_loss(loss: object, called: str = "loss") -> None:
+    """Raise OptionError unless this is a loss. called: what errors call it."""
     methods = {
         "target_type": "def target_type(self, output): return the TensorType of the targets",
         "per_sample": "def per_sample(self, emit, output, target): return emit(op, output, target), [N]",
     }
-    if isinstance(loss, list | tuple):
-        raise OptionError(
-            f"loss is a {type(loss).__name__} of {len(loss)}, which does not say what each is for",
-            mend='a dictionary by output: loss={"digit": gcn.CrossEntropy(), "angle": gcn.Huber()}',
-        )
-    check_part("loss", loss, methods, "gcn.CrossEntropy()")
+    check_part(called, loss, methods, "gcn.CrossEntropy()")
     if not hasattr(loss, "reduction"):
         raise OptionError(
             f"the loss {title(loss)} does not say how the losses of the samples become one",
