@@ -12,7 +12,7 @@ test: $(VENV)/dev-ready
 	$(BIN)/python -m pytest
 
 test-slow: $(VENV)/dev-ready
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "slow and not browser"
 
 test-torch: $(VENV)/dev-ready
 	$(BIN)/python -c "from importlib.metadata import version as of; of('torch'), of('torchvision')" || $(BIN)/python -m pip install --quiet torch==2.13.0 torchvision==0.28.0
@@ -21,7 +21,7 @@ test-torch: $(VENV)/dev-ready
 # Needs Chromium and its driver: apt-get install chromium chromium-driver
 test-browser: $(VENV)/dev-ready
 	$(BIN)/python -c "import selenium" 2> /dev/null || $(BIN)/python -m pip install --quiet --editable '.[browser]'
-	$(BIN)/python -m pytest -m browser tests/browser
+	$(BIN)/python -m pytest -m "browser and not slow" tests/browser
 
 lint: $(VENV)/dev-ready
 	$(BIN)/ruff check

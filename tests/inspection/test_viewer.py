@@ -151,6 +151,15 @@ def test_a_layer_that_is_applied_twice_is_two_groups():
     assert [group["name"] for group in groups] == ["image", "conv1", "relu1", "conv1 · 2"]
 
 
+def test_a_layer_that_is_alone_in_its_block_has_its_whole_name_and_no_block():
+    x = gcn.Input((8, 8, 1), name="image")
+    y = gcn.relu(gcn.Conv2d(2, 3, name="down.first")(x))
+    y = gcn.Conv2d(2, 3, name="down.second")(y)
+    groups = graph_document(gcn.Network(x, y).graph)["views"][0]["groups"]["groups"]
+    assert [group["name"] for group in groups] == ["image", "down.first", "relu1", "down.second"]
+    assert all("groups" not in group for group in groups)
+
+
 def test_blocks_are_groups_of_layers():
     block = gcn.Sequential(gcn.Conv2d(2, 3), gcn.ReLU(), name="stem")
     x = gcn.Input((8, 8, 2), name="image")

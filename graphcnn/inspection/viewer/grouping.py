@@ -99,6 +99,10 @@ def _nested(leaves: Sequence[Group], level: int) -> list[Group]:
 def _block(run: list[Group], level: int) -> list[Group]:
     if all(len(leaf.path) == level + 1 for leaf in run):
         return run
+    if len(run) == 1:  # no block around a single layer, which its whole name tells from others
+        (leaf,) = run
+        leaf.name = ".".join((*leaf.path[level:-1], leaf.name))
+        return run
     return [Group(run[0].path[level], groups=_nested([_deep(leaf, level) for leaf in run], level + 1))]
 
 
