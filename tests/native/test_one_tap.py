@@ -65,6 +65,22 @@ def test_they_train_and_predict_as_the_reference_does(block, size):
             np.testing.assert_allclose(native.state()[name], expected, atol=1e-11, err_msg=name)
 
 
+@pytest.mark.parametrize("padding", [((1, 0), (2, 0)), ((0, 1), (0, 2)), ((1, 1), (1, 1))])
+@pytest.mark.parametrize("stride", [(2, 1), (2, 2), (3, 3)])
+def test_maps_as_large_as_their_images_may_still_meet_other_pixels(stride, padding):
+    """A stride takes away what padding adds: a result is where it was, and what it meets is not."""
+    image = gcn.Input((1, 9, 5), name="image")
+    x = gcn.Conv2d(16, 1, stride=stride, padding=padding)(gcn.Tanh()(gcn.Conv2d(16, 1)(image)))
+    network = gcn.Network(image, gcn.Dense(3)(gcn.Flatten()(gcn.ReLU()(x))))
+    options = {"loss": gcn.CrossEntropy(), "optimizer": gcn.SGD(0.1), "dtype": "float64", "seed": 1}
+    native, reference = (gcn.compile(network, backend=name, **options) for name in ("native", "numpy"))
+    images = np.random.default_rng(4).standard_normal((17, 1, 9, 5))
+    for model in (native, reference):
+        model.train_step(images, np.arange(17) % 3)
+    for name, expected in reference.state().items():
+        np.testing.assert_allclose(native.state()[name], expected, atol=1e-12, err_msg=name)
+
+
 @pytest.mark.parametrize("batch", BATCHES)
 def test_threads_do_not_change_the_bits(batch):
     image = gcn.Input((2, 3, 5), name="image")

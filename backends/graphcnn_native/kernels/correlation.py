@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from graphcnn.ir import TensorType, Value
 from graphcnn.ops import Correlate2d
+from graphcnn.ops.attributes import NO_PADDING
 from graphcnn_native.codegen.function import Index, Ssa
 from graphcnn_native.codegen.lanes import Column, columns, load_lanes, store_lanes
 from graphcnn_native.elements import ITEMS
@@ -44,9 +45,10 @@ def correlation(w: Writer) -> None:
     (_FilterGradient(w, op) if over_batch else _Forward(w, op)).write()
 
 
-def meets_one_pixel(images: TensorType, filters: TensorType, maps: TensorType) -> bool:
+def meets_one_pixel(op: Correlate2d, images: TensorType, filters: TensorType, maps: TensorType) -> bool:
     """Whether each place of the maps, results or deltas, meets one pixel of the images, that at its place."""
-    return (filters.static(0), filters.static(1)) == (1, 1) and images.shape[1:3] == maps.shape[1:3]
+    has_one_tap = (filters.static(0), filters.static(1)) == (1, 1)
+    return has_one_tap and op.padding == NO_PADDING and images.shape[1:3] == maps.shape[1:3]
 
 
 class CorrelationWriter:
@@ -106,7 +108,7 @@ class _Forward(CorrelationWriter):
     def _runs_on(self) -> bool:
         """Whether pixels follow each other across rows and samples: one tap, and nothing that asks where."""
         w = self.w
-        has_one_tap = meets_one_pixel(self.images.type, self.window.type, self.result.type)
+        has_one_tap = meets_one_pixel(self.op, self.images.type, self.window.type, self.result.type)
         return has_one_tap and not self.depthwise and w.is_by_sample and w.asks_for_channels_alone()
 
     def _write_run(self) -> None:
@@ -230,7 +232,7 @@ class _FilterGradient(CorrelationWriter):
         at_once, self.wide = best_tile(w.target, run, wide)
         w.tile = w.tile or f"{at_once} taps x {self.wide} vectors"
         groups = column_groups(self.group_filters, self.wide, w.target, self.item)
-        has_one_tap = meets_one_pixel(self.images.type, self.result.type, self.window.type)
+        has_one_tap = meets_one_pixel(op, self.images.type, self.result.type, self.window.type)
         self.runs_on = has_one_tap and not self.depthwise
         with f.loop(w.begin, w.end, self._samples(), name="chunk") as chunk:
             self.first = chunk.index
