@@ -98,10 +98,10 @@ class Guarded(NativeExecutable):
             array[...] = held[label]
         return outputs
 
-    def _launch(self, workspace):
+    def _launch(self, workspace, version=None):
         for memory in workspace.memory.values():
             memory[...] = FILLING
-        outputs = super()._launch(workspace)
+        outputs = super()._launch(workspace, version)
         self.pages.require_intact()
         for slot, memory in workspace.memory.items():
             owned = np.zeros(memory.shape, bool)
