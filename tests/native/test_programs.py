@@ -41,6 +41,14 @@ def spread(emit, value, *shape):
 
 
 @graph
+def what_follows_from_a_sum_spreads_along_an_axis(case, emit):
+    """The sum is computed in memory order, but what is multiplied with it asks for its row."""
+    x, row = case.normal("float64", 3, 8, 17, state=True), case.normal("float64", 1, 17, state=True)
+    total = emit(ops.Sum((0,)), emit(ops.Multiply(), x, x))
+    case.graph.output("y", emit(ops.Multiply(), total, emit(ops.Broadcast((8, 17)), row)))
+
+
+@graph
 def an_output_is_an_input(case, emit):
     x, (s,) = case.normal("float64", 5, 3, batch=True), states(case, 1, 7)
     for value in (x, emit(ops.Reshape((BATCH, 1, 3)), x), s, s):

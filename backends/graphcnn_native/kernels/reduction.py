@@ -43,7 +43,7 @@ def reduction(w: Writer) -> None:
     leading = op.axes == tuple(range(len(op.axes)))
     if not op.axes:
         _sum_over(w, operand, (), op.keep, finish, item)
-    elif leading and w.is_flat(operand) and operand.type.rank > len(op.axes) and not op.keep:
+    elif leading and _is_flat(w, operand) and operand.type.rank > len(op.axes) and not op.keep:
         _sum_rows(w, operand, len(op.axes), finish, item)
     else:
         _sum_over(w, operand, op.axes, op.keep, finish, item)
@@ -104,6 +104,12 @@ def _sum_rows(w: Writer, operand: Value, axes: int, finish: Finish, item: str) -
             add_up(cut[:at_once], group.index)
     for place in range(first, len(cut), at_once):
         add_up(cut[place : place + at_once], 0)
+
+
+def _is_flat(w: Writer, operand: Value) -> bool:
+    """Whether an expression can be summed up in memory order, and what follows from the sums computed so."""
+    has_one_axis = len(w.kernel.shape) == 1
+    return w.is_flat(operand) and (has_one_axis or w.is_flat(*(value for value, _ in w.kernel.stores)))
 
 
 def _place_in_rows(w: Writer, operand: Value, first: Index, element: Index, length: int) -> tuple[Index, ...]:
