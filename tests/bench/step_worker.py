@@ -60,7 +60,7 @@ def prepared(network: Any, shape: tuple[int, ...], arguments: argparse.Namespace
     """Return the call to time: a whole training step, or the logits of a batch."""
     model = gcn.compile(
         network,
-        input_shape=shape,
+        input_shape=None if isinstance(network, gcn.Network) else shape,
         loss=gcn.CrossEntropy(),
         optimizer=gcn.SGD(0.01, momentum=0.9),
         metrics=[],
