@@ -240,7 +240,7 @@ class NativeExecutable:
                 held[label] = array.copy()
         with self._lock:
             workspace = self._workspace_for(batch)
-            workspace.bound, workspace.prepared_of = {}, None
+            workspace.bound = {}
             for label, array in held.items():
                 if label in self._numbers:
                     self._numbers[label][...] = array

@@ -6,6 +6,8 @@ above and below them they are left out of the sums.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from graphcnn.ir import TensorType, Value
 from graphcnn.ops import Correlate2d
 from graphcnn.ops.attributes import NO_PADDING
@@ -85,6 +87,51 @@ class CorrelationWriter:
             with self.f.each(group.offset, group.count, group.width, name="column") as column:
                 body(group, column)
 
+    def over_samples(self, groups: list[ColumnGroup], body: object) -> None:
+        """Run `body(group, column)` for all samples, groups of channels and groups of columns."""
+        w, f = self.w, self.f
+        with f.loop(w.begin, w.end, name="sample") as n, f.each(0, self.groups, 1, name="group") as g:
+            self.n, self.g = n.index, g
+            self.column_loops(groups, body)
+
+    def over_taps(
+        self,
+        here: Ssa,
+        there: Ssa,
+        offsets: list[int],
+        group: ColumnGroup,
+        taps: int,
+        steps: tuple[int, int],
+        totals: list[Ssa],
+    ) -> list[Ssa]:
+        """Sum over taps of a row of the filter one by one.
+
+        here, there: pixel and filter of the first tap; steps: how many of the row's pixels and taps lie from
+        one tap to the next.
+        """
+        f, target = self.f, self.w.target
+        left_step, right_step = steps[0] * self.channels, steps[1] * self.group_channels * self.filters
+        if self.depthwise:
+            factors = Factors(here, offsets, left_step, there, right_step, exact=self.exact, elementwise=True)
+            return accumulate(f, target, self.item, factors, group.columns, taps, totals)
+        with f.loop(0, taps, carried=totals, name="tap") as tap:
+            left = f.element(here, self.item, f.multiply(tap.index, left_step))
+            right = f.element(there, self.item, f.multiply(tap.index, right_step))
+            factors = Factors(left, offsets, 1, right, self.filters, exact=self.exact)
+            tap.results = accumulate(
+                f, target, self.item, factors, group.columns, self.group_channels, tap.values
+            )
+        return tap.results
+
+    def store_tile(
+        self, group: ColumnGroup, row: Index, across: Iterable[Index], filter_: Index, totals: list[Ssa]
+    ) -> None:
+        """Store the sums of a tile, at these places across a row."""
+        for p, place in enumerate(across):
+            for number, c in enumerate(group.columns):
+                position = Position((self.n, row, place, self.f.add(filter_, c.offset)), c.lanes, c.used)
+                self.w.store(position, {self.result: totals[p * len(group.columns) + number]})
+
 
 class _Forward(CorrelationWriter):
     def __init__(self, w: Writer, op: Correlate2d) -> None:
@@ -92,18 +139,20 @@ class _Forward(CorrelationWriter):
         self.op = op
 
     def write(self) -> None:
-        f, w = self.f, self.w
-        _, self.rows, self.columns, _ = (0, *(self.result.type.static(axis) for axis in (1, 2, 3)))
+        w = self.w
+        self.rows, self.columns = self.result.type.static(1), self.result.type.static(2)
         wide = len(columns(self.group_filters, w.target, self.item))
-        self.pixels, self.wide = best_tile(w.target, self.columns, wide)
-        if self._runs_on():
-            self._write_run()
-            return
+        runs_on = self._runs_on()
+        length = w.plan.block * self.rows * self.columns if runs_on else self.columns
+        self.pixels, self.wide = best_tile(w.target, length, wide)
+        if runs_on:
+            self.pixels = evenly(length, self.pixels).size
         w.tile = w.tile or f"{self.pixels} pixels x {self.wide} vectors"
         groups = column_groups(self.group_filters, self.wide, w.target, self.item)
-        with f.loop(w.begin, w.end, name="sample") as n, f.each(0, self.groups, 1, name="group") as g:
-            self.n, self.g = n.index, g
-            self.column_loops(groups, self._columns)
+        if runs_on:
+            self._write_run(groups)
+        else:
+            self.over_samples(groups, self._columns)
 
     def _runs_on(self) -> bool:
         """Whether pixels follow each other across rows and samples: one tap, and nothing that asks where."""
@@ -111,17 +160,11 @@ class _Forward(CorrelationWriter):
         has_one_tap = meets_one_pixel(self.op, self.images.type, self.window.type, self.result.type)
         return has_one_tap and not self.depthwise and w.is_by_sample and w.asks_for_channels_alone()
 
-    def _write_run(self) -> None:
+    def _write_run(self, groups: list[ColumnGroup]) -> None:
         """Take the pixels of all samples as one long row."""
-        f, w = self.f, self.w
-        places = self.rows * self.columns
-        wide = len(columns(self.group_filters, w.target, self.item))
-        most, self.wide = best_tile(w.target, w.plan.block * places, wide)
-        pixels = evenly(w.plan.block * places, most).size
-        w.tile = w.tile or f"{pixels} pixels x {self.wide} vectors"
+        f, w, pixels, places = self.f, self.w, self.pixels, self.rows * self.columns
         begin, end = f.multiply(w.begin, places), f.multiply(w.end, places)
         whole = f.add(begin, f.multiply(f.divide(f.subtract(end, begin), pixels), pixels))
-        groups = column_groups(self.group_filters, self.wide, w.target, self.item)
 
         def tiles(group: ColumnGroup, column: Index) -> None:
             for first, last, size in ((begin, whole, pixels), (whole, end, 1)):
@@ -182,35 +225,8 @@ class _Forward(CorrelationWriter):
                     f, w.target, self.item, factors, group.columns, k2 * self.channels, m.values
                 )
             else:
-                m.results = self._by_tap(here, there, offsets, group, m.values)
-        for p in range(pixels):
-            for number, c in enumerate(group.columns):
-                place = Position((self.n, row, f.add(pixel, p), f.add(filter_, c.offset)), c.lanes, c.used)
-                w.store(place, {self.result: m.results[p * len(group.columns) + number]})
-
-    def _by_tap(
-        self, here: Ssa, there: Ssa, offsets: list[int], group: ColumnGroup, totals: list[Ssa]
-    ) -> list[Ssa]:
-        """Sum over the taps of a row of the filter one by one: they are not neighbours in memory."""
-        f, w, step = self.f, self.w, self.op.dilation[1] * self.channels
-        if self.depthwise:
-            factors = Factors(here, offsets, step, there, self.filters, exact=self.exact, elementwise=True)
-            return accumulate(
-                f, w.target, self.item, factors, group.columns, self.window.type.static(1), totals
-            )
-        with f.loop(0, self.window.type.static(1), carried=totals, name="tap") as tap:
-            factors = Factors(
-                f.element(here, self.item, f.multiply(tap.index, step)),
-                offsets,
-                1,
-                f.element(there, self.item, f.multiply(tap.index, self.group_channels * self.filters)),
-                self.filters,
-                exact=self.exact,
-            )
-            tap.results = accumulate(
-                f, w.target, self.item, factors, group.columns, self.group_channels, tap.values
-            )
-        return tap.results
+                m.results = self.over_taps(here, there, offsets, group, k2, (op.dilation[1], 1), m.values)
+        self.store_tile(group, row, (f.add(pixel, p) for p in range(pixels)), filter_, m.results)
 
 
 class _FilterGradient(CorrelationWriter):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from graphcnn_native.codegen.function import Index, Ssa
+from graphcnn_native.codegen.function import Index
 from graphcnn_native.codegen.lanes import columns
 from graphcnn_native.kernels.correlation import CorrelationWriter
-from graphcnn_native.kernels.tile import ColumnGroup, Factors, accumulate, column_groups, zeros
-from graphcnn_native.kernels.writer import Position, Writer
+from graphcnn_native.kernels.tile import ColumnGroup, column_groups, zeros
+from graphcnn_native.kernels.writer import Writer
 from graphcnn_native.lowering.strides import Phase, PhasedCorrelation, phases
 from graphcnn_native.tile_sizes import best_tile, evenly
 
@@ -19,7 +19,7 @@ class _Phased(CorrelationWriter):
         self.op = op
 
     def write(self) -> None:
-        f, w, op = self.f, self.w, self.op
+        w, op = self.w, self.op
         self.rows, size = self.result.type.static(1), self.result.type.static(2)
         taps = self.window.type.static(1)
         self.phases = phases(size, taps, op.padding[1][0], op.factors[1])
@@ -27,9 +27,7 @@ class _Phased(CorrelationWriter):
         self.pixels, self.wide = best_tile(w.target, self.phases[0].count, wide)
         w.tile = f"{self.pixels} pixels x {self.wide} vectors, {op.factors[0]}x{op.factors[1]} phases"
         groups = column_groups(self.group_filters, self.wide, w.target, self.item)
-        with f.loop(w.begin, w.end, name="sample") as n, f.each(0, self.groups, 1, name="group") as g:
-            self.n, self.g = n.index, g
-            self.column_loops(groups, self._columns)
+        self.over_samples(groups, self._columns)
 
     def _columns(self, group: ColumnGroup, column: Index) -> None:
         f = self.f
@@ -56,45 +54,22 @@ class _Phased(CorrelationWriter):
         self.high = f.least(count, f.add(self.height, f.multiply(self.first_row, -1)))
 
     def _tile(self, group: ColumnGroup, phase: Phase, pixel: Index, pixels: int) -> None:
-        f, w = self.f, self.w
+        f = self.f
         totals = zeros(self.item, pixels, group.columns)
         if phase.taps:
+            offsets = [p * self.channels for p in range(pixels)]
             first = f.add(pixel, phase.shift + self.op.sides[0])
             left = self.at(self.images, self.n, 0, first, self.channel)
             with f.loop(self.low, self.high, carried=totals, name="filter_row") as m:
                 row = f.multiply(f.add(self.first_row, m.index), self.width * self.channels)
                 tap = f.add(self.first_tap, f.multiply(m.index, self.op.factors[0]))
-                here, there = (
-                    f.element(left, self.item, row),
-                    self.at(self.window, tap, phase.tap, 0, self.filter),
-                )
-                m.results = self._row_of_taps(here, there, group, phase, pixels, m.values)
+                here = f.element(left, self.item, row)
+                there = self.at(self.window, tap, phase.tap, 0, self.filter)
+                steps = 1, self.op.factors[1]
+                m.results = self.over_taps(here, there, offsets, group, phase.taps, steps, m.values)
             totals = m.results
-        for p in range(pixels):
-            across = f.add(phase.first, f.multiply(f.add(pixel, p), self.op.factors[1]))
-            for number, c in enumerate(group.columns):
-                place = Position((self.n, self.row, across, f.add(self.filter, c.offset)), c.lanes, c.used)
-                w.store(place, {self.result: totals[p * len(group.columns) + number]})
-
-    def _row_of_taps(
-        self, here: Ssa, there: Ssa, group: ColumnGroup, phase: Phase, pixels: int, totals: list[Ssa]
-    ) -> list[Ssa]:
-        f, target = self.f, self.w.target
-        offsets = [p * self.channels for p in range(pixels)]
-        tap_step = self.op.factors[1] * self.group_channels * self.filters
-        if self.depthwise:
-            factors = Factors(
-                here, offsets, self.channels, there, tap_step, exact=self.exact, elementwise=True
-            )
-            return accumulate(f, target, self.item, factors, group.columns, phase.taps, totals)
-        with f.loop(0, phase.taps, carried=totals, name="tap") as tap:
-            left = f.element(here, self.item, f.multiply(tap.index, self.channels))
-            right = f.element(there, self.item, f.multiply(tap.index, tap_step))
-            factors = Factors(left, offsets, 1, right, self.filters, exact=self.exact)
-            tap.results = accumulate(
-                f, target, self.item, factors, group.columns, self.group_channels, tap.values
-            )
-        return tap.results
+        across = (f.add(phase.first, f.multiply(f.add(pixel, p), self.op.factors[1])) for p in range(pixels))
+        self.store_tile(group, self.row, across, self.filter, totals)
 
 
 def phased(w: Writer) -> None:

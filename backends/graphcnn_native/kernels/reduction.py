@@ -13,7 +13,7 @@ from graphcnn.ir import BATCH, Value
 from graphcnn_native.codegen.function import Function, Index, Ssa, constant, vector
 from graphcnn_native.codegen.lanes import Column, across, columns, load_lanes, store_lanes
 from graphcnn_native.elements import ITEMS, SIZES
-from graphcnn_native.kernels.nest import over_vectors
+from graphcnn_native.kernels.nest import is_flat, over_vectors
 from graphcnn_native.kernels.writer import Position, Writer
 
 Finish = Callable[[Position, Ssa], None]
@@ -109,7 +109,7 @@ def _sum_rows(w: Writer, operand: Value, axes: int, finish: Finish, item: str) -
 def _is_flat(w: Writer, operand: Value) -> bool:
     """Whether an expression can be summed up in memory order, and what follows from the sums computed so."""
     has_one_axis = len(w.kernel.shape) == 1
-    return w.is_flat(operand) and (has_one_axis or w.is_flat(*(value for value, _ in w.kernel.stores)))
+    return w.is_flat(operand) and (has_one_axis or is_flat(w))
 
 
 def _place_in_rows(w: Writer, operand: Value, first: Index, element: Index, length: int) -> tuple[Index, ...]:

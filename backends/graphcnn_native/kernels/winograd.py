@@ -106,7 +106,8 @@ class _Tiled:
         """Map what belongs to one tile into the workspace: its pixels."""
         target = self.f.element(self.mapped_images, self.item, self.f.multiply(tile, self.space.channels))
         before = (self.op.padding[0][0], self.op.padding[1][0])
-        self.map_square(self.images, place, before, self.maps.of_pixels, target)
+        size, stride = side(self.results), self.space.image_stride
+        self.map_square(self.images, place, before, self.maps.of_pixels, size, target, stride)
 
     def multiply(self, point: Index, count: Index) -> None:
         """Multiply the matrices of one point."""
@@ -132,17 +133,17 @@ class _Tiled:
         place: tuple[Index, Index, Index],
         before: tuple[int, int],
         along: Side,
+        size: int,
         target: Ssa,
+        stride: int,
     ) -> None:
         """Map the pixels of a tile, or its deltas, in all channels, to a row of each point's matrix.
 
-        before: how many rows and columns the first pixel lies before the tile's first result.
-        target: that row for the first point.
+        before: how many rows and columns the first pixel lies before the tile's first result. size: of the
+        square. target: that row for the first point; stride: how far apart the points' matrices are.
         """
         f, w = self.f, self.w
-        buffer, is_image = w.buffer(value), value == self.images
-        size = side(self.results) if is_image else self.results
-        stride = self.space.image_stride if is_image else self.space.map_stride
+        buffer = w.buffer(value)
         addresses = self._addresses(value, place, before, size)
 
         def body(offset: Index, lanes: int, used: int) -> None:
@@ -276,7 +277,8 @@ class WinogradGradient(_Tiled):
     def enter(self, tile: Index, place: tuple[Index, Index, Index]) -> None:
         super().enter(tile, place)
         maps = self.f.element(self.mapped_maps, self.item, self.f.multiply(tile, self.space.width))
-        self.map_square(self.window, place, (0, 0), self.maps.of_deltas, maps)
+        size, stride = self.results, self.space.map_stride
+        self.map_square(self.window, place, (0, 0), self.maps.of_deltas, size, maps, stride)
 
     def multiply(self, point: Index, count: Index) -> None:
         f, w, space = self.f, self.w, self.space

@@ -106,12 +106,8 @@ class MapsToFour(_Arithmetic):
 
     def to_results(self, m: Sequence[Ssa]) -> list[Ssa]:
         plus, minus = self.plus, self.minus
-        even_a, odd_a, even_b, odd_b = (
-            plus(m[1], m[2]),
-            minus(m[1], m[2]),
-            plus(m[3], m[4]),
-            minus(m[3], m[4]),
-        )
+        even_a, odd_a = plus(m[1], m[2]), minus(m[1], m[2])
+        even_b, odd_b = plus(m[3], m[4]), minus(m[3], m[4])
         return [
             plus(m[0], plus(even_a, even_b)),
             self.sum_of(self.times(A, odd_a), (B, odd_b)),

@@ -41,6 +41,7 @@ from graphcnn.ops import (
     Transpose,
     ZeroInsert,
 )
+from graphcnn.ops.attributes import Pair
 from graphcnn.ops.convolution import FILTER_AXES, IMAGE_AXES
 from graphcnn.rewrite import DEAD_NODES, Match, Rule, rewrite
 from graphcnn_native.lowering.strides import (
@@ -127,8 +128,12 @@ def _pad_at_the_sides(match: Match, op: Correlate2d, operands: Values) -> Value 
     rows, (left, right) = op.padding
     if not left and not right:
         return None
-    padded = _once(match, Pad(((0, 0), (0, 0), (left, right), (0, 0))), images)
-    return match.emit(replace(op, padding=(rows, (0, 0))), padded, window)
+    return match.emit(replace(op, padding=(rows, (0, 0))), _beside(match, images, (left, right)), window)
+
+
+def _beside(match: Match, images: Value, sides: Pair) -> Value:
+    """Return images with columns of zeros at their left and right."""
+    return _once(match, Pad(((0, 0), (0, 0), sides, (0, 0))), images) if any(sides) else images
 
 
 def _once(match: Match, op: Op, operand: Value) -> Value:
@@ -196,8 +201,8 @@ def _by_phases(match: Match, op: Correlate2d, operands: Values, *, target: Targe
     factors = inserting.op.factors
     found = phases(result.static(2), filters.type.static(1), op.padding[1][0], factors[1])
     sides = sides_needed(plain.type.static(2), found)
-    padded = _once(match, Pad(((0, 0), (0, 0), sides, (0, 0))), plain) if any(sides) else plain
-    return match.emit(PhasedCorrelation(factors, op.padding, op.groups, sides), padded, filters)
+    phased = PhasedCorrelation(factors, op.padding, op.groups, sides)
+    return match.emit(phased, _beside(match, plain, sides), filters)
 
 
 def _zeros_on_the_other_side(match: Match, op: Correlate2d, operands: Values) -> Value | None:

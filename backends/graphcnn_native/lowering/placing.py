@@ -78,12 +78,12 @@ def _arena(plan: Plan) -> tuple[int, int, dict[Buffer, int]]:
 def stages_alive(plan: Plan, kernel: PlannedKernel, readers: Iterable[PlannedKernel]) -> tuple[int, int]:
     """Return the first and the last stage in which what a kernel keeps for these readers is alive.
 
-    What is prepared for later calls too is alive for good. Products over samples are summed up in the stage
-    after the divided one, which takes turns with it.
+    What is prepared, and read by what is not, is alive for good: later calls read it too. Products over
+    samples are summed up in the stage after the divided one, which takes turns with it.
     """
-    if kernel.stage < plan.prepared:
-        return kernel.stage, plan.stages - 1
     last = max(other.stage for other in (kernel, *readers))
+    if kernel.stage < plan.prepared <= last:
+        return kernel.stage, plan.stages - 1
     first = plan.divided if plan.is_repeated(kernel.stage) else kernel.stage
     return first, last + 1 if plan.is_repeated(last + 1) else last
 
