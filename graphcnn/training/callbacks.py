@@ -15,6 +15,7 @@ from graphcnn.arrays import Array
 from graphcnn.errors import OptionError, meant
 from graphcnn.interchange.files import as_path, require_place
 from graphcnn.ops.attributes import is_int
+from graphcnn.origin import is_internal
 
 if TYPE_CHECKING:
     from graphcnn.training.model import Model
@@ -87,7 +88,7 @@ def check_callbacks(callbacks: object, recorded: Sequence[str]) -> None:
         for name in dir(callback):
             if name.startswith("on_") and callable(method := getattr(callback, name)):
                 _check_hook(type(callback).__name__, name, method)
-    if all(type(callback).__module__.partition(".")[0] == "graphcnn" for callback in callbacks):
+    if all(is_internal(type(callback).__module__) for callback in callbacks):
         for callback in callbacks:
             if isinstance(callback, EarlyStopping):
                 callback.require(recorded)

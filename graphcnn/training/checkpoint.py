@@ -30,6 +30,7 @@ from graphcnn.training.descriptions import (
     restored_metrics,
     restored_optimizer,
 )
+from graphcnn.training.freezing import layer_of
 from graphcnn.training.graphs import Graphs, check_names, objective_of
 from graphcnn.training.history import TIMES
 from graphcnn.training.objective import OUTPUT
@@ -169,7 +170,7 @@ def _mend_of_weights(tensors: Mapping[str, Array], wanted: Mapping[str, TensorTy
     """Return what sets the layers that a file and a network both have, where they do not fit as a whole."""
     both: dict[str, bool] = {}
     for name, type in wanted.items():
-        layer, found = name.rpartition(".")[0] or name, tensors.get(name)
+        layer, found = layer_of(name), tensors.get(name)
         fits = found is not None and (found.shape, found.dtype.name) == (type.concrete(1), type.dtype)
         both[layer] = fits and both.get(layer, True)
     fitting = [layer for layer, fits in both.items() if fits]

@@ -12,6 +12,11 @@ from graphcnn.ops import Add, Constant, InverseDeviation, Multiply
 from graphcnn.transform import prune
 
 
+def layer_of(name: str) -> str:
+    """Return the layer that a parameter or state is of; one that belongs to no layer is its own."""
+    return name.rpartition(".")[0] or name
+
+
 def matching(names: Iterable[str], pattern: str) -> list[str]:
     """Return the names of parameters and states that a pattern stands for, such as `conv*`.
 
@@ -29,7 +34,7 @@ def matching_all(names: Sequence[str], patterns: Iterable[object]) -> set[str]:
     for pattern in patterns:
         fits = matching(names, pattern) if isinstance(pattern, str) else []
         if not fits:
-            layers = list(dict.fromkeys(name.rpartition(".")[0] or name for name in names))
+            layers = list(dict.fromkeys(map(layer_of, names)))
             place = users_line()
             raise OptionError(
                 f"{pattern!r:.60} is the name of no layer or parameter",
@@ -92,7 +97,7 @@ class LayersWord:
         if not unheard:
             self._heard = now
             return
-        layers = list(dict.fromkeys(name.rpartition(".")[0] or name for name in unheard))
+        layers = list(dict.fromkeys(map(layer_of, unheard)))
         is_frozen = unheard[0] in now
         method = "freeze" if is_frozen else "unfreeze"
         names = ", ".join(map(repr, layers))
@@ -111,7 +116,7 @@ def require_trained(step: Graph, frozen: Collection[str]) -> None:
     last = list(held or frozen)[-1]
     raise OptionError(
         "all parameters are frozen, so that there is nothing to train",
-        mend=f"model.unfreeze({(last.rpartition('.')[0] or last)!r}), or model.unfreeze() for all",
+        mend=f"model.unfreeze({layer_of(last)!r}), or model.unfreeze() for all",
     )
 
 

@@ -13,7 +13,14 @@ from graphcnn.training.objective import Objective
 from graphcnn.training.parts import title
 
 _RESHAPES: Final = (ops.Reshape, ops.Transpose)
-_BOUNDED: Final[dict[type[Op], str]] = {ops.Sigmoid: "sigmoid", ops.Tanh: "tanh", ops.Relu: "ReLU"}
+_NAMES: Final[dict[type[Op], str]] = {ops.Sigmoid: "sigmoid", ops.Tanh: "tanh", ops.Relu: "ReLU"}
+_LEAVES: Final = {
+    "softmax": "those from 0 to 1",
+    "sigmoid": "those from 0 to 1",
+    "tanh": "those from -1 to 1",
+    "ReLU": "none below 0",
+}
+"""What an activation leaves of all numbers."""
 
 
 def warn_of_last_activations(graph: Graph, objective: Objective) -> None:
@@ -26,15 +33,14 @@ def warn_of_last_activations(graph: Graph, objective: Objective) -> None:
         last = _activation(graph, node)
         if not own or not last:
             continue
-        layer, place = node.origin.layer, node.origin
-        loss = title(head.loss)
+        place, loss = node.origin, title(head.loss)
         if last == own:
             said = f"{loss} applies the {own} itself: this is a second one, which keeps the loss high"
         else:
-            said = f"{loss} takes numbers of any size and sign, of which {last} leaves {_left(last)}"
+            said = f"{loss} takes numbers of any size and sign, of which {last} leaves {_LEAVES[last]}"
         # an error, which is not raised, writes what errors say: layer, line, source, mend
-        advice = OptionError(said, mend=f"end the network without {layer}")
-        advice.located(layer=layer, file=place.file, line=place.line)
+        advice = OptionError(said, mend=f"end the network without {place.layer}")
+        advice.located(layer=place.layer, file=place.file, line=place.line)
         warnings.warn(str(advice), GraphcnnWarning, stacklevel=4)
 
 
@@ -51,9 +57,4 @@ def _activation(graph: Graph, node: Node) -> str:
     """Return the name of an activation that bounds what a node computes, or ""."""
     if isinstance(node.op, ops.Exp) and isinstance(graph.node(node.operands[0].key).op, ops.LogSoftmax):
         return "softmax"
-    return _BOUNDED.get(type(node.op), "")
-
-
-def _left(activation: str) -> str:
-    bounds = {"softmax": "those from 0 to 1", "sigmoid": "those from 0 to 1", "tanh": "those from -1 to 1"}
-    return bounds.get(activation, "none below 0")
+    return _NAMES.get(type(node.op), "")

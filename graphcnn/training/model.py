@@ -18,7 +18,7 @@ from graphcnn.displays import display
 from graphcnn.errors import DataError, OptionError
 from graphcnn.interchange.torchvision import is_of_torch, read_state_dict, write_state_dict
 from graphcnn.interrupts import interrupts_put_off
-from graphcnn.ir import Graph, TensorType, users_line
+from graphcnn.ir import Graph, TensorType
 from graphcnn.training.callbacks import Callback, check_callbacks
 from graphcnn.training.checkpoint import (
     Checkpoint,
@@ -39,6 +39,7 @@ from graphcnn.training.loop import Loop, epoch_numbers
 from graphcnn.training.metrics import Metric
 from graphcnn.training.objective import OUTPUT, Losses, variant
 from graphcnn.training.optimizers import AVERAGE, LEARNING_RATE, Optimizer, checked_rate, given_optimizer
+from graphcnn.training.options import refuse
 from graphcnn.training.other_arguments import FIT
 from graphcnn.training.other_names import advice
 from graphcnn.training.parameters import Parameters, Weights
@@ -143,9 +144,7 @@ class Model:
         Raises OptionError for a pattern that fits none.
         """
         if not patterns:
-            place = users_line()
-            error = OptionError("freeze names no layer", mend='model.freeze("conv*"), or "*" for all')
-            raise error.located(file=place.file, line=place.line)
+            refuse("freeze names no layer", 'model.freeze("conv*"), or "*" for all')
         self._freeze_only(self.frozen | matching_all(list(self._held()), patterns))
 
     def unfreeze(self, *patterns: str) -> None:
@@ -223,8 +222,7 @@ class Model:
         if executable is None:
             graph = self.graph(name)
             if name.endswith("step"):
-                self._layers.require_heard(self.frozen)
-                require_trained(graph, self.frozen)
+                self._require_trained(graph)
             executable = shown(graph.name, lambda: self.backend.compile(graph, **self._options))
             self._executables[name] = executable
         return executable
@@ -547,8 +545,7 @@ class Model:
         Raises DataError for data that does not fit, before training where it is an array, and
         TrainingError when the loss is no longer finite.
         """
-        self._layers.require_heard(self.frozen)
-        require_trained(self.graph("step"), self.frozen)
+        self._require_trained(self.graph("step"))
         check_callbacks(callbacks, self._recorded(has_validation=validation_data is not None))
         numbers = epoch_numbers(epochs, initial_epoch, self.epochs_done)
         size = check_batch_size(batch_size)
@@ -568,6 +565,11 @@ class Model:
                 self.executable("evaluation")
             self.epochs_done = numbers.start - 1
             return Loop(self, self._state, source, validation, callbacks, bar).run(numbers)
+
+    def _require_trained(self, step: Graph) -> None:
+        """Raise OptionError for a step that trains nothing, or not what the layers say by now."""
+        self._layers.require_heard(self.frozen)
+        require_trained(step, self.frozen)
 
     def _recorded(self, *, has_validation: bool) -> list[str]:
         """Return the names of the numbers that `fit` records of each epoch."""

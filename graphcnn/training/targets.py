@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import numpy as np
 
 from graphcnn.arrays import Array
@@ -14,6 +16,8 @@ from graphcnn.training.objective import Head
 
 _UNSIGNED = np.dtype(np.uint64)
 _GREATEST_BYTE = 255
+MOST = 1.001
+"""Shares of classes sum to 1, but for rounding; to less where a sample counts less."""
 
 
 class TargetForm(Form):
@@ -23,7 +27,7 @@ class TargetForm(Form):
         super().__init__(head.target_type)
         self._classes = head.classes if head.has_labels else 0
         self._range = head.target_range
-        self._has_shares = has_shares(head)
+        self._has_shares = _takes_shares(head)
 
     def holds(self, targets: Array) -> bool:
         """Return whether numbers that fit this form are such as the loss takes."""
@@ -73,25 +77,31 @@ def _fits(type: TensorType, given: Array) -> bool:
 def _require_labels(head: Head, given: Array) -> None:
     """Raise DataError for an array that holds no labels."""
     output, type = head.type, head.target_type
-    each = "sample" if type.rank == 1 else "pixel"
-    if given.ndim == output.rank and given.shape[1:] == output.shape[1:] and not _sum_to_one(given):
-        is_share = given.dtype.kind in "biuf" and given.size and given.min() >= 0 and given.max() <= 1
-        raise DataError(
-            f"labels have the shape {format_shape(given.shape)}, but one integer for each {each} is needed",
-            facts=["their rows do not sum to 1, so that they are no shares of classes"],
-            mend="loss=gcn.BinaryCrossEntropy(), for several answers at once"
-            if is_share
-            else "loss=gcn.SquaredError(), to predict numbers",
-        )
     if given.ndim == output.rank and given.shape[1:] == output.shape[1:]:
-        is_float = given.dtype.kind == "f"
-        raise DataError(
-            f"labels {format_shape(given.shape)} look one-hot, but one integer for each {each} is needed",
-            facts=["gcn.CrossEntropy(soft_targets=True) takes shares of classes"] if is_float else [],
-            mend=f"labels.argmax(axis={output.rank - 1})",
-        )
+        _refuse_rows(given, "sample" if type.rank == 1 else "pixel")
     if given.dtype.kind not in "iu" and given.size:
         _refuse_labels(given, type)
+
+
+def _refuse_rows(given: Array, each: str) -> NoReturn:
+    """Raise DataError for an array with a number for each class, where a label is needed."""
+    shape, needed = format_shape(given.shape), f"but one integer for each {each} is needed"
+    is_number = given.dtype.kind in "biuf"
+    if is_number and np.allclose(given.sum(axis=-1), 1, atol=MOST - 1):
+        is_float = given.dtype.kind == "f"
+        raise DataError(
+            f"labels {shape} look one-hot, {needed}",
+            facts=["gcn.CrossEntropy(soft_targets=True) takes shares of classes"] if is_float else [],
+            mend=f"labels.argmax(axis={given.ndim - 1})",
+        )
+    is_share = is_number and given.size and given.min() >= 0 and given.max() <= 1
+    raise DataError(
+        f"labels have the shape {shape}, {needed}",
+        facts=["their rows do not sum to 1, so that they are no shares of classes"],
+        mend="loss=gcn.BinaryCrossEntropy(), for several answers at once"
+        if is_share
+        else "loss=gcn.SquaredError(), to predict numbers",
+    )
 
 
 def _refuse_labels(labels: Array, type: TensorType) -> None:
@@ -241,11 +251,7 @@ def _require_range(head: Head, targets: Array, range: tuple[float, float]) -> No
     )
 
 
-MOST = 1.001
-"""Shares of classes sum to 1, but for rounding; to less where a sample counts less."""
-
-
-def has_shares(head: Head) -> bool:
+def _takes_shares(head: Head) -> bool:
     """Whether the targets of an output are shares of classes, which sum to 1."""
     return isinstance(head.loss, CrossEntropy | KLDivergence) and not head.has_labels
 
@@ -254,13 +260,9 @@ def _exceed_one(targets: Array) -> bool:
     return bool(targets.sum(axis=-1).max() > MOST)
 
 
-def _sum_to_one(given: Array) -> bool:
-    return given.dtype.kind in "biuf" and bool(np.allclose(given.sum(axis=-1), 1, atol=MOST - 1))
-
-
 def _require_shares(head: Head, targets: Array) -> None:
     """Raise DataError for shares of classes that are more than a whole."""
-    if not has_shares(head) or not _exceed_one(targets):
+    if not _takes_shares(head) or not _exceed_one(targets):
         return
     sums = targets.sum(axis=-1)
     raise DataError(

@@ -8,11 +8,10 @@ from typing import ClassVar, Literal, get_args
 
 from graphcnn import ops
 from graphcnn.arguments import known_arguments
-from graphcnn.errors import ShapeError
 from graphcnn.ir import Emitter, TensorType, Value
 from graphcnn.training.losses.loss import Reduction, check_reduction
 from graphcnn.training.losses.nodes import along_last_axis, averaged, scaled
-from graphcnn.training.losses.options import as_weights, require_count, require_outputs
+from graphcnn.training.losses.options import as_weights, require_classes, require_count, require_outputs
 from graphcnn.training.options import is_not_negative, is_positive, refuse, require_number
 
 
@@ -128,12 +127,8 @@ class Dice:
 
     def target_type(self, output: TensorType) -> TensorType:
         require_outputs("Dice", output, 3, "[N, H, W, classes]", "gcn.Conv2d(classes, 1)")
-        if self.activation == "softmax" and output.shape[-1] == 1:
-            raise ShapeError(
-                f'Dice("softmax") chooses among classes, but the network\'s output {output} has one only',
-                facts=["the share of a single class is 1, whatever the network says"],
-                mend='Dice("sigmoid") for one mask; or an output for each class',
-            )
+        if self.activation == "softmax":
+            require_classes('Dice("softmax")', output, 'Dice("sigmoid") for one mask')
         return output
 
     def per_sample(self, emit: Emitter, output: Value, target: Value) -> Value:

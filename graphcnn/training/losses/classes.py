@@ -13,7 +13,7 @@ from graphcnn.ir import Emitter, TensorType, Value
 from graphcnn.ops.attributes import is_int
 from graphcnn.training.losses.loss import Reduction, check_reduction
 from graphcnn.training.losses.nodes import along_last_axis, averaged, scaled
-from graphcnn.training.losses.options import as_weights, require_count, require_outputs
+from graphcnn.training.losses.options import as_weights, require_classes, require_count, require_outputs
 from graphcnn.training.options import is_positive, refuse, require_flag, require_number
 
 _INT64 = TensorType((), "int64")
@@ -62,12 +62,7 @@ class CrossEntropy:
 
     def target_type(self, output: TensorType) -> TensorType:
         require_outputs("CrossEntropy", output, 2, "[N, classes]")
-        if output.shape[-1] == 1:
-            raise ShapeError(
-                f"CrossEntropy chooses among classes, but the network's output {output} has one only",
-                facts=["the share of a single class is 1, whatever the network says"],
-                mend="BinaryCrossEntropy() for one answer, yes or no; or an output for each class",
-            )
+        require_classes("CrossEntropy", output, "BinaryCrossEntropy() for one answer, yes or no")
         if self.class_weights is not None:
             require_count("class_weights", tuple(self.class_weights), output)
         return output if self.soft_targets else TensorType(output.shape[:-1], "int64")

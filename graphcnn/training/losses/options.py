@@ -35,6 +35,19 @@ def require_count(name: str, weights: tuple[float, ...], output: TensorType) -> 
         )
 
 
+def require_classes(loss: str, output: TensorType, single: str) -> None:
+    """Raise ShapeError for outputs with one class only, of which any loss that chooses is constant.
+
+    single: the loss of a single answer, and of what.
+    """
+    if output.shape[-1] == 1:
+        raise ShapeError(
+            f"{loss} chooses among classes, but the network's output {output} has one only",
+            facts=["the share of a single class is 1, whatever the network says"],
+            mend=f"{single}; or an output for each class",
+        )
+
+
 def require_outputs(
     loss: str, output: TensorType, least: int, axes: str, last: str = "gcn.Flatten() and gcn.Dense(classes)"
 ) -> None:
