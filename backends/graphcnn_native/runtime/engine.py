@@ -21,8 +21,8 @@ from graphcnn_native.runtime.processors import thread_count
 from graphcnn_native.runtime.side_by_side import side_by_side
 from graphcnn_native.target import Target, host_target, runs_here
 
-_COMMENTS = re.compile(r"^ *;.*\n", re.MULTILINE)
-_DEFINITION = re.compile(r"^define [^@]*@([\w.]+)\(", re.MULTILINE)
+_COMMENTS = re.compile(r"\n *;.*")
+_DEFINITION = re.compile(r"\ndefine [^@]*@([\w.]+)\(")
 _CODE_GENERATION = {"opt": 2, "reloc": "default", "codemodel": "jitdefault", "jit": True}
 """The code model of a JIT compiler is the large one: memory is allocated wherever there is some, while code
 of the small model would have to lie within 2 GiB of its constants."""
@@ -82,7 +82,7 @@ def compile_modules(
             facts=[f"the code is for {target.triple}, {target.cpu}; this is {host_target().cpu}"],
             mend='Take the target "host" to run it; any target can be compiled for reading.',
         )
-    defined = [_DEFINITION.findall(text) for text in texts]
+    defined = [_DEFINITION.findall("\n" + text) for text in texts]
     known = frozenset(name for names in defined for name in names)
     finished: list[int] = []
     keys = [object_cache.key(_COMMENTS.sub("", text), target, _OPTIONS) for text in texts]
