@@ -38,6 +38,16 @@ def wide():
     )
 
 
+def prepared():
+    """Filters that are mapped once; large sums follow the last that is done with them."""
+    layers = [gcn.Conv2d(32, 3, padding=1), gcn.Conv2d(32, 3), gcn.Flatten(), gcn.Dense(10)]
+    graph = gcn.compile(gcn.Sequential(*layers), input_shape=(12, 12, 16), backend="numpy").forward_graph
+    emit = Emitter(graph)
+    totals = emit(ops.Sum((0,)), graph.outputs["output"])
+    graph.output("scaled", emit(ops.Divide(), totals, emit(ops.Sum((0,)), emit(ops.Exp(), totals))))
+    return graph
+
+
 def states():
     """States that move round, an input that is copied, numbers that are drawn, a batch that is turned."""
     graph = Graph("states")
@@ -92,7 +102,8 @@ def programs():
     NativeBackend()
     graphs = [
         *(step_of(ZOO[name].make(), ZOO[name].input_shape) for name in ("digits", "lenet5")),
-        *(step_of(normalised(), (8, 8, 3)), step_of(wide(), (12, 12, 16)), states(), neighbours()),
+        *(step_of(normalised(), (8, 8, 3)), step_of(wide(), (12, 12, 16))),
+        *(prepared(), states(), neighbours()),
         *(random_step(seed).graph for seed in range(12)),
     ]
     return [verify(lower(graph, named_target("avx2"))) for graph in graphs]
@@ -296,10 +307,23 @@ def two_lives_overlap_in_the_arena(program):
 
 
 @fault
-def two_samples_overlap_in_the_arena(program):
-    found = list(dict.fromkeys(buffer for _, buffer in kept(program, Place.ARENA, True)))
-    if len(found) > 1:
-        yield with_offset(program, found[0], program.offsets[found[1]])
+def what_is_read_is_overwritten_in_the_arena(program):
+    for kernel in program.kernels:
+        stored = [buffer for buffer in kernel.kept if buffer.place is Place.ARENA]
+        for buffer, read in itertools.product(stored, program.read_by(kernel)):
+            if read.place is Place.ARENA and read.per_sample is buffer.per_sample:
+                yield with_offset(program, buffer, program.offsets[read])
+
+
+@fault
+def what_is_prepared_is_overwritten(program):
+    """By a kernel after the last that reads it."""
+    for kernel, kept_for_good in kept(program, Place.ARENA):
+        last = max((reader.stage for reader in program.readers.get(kept_for_good, ())), default=0)
+        if kernel.stage < program.prepared <= last:
+            for other, buffer in kept(program, Place.ARENA):
+                if other.stage > last and buffer.per_sample is kept_for_good.per_sample:
+                    yield with_offset(program, buffer, program.offsets[kept_for_good])
 
 
 @fault

@@ -55,23 +55,21 @@ def place(plan: Plan) -> Program:
 
 
 def _arena(plan: Plan) -> tuple[int, int, dict[Buffer, int]]:
-    """Place what lives for more than a block; what does not depend on the batch, only while it is alive."""
-    whole: list[Life] = []
-    per_sample, offsets = 0, dict[Buffer, int]()
+    """Place what lives for more than a block: each only while it is alive.
+
+    What depends on the batch has a place for each sample, in a part of the arena of its own.
+    """
+    whole, by_sample = list[Life](), list[Life]()
     for kernel in plan.kernels:
         for buffer in kernel.kept:
-            if buffer.place is not Place.ARENA:
-                continue
-            if buffer.per_sample:
-                offsets[buffer] = per_sample
-                per_sample += aligned(buffer.bytes)
-            else:
+            if buffer.place is Place.ARENA:
                 first, last = stages_alive(plan, kernel, plan.readers.get(buffer, ()))
-                whole.append(Life(first, last, aligned(buffer.bytes + SLACK), buffer))
-    arena, placed = _placed(whole)
-    for life, offset in placed:
-        assert isinstance(life.owner, Buffer)
-        offsets[life.owner] = offset
+                lives, slack = (by_sample, 0) if buffer.per_sample else (whole, SLACK)
+                lives.append(Life(first, last, aligned(buffer.bytes + slack), buffer))
+    (arena, placed), (per_sample, placed_by_sample) = _placed(whole), _placed(by_sample)
+    offsets = {
+        life.owner: offset for life, offset in placed + placed_by_sample if isinstance(life.owner, Buffer)
+    }
     return arena, per_sample, offsets
 
 

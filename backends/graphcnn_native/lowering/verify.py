@@ -403,16 +403,16 @@ def _verify_arena(program: Program) -> None:
                 continue
             _require(buffer in program.offsets, kernel, f"the buffer of %{buffer.value.key} has no place")
             name, offset = f"%{buffer.value.key}", program.offsets[buffer]
-            if buffer.per_sample:
-                by_sample.append((name, 0, 0, offset, buffer.bytes))
-                continue
             stages = [kernel.stage, *(reader.stage for reader in program.readers.get(buffer, ()))]
             first, last = min(stages), max(stages)
+            if first < program.prepared <= last:  # later calls read it too
+                last = program.stages - 1
             if program.is_repeated(first):
                 first = program.divided
             if program.is_repeated(last + 1):
                 last += 1
-            whole.append((name, first, last, offset, buffer.bytes))
+            lives = by_sample if buffer.per_sample else whole
+            lives.append((name, first, last, offset, buffer.bytes))
     _require_apart(whole, program.arena, "the arena")
     _require_apart(by_sample, program.arena_per_sample, "the samples of the arena")
 
