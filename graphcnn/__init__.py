@@ -285,11 +285,10 @@ def __getattr__(name: str) -> object:
     if name in _PACKAGES:
         return importlib.import_module(f"graphcnn.{name}")
     if name not in _HOME_OF:
-        from graphcnn.errors import meant
         from graphcnn.foreign_names import FOREIGN
+        from graphcnn.unknown_names import unknown_name
 
-        mend = "" if name.startswith("_") else FOREIGN.get(name) or meant(name, __all__)
-        raise AttributeError(f"module 'graphcnn' has no attribute {name!r}{mend and ': ' + mend}")
+        raise unknown_name(__name__, name, __all__, FOREIGN)
     value = getattr(importlib.import_module(f"graphcnn.{_HOME_OF[name]}"), name)
     globals()[name] = value
     return value

@@ -17,6 +17,16 @@ _HERE: Final = "gcn.Conv2d, gcn.ReLU, gcn.CrossEntropy, gcn.Adam; all else is in
 _ARRAYS: Final = "model.fit(images, labels); arrays go to a model as they are"
 _SEED: Final = "gcn.compile(network, seed=0)"
 _POOL: Final = "gcn.{0}(2)(x); the layer, called on a value"
+_OWN_METRIC: Final = 'gcn.compile(network, metrics=["accuracy"]); also "binary_accuracy", "iou", and your own'
+_LIST: Final = (
+    "gcn.Sequential(gcn.Flatten(), gcn.Dense(10)); a list of layers is unpacked: Sequential(*layers)"
+)
+_BEFORE: Final = "model.fit(images, labels); arrays are made ready beforehand, with NumPy: images / 255"
+_INITIAL: Final = (
+    "gcn.Conv2d(16, 3, initializer=gcn.Glorot()); or gcn.He, gcn.LeCun, gcn.Normal, gcn.Constant"
+)
+_ONE_HOT: Final = "gcn.CrossEntropy(); it takes labels as they are; shares of classes with soft_targets=True"
+_SCHEDULES: Final = "gcn.cosine_decay(0.1, epochs=10); a callback of model.fit, as gcn.step_decay, too"
 _SEPARABLE: Final = 'gcn.Sequential(gcn.DepthwiseConv2d(3, padding="same"), gcn.Conv2d(16, 1))'
 
 FOREIGN: Final = {
@@ -43,11 +53,23 @@ FOREIGN: Final = {
     "KLDivLoss": "gcn.KLDivergence(); it takes logits, so end the network without softmax",
     "CosineEmbeddingLoss": "gcn.CosineSimilarity()",
     "MultiMarginLoss": "gcn.Hinge()",
+    "SoftmaxCrossEntropy": _LOGITS,
+    "SoftmaxCrossEntropyLoss": _LOGITS,
+    "softmax_cross_entropy": _LOGITS,
+    "softmax_cross_entropy_with_logits": _LOGITS,
+    "CategoricalCrossEntropy": _SHARES,
+    "SigmoidCrossEntropy": "gcn.BinaryCrossEntropy()",
+    "BCE": _BINARY,
+    "MultiLabelSoftMarginLoss": "gcn.BinaryCrossEntropy()",
+    "NLL": _LOGITS,
+    "MSE": _SQUARED,
+    "MAE": "gcn.AbsoluteError()",
     "DiceLoss": "gcn.Dice()",
     "FocalLoss": "gcn.Focal()",
     # layers
     "Linear": "gcn.Dense(10); the number of inputs is seen from the input",
     "LazyLinear": "gcn.Dense(10)",
+    "LazyConv2d": "gcn.Conv2d(16, 3)",
     "Conv2DTranspose": "gcn.ConvTranspose2d(16, 2, stride=2)",
     "SeparableConv2D": _SEPARABLE,
     "SeparableConv2d": _SEPARABLE,
@@ -59,7 +81,11 @@ FOREIGN: Final = {
     "GlobalAveragePooling2D": "gcn.GlobalAvgPool2d()",
     "GlobalAveragePooling1D": "gcn.GlobalAvgPool1d()",
     "GlobalMaxPooling2D": "gcn.GlobalMaxPool2d()",
+    "GlobalMaxPooling1D": "gcn.GlobalMaxPool1d()",
+    "AdaptiveAveragePooling2D": "gcn.AdaptiveAvgPool2d(1)",
     "BatchNormalization": "gcn.BatchNorm2d()",
+    "BatchNorm": "gcn.BatchNorm2d()",
+    "LazyBatchNorm2d": "gcn.BatchNorm2d()",
     "LayerNormalization": "gcn.LayerNorm()",
     "GroupNormalization": "gcn.GroupNorm(4)",
     "UpSampling2D": "gcn.Upsample2d(2)",
@@ -73,7 +99,18 @@ FOREIGN: Final = {
     "DropPath": "gcn.StochasticDepth(0.1)",
     "Unflatten": "gcn.Reshape((8, 8, 1))",
     "Swish": "gcn.SiLU()",
+    "Permute": "gcn.transpose(x, (0, 3, 1, 2)); a function of values",
+    "Concatenate": "gcn.concatenate(x, y)",
+    "Concat": "gcn.concatenate(x, y)",
+    "Subtract": "x - y",
+    "Average": "(x + y) / 2",
+    "Lambda": "gcn.exp(x); functions and operators take values of a network; gcn.pointwise makes a layer's",
+    "ModuleList": _LIST,
+    "Rescaling": _BEFORE,
+    "Resizing": "gcn.resize2d(x, 32)",
+    "RandomFlip": _BEFORE,
     "Module": "gcn.Layer; the base of layers of your own; gcn.Sequential and gcn.Network join layers",
+    "Functional": "gcn.Network(x, gcn.exp(x))",
     "InputLayer": "gcn.Input((28, 28, 1))",
     "Add": "x + y",
     "Multiply": "x * y",
@@ -128,6 +165,11 @@ FOREIGN: Final = {
     # training
     "StepLR": "gcn.step_decay(0.1, every=30)",
     "CosineAnnealingLR": "gcn.cosine_decay(0.1, epochs=10)",
+    "ExponentialLR": "gcn.step_decay(0.1, every=1, factor=0.9)",
+    "ReduceLROnPlateau": "gcn.cosine_decay(0.1, epochs=10); a callback; gcn.EarlyStopping() watches a number",
+    "lr_scheduler": _SCHEDULES,
+    "schedules": _SCHEDULES,
+    "CosineDecay": _SCHEDULES,
     "LambdaLR": "gcn.LearningRateSchedule(lambda epoch: 0.1 / epoch)",
     "LearningRateScheduler": "gcn.LearningRateSchedule(lambda epoch: 0.1 / epoch)",
     "CSVLogger": 'gcn.CSVLog("log.csv")',
@@ -137,6 +179,21 @@ FOREIGN: Final = {
     "manual_seed": _SEED,
     "set_seed": _SEED,
     "no_grad": "model.predict(images); it keeps nothing for gradients",
+    "TensorBoard": 'gcn.CSVLog("log.csv")',
+    "metrics": _OWN_METRIC,
+    "Accuracy": _OWN_METRIC,
+    "accuracy": _OWN_METRIC,
+    "BinaryAccuracy": _OWN_METRIC,
+    "init": _INITIAL,
+    "initializers": _INITIAL,
+    "to_categorical": _ONE_HOT,
+    "one_hot": _ONE_HOT,
+    "Variable": 'gcn.Parameter((3,), "scale"); a trained tensor of your own',
+    "GradientTape": "model.gradient_graph; gradients are a graph; gcn.gradient(graph, of, wrt) derives them",
+    "Trainer": _ARRAYS,
+    "train": "model.fit(images, labels); gcn.compile makes the model",
+    "predict": "model.predict(images); gcn.compile makes the model",
+    "random": _SEED,
     "DataLoader": _ARRAYS,
     "Dataset": _ARRAYS,
     "tensor": _ARRAYS,
@@ -156,6 +213,16 @@ FOREIGN: Final = {
     "summary": "model.summary()",
 }  # fmt; skip
 """Of the namespace `gcn`. Values of a network are x and y."""
+
+_MNIST: Final = 'gcn.data.load_idx_folder("mnist"); the folder with the four files of MNIST, or a set like it'
+
+OF_DATA: Final = {
+    **dict.fromkeys(("mnist", "MNIST", "FashionMNIST", "EMNIST", "load_mnist", "load_data"), _MNIST),
+    "DataLoader": _ARRAYS,
+    "TensorDataset": _ARRAYS,
+    "ImageFolder": _ARRAYS,
+}
+"""Of `gcn.data`."""
 
 OF_VALUES: Final = {
     **{name: f"gcn.{name}(x)" for name in ("exp", "log", "sqrt", "sin", "cos", "erf", "abs", "sign", "relu")},

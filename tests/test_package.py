@@ -1,6 +1,7 @@
 """The package as a whole: what importing costs, the zoo, and how backends are found."""
 
 import inspect
+import re
 import subprocess
 import sys
 import types
@@ -80,6 +81,40 @@ def test_every_display_is_where_the_package_says():
 def test_an_unknown_name_is_told_what_it_resembles(name, meant):
     with pytest.raises(AttributeError, match=f"did you mean '{meant}'"):
         getattr(gcn, name)
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("from graphcnn import Linear", "'Linear' from 'graphcnn': from graphcnn import Dense; Dense(10)"),
+        ("from graphcnn import Dense, CrossEntropyLoss", "from graphcnn import CrossEntropy; CrossEntropy()"),
+        ("from graphcnn import nn", "from graphcnn import Conv2d, ReLU, CrossEntropy, Adam; all else"),
+        ("from graphcnn import conv2D", "did you mean 'Conv2d'?"),
+        ("from graphcnn import save", 'model.save("model.safetensors")'),
+        ("from graphcnn.data import mnist", "gcn.data.load_idx_folder"),
+        ("from graphcnn.zoo import resnet19", "did you mean 'resnet18'?"),
+        ("from graphcnn.ops import ReLU", "did you mean 'Relu'?"),
+        ("from graphcnn.testing import check_gradient", "did you mean 'check_gradients'?"),
+        ("from graphcnn import zzzzzz", "cannot import name 'zzzzzz' from 'graphcnn'"),
+    ],
+)
+def test_importing_a_name_that_there_is_not_says_what_there_is(statement, said):
+    with pytest.raises(ImportError, match=re.escape(said)) as caught:
+        exec(statement)
+    advice = re.search(r": (from graphcnn import [\w, ]+)", str(caught.value))
+    if advice:
+        exec(advice[1])
+
+
+def test_modules_that_are_not_loaded_yet_are_imported_all_the_same():
+    said = fresh("from graphcnn import compiler, unknown_names; print(compiler.load, unknown_names.meant)")
+    assert said.startswith("<function load")
+
+
+@pytest.mark.parametrize(("package", "name"), [("data", "load_digit"), ("zoo", "resnet19"), ("ops", "ReLU")])
+def test_names_that_a_package_inside_has_not_are_told_what_they_resemble(package, name):
+    with pytest.raises(AttributeError, match=f"module 'graphcnn.{package}' has no attribute '{name}': did"):
+        getattr(getattr(gcn, package), name)
 
 
 @pytest.mark.parametrize("name", ["__wrapped__", "zzzzzz"])

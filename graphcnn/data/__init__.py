@@ -1,8 +1,18 @@
 """Labelled images to learn from: a small set of digits that is always there, and MNIST-like folders."""
 
+from typing import TYPE_CHECKING
+
 from graphcnn.data.dataset import Dataset
 from graphcnn.data.digits import load_digits
 from graphcnn.data.idx import load_idx
 from graphcnn.data.idx_folder import load_idx_folder
+from graphcnn.foreign_names import OF_DATA
+from graphcnn.unknown_names import unknown_name
 
 __all__ = ["Dataset", "load_digits", "load_idx", "load_idx_folder"]
+
+
+if not TYPE_CHECKING:  # type checkers know which names there are
+
+    def __getattr__(name: str) -> object:
+        raise unknown_name(__name__, name, __all__, OF_DATA)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from graphcnn.arguments import known_arguments
 from graphcnn.ir import Graph, Input, parse_graph
@@ -53,6 +54,7 @@ from graphcnn.ops.table import OPS, register_op
 from graphcnn.ops.taking import ScatterSum, Take
 from graphcnn.ops.user import UserFunction
 from graphcnn.scalar import ScalarFunction, by_name
+from graphcnn.unknown_names import unknown_name
 
 for _op in (
     *(Input, Constant),
@@ -162,3 +164,9 @@ __all__ = [
     "parse",
     "register_op",
 ]
+
+
+if not TYPE_CHECKING:  # type checkers know which names there are
+
+    def __getattr__(name: str) -> object:
+        raise unknown_name(__name__, name, __all__)

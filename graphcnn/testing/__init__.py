@@ -8,6 +8,8 @@ print(check_backend("mine"))
 check_random_steps("mine", 1000)
 """
 
+from typing import TYPE_CHECKING
+
 from graphcnn.testing.case import Case
 from graphcnn.testing.cases import backend_cases
 from graphcnn.testing.conformance import (
@@ -22,6 +24,7 @@ from graphcnn.testing.gradients import check_gradients
 from graphcnn.testing.operation import CheckedOp, check_op
 from graphcnn.testing.random_graphs import random_step
 from graphcnn.testing.rules import check_end, check_rule, expression_size
+from graphcnn.unknown_names import unknown_name
 
 __all__ = [
     "Case",
@@ -40,3 +43,9 @@ __all__ = [
     "expression_size",
     "random_step",
 ]
+
+
+if not TYPE_CHECKING:  # type checkers know which names there are
+
+    def __getattr__(name: str) -> object:
+        raise unknown_name(__name__, name, __all__)

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from graphcnn.dsl.network import Network, Sequential
+from graphcnn.unknown_names import unknown_name
 from graphcnn.zoo.alexnet import alexnet
 from graphcnn.zoo.convnext import convnext_tiny
 from graphcnn.zoo.densenet import densenet121
@@ -107,3 +109,9 @@ __all__ = [
     "vit_tiny",
     "wideresnet16",
 ]
+
+
+if not TYPE_CHECKING:  # type checkers know which names there are
+
+    def __getattr__(name: str) -> object:
+        raise unknown_name(__name__, name, __all__)

@@ -9,7 +9,7 @@ import pytest
 
 import graphcnn as gcn
 from graphcnn.errors import GraphcnnError
-from graphcnn.foreign_names import FOREIGN, OF_TEXT, OF_VALUES
+from graphcnn.foreign_names import FOREIGN, OF_DATA, OF_TEXT, OF_VALUES
 from graphcnn.training.losses.loss import check_loss
 from graphcnn.training.optimizers import check_optimizer
 
@@ -57,6 +57,18 @@ def test_names_of_the_namespace_say_what_exists(names, name):
     with pytest.raises(AttributeError, match=f"no attribute '{name}': ") as caught:
         getattr(gcn, name)
     run(str(caught.value).partition(f"{name!r}: ")[2], names)
+
+
+@pytest.mark.parametrize("name", OF_DATA)
+def test_names_of_data_sets_say_how_they_are_loaded(names, name):
+    with pytest.raises(AttributeError, match=f"no attribute '{name}': ") as caught:
+        getattr(gcn.data, name)
+    advice = str(caught.value).partition(f"{name!r}: ")[2]
+    if "folder" in advice:
+        with pytest.raises(GraphcnnError, match="mnist"):  # there is no such folder here
+            run(advice, names)
+    else:
+        run(advice, names)
 
 
 @pytest.mark.parametrize("name", OF_VALUES)
