@@ -80,6 +80,14 @@ class ArgumentError(OptionError, TypeError):
     """A call whose arguments do not fit what is called: unknown ones, too many, too few. A TypeError too."""
 
 
+class UnknownNameError(OptionError, KeyError):
+    """A name that a mapping does not have; a KeyError too, as mappings promise."""
+
+
+class UnknownPlaceError(OptionError, IndexError):
+    """A place that a sequence does not have; an IndexError too, as sequences promise."""
+
+
 class PathError(OptionError, OSError):
     """A path at which no file can be written; an OSError too."""
 

@@ -264,6 +264,125 @@ OF_VALUES: Final = {
 }  # fmt; skip
 """Methods and attributes of arrays, and functions of NumPy, that a value of a network is asked for."""
 
+_IN_FIT: Final = (
+    "a model needs no modes: dropout and batch norm behave as in training within fit and train_step alone"
+)
+_CPU: Final = "a model computes on the CPU, in the precision of gcn.compile(..., dtype=)"
+_GRADIENTS: Final = "train_step computes gradients anew and applies them; model.inspect(x, y) shows them"
+_STEP: Final = "model.train_step(x, y)"
+_LAYERS: Final = "print(model.summary()) lists the layers, model.forward_graph has their nodes"
+_BATCHES: Final = "model.fit(batches), where batches yields pairs (images, labels)"
+_ARRAYS_OF: Final = "a layer has no arrays: a model has those of all layers by name"
+_BY_NAME: Final = f'model.parameters["conv1.filters"]; {_ARRAYS_OF}'
+
+OF_MODELS: Final = {
+    "train": f"model.fit(x, y, epochs=5) trains; {_IN_FIT}",
+    "eval": f"model.evaluate(x, y) and model.predict(x) compute as in inference; {_IN_FIT}",
+    "training": _IN_FIT,
+    "forward": "model.predict(x)",
+    "call": "model.predict(x)",
+    "predict_classes": "model.predict(x).argmax(axis=1)",
+    "predict_proba": "the softmax of model.predict(x), where the network ends with logits",
+    "predict_on_batch": "model.predict(x)",
+    "train_on_batch": _STEP,
+    "partial_fit": _STEP,
+    "step": _STEP,
+    "test_on_batch": "model.evaluate(x, y)",
+    "score": "model.evaluate(x, y)",
+    "fit_generator": _BATCHES,
+    "evaluate_generator": "model.evaluate(batches), where batches yields pairs (images, labels)",
+    "compile": "gcn.compile(network, loss=gcn.CrossEntropy(), optimizer=gcn.SGD(0.05))",
+    "to": _CPU,
+    "cpu": _CPU,
+    "cuda": _CPU,
+    "gpu": _CPU,
+    "float": _CPU,
+    "double": _CPU,
+    "half": _CPU,
+    "backward": _GRADIENTS,
+    "zero_grad": _GRADIENTS,
+    "grad": _GRADIENTS,
+    "gradients": _GRADIENTS,
+    "state_dict": "model.state() returns all that training changes, model.weights what predictions need",
+    "load_state_dict": "model.set_state(state), or model.weights.update(weights)",
+    "get_weights": "model.weights: name → array",
+    "set_weights": "model.weights.update(weights)",
+    "named_parameters": "model.parameters.items()",
+    "trainable_weights": "model.parameters: name → array",
+    "trainable_variables": "model.parameters: name → array",
+    "count_params": "model.parameters.count",
+    "layers": _LAYERS,
+    "modules": _LAYERS,
+    "named_modules": _LAYERS,
+    "get_layer": f'model.parameters["conv1.filters"] has the filters of conv1; {_LAYERS}',
+    "get_submodule": f'model.parameters["conv1.filters"] has the filters of conv1; {_LAYERS}',
+    "children": _LAYERS,
+    "add": "gcn.Sequential(*layers), then gcn.compile(network)",
+    "lr": "model.learning_rate",
+    "trainable": 'model.freeze("conv*") and model.unfreeze(); model.frozen names what is frozen',
+    "requires_grad": 'model.freeze("conv*") and model.unfreeze(); model.frozen names what is frozen',
+    "to_json": "model.save(path); print(model.forward_graph) is the network as text",
+    "plot": "model.show(), or model.history.plot()",
+}
+"""Of a model: what it has by another name, or does not need."""
+
+OWN_OF_MODELS: Final = {
+    "fit": "model.fit(images, labels)",
+    "train_step": "model.train_step(images, labels)",
+    "evaluate": "model.evaluate(images, labels)",
+    "predict": "model.predict(images)",
+    "summary": "model.summary()",
+    "show": "model.show()",
+    "inspect": "model.inspect(images)",
+    "profile": "model.profile(images)",
+    "save": 'model.save("model.safetensors")',
+    "save_weights": 'model.save_weights("weights.safetensors")',
+    "load_weights": 'model.load_weights("weights.safetensors")',
+    "freeze": 'model.freeze("*")',
+    "unfreeze": "model.unfreeze()",
+    "state": "model.state()",
+    **{name: f"model.{name}" for name in ("weights", "optimizer", "loss", "metrics", "history")},
+    **{name: f"model.{name}" for name in ("learning_rate", "forward_graph", "gradient_graph", "step_graph")},
+}
+"""What a model has, and a layer or network is asked for that is not compiled yet."""
+
+_AT_ONCE: Final = "gcn.Sequential(*layers); with all layers at once, of a list that may grow before"
+_GOES_ON: Final = "gcn.Network(network.inputs, gcn.Dense(10)(network.output)); a network is made at once"
+
+OF_NETWORKS: Final = {
+    "parameters": "model.parameters; the optimiser, which is not given them, is an argument of gcn.compile",
+    "compile": "{model}",
+    "build": "{model}",
+    "graph": "model.forward_graph",
+    "input_shape": "model.forward_graph.inputs; gcn.compile is given the shape of the images",
+    "output_shape": "model.summary(); it has all shapes",
+    **dict.fromkeys(("add", "append", "extend", "insert", "add_module"), _AT_ONCE),
+    "pop": "network[:-1]",
+    **{f"Network.{name}": _GOES_ON for name in ("add", "append", "extend", "insert", "add_module", "pop")},
+    **dict.fromkeys(("weight", "get_weights", "trainable_weights"), _BY_NAME),
+    "set_weights": 'model.parameters["conv1.filters"]; it can be assigned to; ' + _ARRAYS_OF,
+    "running_mean": 'model.weights["batchnorm1.mean"]; ' + _ARRAYS_OF,
+    "running_var": 'model.weights["batchnorm1.variance"]; ' + _ARRAYS_OF,
+    "gamma": 'model.parameters["batchnorm1.scale"]; ' + _ARRAYS_OF,
+    "beta": 'model.parameters["batchnorm1.shift"]; ' + _ARRAYS_OF,
+}
+"""Of layers and networks, which are not compiled yet; {model}: the code that makes a model of them."""
+
+
+def of_network(title: str, name: str, *, has_inputs: bool) -> str:
+    """Return what to write instead of an attribute that no network or layer has; "" for a name that none has.
+
+    title: the class that is asked for it. has_inputs: whether the network knows the shape of its images.
+    """
+    own = OF_NETWORKS.get(f"{title}.{name}") or OF_NETWORKS.get(name)
+    instead = own or OWN_OF_MODELS.get(name) or OF_MODELS.get(name, "")
+    shape = "" if has_inputs else " input_shape=(28, 28, 1),"
+    made = f"gcn.compile(network,{shape} loss=gcn.CrossEntropy(), optimizer=gcn.SGD(0.05))"
+    if "model." in instead:
+        return f"model = {made}; {instead}"
+    return instead.replace("{model}", f"model = {made}")
+
+
 OF_TEXT: Final = {
     "loss": {
         "mse": _SQUARED,

@@ -105,6 +105,12 @@ def test_show_as_table_and_of_a_saved_model(script: Path) -> None:
 def test_show_of_a_script_needs_a_shape(script: Path) -> None:
     assert "Mend: --input-shape HEIGHT WIDTH CHANNELS" in invoke("show", "nets.py:network").output
     assert invoke("show", "nets.py:network", "--input-shape", "8", "8", "1").exit_code == 0
+    begun = (
+        "import graphcnn as gcn\nnet = gcn.Sequential(gcn.Input((8, 8, 1)), gcn.Flatten(), gcn.Dense(2))\n"
+    )
+    Path("begun.py").write_text(begun)
+    assert "[N, 8, 8, 1]" in invoke("show", "begun.py:net", "--stage", "forward").output
+    assert "leave out --input-shape" in invoke("show", "begun.py:net", "--input-shape", "8", "8", "1").output
 
 
 def test_backends_are_listed() -> None:

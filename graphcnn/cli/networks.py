@@ -13,7 +13,7 @@ from graphcnn.cli.script import run_script, within_script
 from graphcnn.compiler import compile, load
 from graphcnn.data import Dataset, load_digits, load_idx_folder
 from graphcnn.dsl.layers import Layer
-from graphcnn.dsl.network import Network
+from graphcnn.dsl.network import Network, Sequential, as_network
 from graphcnn.errors import OptionError
 from graphcnn.ir import Graph, format_shape
 from graphcnn.training.losses import CrossEntropy
@@ -62,6 +62,8 @@ def model_named(
         shape, input_shape = None, None
     else:
         definition, shape = _definition(name)
+    if isinstance(definition, Sequential) and definition.input is not None:
+        definition = as_network(definition, None)
     if isinstance(definition, Layer):
         chosen = input_shape or shape or data_shape
         if chosen is None:

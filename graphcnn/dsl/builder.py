@@ -194,6 +194,9 @@ class Builder(Emitter):
 
 
 def _other_number(layer: Layer, taken: int, given: int) -> OptionError:
+    if not given:
+        mend = "call it on a value: x = gcn.Input(shape); y = layer(x)"
+        return OptionError(f"{layer.title} is applied to no value", mend=mend)
     if taken == 1:
         mend = "join values first, for example with + or gcn.concatenate(x, y)"
         return OptionError(f"{layer.title} takes 1 value, not {given}", mend=mend)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final, NoReturn, cast, overload
 
 from graphcnn.arguments import known_arguments
 from graphcnn.dsl.builder import Builder, retyped
 from graphcnn.dsl.initializers import Constant, Initializer
 from graphcnn.dsl.layers.arguments import check_initializer, is_word
-from graphcnn.dsl.layers.base import Layer
+from graphcnn.dsl.layers.base import Layer, no_attribute
+from graphcnn.dsl.misplaced import as_a_network, in_sequential
 from graphcnn.dsl.tensor import Tensor, at_users_line
-from graphcnn.errors import GraphcnnError, OptionError, ShapeError, meant
+from graphcnn.errors import GraphcnnError, OptionError, ShapeError, UnknownPlaceError, meant
 from graphcnn.ir import BATCH, DType, Graph, Origin, TensorType, Value, users_line, verify
 from graphcnn.ops.attributes import is_int
-from graphcnn.scalar import ScalarFunction
 from graphcnn.visible import visible
 
 OUTPUT = "output"
@@ -141,7 +141,7 @@ class Network:
         auxiliary: Mapping[str, Tensor] | None = None,
         name: str = "network",
     ) -> None:
-        self.inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+        self.inputs = tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,)
         self.outputs = _named_outputs(output)
         self.auxiliary = dict(auxiliary or {})
         self.name = name
@@ -150,7 +150,7 @@ class Network:
             raise at_users_line(
                 OptionError(
                     "a network goes from values to one value, or to several by name",
-                    mend="Network(x, y), where x = gcn.Input(shape) and y = layers applied to x",
+                    mend="gcn.Network(x, y), where x = gcn.Input(shape) and y = layers applied to x",
                 )
             )
         _check_output_names([*self.outputs, *self.auxiliary], has_auxiliary=bool(self.auxiliary))
@@ -196,6 +196,32 @@ class Network:
                     )
                 )
             super().__setattr__(name, value)
+
+        def __getattr__(self, name: str) -> object:
+            """Raise AttributeError, with what has a name of another framework, or of a model, here."""
+            raise no_attribute(self, name)
+
+    def __call__(self, *values: object) -> NoReturn:
+        """Raise OptionError, at the user's line: a network is whole, and is not applied to values."""
+        is_value = bool(values) and isinstance(values[0], Tensor)
+        raise at_users_line(
+            OptionError(
+                "a Network is whole, from its inputs to its outputs, and is not called",
+                mend="for a block that is called on values, gcn.Sequential(*layers)(x); to go on from this "
+                "one, gcn.Network(network.inputs, gcn.Dense(10)(network.output))"
+                if is_value
+                else "gcn.compile(network).predict(images)",
+            )
+        )
+
+    def __getitem__(self, index: object) -> NoReturn:
+        """Raise OptionError, at the user's line: a network is no sequence of layers."""
+        raise at_users_line(
+            OptionError(
+                "a Network is a graph, and has no layers in an order",
+                mend="network.inputs and network.outputs; gcn.compile(network).summary() lists the layers",
+            )
+        )
 
     @property
     def output(self) -> Tensor:
@@ -306,15 +332,23 @@ def _in_order(outputs: Sequence[Tensor]) -> list[Tensor]:
 class Sequential(Layer):
     """Layers one after the other. It is a layer itself, so that blocks can be nested and called.
 
+    layers: the first may be `gcn.Input(shape)`, which says the shape of one sample; it is then in `input`,
+    and not in `layers`. Of a first layer that is such a `Sequential`, it is that one's.
     name: with a name, the names of the layers inside begin with it: `block1.conv1.filters`.
     trainable: as of any layer; it holds for all inside.
+    As of any sequence there are `len(network)`, `network[0]`, `network[:-1]`, and going through its layers.
     """
 
     kind: ClassVar[str] = "sequential"
     is_scope: ClassVar[bool] = True
+    is_made_with_values: ClassVar[bool] = True
 
-    def __init__(self, *layers: Layer, name: str | None = None, trainable: bool = True) -> None:
-        self.layers = layers
+    def __init__(self, *layers: Layer | Tensor, name: str | None = None, trainable: bool = True) -> None:
+        first = layers[0] if layers else None
+        self.input = first if isinstance(first, Tensor) and _is_data(first) else None
+        self.layers = cast(tuple[Layer, ...], layers if self.input is None else layers[1:])
+        if isinstance(first, Sequential):
+            self.input = first.input
         self.name = name
         self.trainable = trainable
         self.transparent = name is None
@@ -326,33 +360,54 @@ class Sequential(Layer):
                 "Sequential has no layers", mend="gcn.Sequential(gcn.Conv2d(6, 5), gcn.ReLU(), ...)"
             )
         items: tuple[object, ...] = self.layers
-        for position, item in enumerate(items):
+        is_after_input = self.input is not None and not isinstance(self.layers[0], Sequential)
+        for position, item in enumerate(items, int(is_after_input)):
             if not isinstance(item, Layer):
-                what, mend = _not_a_layer(item)
+                what, mend = in_sequential(item)
                 raise OptionError(f"item {position} of Sequential is {what}, not a layer", mend=mend)
 
     def build(self, build: Builder, *values: Value) -> Value:
+        if self.input is not None and values and values[0].type.shape != self.input.shape:
+            raise ShapeError(
+                f"{self.title} begins with gcn.Input({_sizes(self.input)}), but it is given {values[0].type}",
+                mend="leave out the gcn.Input, so that it takes any images; or give it such",
+            )
         for layer in self.layers:
             values = (build.apply(layer, values),)
         return values[0]
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self.layers)
+
+    @overload
+    def __getitem__(self, index: int) -> Layer: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequential: ...
+
+    def __getitem__(self, index: int | slice) -> Layer | Sequential:
+        """Return one layer, or with a slice a `Sequential` of the same layers."""
+        if isinstance(index, slice):
+            return Sequential(*self.layers[index])
+        if not isinstance(index, int) or not -len(self) <= index < len(self):
+            raise at_users_line(
+                UnknownPlaceError(
+                    f"there is no layer {index!r:.60} in a Sequential of {len(self)}",
+                    facts=[f"layers: {', '.join(layer.title for layer in self.layers)}"],
+                    mend=f"network[0] to network[{len(self) - 1}]; network[:-1] is all but the last",
+                )
+            )
+        return self.layers[index]
 
     def __repr__(self) -> str:
         return f"Sequential({', '.join(map(repr, self.layers))})"
 
 
-def _not_a_layer(item: object) -> tuple[str, str]:
-    """Return what an item is that stands where a layer belongs, and what to write instead."""
-    name = getattr(item, "__name__", "")
-    if isinstance(item, ScalarFunction):
-        return f"the function {item.name}", f"make a layer of it: gcn.Activation({item.name})"
-    if isinstance(item, type):
-        home = "gcn." if item.__module__.partition(".")[0] == "graphcnn" else ""
-        return f"the class {name}", f"make a layer of it: {home}{name}(...)"
-    if callable(item) and name:
-        return f"the function {name}", "use the layer classes, for example gcn.ReLU() rather than gcn.relu"
-    if isinstance(item, list | tuple):
-        return f"a {type(item).__name__}", "unpack it: gcn.Sequential(*layers)"
-    return f"{item!r:.60}", "use the layer classes, for example gcn.ReLU()"
+def _sizes(value: Tensor) -> tuple[int | str, ...]:
+    return value.shape[1:] if value.type.has_batch else value.shape
 
 
 def as_network(network: object, input_shape: tuple[int, ...] | None, name: str = "network") -> Network:
@@ -365,13 +420,19 @@ def as_network(network: object, input_shape: tuple[int, ...] | None, name: str =
             raise OptionError("a Network has its inputs' shapes already", mend="leave out input_shape")
         return network
     if not isinstance(network, Layer):
-        raise OptionError(
-            f"{network!r:.80} is not a network", mend="use gcn.Sequential(...) or gcn.Network(x, y)"
+        problem, mend = as_a_network(network)
+        raise OptionError(problem, mend=mend)
+    x = network.input if isinstance(network, Sequential) else None
+    if x is not None and input_shape is not None and sample_shape(input_shape) != _sizes(x):
+        raise ShapeError(
+            f"input_shape={input_shape}, but the network begins with gcn.Input({_sizes(x)})",
+            mend=f"say it once: leave out input_shape, or write gcn.Input({input_shape})",
         )
-    if input_shape is None:
+    if x is None and input_shape is None:
         raise OptionError(
             f"the input's shape of {type(network).__name__} is not known",
             mend="compile(..., input_shape=(28, 28, 1)): height, width, channels",
         )
-    x = Input(input_shape, name="image")
+    if x is None:
+        x = Input(input_shape, name="image")  # type: ignore[arg-type] # it is checked there
     return Network(x, network(x), name=network.name or name)

@@ -218,10 +218,7 @@ def apply_layer(layer: Layer, *operands: Tensor) -> Tensor:
     origin = users_line()
     for operand in operands:
         if not isinstance(operand, Tensor):
-            raise OptionError(
-                f"{layer.title} is applied to {type(operand).__name__}, not to a value of a network",
-                mend="begin with x = gcn.Input(shape); to run a network on arrays, compile it",
-            ).located(file=origin.file, line=origin.line)
+            raise _not_a_value(layer, operand).located(file=origin.file, line=origin.line)
     build = Builder(Graph("types"), training=True)
     build.names.of_layer[layer] = layer.title  # its number is known only once the network is whole
     values = [
@@ -229,6 +226,15 @@ def apply_layer(layer: Layer, *operands: Tensor) -> Tensor:
     ]
     result = build.apply(layer, values, origin)
     return Tensor(layer, operands, result.type, origin)
+
+
+def _not_a_value(layer: Layer, given: object) -> OptionError:
+    from graphcnn.dsl.misplaced import applied_to
+
+    return OptionError(
+        f"{layer.title} is applied to {type(given).__name__}, not to a value of a network",
+        mend=applied_to(given, layer.title),
+    )
 
 
 def _made(value: Tensor) -> Origin:

@@ -15,7 +15,8 @@ from graphcnn.arrays import Array
 from graphcnn.backend import Backend, Executable, State
 from graphcnn.data.batches import Batches
 from graphcnn.displays import display
-from graphcnn.errors import DataError, OptionError
+from graphcnn.errors import DataError, OptionError, meant
+from graphcnn.foreign_names import OF_MODELS
 from graphcnn.interchange.torchvision import is_of_torch, read_state_dict, write_state_dict
 from graphcnn.interrupts import interrupts_put_off
 from graphcnn.ir import Graph, TensorType
@@ -41,7 +42,6 @@ from graphcnn.training.objective import OUTPUT, Losses, variant
 from graphcnn.training.optimizers import AVERAGE, LEARNING_RATE, Optimizer, checked_rate, given_optimizer
 from graphcnn.training.options import refuse
 from graphcnn.training.other_arguments import FIT
-from graphcnn.training.other_names import advice
 from graphcnn.training.parameters import Parameters, Weights
 from graphcnn.training.progress import Progress
 from graphcnn.training.totals import Totals
@@ -656,7 +656,7 @@ class Model:
             """Raise AttributeError, with what a name of another framework is called here."""
             said = f"a Model has no attribute {visible(name)!r}"
             known = (*filter(str.isidentifier, dir(type(self))), *ATTRIBUTES)
-            found = "" if name.startswith("_") else advice(name, known)
+            found = "" if name.startswith("_") else OF_MODELS.get(name) or meant(name, known)
             raise AttributeError(f"{said}: {found}" if found else said)
 
     def __repr__(self) -> str:

@@ -10,14 +10,10 @@ import numpy as np
 
 from graphcnn.arrays import Array
 from graphcnn.backend import State, as_input
-from graphcnn.errors import ArgumentError, OptionError
+from graphcnn.errors import ArgumentError, OptionError, UnknownNameError
 from graphcnn.interrupts import interrupts_put_off
 from graphcnn.ir import TensorType, users_line
 from graphcnn.visible import visible
-
-
-class UnknownNameError(OptionError, KeyError):
-    """A name that is not among the model's; a KeyError too, as mappings promise."""
 
 
 @dataclass

@@ -10,7 +10,7 @@ import pytest
 
 import graphcnn as gcn
 from graphcnn.errors import GraphcnnError
-from graphcnn.training.other_names import ELSEWHERE
+from graphcnn.foreign_names import OF_MODELS
 
 IMAGES = np.random.default_rng(4).random((6, 8, 8, 1), np.float32)
 LABELS = np.array([0, 1, 2, 0, 1, 2])
@@ -166,7 +166,7 @@ def test_pixels_without_a_class_are_ignored_as_advised():
     gcn.compile(network, loss=gcn.CrossEntropy(ignore=255), **options).fit(IMAGES, labels, progress=False)
 
 
-@pytest.mark.parametrize("name", ELSEWHERE)
+@pytest.mark.parametrize("name", OF_MODELS)
 def test_names_of_other_frameworks_say_what_exists(name):
     model = classifier()
     assert not hasattr(model, name)

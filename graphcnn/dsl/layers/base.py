@@ -14,6 +14,7 @@ from graphcnn.dsl.builder import Builder
 from graphcnn.dsl.layers.arguments import is_word
 from graphcnn.dsl.tensor import Tensor, apply_layer, at_users_line
 from graphcnn.errors import ArgumentError, GraphcnnError, OptionError, meant
+from graphcnn.foreign_names import of_network
 from graphcnn.ir import Origin, Value, users_line
 from graphcnn.origin import is_internal
 from graphcnn.visible import visible
@@ -22,8 +23,10 @@ from graphcnn.visible import visible
 class _LayerType(type):
     """Makes layers: says what is wrong with the arguments, and notes what a layer was made with."""
 
+    is_made_with_values: bool
+
     def __call__(cls, *arguments: Any, **keywords: Any) -> Any:
-        is_applied = bool(arguments) and _is_value(arguments[0])
+        is_applied = bool(arguments) and _is_value(arguments[0]) and not cls.is_made_with_values
         if is_applied and is_internal(cls.__module__):
             raise _not_made(cls, arguments[0], arguments[1:], keywords)
         try:
@@ -63,6 +66,9 @@ class Layer(metaclass=_LayerType):
     operands: ClassVar[int | None] = None
     """How many values the layer takes; None for any number."""
 
+    is_made_with_values: ClassVar[bool] = False
+    """Whether values may be among what the layer is made with; otherwise it was to be applied to them."""
+
     transparent = False
     """Whether the layer leaves no trace of itself, only of the layers inside."""
 
@@ -84,6 +90,10 @@ class Layer(metaclass=_LayerType):
             if name == "trainable" and not isinstance(value, bool):
                 raise _no_truth_value(self, value)
             super().__setattr__(name, value)
+
+        def __getattr__(self, name: str) -> object:
+            """Raise AttributeError, with what has a name of another framework, or of a model, here."""
+            raise no_attribute(self, name)
 
     def __post_init__(self) -> None:
         try:
@@ -129,6 +139,18 @@ def _not_made(
     return at_users_line(
         ArgumentError(f"the class {cls.__name__} is given {what}; it makes a layer first", mend=f"{made}(x)")
     )
+
+
+def no_attribute(asked: object, name: str) -> AttributeError:
+    """Return the error for an attribute of a layer or a network that it does not have."""
+    has_inputs = any(vars(asked).get(each) is not None for each in ("input", "inputs"))
+    title = type(asked).__name__
+    said = f"a {title} has no attribute {visible(name)!r}"
+    known = [each for each in (*vars(asked), *dir(type(asked))) if not each.startswith("_")]
+    found = ""
+    if not name.startswith("_"):
+        found = of_network(title, name, has_inputs=has_inputs) or meant(name, known)
+    return AttributeError(f"{said}: {found}" if found else said)
 
 
 _FREEZING = ("requires_grad", "frozen", "requires_grad_", "freeze")
