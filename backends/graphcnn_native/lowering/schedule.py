@@ -57,6 +57,7 @@ class Schedule:
         for kernel in self.kernels:
             kernel.loads = frozenset(self._loads(kernel))
         self._delay()
+        self._sum_early()
 
     def _delay(self) -> None:
         """Move every kernel to the last stage in which it can run.
@@ -74,6 +75,13 @@ class Schedule:
                 together = other.domain is kernel.domain is Domain.SAMPLES
                 limit = kernel.stage if together else kernel.stage - 1
                 latest[other.number] = min(latest[other.number], limit)
+
+    def _sum_early(self) -> None:
+        """Move sums over samples to the first stage after which their summands need not be kept for them."""
+        for kernel in self.kernels:
+            makers = [self.kernel_of[value] for value in kernel.loads if value in self.kernel_of]
+            if kernel.adds_up_samples and any(maker.domain is Domain.SAMPLES for maker in makers):
+                kernel.stage = _stage_after(makers, Domain.SAMPLES)
 
     # Which kernel
 
