@@ -70,6 +70,10 @@ class Match:
         """
         return self.emit_all(op, *operands)[0]
 
+    def emit_once(self, op: Op, *operands: Value) -> Value:
+        """Return the first result of a node that does this already, or else of one that is appended."""
+        return self.existing(op, *operands) or self.emit(op, *operands)
+
     def emit_all(self, op: Op, *operands: Value) -> Values:
         """Append a node and return all of its results."""
         return self._maker.make(op, operands, self._origin)

@@ -4,6 +4,7 @@ import itertools
 import math
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import pytest
@@ -42,6 +43,8 @@ def measure(graph):
         kinds.count(ops.StopGradient),
         kinds.count(ops.SquaredError),
         kinds.count(ops.InverseDeviation),
+        sum(is_narrow_mean(node) for node in needed),
+        kinds.count(ops.Sum),
         kinds.count(Convolve2d),
         sum(is_over_images(node) for node in correlations),
         sum(is_over_zeros(graph, node) for node in correlations),
@@ -51,6 +54,13 @@ def measure(graph):
         sum(type(node.op) is ops.ReluMask and not is_relu(graph, node.operands[0]) for node in needed),
         sum(type(node.op) in MOVEMENTS and node.operands[0].type.is_scalar for node in needed),
         len(graph),
+    )
+
+
+def is_narrow_mean(node):
+    types = [operand.type for operand in node.operands]
+    return (
+        type(node.op) is ops.Mean and types[0].dtype == "float32" and types[0].rank > 2 and 0 in node.op.axes
     )
 
 
@@ -204,6 +214,41 @@ def deviations():
         op, type = ops.InverseDeviation(axes, keep, 0.1), TensorType(("N", 3, 2), dtype)
         yield graph_of(lambda e, x, op=op: e(ops.Add(), *e.all(op, x)), type)
 
+    def of_centred(emit, x):
+        mean = emit(ops.Cast("float32"), emit(ops.Mean((0, 1)), emit(ops.Cast("float64"), x)))
+        centred = emit(ops.Subtract(), x, emit(ops.Broadcast(x.type.shape), mean))
+        return emit(ops.Add(), *emit.all(ops.InverseDeviation((0, 1), epsilon=0.1), centred))
+
+    yield graph_of(of_centred, TensorType(("N", 3, 2), "float32"))
+
+
+def means():
+    for axes, keep in itertools.product(((0,), (0, 1), (0, 1, 2)), (True, False)):
+        type = TensorType(("N", 3, 2), "float32")
+        yield graph_of(lambda e, x, axes=axes, keep=keep: e(ops.Mean(axes, keep), x), type)
+
+
+def sums():
+    """Yield sums of multiples of what is summed up as well, and of numbers less their mean."""
+
+    def build(emit, x, y, s, t, keep, form):
+        op = ops.Sum((0, 1), keep)
+        known = [emit(op, value) for value in (x, y)]
+        mean = emit(ops.Mean((0, 1), keep), x)
+        spread, other, centre = (emit(ops.Broadcast(x.type.shape), value) for value in (s, t, mean))
+        zeros = emit(ops.Divide(), emit(ops.Subtract(), x, centre), spread)
+        expressions = [
+            emit(ops.Add(), emit(ops.Multiply(), spread, y), emit(ops.Multiply(), zeros, other)),
+            emit(ops.Subtract(), emit(ops.Negate(), zeros), emit(ops.Divide(), x, other)),
+            emit(ops.Subtract(), emit(ops.Multiply(), emit(ops.Negate(), y), spread), zeros),
+            emit(ops.Multiply(), ops.constant(emit, 0.3, s.type.with_shape(())), emit(ops.Negate(), x)),
+        ]
+        return emit(ops.Multiply(), emit(ops.Multiply(), *known), emit(op, expressions[form]))
+
+    for dtype, keep, form in itertools.product(("float32", "float64"), (True, False), range(4)):
+        number, type = TensorType((1, 1, 2) if keep else (2,), dtype), TensorType(("N", 3, 2), dtype)
+        yield graph_of(partial(build, keep=keep, form=form), type, type, number, number)
+
 
 def stopped():
     for type in (TensorType(("N", 3), "float32"), TensorType((), "int64"), TensorType((2,), "bool")):
@@ -223,6 +268,8 @@ DOMAINS = {
     "mask-of-relu": masks,
     "scalar-stays": scalars,
     "masked-before-routing": routed,
+    "wide-mean": means,
+    "multiple-of-sum": sums,
     "squared-error": errors,
     "inverse-deviation": deviations,
 }
@@ -325,6 +372,24 @@ def test_a_rule_keeps_its_graphs_on_small_shapes(name):
         None if name in ("winograd", "zeros-left-out", "taps-alone", "zeros-on-the-other-side") else "numpy"
     )
     assert check_rule(RULES[name], graphs, measure=measure, meanings=MEANINGS, backend=backend)
+
+
+@pytest.mark.parametrize("offset", [0.0, 30.0, -3e3])
+def test_a_variance_is_right_far_from_zero(offset):
+    """It is taken from the squares of numbers that are not centred, in one pass over them."""
+    layers = [gcn.BatchNorm2d(), gcn.ReLU(), gcn.Flatten(), gcn.Dense(2)]
+    options = {"input_shape": (6, 6, 5), "loss": gcn.SquaredError(), "optimizer": gcn.SGD(0.1), "seed": 2}
+    models = [
+        gcn.compile(gcn.Sequential(*layers), backend=backend, **options) for backend in ("native", "numpy")
+    ]
+    x = np.random.default_rng(1).normal(offset, 1.0, (40, 6, 6, 5)).astype(np.float32)
+    for model in models:
+        model.train_step(x, np.ones((40, 2), np.float32))
+    found, expected = (model.weights for model in models)
+    for name, weight in expected.items():
+        np.testing.assert_allclose(found[name], weight, rtol=2e-5, atol=2e-5 * abs(weight).max())
+    titles = {kernel.title for kernel in models[0].executable("step").program.kernels}
+    assert not {"cast", "subtract"} & titles, "nothing is centred in memory"
 
 
 # Towards an end

@@ -1,10 +1,10 @@
 """Rewrites a graph into the forms that the kernels are made for; what it computes stays the same.
 
 That rewriting ends is seen from these numbers of what is needed: each rule lowers one of them, and raises
-only those behind it. Stopped gradients; squared errors; inverse deviations; convolutions; correlations over
-images; correlations over inserted zeros; correlations that are cropped; those that are padded
-at the sides or could be Winograd's; for all multiplications together, through how many pools their operands
-were routed; masks that do not ask a relu; movements of scalars; nodes.
+only those behind it. Stopped gradients; squared errors; inverse deviations; means of float32 over images;
+sums; convolutions; correlations over images; correlations over inserted zeros; correlations that are cropped;
+those that are padded at the sides or could be Winograd's; for all multiplications together, through how many
+pools their operands were routed; masks that do not ask a relu; movements of scalars; nodes.
 """
 
 from __future__ import annotations
@@ -15,25 +15,20 @@ from typing import Final
 
 from graphcnn.ir import BATCH, Graph, Op, Value, Values
 from graphcnn.ops import (
-    Add,
-    Cast,
     Concatenate,
     Constant,
     Convolve2d,
     Correlate2d,
     Crop,
-    Divide,
     InverseDeviation,
     MaxPool2d,
     Mean,
     Multiply,
     Pad,
-    Power,
     Relu,
     ReluMask,
     Rot180,
     RouteToWinner2d,
-    Sqrt,
     SquaredError,
     StopGradient,
     Subtract,
@@ -51,6 +46,7 @@ from graphcnn_native.lowering.strides import (
     sides_needed,
     suits_phases,
 )
+from graphcnn_native.lowering.sums import inverse_deviation, multiple_of_sum, wide_mean
 from graphcnn_native.lowering.winograd import (
     LARGEST,
     WinogradCorrelation,
@@ -119,7 +115,7 @@ def _on_tiles(match: Match, op: Correlate2d, operands: Values, *, target: Target
     attributes = op.stride, op.padding, op.dilation, op.groups, op.sum_over, results
     if over_batch:
         return match.emit(WinogradFilterGradient(*attributes), images, window)
-    mapped = _once(match, WinogradFilters(results), window)
+    mapped = match.emit_once(WinogradFilters(results), window)
     return match.emit(WinogradCorrelation(*attributes), images, mapped)
 
 
@@ -133,12 +129,7 @@ def _pad_at_the_sides(match: Match, op: Correlate2d, operands: Values) -> Value 
 
 def _beside(match: Match, images: Value, sides: Pair) -> Value:
     """Return images with columns of zeros at their left and right."""
-    return _once(match, Pad(((0, 0), (0, 0), sides, (0, 0))), images) if any(sides) else images
-
-
-def _once(match: Match, op: Op, operand: Value) -> Value:
-    """Return what computes this already, or emit it."""
-    return match.existing(op, operand) or match.emit(op, operand)
+    return match.emit_once(Pad(((0, 0), (0, 0), sides, (0, 0))), images) if any(sides) else images
 
 
 def _operand(match: Match, op: StopGradient, operands: Values) -> Value:
@@ -176,17 +167,6 @@ def _squared_error(match: Match, op: SquaredError, operands: Values) -> Value:
     rest = tuple(range(1, square.type.rank))
     total = match.emit(Sum(rest), square) if rest else square
     return match.emit(Multiply(), total, match.emit(Constant(0.5, total.type.with_shape(()))))
-
-
-def _inverse_deviation(match: Match, op: InverseDeviation, operands: Values) -> Values:
-    """The squares, their mean and its root are of float64, which holds the square of any float32."""
-    (x,) = operands
-    wide = match.emit(Cast("float64"), x)
-    variance = match.emit(Mean(op.axes, op.keep), match.emit(Power(2.0), wide))
-    epsilon, one = (match.emit(Constant(c, variance.type.with_shape(()))) for c in (float(op.epsilon), 1.0))
-    root = match.emit(Sqrt(), match.emit(Add(), variance, epsilon))
-    inverse = match.emit(Divide(), one, root)
-    return match.emit(Cast(x.type.dtype), inverse), match.emit(Cast(x.type.dtype), variance)
 
 
 def _by_phases(match: Match, op: Correlate2d, operands: Values, *, target: Target) -> Value | None:
@@ -303,13 +283,26 @@ FORMS: Final = (
         keeps="finite",
     ),
     Rule(
+        "wide-mean",
+        "a float32 mean over the images of a batch is one of float64, cast",
+        Mean,
+        wide_mean,
+    ),
+    Rule(
+        "multiple-of-sum",
+        "Σ (s·x - t·(y - mean y)) → s·Σ x, where that is there",
+        Sum,
+        multiple_of_sum,
+        keeps="finite",
+    ),
+    Rule(
         "squared-error", "a squared error is a sum of squares", SquaredError, _squared_error, keeps="finite"
     ),
     Rule(
         "inverse-deviation",
         "an inverse deviation is one over the root of a mean of squares, all in float64",
         InverseDeviation,
-        _inverse_deviation,
+        inverse_deviation,
         keeps="finite",
     ),
 )

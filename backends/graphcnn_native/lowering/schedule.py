@@ -6,18 +6,22 @@ from collections import Counter
 
 from graphcnn.ir import BATCH, Graph, Node, Op, Value
 from graphcnn.ops import (
+    Add,
     Broadcast,
+    Cast,
     Constant,
     Correlate2d,
     Count,
     Input,
     Matmul,
     Mean,
+    Multiply,
     OneHot,
     RandomNormal,
     RandomUniform,
     Reshape,
     Rot180,
+    Subtract,
     Sum,
 )
 from graphcnn_native.lowering.draft import Draft
@@ -28,6 +32,8 @@ GENERATED = (Constant, Count, Broadcast, OneHot, RandomUniform, RandomNormal)
 """Ops that are never worth storing: cheap to repeat wherever they are read."""
 EXPRESSIONS = (Sum, Mean, *GENERATED)
 """Ops that read expressions or are some; pointwise ops are the others. All else reads what is stored."""
+REPEATED = (Add, Cast, Multiply, Subtract)
+"""Ops that take no longer than to load what they gave."""
 LONGEST_EXPRESSION = 20
 """So many ops, one inside the other, are computed where they are read: the generator recurses into them."""
 
@@ -107,7 +113,8 @@ class Schedule:
             self.materialize(node.operands[0])
         elif is_pointwise(node.op):
             (value,) = self.graph.results(key)
-            if depth <= LONGEST_EXPRESSION and self._is_computed_where_read(value):
+            is_short = depth <= LONGEST_EXPRESSION
+            if is_short and (self._is_computed_where_read(value) or self._is_cheap_to_repeat(value, key)):
                 self._depths[value] = depth
             else:
                 self._join(value)
@@ -127,6 +134,28 @@ class Schedule:
         op = self.graph.node(user).op
         same_shape = self.graph.results(user)[0].type.shape == value.type.shape
         return (is_pointwise(op) and same_shape) or isinstance(op, Sum | Mean)
+
+    def _is_cheap_to_repeat(self, value: Value, key: int) -> bool:
+        """Return whether all who read a value can as well compute it from what has to be stored anyway.
+
+        It is of one stored value of its shape, and of others that have no batch. Storing it would take more
+        memory than that value does, or another trip through memory: the others are known in a later stage.
+        """
+        if value in self._stored or not value.type.has_batch:
+            return False
+        if not isinstance(self.graph.node(key).op, REPEATED):
+            return False
+        leaves = self.leaves(value)
+        large = [leaf for leaf in leaves if leaf.type.has_batch]
+        if len(large) != 1 or large[0].type.shape != value.type.shape:
+            return False
+        saved = value.type.bytes(1) - large[0].type.bytes(1)
+        source = self.kernel_of.get(large[0])
+        makers = (self.kernel_of[leaf] for leaf in leaves if leaf in self.kernel_of)
+        is_later = any(
+            source is None or maker.stage >= source.stage for maker in makers if maker is not source
+        )
+        return saved > 0 or (saved == 0 and is_later)
 
     def _is_read_transposed(self, key: int, node: Node) -> bool:
         """A product reads its left operand element by element, so it can read it transposed as well.
