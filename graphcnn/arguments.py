@@ -7,9 +7,9 @@ import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, TypeVar, cast
 
-from graphcnn.errors import ArgumentError, meant
+from graphcnn.errors import ArgumentError, GraphcnnError, meant
 from graphcnn.foreign_arguments import foreign, written
-from graphcnn.origin import is_internal, users_line
+from graphcnn.origin import is_internal, users_line, users_line_of
 from graphcnn.visible import visible
 
 OUTPUTS: Final = ("filters", "units")
@@ -23,7 +23,7 @@ def known_arguments(called: C) -> C:
     """Let a function, or the constructor of a class, raise ArgumentError for arguments that it does not take.
 
     The error names the argument and the user's line, and says what was meant: a name alike, or what another
-    framework's name is called here.
+    framework's name is called here. Other errors of graphcnn, which have no place yet, get that line too.
     """
     return _checked(called, {})
 
@@ -65,6 +65,11 @@ def _checked(called: C, elsewhere: Mapping[str, str]) -> C:
     def checked(*arguments: Any, **keywords: Any) -> Any:
         try:
             return function(*arguments, **keywords)
+        except GraphcnnError as error:
+            place = users_line_of(error)
+            place = place if place.file else users_line()
+            error.located(file=place.file, line=place.line)
+            raise
         except TypeError as error:
             is_objects = is_class or function.__name__ == "__call__"
             title = type(arguments[0]).__name__ if is_objects else function.__name__

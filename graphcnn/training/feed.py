@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -97,8 +98,13 @@ class Feed:
             batch = self.batch(x, y, sample_weight, class_weight)
             _require_all_finite(batch)
             return self._of_arrays(batch, Batches(*self._rows(batch).values(), size=size, seed=seed))
-        if isinstance(x, np.ndarray) or not isinstance(x, Iterable):
+        if isinstance(x, np.ndarray | str | bytes | Mapping) or not isinstance(x, Iterable):
             raise DataError("labels are missing", mend="pass images and labels, or an iterable of batches")
+        if isinstance(x, tuple | list) and len(x) in (2, 3) and _is_arrays(x):
+            raise DataError(
+                f"images and labels are given as one {type(x).__name__}, which would be batches",
+                mend=f"as arguments of their own: images, labels{', sample_weight=weights' * (len(x) == 3)}",
+            )
         if sample_weight is not None:
             raise OptionError(
                 "sample_weight is for arrays; batches bring their own", mend="yield x, y, sample_weight"
@@ -125,6 +131,17 @@ class Feed:
 
     def validation(self, data: object, size: int) -> Source:
         """Return what is evaluated after each epoch: arrays (x, y), with weights or without, or batches."""
+        is_batches = isinstance(data, Iterable) and not isinstance(data, np.ndarray | str | bytes | Mapping)
+        if not is_batches:
+            raise DataError(
+                f"they are {type(data).__name__}, not a pair of images and labels",
+                mend="validation_data=(images[n:], labels[n:]), and train on images[:n], labels[:n]",
+            )
+        if isinstance(data, tuple) and len(data) not in (2, 3) and _is_arrays(data):
+            raise DataError(
+                f"they are a tuple of {len(data)}, not a pair of images and labels",
+                mend="validation_data=(images, labels), or (images, labels, sample_weight)",
+            )
         if isinstance(data, tuple | list) and len(data) in (2, 3):
             x, y, *weights = data
             if isinstance(data, tuple) or isinstance(x, np.ndarray | Mapping):
@@ -135,7 +152,7 @@ class Feed:
         if not isinstance(given, tuple | list) or len(given) not in (2, 3):
             raise DataError(
                 "a batch is not a pair (images, labels)",
-                facts=[f"it is {type(given).__name__}"],
+                facts=[f"it is {_described(given)}"],
                 mend="yield images, labels; or images, labels, sample_weight",
             )
         x, y, *weights = given
@@ -233,6 +250,27 @@ class Feed:
                 )
             weights[label] = weight
         return weights
+
+
+@contextmanager
+def of_validation() -> Iterator[None]:
+    """Let errors within say that it is the validation data that do not fit."""
+    try:
+        yield
+    except (DataError, OptionError) as error:
+        error.problem = f"validation_data: {error.problem}"
+        raise
+
+
+def _is_arrays(given: Sequence[object]) -> bool:
+    return all(isinstance(each, np.ndarray) for each in given)
+
+
+def _described(given: object) -> str:
+    """Return what a batch is that is no pair."""
+    if isinstance(given, np.ndarray):
+        return f"an ndarray of the shape {format_shape(given.shape)}"
+    return f"a {type(given).__name__} of {len(given)}" if isinstance(given, Sized) else type(given).__name__
 
 
 def _of_samples(sample_weight: object, samples: int, type: TensorType) -> Array:

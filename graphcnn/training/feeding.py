@@ -9,7 +9,7 @@ import numpy as np
 
 from graphcnn.arrays import Array
 from graphcnn.errors import DataError, GraphcnnError, OptionError
-from graphcnn.inputs import as_input
+from graphcnn.inputs import as_input, is_text
 from graphcnn.ir import BATCH, TensorType, format_shape
 
 
@@ -91,14 +91,21 @@ def require_finite(name: str, array: Array) -> None:
 
 
 def as_array(name: str, given: object) -> Array:
+    """Return what was given as an array of any shape and type. Raises DataError where it is none."""
     try:
-        return np.asarray(given)
+        array = np.asarray(given)
     except GraphcnnError:
         raise
     except ValueError as error:
         raise DataError(
             f"{name} are not an array: {error}", mend="give every sample the same shape: np.stack(samples)"
         ) from None
+    if array.dtype.kind == "O" and not array.ndim and not is_text(array):
+        raise DataError(
+            f"{name} are {type(given).__name__}, not an array",
+            mend="give an array, a row for each sample",
+        )
+    return array
 
 
 def _none(name: str, type: TensorType, array: Array) -> Array:

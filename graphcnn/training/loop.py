@@ -14,7 +14,7 @@ from graphcnn.errors import DataError, GraphcnnWarning, OptionError, TrainingErr
 from graphcnn.interrupts import interrupts_put_off
 from graphcnn.ops.attributes import is_int
 from graphcnn.training.callbacks import Callback, StopTraining, hears_steps
-from graphcnn.training.feed import Source
+from graphcnn.training.feed import Source, of_validation
 from graphcnn.training.hints import Course, hint
 from graphcnn.training.history import History
 from graphcnn.training.progress import Progress
@@ -124,7 +124,8 @@ class Loop:
             history.epochs.append(logs)
             rows.append(logs)
         if self._validation is not None:
-            measured = {f"val_{k}": v for k, v in model.evaluate_batches(self._validation).items()}
+            with of_validation():
+                measured = {f"val_{k}": v for k, v in model.evaluate_batches(self._validation).items()}
             logs = rows[-1] = history.epochs[-1] = results | measured | rates
         return logs
 

@@ -28,7 +28,7 @@ from graphcnn.training.checkpoint import (
     write_weights_alone,
 )
 from graphcnn.training.compiling import compilations_shown, shown
-from graphcnn.training.feed import BatchesOf, Feed, Source
+from graphcnn.training.feed import BatchesOf, Feed, Source, of_validation
 from graphcnn.training.feeding import (
     as_inputs,
     check_batch_size,
@@ -56,6 +56,10 @@ if TYPE_CHECKING:
 
 UNTRAINED = ("forward", "evaluation", "weighted_evaluation")
 """The graphs that do not depend on what is frozen."""
+
+WEIGHTED = ("evaluation", "gradient", "step")
+GRAPHS = ("forward", "training", *WEIGHTED, *(f"weighted_{name}" for name in WEIGHTED))
+"""What `Model.graph` returns; the weighted ones take a weight for each sample as well."""
 
 ATTRIBUTES = ("seed", "epochs_done", "backend", "history", "resume")
 """What a model has beside its methods and properties."""
@@ -193,6 +197,8 @@ class Model:
         The last three with `weighted_` before them take a weight for each sample as well.
         Raises OptionError for a graph that the model does not have.
         """
+        if name not in GRAPHS:
+            refuse(f"a model has no graph {name!r:.60}", meant(name, GRAPHS, 'model.graph("gradient")'))
         graph: Graph | None = getattr(self._graphs, name)
         if graph is None:
             lacking = {"a loss": "loss=gcn.CrossEntropy()", "an optimizer": "optimizer=gcn.SGD(0.05)"}
@@ -200,9 +206,9 @@ class Model:
                 lacking.pop("a loss")
             if not name.endswith("step"):
                 lacking.pop("an optimizer")
-            raise OptionError(
+            refuse(
                 f"this model has no {name} graph: it was compiled without {' and '.join(lacking)}",
-                mend=f"gcn.compile(..., {', '.join(lacking.values())})",
+                f"gcn.compile(..., {', '.join(lacking.values())})",
             )
         return graph
 
@@ -482,6 +488,8 @@ class Model:
             results = self._stepped(self.executable("step"), inputs)
         else:
             self.executable("step")
+            if y is None:
+                raise DataError("labels are missing", mend="model.train_step(images, labels)")
             results = self.step_on(self.as_batch(x, y, sample_weight))
         return {name: float(value) for name, value in results.items()}
 
@@ -557,7 +565,10 @@ class Model:
             sample_weight=sample_weight,
             class_weight=class_weight,
         )
-        validation = None if validation_data is None else self._feed.validation(validation_data, size)
+        validation = None
+        if validation_data is not None:
+            with of_validation():
+                validation = self._feed.validation(validation_data, size)
         bar = Progress(numbers[-1], source.steps, shown=progress)
         with compilations_shown(progress):
             self.executable("step")

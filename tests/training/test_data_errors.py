@@ -1,5 +1,7 @@
 """Data that does not fit is refused with a message that says what, where and how to mend it."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -36,6 +38,9 @@ def refused(call, model, kind=DataError):
     before = model.state()
     with pytest.raises(kind) as caught:
         call(model)
+    assert re.match(r"test_data_errors\.py:\d+: ", str(caught.value)), (
+        "it names the line that calls the model"
+    )
     for name, value in model.state().items():
         np.testing.assert_array_equal(value, before[name])
     assert model.epochs_done == 0
@@ -168,6 +173,51 @@ def test_validation_from_a_generator_is_exhausted_in_the_second_epoch():
         model.fit(IMAGES, LABELS, epochs=2, validation_data=validation, progress=False)
 
 
+NOT_VALIDATED = {
+    "labels out of range": (IMAGES, LABELS + 9),
+    "labels of another number": (IMAGES[:2], LABELS),
+    "images of another shape": (IMAGES[..., 0], LABELS),
+    "a batch": [(IMAGES, LABELS), (IMAGES, LABELS + 9)],
+    "no batches": [],
+    "images alone": IMAGES,
+    "a share": 0.2,
+    "a tuple of one": (IMAGES,),
+    "no pairs": [IMAGES],
+    "weights below 0": (IMAGES, LABELS, -np.ones(len(LABELS), np.float32)),
+}
+
+
+@pytest.mark.parametrize("given", NOT_VALIDATED.values(), ids=NOT_VALIDATED)
+def test_errors_of_validation_data_say_so(given):
+    model = classifier()
+    with pytest.raises(DataError, match=r"^test_data_errors\.py:\d+: validation_data: .*\n    model\.fit"):
+        model.fit(IMAGES, LABELS, validation_data=given, progress=False)
+    with pytest.raises(DataError) as caught:
+        model.fit(IMAGES, LABELS + 9, validation_data=(IMAGES, LABELS), progress=False)
+    assert "validation_data" not in caught.value.problem
+
+
+def test_images_and_labels_as_one_argument_are_told_apart_as_advised():
+    for call in (lambda m, x: m.fit(x, progress=False), lambda m, x: m.evaluate(x)):
+        for pair in ((IMAGES, LABELS), [IMAGES, LABELS]):
+            message = refused(lambda m, call=call, pair=pair: call(m, pair), classifier())
+            assert message.endswith("Mend: as arguments of their own: images, labels")
+    assert "labels are missing" in refused(lambda m: m.train_step(IMAGES, None), classifier())
+    for nothing in (None, {1, 2}, object()):
+        message = refused(lambda m, nothing=nothing: m.predict(nothing), classifier())
+        assert f"are {type(nothing).__name__}, not an array" in message
+
+
+def test_graphs_that_a_model_does_not_have():
+    model = classifier()
+    for name, mend in (("step_", "did you mean 'step'?"), ("backward", 'model.graph("gradient")')):
+        with pytest.raises(
+            OptionError, match=rf"test_data_errors\.py:\d+: a model has no graph '{name}'"
+        ) as caught:
+            model.graph(name)
+        assert caught.value.mend == mend
+
+
 @pytest.mark.parametrize("batches", [[], iter(())])
 def test_no_batches_at_all(batches):
     assert "the batches of epoch 1 are empty" in refused(
@@ -211,7 +261,7 @@ def test_training_a_model_without_a_loss_or_optimizer():
     predictor = gcn.compile(network, input_shape=(6, 6, 1))
     scorer = gcn.compile(network, input_shape=(6, 6, 1), loss=gcn.CrossEntropy())
     for model, lacking in ((predictor, "a loss and an optimizer"), (scorer, "an optimizer")):
-        with pytest.raises(OptionError, match=rf"compiled without {lacking}\n  Mend: gcn.compile"):
+        with pytest.raises(OptionError, match=rf"compiled without {lacking}\n.*\n  Mend: gcn.compile"):
             model.fit(IMAGES, LABELS)
     with pytest.raises(OptionError, match="compiled without a loss\n"):
         predictor.evaluate(IMAGES, LABELS)

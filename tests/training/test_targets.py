@@ -38,7 +38,9 @@ def refused(model, targets, **arguments):
     ):
         with pytest.raises(DataError) as caught:
             train()
-        said.add(str(caught.value))
+        place, _, *rest = str(caught.value).splitlines()
+        assert re.match(r"test_targets\.py:\d+: ", place)
+        said.add("\n".join([place.partition(": ")[2], *rest]))
     assert len(said) == 1
     return said.pop()
 
@@ -263,7 +265,7 @@ def test_what_a_model_was_compiled_without():
     network = gcn.Sequential(gcn.Flatten(), gcn.Dense(3))
     model = gcn.compile(network, input_shape=(8, 8, 2), loss=gcn.CrossEntropy())
     with pytest.raises(
-        OptionError, match=r"without an optimizer\n  Mend: .*\(..., optimizer=gcn.SGD\(0.05\)\)"
+        OptionError, match=r"without an optimizer\n.*\n  Mend: .*\(..., optimizer=gcn.SGD\(0.05\)\)"
     ):
         model.train_step(IMAGES, PIXELS[:, 0, 0])
     with pytest.raises(OptionError, match=r"without a loss and an optimizer"):
