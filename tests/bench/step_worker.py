@@ -96,12 +96,11 @@ def applied(layers: list[tuple[Any, ...]], x: Any) -> Any:
     for kind, *a in layers:
         match kind:
             case "conv":
-                filters, kernel, stride, padding, bias = a
-                x = gcn.Conv2d(filters, kernel, stride=stride, padding=padding, bias=bias)(x)
-            case "relu":
-                x = gcn.relu(x)
-            case "tanh":
-                x = gcn.tanh(x)
+                filters, kernel, stride, padding, bias, *groups = a
+                options = {"stride": stride, "padding": padding, "bias": bias, "groups": (*groups, 1)[0]}
+                x = gcn.Conv2d(filters, kernel, **options)(x)
+            case "relu" | "relu6" | "tanh" | "silu" | "gelu":
+                x = getattr(gcn, kind)(x)
             case "batchnorm":
                 x = gcn.BatchNorm2d()(x)
             case "maxpool":
@@ -115,7 +114,9 @@ def applied(layers: list[tuple[Any, ...]], x: Any) -> Any:
             case "dense":
                 x = gcn.Dense(a[0])(x)
             case "residual":
-                x = gcn.relu(applied(a[0], x) + applied(a[1], x))
+                main, shortcut, *has_relu = a
+                x = applied(main, x) + applied(shortcut, x)
+                x = gcn.relu(x) if (*has_relu, True)[0] else x
             case _:
                 raise SystemExit(f"there is no layer {kind!r}")
     return x
