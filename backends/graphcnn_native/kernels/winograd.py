@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 from graphcnn.ir import Value
 from graphcnn_native.codegen.function import Index, Ssa, vector
-from graphcnn_native.codegen.lanes import load_lanes, store_lanes
+from graphcnn_native.codegen.lanes import Column, load_lanes, store_lanes
 from graphcnn_native.elements import ITEMS, SIZES
 from graphcnn_native.kernels.nest import over_run, over_vectors
-from graphcnn_native.kernels.tile import Factors, accumulate, column_groups, zeros
+from graphcnn_native.kernels.tile import ColumnGroup, Factors, accumulate, column_groups, zeros
 from graphcnn_native.kernels.winograd_maps import BothDimensions, Side, maps_to
 from graphcnn_native.kernels.writer import Position, Writer
 from graphcnn_native.lowering.program import Place
@@ -88,19 +88,12 @@ class _Tiled:
         """Go through the tiles of all samples, some at a time."""
         f, w = self.f, self.w
         f.clear(self.zeros, self.space.images - self.space.zeros)
-        self.begin()
         total = f.multiply(f.subtract(w.end, w.begin), self.tile_rows * self.tile_columns)
         with f.loop(0, total, self.space.tiles, name="first") as first:
             count = f.least(self.space.tiles, f.subtract(total, first.index))
             with f.loop(0, count, name="tile") as tile:
                 self.enter(tile.index, self._place(f.add(first.index, tile.index)))
-            with f.loop(0, self.points, name="point") as point:
-                self.multiply(point.index, count)
             self.leave(first.index, count)
-        self.end()
-
-    def begin(self) -> None:
-        """Do what comes before the first tile."""
 
     def enter(self, tile: Index, place: tuple[Index, Index, Index]) -> None:
         """Map what belongs to one tile into the workspace: its pixels."""
@@ -109,15 +102,9 @@ class _Tiled:
         size, stride = side(self.results), self.space.image_stride
         self.map_square(self.images, place, before, self.maps.of_pixels, size, target, stride)
 
-    def multiply(self, point: Index, count: Index) -> None:
-        """Multiply the matrices of one point."""
-        raise NotImplementedError
-
     def leave(self, first: Index, count: Index) -> None:
-        """Do what comes after the products of some tiles."""
-
-    def end(self) -> None:
-        """Do what comes after the last tile."""
+        """Multiply what some tiles became, and map it back."""
+        raise NotImplementedError
 
     def _place(self, number: Index) -> tuple[Index, Index, Index]:
         """Return sample, row and column of a tile."""
@@ -203,7 +190,8 @@ class WinogradForward(_Tiled):
         self.at_once = self.space.at_once
         w.tile = f"{self.results}x{self.results} results, {self.at_once} tiles x {self.wide} vectors"
 
-    def multiply(self, point: Index, count: Index) -> None:
+    def _multiply(self, point: Index, count: Index) -> None:
+        """Multiply the matrices of one point."""
         f, w, space = self.f, self.w, self.space
         tiles = f.element(self.mapped_images, self.item, f.multiply(point, space.image_stride))
         matrix = f.multiply(point, self.channels * self.filters)
@@ -226,6 +214,8 @@ class WinogradForward(_Tiled):
 
     def leave(self, first: Index, count: Index) -> None:
         f = self.f
+        with f.loop(0, self.points, name="point") as point:
+            self._multiply(point.index, count)
         with f.loop(0, count, name="tile") as tile:
             source = f.element(self.mapped_maps, self.item, f.multiply(tile.index, self.space.width))
             sample, row, column = self._place(f.add(first, tile.index))
@@ -263,16 +253,15 @@ class WinogradForward(_Tiled):
 
 
 class WinogradGradient(_Tiled):
-    """Sums over tiles and samples; what they mean for the taps is worked out at the end."""
+    """Sums over tiles, for a few channels and filters at a time at all points, and then what they mean for
+    the taps."""
 
     def __init__(self, w: Writer) -> None:
         assert w.kernel.root is not None
         images, deltas = w.graph.node(w.kernel.root).operands
         super().__init__(w, deltas, images.type.static(3))
+        self.groups = column_groups(self.filters, self.wide, w.target, self.item)
         w.tile = f"{self.results}x{self.results} deltas, {self.at_once} channels x {self.wide} vectors"
-
-    def begin(self) -> None:
-        self.f.clear(self.sums, self.space.bytes - self.space.sums)
 
     def enter(self, tile: Index, place: tuple[Index, Index, Index]) -> None:
         super().enter(tile, place)
@@ -280,50 +269,49 @@ class WinogradGradient(_Tiled):
         size, stride = self.results, self.space.map_stride
         self.map_square(self.window, place, (0, 0), self.maps.of_deltas, size, maps, stride)
 
-    def multiply(self, point: Index, count: Index) -> None:
-        f, w, space = self.f, self.w, self.space
-        images = f.element(self.mapped_images, self.item, f.multiply(point, space.image_stride))
-        maps = f.element(self.mapped_maps, self.item, f.multiply(point, space.map_stride))
-        sums = f.element(self.sums, self.item, f.multiply(point, space.channels * space.width))
+    def leave(self, first: Index, count: Index) -> None:
+        f = self.f
         for group in self.groups:
             with f.each(group.offset, group.count, group.width, name="column") as column:
                 for start, size, times in evenly(self.channels, self.at_once).parts():
                     with f.each(start, times, size, name="channel") as channel:
-                        left = f.element(images, self.item, channel)
-                        right = f.element(maps, self.item, column)
-                        first = f.element(sums, self.item, f.multiply(channel, space.width), column)
-                        places = [
-                            f.element(first, self.item, row * space.width + c.offset)
-                            for row in range(size)
-                            for c in group.columns
-                        ]
-                        type = vector(self.item, group.columns[0].lanes)
-                        factors = Factors(left, list(range(size)), space.channels, right, space.width)
-                        before = [f.load(type, place) for place in places]
-                        totals = accumulate(f, w.target, self.item, factors, group.columns, count, before)
-                        for place, total in zip(places, totals, strict=True):
-                            f.store(total, place)
+                        self._multiply(group, column, channel, size, count)
+                        with f.loop(0, size, name="row") as row:
+                            self._add_to_taps(group, column, channel, row.index)
 
-    def end(self) -> None:
+    def _multiply(self, group: ColumnGroup, column: Index, channel: Index, size: int, count: Index) -> None:
+        """Sum up products of some channels with some filters over the tiles, point by point."""
         f, w, space = self.f, self.w, self.space
-        shard = w.shard
-        with f.loop(0, self.channels, name="channel") as channel:
-            source = f.element(self.sums, self.item, f.multiply(channel.index, space.width))
-            target = f.element(shard, self.item, f.multiply(channel.index, self.filters))
+        with f.loop(0, self.points, name="point") as point:
+            left = f.element(
+                self.mapped_images, self.item, f.multiply(point.index, space.image_stride), channel
+            )
+            right = f.element(self.mapped_maps, self.item, f.multiply(point.index, space.map_stride), column)
+            factors = Factors(left, list(range(size)), space.channels, right, space.width)
+            start = zeros(self.item, size, group.columns)
+            totals = accumulate(f, w.target, self.item, factors, group.columns, count, start)
+            first = f.element(self.sums, self.item, f.multiply(point.index, space.sum_stride))
+            for number, total in enumerate(totals):
+                row, along = divmod(number, len(group.columns))
+                f.store(total, f.element(first, self.item, row * group.width + group.columns[along].offset))
 
-            def body(offset: Index, lanes: int, used: int) -> None:
-                def total(row: int, column: int) -> Ssa:
-                    point = (row * side(self.results) + column) * space.channels * space.width
-                    return f.load(vector(self.item, lanes), f.element(source, self.item, offset, point))
+    def _add_to_taps(self, group: ColumnGroup, column: Index, channel: Index, row: Index) -> None:
+        """Add to the taps of one channel what its sums mean for them."""
+        f, w, space = self.f, self.w, self.space
+        source = f.element(self.sums, self.item, f.multiply(row, group.width))
+        target = f.element(w.shard, self.item, f.multiply(f.add(channel, row), self.filters), column)
+        for part in group.columns:
 
-                for row, taps in enumerate(self.both.map(self.maps.to_filters, total, side(self.results))):
-                    for column, x in enumerate(taps):
-                        place = (row * TAPS + column) * self.channels * self.filters
-                        address = f.element(target, self.item, offset, place)
-                        before = load_lanes(f, self.item, address, lanes, used, exact=False)
-                        store_lanes(f, f.binary("fadd", before, x), address, used, w.target)
+            def total(row: int, column: int, part: Column = part) -> Ssa:
+                point = (row * side(self.results) + column) * space.sum_stride
+                return f.load(vector(self.item, part.lanes), f.element(source, self.item, point, part.offset))
 
-            self.vectors(self.filters, body)
+            for row, taps in enumerate(self.both.map(self.maps.to_filters, total, side(self.results))):
+                for column, x in enumerate(taps):
+                    place = (row * TAPS + column) * self.channels * self.filters
+                    address = f.element(target, self.item, place, part.offset)
+                    before = load_lanes(f, self.item, address, part.lanes, part.used, exact=False)
+                    store_lanes(f, f.binary("fadd", before, x), address, part.used, w.target)
 
 
 def winograd(w: Writer) -> None:

@@ -38,8 +38,8 @@ LARGE_FILTERS = 1024 * 1024
 """Bytes of mapped filters that no second cache holds: each read has to serve many tiles."""
 FEWEST = 32
 """So many tiles at least are then under way."""
-LARGEST_SUMS = 20 * 1024 * 1024
-"""Bytes of a filter gradient's sums, of which each thread has its own: more than the last cache holds."""
+FEWEST_SUMMED = 96
+"""So many tiles at least a filter gradient sums up before it maps the sums to taps."""
 LEAST_GAIN = 1.1
 
 
@@ -124,9 +124,7 @@ def best_results(
         tiles = -(-rows // results) * -(-columns // results)
         products = points(results) * channels * vectors
         cost = tiles * (products + mapping * (-(-channels // lanes) + vectors))
-        sums = points(results) * channels * count * SIZES[ITEMS[images.dtype]]
-        fits = op.sum_over == "channels" or sums <= LARGEST_SUMS
-        if results <= most and fits and cost < least:
+        if results <= most and cost < least:
             best, least = results, cost
     return best
 
@@ -138,8 +136,8 @@ class Workspace:
     tiles: how many are under way; at_once: those among them whose products a register tile sums up.
     channels, width: channels and filters, rounded up to whole vectors.
     zeros: what a tile reads beyond the images. images, maps: mapped tiles, a matrix [tiles, channels] or
-    [tiles, width] for each point, `image_stride` and `map_stride` apart. sums: of the filter gradient,
-    [points, channels, width].
+    [tiles, width] for each point, `image_stride` and `map_stride` apart. sums: of the filter gradient, what a
+    register tile has summed up at each point, `sum_stride` apart.
     """
 
     tiles: int
@@ -148,6 +146,7 @@ class Workspace:
     width: int
     image_stride: int
     map_stride: int
+    sum_stride: int
     zeros: int
     images: int
     maps: int
@@ -164,17 +163,20 @@ def workspace(
     channels, width = (-(-type.static(3) // lanes) * lanes for type in (images, maps))
     in_block = max(BLOCK, lanes) * -(-maps.static(1) // op.results) * -(-maps.static(2) // op.results)
     at_once = evenly(in_block, best_tile(target, LARGEST_TILE, width // lanes)[0]).size
-    least = FEWEST if count * channels * width * item > LARGE_FILTERS else 1
+    is_gradient = isinstance(op, WinogradFilterGradient)
+    is_large = count * channels * width * item > LARGE_FILTERS
+    least = FEWEST_SUMMED if is_gradient else FEWEST if is_large else 1
     most = max(least, WORKSPACE // (count * (channels + width) * item))
     tiles = -(-evenly(in_block, most).size // at_once) * at_once
     image_stride, map_stride = (
         _spread((tiles + LARGEST_TILE) * row * item) // item for row in (channels, width)
     )
-    sums = channels * width if isinstance(op, WinogradFilterGradient) else 0
+    rows, wide = best_tile(target, images.static(3), width // lanes)
+    sum_stride = _spread(rows * wide * lanes * item) // item if is_gradient else 0
     offsets = [0]
-    for size in (max(channels, width), count * image_stride, count * map_stride, count * sums):
+    for size in (max(channels, width), count * image_stride, count * map_stride, count * sum_stride):
         offsets.append(offsets[-1] + size * item)
-    return Workspace(tiles, at_once, channels, width, image_stride, map_stride, *offsets)
+    return Workspace(tiles, at_once, channels, width, image_stride, map_stride, sum_stride, *offsets)
 
 
 def _spread(size: int) -> int:
