@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar, cast
 from graphcnn.errors import ArgumentError, GraphcnnError, meant
 from graphcnn.foreign_arguments import foreign, written
 from graphcnn.origin import is_internal, users_line, users_line_of
+from graphcnn.settings import answer_for_settings
 from graphcnn.visible import visible
 
 OUTPUTS: Final = ("filters", "units")
@@ -24,6 +25,7 @@ def known_arguments(called: C) -> C:
 
     The error names the argument and the user's line, and says what was meant: a name alike, or what another
     framework's name is called here. Other errors of graphcnn, which have no place yet, get that line too.
+    Objects of a frozen class say how other settings are had.
     """
     return _checked(called, {})
 
@@ -78,9 +80,10 @@ def _checked(called: C, elsewhere: Mapping[str, str]) -> C:
                 raise
             raise wrong from None
 
-    if not is_class:
+    if not isinstance(called, type):
         return cast(C, checked)
     setattr(called, "__init__", checked)  # noqa: B010 - type checkers take it for a method of one class
+    answer_for_settings(called)
     return called
 
 

@@ -80,6 +80,10 @@ class ArgumentError(OptionError, TypeError):
     """A call whose arguments do not fit what is called: unknown ones, too many, too few. A TypeError too."""
 
 
+class SettingError(OptionError, AttributeError):
+    """An attribute that cannot be set; an AttributeError too."""
+
+
 class UnknownNameError(OptionError, KeyError):
     """A name that a mapping does not have; a KeyError too, as mappings promise."""
 

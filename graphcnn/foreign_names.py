@@ -326,6 +326,51 @@ OF_MODELS: Final = {
 }
 """Of a model: what it has by another name, or does not need."""
 
+_GROUPS: Final = (
+    "gcn.compile(network, loss=gcn.CrossEntropy(), optimizer=gcn.SGD(0.05), "
+    'groups={"conv*": {"learning_rate": 0.1}}); or model.learning_rate for all'
+)
+
+OF_OPTIMIZERS: Final = {
+    **dict.fromkeys(("step", "minimize", "apply_gradients", "update"), "model.train_step(images, labels)"),
+    "zero_grad": _GRADIENTS,
+    "lr": "model.learning_rate",
+    "param_groups": _GROUPS,
+    "state_dict": "model.state(); the optimiser's state is in it",
+    "load_state_dict": "model.set_state(model.state())",
+    "get_config": "model.optimizer",
+}
+"""Of optimisers."""
+
+OF_LOSSES: Final = {
+    **dict.fromkeys(("forward", "call", "item", "result"), 'model.evaluate(images, labels)["loss"]'),
+    "backward": _GRADIENTS,
+}
+"""Of losses."""
+
+SETTABLE: Final = {
+    **{
+        name: f"gcn.compile(network, {name}=..., weights=model.weights)"
+        for name in ("loss", "optimizer", "metrics", "passes")
+    },
+    "parameters": "model.parameters.update(parameters)",
+    "weights": "model.weights.update(weights)",
+    "frozen": 'model.freeze("*") and model.unfreeze()',
+}
+"""What a model has and cannot be set, and how it is had otherwise."""
+
+OF_HISTORIES: Final = {
+    "history": 'history["loss"]; a History has its lists itself',
+    "keys": "history.names",
+    "items": "[(name, history[name]) for name in history.names]",
+    "values": "[history[name] for name in history.names]",
+    "get": 'history["loss"]',
+    "epoch": "history.epochs",
+    "params": "history.names",
+    "to_dict": "{name: history[name] for name in history.names}",
+}
+"""Of the history of a training."""
+
 OWN_OF_MODELS: Final = {
     "fit": "model.fit(images, labels)",
     "train_step": "model.train_step(images, labels)",

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from os import PathLike
 from typing import TYPE_CHECKING
 
-from graphcnn.arguments import known_methods
-from graphcnn.errors import OptionError
+from graphcnn.arguments import known_arguments, known_methods
+from graphcnn.errors import OptionError, UnknownNameError, meant
 from graphcnn.figures import new_figure
+from graphcnn.foreign_names import OF_HISTORIES
 from graphcnn.interchange.files import write_atomically
 from graphcnn.visible import visible
 
@@ -30,9 +31,14 @@ class History:
 
     epochs: list[dict[str, float]] = field(default_factory=list)
 
+    @known_arguments
     def __getitem__(self, name: str) -> list[float]:
         if name not in self.names:
-            raise KeyError(f"{name!r} was not recorded; recorded: {', '.join(self.names)}")
+            raise UnknownNameError(
+                f"{name!r:.60} was not recorded",
+                facts=[f"recorded: {', '.join(self.names) or 'nothing'}"],
+                mend=_instead(name, self.names),
+            )
         return [epoch.get(name, math.nan) for epoch in self.epochs]
 
     def __len__(self) -> int:
@@ -40,6 +46,18 @@ class History:
 
     def __iter__(self) -> Iterator[dict[str, float]]:
         return iter(self.epochs)
+
+    if not TYPE_CHECKING:  # type checkers know which attributes there are
+
+        def __getattr__(self, name: str) -> object:
+            """Raise AttributeError, with what has that name here."""
+            said = f"a History has no attribute {visible(name)!r}"
+            if name.startswith("_") or "epochs" not in vars(self):
+                raise AttributeError(said)
+            recorded = f"history[{name!r}]" if name in self.names else ""
+            known = ("epochs", *self.names, "names", "plot", "to_csv")
+            found = recorded or OF_HISTORIES.get(name) or meant(name, known)
+            raise AttributeError(f"{said}: {found}" if found else said)
 
     @property
     def names(self) -> list[str]:
@@ -87,6 +105,15 @@ class History:
         rows += [[str(n), *(f"{v:.4g}" for v in row)] for n, row in enumerate(zip(*columns, strict=True), 1)]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         return "\n".join("  ".join(f"{c:>{w}}" for c, w in zip(row, widths, strict=True)) for row in rows)
+
+
+def _instead(name: object, recorded: list[str]) -> str:
+    """Return what to write instead of a name that was not recorded, or how it comes to be."""
+    if isinstance(name, int):
+        return f"history.epochs[{name}] has the numbers of one epoch"
+    if isinstance(name, str) and name.removeprefix("val_") in recorded:
+        return "model.fit(..., validation_data=(images, labels)) records it"
+    return meant(name, recorded, 'history["loss"]')
 
 
 TIMES = ("seconds", "images_per_second")

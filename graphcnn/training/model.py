@@ -15,11 +15,11 @@ from graphcnn.arrays import Array
 from graphcnn.backend import Backend, Executable, State
 from graphcnn.data.batches import Batches
 from graphcnn.displays import display
-from graphcnn.errors import DataError, OptionError, meant
-from graphcnn.foreign_names import OF_MODELS
+from graphcnn.errors import DataError, OptionError, SettingError, meant
+from graphcnn.foreign_names import OF_MODELS, SETTABLE
 from graphcnn.interchange.torchvision import is_of_torch, read_state_dict, write_state_dict
 from graphcnn.interrupts import interrupts_put_off
-from graphcnn.ir import Graph, TensorType
+from graphcnn.ir import Graph, TensorType, users_line
 from graphcnn.training.callbacks import Callback, check_callbacks
 from graphcnn.training.checkpoint import (
     Checkpoint,
@@ -38,6 +38,7 @@ from graphcnn.training.graphs import Graphs
 from graphcnn.training.history import TIMES, History
 from graphcnn.training.loop import Loop, epoch_numbers
 from graphcnn.training.metrics import Metric
+from graphcnn.training.named import Named
 from graphcnn.training.objective import OUTPUT, Losses, variant
 from graphcnn.training.optimizers import AVERAGE, LEARNING_RATE, Optimizer, checked_rate, given_optimizer
 from graphcnn.training.options import refuse
@@ -66,6 +67,16 @@ ATTRIBUTES = ("seed", "epochs_done", "backend", "history", "resume")
 
 OF_EVERY_BATCH = ("executable", "graph", "step_on", "as_batch", "samples")
 """The methods that `fit` and `evaluate` call for every batch."""
+
+
+def _not_settable(name: str) -> SettingError:
+    """Return the error for a property of a model that is set."""
+    place = users_line()
+    error = SettingError(
+        f"model.{name} cannot be set", mend=SETTABLE.get(name, "gcn.compile makes another model")
+    )
+    error.located(file=place.file, line=place.line)
+    return error
 
 
 @translated_arguments(
@@ -491,7 +502,7 @@ class Model:
             if y is None:
                 raise DataError("labels are missing", mend="model.train_step(images, labels)")
             results = self.step_on(self.as_batch(x, y, sample_weight))
-        return {name: float(value) for name, value in results.items()}
+        return Named({name: float(value) for name, value in results.items()}, "model.train_step(x, y)")
 
     def step_on(self, batch: Mapping[str, Array]) -> dict[str, Array]:
         """Take one step on a batch that `as_batch` made; return its results as arrays."""
@@ -605,7 +616,8 @@ class Model:
         """
         self.executable("evaluation")
         size = check_batch_size(batch_size)
-        return self.evaluate_batches(self._feed.arrays(x, y, size=size, sample_weight=sample_weight))
+        results = self.evaluate_batches(self._feed.arrays(x, y, size=size, sample_weight=sample_weight))
+        return Named(results, "model.evaluate(x, y)")
 
     def evaluate_batches(self, source: Source) -> dict[str, float]:
         """Return loss and metrics over batches that are checked as far as they can be beforehand."""
@@ -649,7 +661,7 @@ class Model:
         )
 
     def _predicted(self, outputs: dict[str, Array]) -> Any:
-        return outputs.get(OUTPUT, outputs)
+        return outputs[OUTPUT] if OUTPUT in outputs else Named(outputs, "model.predict(x)")
 
     def __call__(self, x: object) -> Any:
         """Return `predict(x)`."""
@@ -659,8 +671,12 @@ class Model:
 
         def __setattr__(self, name: str, value: object) -> None:
             """Raise AttributeError for a name that the model does not have, which would never be read."""
-            if not name.startswith("_") and name not in ATTRIBUTES and not hasattr(type(self), name):
-                getattr(self, name)
+            if not name.startswith("_") and name not in ATTRIBUTES:
+                known = getattr(type(self), name, None)
+                if known is None:
+                    getattr(self, name)
+                if isinstance(known, property) and known.fset is None:
+                    raise _not_settable(name)
             super().__setattr__(name, value)
 
         def __getattr__(self, name: str) -> object:

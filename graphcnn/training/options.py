@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from graphcnn.errors import OptionError
 from graphcnn.ir import users_line
 from graphcnn.ops.attributes import fits_float
+
+SCHEDULED: Final = "model.fit(..., callbacks=[schedule]): a schedule is a callback, which sets the rate"
 
 
 def require_number(name: str, value: object, allowed: Callable[[float], bool], range: str) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Final, Literal, Protocol, get_args
 
+import numpy as np
+
 from graphcnn import ops
 from graphcnn.errors import OptionError
-from graphcnn.ir import BATCH, Emitter, TensorType, Value, users_line
+from graphcnn.ir import BATCH, Emitter, TensorType, Value
+from graphcnn.training.options import refuse
 from graphcnn.training.parts import blaming, check_part, definition, title
 
 Reduction = Literal["mean", "sum"]
@@ -110,7 +113,10 @@ def _shown(found: object) -> str:
 
 
 def check_reduction(reduction: object) -> None:
-    if reduction not in REDUCTIONS:
-        place = users_line()
-        error = OptionError(f"reduction={reduction!r} is neither 'mean' nor 'sum'", mend='reduction="mean"')
-        raise error.located(file=place.file, line=place.line)
+    """Raise OptionError, at the user's line, unless it is "mean" or "sum"."""
+    if isinstance(reduction, str) and reduction in REDUCTIONS:
+        return
+    mend = 'reduction="mean"'
+    if isinstance(reduction, np.ndarray):
+        mend = "gcn.compile(network, loss=...) takes the loss, and model.evaluate(images, labels) computes it"
+    refuse(f"reduction={reduction!r:.60} is neither 'mean' nor 'sum'", mend)
