@@ -8,9 +8,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, TypeVar, cast
 
 from graphcnn.errors import ArgumentError, GraphcnnError, meant
-from graphcnn.foreign_arguments import foreign, written
-from graphcnn.origin import is_internal, users_line, users_line_of
+from graphcnn.foreign_arguments import foreign, without_channels, written
+from graphcnn.origin import is_internal, users_line
 from graphcnn.settings import answer_for_settings
+from graphcnn.surplus import by_name
 from graphcnn.visible import visible
 
 OUTPUTS: Final = ("filters", "units")
@@ -68,8 +69,7 @@ def _checked(called: C, elsewhere: Mapping[str, str]) -> C:
         try:
             return function(*arguments, **keywords)
         except GraphcnnError as error:
-            place = users_line_of(error)
-            place = place if place.file else users_line()
+            place = users_line()
             error.located(file=place.file, line=place.line)
             raise
         except TypeError as error:
@@ -134,6 +134,13 @@ def _wrong(
     known = [each.name for each in parameters if each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL)]
     facts = [f"its arguments: {', '.join(known)}"] if known else ["it takes no arguments"]
     unknown = [name for name in keywords if name not in known]
+    others = without_channels(title, arguments, keywords, known)
+    if others is not None:
+        return ArgumentError(
+            f"{title} is given a number of channels",
+            facts=facts,
+            mend=f"it is the input's, and not given: {call(path, (), others)}",
+        )
     if unknown:
         mends = {
             name: elsewhere.get(name)
@@ -141,6 +148,17 @@ def _wrong(
             or meant(name, known, "leave it out")
             for name in unknown
         }
+        by_place = known[: len(arguments)]
+        is_other = bool(known) and known[0] in (*OUTPUTS, "learning_rate")
+        if is_other and any(mend.partition("=")[0] in by_place for mend in mends.values()):
+            codes = [written("", each) for each in arguments[1:]]
+            codes += [f"{name}={written(name, keywords[name])}" for name in keywords if name in known]
+            what = "what it trains" if known[0] == "learning_rate" else "the number of channels that come in"
+            return ArgumentError(
+                f"{title} has no argument {' or '.join(repr(visible(name)) for name in unknown)}",
+                facts=facts,
+                mend=f"{what} is not given: {path}({', '.join([*codes, *mends.values()])})",
+            )
         return ArgumentError(
             f"{title} has no argument {' or '.join(repr(visible(name)) for name in unknown)}",
             facts=facts,
@@ -162,16 +180,16 @@ def _wrong(
         return ArgumentError(f"{title} is given {twice[0]!r} by position and by name", facts=facts, mend=mend)
     if len(arguments) > len(by_position) and not has_any_number:
         most, surplus = len(by_position), arguments[len(by_position) :]
-        by_name = [each.name for each in parameters if each.kind is each.KEYWORD_ONLY]
-        rest = [name for name in by_name if name not in ("name", "trainable") and name not in keywords]
-        mend = f"leave out {', '.join(written('', value) for value in surplus)}"
+        rest = [each for each in parameters if each.kind is each.KEYWORD_ONLY and each.name not in keywords]
+        named, foreign_to_it = by_name(surplus, rest)
+        last = f" {by_position[-1].name}" if by_position else ""
+        mend = f"leave out what follows{last}" if last else "leave them out"
         is_shape = bool(by_position) and by_position[0].name == "shape"
         if is_shape and all(isinstance(each, int) for each in arguments):
             mend = f"the shape is one argument: {call(path, (tuple(arguments),), keywords)}"
-        elif rest:
-            is_clear = len(surplus) == 1 and not isinstance(surplus[0], str)
-            value = written(rest[0], surplus[0]) if is_clear else "..."
-            mend = f"give what follows by name: {rest[0]}={value}"
+        elif named:
+            also = ", and leave out the rest" if foreign_to_it else ""
+            mend = f"give what follows{last} by name: {', '.join(named)}{also}"
         return ArgumentError(
             f"{title} takes {most or 'no'} argument{'s' * (most != 1)} by position, not {len(arguments)}",
             facts=facts,

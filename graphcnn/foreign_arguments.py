@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 SAME: Final = {
@@ -82,6 +82,14 @@ SAME: Final = {
 }
 """Another framework's name → those that mean the same here, of which a call has one at most."""
 
+_BATCH_NORMS: Final = ("BatchNorm2d", "BatchNorm1d")
+
+ORDERS: Final = {
+    **dict.fromkeys(_BATCH_NORMS, ("", "epsilon", "momentum")),
+    "GroupNorm": ("groups", "", "epsilon"),
+}
+"""PyTorch's order of arguments, where the number of channels is among them, which is not given here: ""."""
+
 _INPUTS: Final = "leave it out: how many channels come in is seen from the input"
 _AFFINE: Final = (
     'leave it out: scale and shift are trained; model.freeze("*.scale", "*.shift") keeps them at 1 and 0'
@@ -96,6 +104,10 @@ _SCHEDULE: Final = "a schedule: model.fit(..., callbacks=[gcn.cosine_decay(0.1, 
 _FASTER: Final = "leave it out: the whole step is compiled"
 
 INSTEAD: Final = {
+    **{f"{layer}.{name}": _AFFINE for layer in _BATCH_NORMS for name in ("scale", "shift")},
+    **{f"{layer}.axis": "leave it out: channels are the last axis" for layer in _BATCH_NORMS},
+    "BinaryCrossEntropy.weight": "positive_weights=[3.0], for what the answers yes count; "
+    "model.fit(..., sample_weight=weights) weighs samples",
     "MaxUnpool2d.output_size": "leave it out: the result is as large as the images, the second value",
     "Upsample2d.size": "gcn.resize2d(x, size); scale=2 is twice the size",
     "start_dim": "leave it out: all axes behind the batch become one",
@@ -185,6 +197,8 @@ def foreign(title: str, name: str, value: object, known: Sequence[str]) -> str:
     if f"{title}.{name}" in INSTEAD:
         return INSTEAD[f"{title}.{name}"]
     for same in SAME.get(name, ()):
+        if same in known and same == "learning_rate" and hasattr(value, "schedule"):
+            return "learning_rate=0.05, and model.fit(..., callbacks=[schedule])"
         if same in known:
             return f"{same}={written(same, value)}"
     if name == "activation":
@@ -193,8 +207,42 @@ def foreign(title: str, name: str, value: object, known: Sequence[str]) -> str:
     return INSTEAD.get(name, "")
 
 
+def without_channels(
+    title: str, arguments: Sequence[object], keywords: Mapping[str, object], known: Sequence[str]
+) -> dict[str, object] | None:
+    """Return arguments in PyTorch's order by their names here, but for the number of channels.
+
+    None where there is none among them, and for arguments that have no name here.
+    """
+    order = ORDERS.get(title, ())
+    place = order.index("") if order else 0
+    if not place < len(arguments) <= len(order) or not isinstance(arguments[place], int):
+        return None
+    named = {name: value for name, value in zip(order, arguments, strict=False) if name}
+    for name, value in keywords.items():
+        ours = name if name in known else next((same for same in SAME.get(name, ()) if same in known), "")
+        if not ours or ours in named:
+            return None
+        named[ours] = value
+    return named
+
+
+def weights_written(given: object) -> str:
+    """Return weights of classes as they are written, of what is often given; "" where it is no such thing."""
+    value = given.tolist() if hasattr(given, "tolist") else given
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"[{value!r}]"
+    if isinstance(value, Mapping) and value and all(isinstance(key, int) and key >= 0 for key in value):
+        return repr([value.get(label, 1.0) for label in range(max(value) + 1)])
+    return repr(value) if isinstance(value, list) else ""
+
+
 def written(name: str, value: object) -> str:
     """Return a value as it is written for the argument of this name."""
+    if name in ("class_weights", "positive_weights") and (weights := weights_written(value)):
+        return weights if len(weights) <= 60 else "..."
+    if hasattr(value, "tolist"):
+        value = value.tolist()
     if name == "initializer" and isinstance(value, str):
         return next((f"gcn.{each}()" for each in ("Glorot", "LeCun") if each.lower() in value), "gcn.He()")
     if isinstance(value, bool) and name == "correction":

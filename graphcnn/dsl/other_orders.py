@@ -48,7 +48,7 @@ def channels_in_front(layer: Layer, channels: int, kernels: tuple[int, ...] = KE
     is_many = kernel >= MANY or kernel in (6, 8, 10)
     if is_many and stride in kernels and stride < kernel != 2 * stride and not notes.get("_is_warned"):
         notes["_is_warned"] = True  # a network is traced several times
-        _warn(
+        warn(
             f"{filters} filter{'s' * (filters != 1)} with a kernel of {kernel} and a stride of {stride}: in "
             f"PyTorch's order, {filters} channels that come in, {kernel} filters and a kernel of {stride}",
             mend=f"leave out the channels that come in: {meant}; or, where it is meant, name the stride: "
@@ -71,7 +71,7 @@ def warn_of_channels_in_front(graph: Graph) -> None:
             continue
         if size[0] == size[1] and isinstance(size[0], int) and size[0] >= LARGE:
             warned.add(node.operands[0].key)
-            _warn(
+            warn(
                 f"the images {images.types[0]} are {channels} row{'s' * (channels != 1)} of {size[0]} pixels "
                 f"with {size[1]} channels: images are [N, H, W, C], channels last",
                 mend=f"the shape {(*size, channels)}, and images.transpose(0, 2, 3, 1)",
@@ -80,8 +80,8 @@ def warn_of_channels_in_front(graph: Graph) -> None:
             )
 
 
-def _warn(said: str, *, mend: str, layer: str, place: Origin) -> None:
-    """Warn at a line of the user's."""
+def warn(said: str, *, mend: str, layer: str, place: Origin) -> None:
+    """Warn of what is allowed, but hardly meant, at a line of the user's."""
     # an error, which is not raised, writes what errors say: layer, line, source, mend
     advice = OptionError(said, mend=mend)
     advice.located(layer=layer, file=place.file, line=place.line)

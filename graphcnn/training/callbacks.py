@@ -78,13 +78,20 @@ def check_callbacks(callbacks: object, recorded: Sequence[str]) -> None:
     them, unless there is a callback of the user's own, which may add more.
     """
     if not isinstance(callbacks, list | tuple):
+        is_one = isinstance(callbacks, Callback)
         raise OptionError(
-            f"callbacks is {type(callbacks).__name__}, not a sequence", mend="callbacks=[gcn.EarlyStopping()]"
+            f"callbacks is {type(callbacks).__name__}, not a sequence",
+            mend="callbacks=[callback], in a list" if is_one else "callbacks=[gcn.EarlyStopping()]",
         )
     for callback in callbacks:
         if not isinstance(callback, Callback):
             shown = f"the class {callback.__name__}" if isinstance(callback, type) else repr(callback)
-            raise OptionError(f"{shown} is not a callback", mend="callbacks=[gcn.EarlyStopping()]")
+            made = "gcn.EarlyStopping()"
+            if isinstance(callback, type) and issubclass(callback, Callback):
+                made = f"{'gcn.' * is_internal(callback.__module__)}{callback.__name__}(...)"
+            elif inspect.isroutine(callback):
+                made = "gcn.LearningRateSchedule(function)"
+            raise OptionError(f"{shown} is not a callback", mend=f"callbacks=[{made}]")
         for name in dir(callback):
             if name.startswith("on_") and callable(method := getattr(callback, name)):
                 _check_hook(type(callback).__name__, name, method)
@@ -133,10 +140,19 @@ class EarlyStopping(Callback):
     def __init__(
         self, monitor: str = "val_loss", patience: int = 3, *, mode: str = "", restore_best: bool = True
     ) -> None:
+        if not isinstance(monitor, str):
+            raise OptionError(
+                f"monitor={monitor!r:.60} is not the name of a number",
+                mend=f"gcn.EarlyStopping(patience={monitor})"
+                if is_int(monitor, 0)
+                else 'gcn.EarlyStopping("val_loss")',
+            )
         if mode not in ("", "min", "max"):
             raise OptionError(f"mode={mode!r} is neither 'min' nor 'max'", mend='mode="min" for a loss')
         if not is_int(patience, 0):
-            raise OptionError(f"patience={patience!r} is not a number of epochs", mend="patience=3")
+            is_mode = str(patience) in ("min", "max")
+            mend = f'gcn.EarlyStopping("{monitor}", mode="{patience}")' if is_mode else "patience=3"
+            raise OptionError(f"patience={patience!r:.60} is not a number of epochs", mend=mend)
         self.monitor = monitor
         self.patience = patience
         self.restore_best = restore_best

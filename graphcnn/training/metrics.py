@@ -44,7 +44,8 @@ class Accuracy:
             raise OptionError(
                 "accuracy needs outputs [N, classes] and labels [N], or those of pixels",
                 facts=[f"outputs {output.type}, targets {target.type}"],
-                mend='metrics=["binary_accuracy"] where each output is a question of its own'
+                mend="leave metrics out, and those that go with the loss are taken; "
+                'metrics=["binary_accuracy"] where each output is a question of its own'
                 if target.type == output.type
                 else "use it with loss=gcn.CrossEntropy(), or leave metrics out",
             )
@@ -93,7 +94,7 @@ class IntersectionOverUnion:
             raise OptionError(
                 "iou needs outputs [N, H, W, classes]",
                 facts=[f"outputs {output.type}"],
-                mend='metrics=["accuracy"]',
+                mend="leave metrics out, and those that go with the loss are taken",
             )
         if target.type.shape == output.type.shape[:-1] and not target.type.is_float:
             classes = output.type.static(rank - 1)
@@ -144,14 +145,17 @@ METRICS: dict[str, Metric] = {
 """The metrics by name."""
 
 
-def resolve_metrics(metrics: Sequence[str | Metric]) -> tuple[Metric, ...]:
+def resolve_metrics(
+    metrics: Sequence[str | Metric], fitting: Sequence[str] = ("accuracy",)
+) -> tuple[Metric, ...]:
     """Return metrics for names and metrics.
 
+    fitting: the names of those that go with the loss, for advice.
     Raises OptionError for an unknown name, for what is no metric, and for two of one name.
     """
     resolved: list[Metric] = []
     for given in metrics:
-        metric = _known(given) if isinstance(given, str) else given
+        metric = _known(given, fitting) if isinstance(given, str) else given
         _check(metric)
         if metric.name in RESERVED or metric.name in [other.name for other in resolved]:
             raise OptionError(
@@ -163,14 +167,16 @@ def resolve_metrics(metrics: Sequence[str | Metric]) -> tuple[Metric, ...]:
     return tuple(resolved)
 
 
-def _known(name: str) -> Metric:
-    if name not in METRICS:
-        raise OptionError(
-            f"unknown metric {name!r}",
-            facts=[f"known: {', '.join(METRICS)}"],
-            mend=meant(name, METRICS, 'metrics=["accuracy"]'),
-        )
-    return METRICS[name]
+def _known(name: str, fitting: Sequence[str]) -> Metric:
+    if name in METRICS:
+        return METRICS[name]
+    quoted = ", ".join(f'"{each}"' for each in fitting)
+    mend = f"metrics=[{quoted}]" if fitting else "leave metrics out: the loss is recorded"
+    raise OptionError(
+        f"unknown metric {name!r}",
+        facts=[f"known: {', '.join(METRICS)}"],
+        mend=meant(name, fitting) or mend,
+    )
 
 
 def _check(metric: object) -> None:

@@ -8,8 +8,17 @@ from dataclasses import dataclass, field
 
 from graphcnn.errors import GraphcnnError, OptionError, meant
 from graphcnn.ir import TensorType
-from graphcnn.training.losses import BinaryCrossEntropy, CrossEntropy, Focal, Loss, check_loss, target_type
-from graphcnn.training.metrics import Metric, for_loss, resolve_metrics
+from graphcnn.training.losses import (
+    BinaryCrossEntropy,
+    CrossEntropy,
+    Dice,
+    Focal,
+    Hinge,
+    Loss,
+    check_loss,
+    target_type,
+)
+from graphcnn.training.metrics import METRICS, Metric, for_loss, resolve_metrics
 from graphcnn.training.parts import title
 
 OUTPUT = "output"
@@ -225,8 +234,11 @@ def _metrics(
 ) -> dict[str, tuple[Metric, ...]]:
     """Return the metrics of each output; auxiliary ones have none."""
     trained = [name for name in outputs if name in losses]
+    fitting = {name: _fitting(losses[name], outputs[name]) for name in trained}
+    of_all = [metric for metric in METRICS if all(metric in each for each in fitting.values())]
     if isinstance(given, str):
-        raise OptionError(f"metrics={given!r} is not a sequence", mend=f"metrics=[{given!r}]")
+        metrics = [metric.name for metric in resolve_metrics([given], of_all)]
+        raise OptionError(f"metrics={given!r} is not a sequence", mend=f"metrics={metrics}")
     if isinstance(given, Mapping):
         _require_known("metrics", given, trained)
         for name, each in given.items():
@@ -234,10 +246,33 @@ def _metrics(
                 raise OptionError(
                     f"metrics[{name!r}]={each!r} is not a sequence", mend=f"metrics={{{name!r}: [{each!r}]}}"
                 )
-        return {name: resolve_metrics(tuple(given[name])) for name in trained if name in given}
+        return {
+            name: resolve_metrics(_as_sequence(given[name]), fitting[name])
+            for name in trained
+            if name in given
+        }
     if given is not None:
-        return dict.fromkeys(trained, resolve_metrics(tuple(given)))
+        return dict.fromkeys(trained, resolve_metrics(_as_sequence(given), of_all))
     return {name: resolve_metrics(_usual(losses[name], outputs[name])) for name in trained}
+
+
+def _as_sequence(metrics: object) -> tuple[str | Metric, ...]:
+    if isinstance(metrics, Iterable):
+        return tuple(metrics)
+    raise OptionError(
+        f"metrics is {type(metrics).__name__}, not a sequence", mend='metrics=["accuracy"], in a list'
+    )
+
+
+def _fitting(loss: Loss, output: TensorType) -> list[str]:
+    """Return the names of the metrics that go with a loss and an output."""
+    if isinstance(loss, CrossEntropy | Hinge) and not getattr(loss, "soft_targets", False):
+        found = ["accuracy"]
+    elif isinstance(loss, BinaryCrossEntropy | Focal | Dice):
+        found = ["binary_accuracy"]
+    else:
+        return []
+    return [*found, "iou"] if output.rank > 2 else found
 
 
 def _usual(loss: Loss, output: TensorType) -> tuple[str, ...]:

@@ -184,7 +184,7 @@ def test_what_is_given_by_position_is_named_as_advised():
         assert eval(caught.value.mend.partition(": ")[2], {"gcn": gcn}) is not None
     with pytest.raises(GraphcnnError) as caught:
         gcn.compile(gcn.Dense(2), "adam", "mse")
-    assert caught.value.mend == "give what follows by name: input_shape=..."
+    assert "by name: optimizer=gcn.Adam(), loss=gcn.SquaredError" in caught.value.mend
     with pytest.raises(GraphcnnError, match=r"test_arguments\.py:\d+: Conv2d has no argument 'training'"):
         gcn.Conv2d(2, 3)(x, training=True)
 
@@ -194,7 +194,7 @@ def test_an_optimiser_is_not_given_what_it_trains():
     for parameters in (model.parameters, iter([1])):
         with pytest.raises(GraphcnnError, match="not given what it trains") as caught:
             gcn.Adam(parameters, 0.1)
-        assert caught.value.mend == "leave it out: gcn.SGD(0.05)"
+        assert caught.value.mend == "gcn.compile(network, ..., optimizer=gcn.Adam(0.05))"
     with pytest.raises(GraphcnnError) as caught:
         gcn.Adam(0.1, (0.8, 0.99))
     assert eval(f"gcn.Adam(0.1, {caught.value.mend})", {"gcn": gcn}) == gcn.Adam(0.1, 0.8, 0.99)
@@ -286,3 +286,145 @@ def test_what_is_checked_keeps_its_signature_and_can_be_copied():
     assert next(iter(inspect.signature(gcn.Adam).parameters)) == "learning_rate"
     for each in (gcn.concatenate, gcn.Adam(0.1), gcn.CrossEntropy(ignore=3), gcn.He()):
         assert pickle.loads(pickle.dumps(each)) == each
+
+
+ELSEWHERE = {
+    "BatchNorm2d(8)": "gcn.BatchNorm2d()",
+    "BatchNorm2d(1)": "gcn.BatchNorm2d()",
+    "BatchNorm1d(64)": "gcn.BatchNorm1d()",
+    "BatchNorm2d(8, 1e-3)": "gcn.BatchNorm2d(epsilon=0.001)",
+    "BatchNorm2d(8, 1e-5, 0.2)": "gcn.BatchNorm2d(epsilon=1e-05, momentum=0.2)",
+    "BatchNorm2d(8, momentum=0.2)": "gcn.BatchNorm2d(momentum=0.2)",
+    "BatchNorm2d(8, eps=0.001)": "gcn.BatchNorm2d(epsilon=0.001)",
+    "GroupNorm(8, 32, 1e-3)": "gcn.GroupNorm(groups=8, epsilon=0.001)",
+    "Conv2d(3, 16, kernel_size=5)": "gcn.Conv2d(16, kernel=5)",
+    "Adam(model.parameters, lr=0.1)": "gcn.Adam(learning_rate=0.1)",
+    "SGD(model, lr=0.1, momentum=0.9)": "gcn.SGD(momentum=0.9, learning_rate=0.1)",
+    "EarlyStopping(3)": "gcn.EarlyStopping(patience=3)",
+    "EarlyStopping('val_loss', 'min')": 'gcn.EarlyStopping("val_loss", mode="min")',
+}
+
+
+@pytest.mark.parametrize(("given", "mended"), ELSEWHERE.items(), ids=ELSEWHERE)
+def test_orders_of_other_frameworks_are_mended_as_advised(given, mended):
+    model = gcn.compile(gcn.Dense(2), input_shape=(3,), backend="numpy")
+    with pytest.raises(GraphcnnError, match=r"<string>:1|number") as caught:
+        eval(f"gcn.{given}", {"gcn": gcn, "model": model})
+    assert mended in caught.value.mend
+    made = eval(mended, {"gcn": gcn})
+    if "momentum=0.2" in mended:
+        assert made.momentum == 0.2
+    if "0.001" in mended:
+        assert made.epsilon == 0.001
+
+
+def test_momentum_is_explained_to_users_of_other_frameworks():
+    with pytest.raises(GraphcnnError, match="as in PyTorch; Keras has it reversed"):
+        gcn.BatchNorm2d(16)
+    assert gcn.BatchNorm2d(momentum=0.1).momentum == 0.1
+    assert gcn.BatchNorm2d(momentum=1.0).momentum == 1
+    for momentum in (0.9, 0.99, 0.999):
+        with pytest.warns(gcn.GraphcnnWarning, match=r"BatchNorm2d \(test_arguments\.py:\d+\)") as caught:
+            gcn.BatchNorm2d(momentum=momentum)
+        mend = str(caught[0].message).rpartition("Mend: ")[2]
+        assert eval(f"gcn.BatchNorm2d({mend})", {"gcn": gcn}).momentum == pytest.approx(1 - momentum)
+
+
+WEIGHTS = {
+    "a number": (3.0, (3.0,)),
+    "an array of no axes": (np.array(3.0), (3.0,)),
+    "an array": (np.array([1.0, 2.0], np.float32), (1.0, 2.0)),
+    "by class": ({0: 1.0, 2: 5.0}, (1.0, 1.0, 5.0)),
+}
+
+
+@pytest.mark.parametrize(("given", "meant"), WEIGHTS.values(), ids=WEIGHTS)
+@pytest.mark.parametrize(
+    ("loss", "foreign", "ours"),
+    [("BinaryCrossEntropy", "pos_weight", "positive_weights"), ("CrossEntropy", "weight", "class_weights")],
+)
+def test_weights_of_other_forms_are_mended_as_advised(loss, foreign, ours, given, meant):
+    for name in (foreign, ours):
+        if name == ours and isinstance(given, np.ndarray) and given.ndim:
+            continue
+        with pytest.raises(GraphcnnError) as caught:
+            getattr(gcn, loss)(**{name: given})
+        code = caught.value.mend.partition(", with")[0]
+        assert getattr(eval(f"gcn.{loss}({code})", {"gcn": gcn}), ours) == meant
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Lion", "Muon"])
+def test_a_learning_rate_that_is_none_says_where_it_belongs(name):
+    optimizer = getattr(gcn, name)
+    for schedule in (gcn.cosine_decay(0.1, epochs=3), lambda epoch: 0.1 / epoch):
+        with pytest.raises(GraphcnnError, match=r"test_arguments\.py:\d+: .* is a schedule") as caught:
+            optimizer(learning_rate=schedule)
+        made, _, fitted = caught.value.mend.partition("; and ")
+        assert eval(made, {"gcn": gcn}) == optimizer(0.05)
+        assert fitted.startswith("model.fit(..., callbacks=[schedule])")
+    with pytest.raises(GraphcnnError) as caught:
+        optimizer(lr=gcn.cosine_decay(0.1, epochs=3))
+    assert eval(f"gcn.{name}({caught.value.mend.partition(', and ')[0]})", {"gcn": gcn}) == optimizer(0.05)
+    for number in (np.float64(0.25), np.array(0.25, np.float32), "0.25"):
+        if isinstance(number, float):
+            assert optimizer(number) == optimizer(0.25)
+            continue
+        with pytest.raises(GraphcnnError, match="is not a number of Python's") as caught:
+            optimizer(number)
+        assert eval(f"gcn.{name}({caught.value.mend})", {"gcn": gcn}) == optimizer(0.25)
+
+
+def test_arguments_by_position_are_named_as_advised():
+    network = gcn.Sequential(gcn.Flatten(), gcn.Dense(3))
+    images, labels = np.zeros((6, 4, 4, 1), np.float32), np.array([0, 1, 2, 0, 1, 2])
+    for given, expected in (
+        (("adam", "sparse_categorical_crossentropy", ["accuracy"]), gcn.Adam()),
+        (("crossentropy", "sgd"), gcn.SGD(0.05)),
+        (((4, 4, 1),), None),
+    ):
+        with pytest.raises(GraphcnnError, match=r"test_arguments\.py:\d+: compile takes 1 arg") as caught:
+            gcn.compile(network, *given)
+        named = eval(f"dict({caught.value.mend.partition('by name: ')[2]})", {"gcn": gcn})
+        model = gcn.compile(network, **{"input_shape": (4, 4, 1), **named}, backend="numpy")
+        assert model.optimizer == expected
+    with pytest.raises(GraphcnnError) as caught:
+        gcn.compile(network, (4, 4, 1), gcn.CrossEntropy(), gcn.SGD(0.1))
+    assert caught.value.mend.endswith("by name: input_shape=(4, 4, 1), loss=..., optimizer=...")
+    options = {"input_shape": (4, 4, 1), "loss": gcn.CrossEntropy(), "optimizer": gcn.SGD(0.1)}
+    model = gcn.compile(network, **options, backend="numpy")
+    names = {"model": model, "images": images, "labels": labels, "dict": dict}
+    for call, arguments, expected in (
+        (model.fit, (images, labels, 2, 3), {"epochs": 2, "batch_size": 3}),
+        (model.fit, (images, labels, 2, True), {"epochs": 2, "shuffle": True}),
+        (model.evaluate, (images, labels, 2), {"batch_size": 2}),
+        (model.predict, (images, 2), {"batch_size": 2}),
+        (model.summary, (2,), {"batch_size": 2}),
+        (model.load_weights, ("file", "torchvision"), {"layout": "torchvision"}),
+        (gcn.load, ("file", "numpy"), {"backend": "numpy"}),
+    ):
+        with pytest.raises(GraphcnnError, match=r"test_arguments\.py:\d+: \w+ takes") as caught:
+            call(*arguments)
+        assert eval(f"dict({caught.value.mend.partition('by name: ')[2]})", names) == expected
+    for call, mend in (
+        (lambda: model.predict(images, labels), "leave out what follows x"),
+        (lambda: model.summary(images), "leave them out"),
+        (lambda: model.fit(images, labels, (images, labels)), "by name: validation_data=(...)"),
+        (lambda: model.fit(images, labels, 2, [gcn.EarlyStopping()]), "epochs=2, callbacks=[...]"),
+    ):
+        with pytest.raises(GraphcnnError) as caught:
+            call()
+        assert caught.value.mend.endswith(mend)
+
+
+def test_callbacks_that_are_not_in_a_list_or_not_made():
+    options = {"input_shape": (3,), "loss": gcn.CrossEntropy(), "optimizer": gcn.SGD(0.1)}
+    model = gcn.compile(gcn.Dense(2), **options, backend="numpy")
+    rows, labels = np.zeros((2, 3), np.float32), np.array([0, 1])
+    for given, mend in (
+        (gcn.step_decay(0.1, every=2), "callbacks=[callback], in a list"),
+        ([gcn.ModelCheckpoint], "callbacks=[gcn.ModelCheckpoint(...)]"),
+        ([lambda epoch: 0.1], "callbacks=[gcn.LearningRateSchedule(function)]"),
+    ):
+        with pytest.raises(GraphcnnError, match=r"test_arguments\.py:\d+") as caught:
+            model.fit(rows, labels, callbacks=given)
+        assert caught.value.mend == mend

@@ -331,7 +331,7 @@ def test_accuracy_counts_pixels():
             "label_smoothing=1.5 is not a number from 0 to 1",
             "",
         ),
-        (lambda: gcn.CrossEntropy(class_weights=3), "class_weights=3 is not a list", "class_weights=[1.0"),
+        (lambda: gcn.CrossEntropy(class_weights=3), "class_weights=3 is not a list", "class_weights=[3]"),
         (lambda: gcn.CrossEntropy(class_weights=[1, -1]), "are not finite numbers of at least 0", ""),
         (lambda: gcn.CrossEntropy(ignore=2.5), "ignore=2.5 is not a label", "ignore=255"),
         (lambda: gcn.CrossEntropy(soft_targets=1), "soft_targets=1 is neither True nor", "soft_targets=True"),

@@ -1,5 +1,7 @@
 """Metrics are what NumPy computes of predictions and targets."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -72,7 +74,7 @@ def test_masks_that_cover_nothing_agree():
     [
         ("accuracy", gcn.BinaryCrossEntropy(), [gcn.Flatten(), gcn.Dense(3)], "binary_accuracy"),
         ("binary_accuracy", gcn.CrossEntropy(), [gcn.Flatten(), gcn.Dense(3)], "BinaryCrossEntropy"),
-        ("iou", gcn.CrossEntropy(), [gcn.Flatten(), gcn.Dense(3)], "accuracy"),
+        ("iou", gcn.CrossEntropy(), [gcn.Flatten(), gcn.Dense(3)], "leave metrics out"),
         ("acuracy", gcn.CrossEntropy(), [gcn.Flatten(), gcn.Dense(3)], "did you mean 'accuracy'"),
     ],
 )
@@ -111,3 +113,40 @@ def test_accuracy_leaves_out_what_the_loss_ignores(ignore, backend, tmp_path):
     assert again.evaluate(IMAGES, labels)["accuracy"] == pytest.approx(expected)
     rows = compiled(gcn.CrossEntropy(ignore=ignore), [gcn.Flatten(), gcn.Dense(3)], backend)
     assert rows.evaluate(IMAGES, np.full(7, ignore))["accuracy"] == 0
+
+
+@pytest.mark.parametrize("asked", ["acuracy", "acc", "f1", "mse", "top_5"])
+@pytest.mark.parametrize(
+    ("loss", "last"),
+    [
+        (gcn.CrossEntropy(), (gcn.Flatten(), gcn.Dense(3))),
+        (gcn.Hinge(), (gcn.Flatten(), gcn.Dense(3))),
+        (gcn.BinaryCrossEntropy(), (gcn.Flatten(), gcn.Dense(3))),
+        (gcn.Focal(), (gcn.Flatten(), gcn.Dense(3))),
+        (gcn.Dice(), (gcn.Conv2d(2, 1),)),
+        (gcn.CrossEntropy(), (gcn.Conv2d(2, 1),)),
+        (gcn.SquaredError(), (gcn.Flatten(), gcn.Dense(3))),
+    ],
+)
+def test_an_unknown_metric_is_answered_with_one_that_goes_with_the_loss(loss, last, asked):
+    for given in ([asked], asked, {"output": [asked]}):
+        with pytest.raises(OptionError, match=f"unknown metric '{asked}'|is not a sequence") as caught:
+            compiled(loss, last, backend="numpy", metrics=given)
+        said = re.search(r"did you mean '(\w+)'|metrics=\[\"(\w+)\"", caught.value.mend)
+        metrics = None if said is None else [said[1] or said[2]]
+        compiled(loss, last, backend="numpy", metrics=metrics)
+    assert said or isinstance(loss, gcn.SquaredError)
+
+
+def test_metrics_that_do_not_fit_are_left_out_as_advised():
+    for loss, last, asked in (
+        (gcn.BinaryCrossEntropy(), (gcn.Flatten(), gcn.Dense(3)), "accuracy"),
+        (gcn.SquaredError(), (gcn.Flatten(), gcn.Dense(3)), "iou"),
+    ):
+        with pytest.raises(OptionError, match="needs outputs") as caught:
+            compiled(loss, last, backend="numpy", metrics=[asked])
+        assert caught.value.mend.startswith("leave metrics out")
+        compiled(loss, last, backend="numpy")
+    for given in (gcn.CrossEntropy(), 3):
+        with pytest.raises(OptionError, match="not a sequence"):
+            compiled(gcn.CrossEntropy(), (gcn.Flatten(), gcn.Dense(3)), metrics=given)

@@ -249,6 +249,7 @@ def refused(path, *parts):
     with pytest.raises(FileError) as caught:
         gcn.load(path)
     message = str(caught.value)
+    assert message.startswith("test_save_load.py:"), "it names the line that loads the file"
     assert path.name in message
     assert "\n  Mend: " in message
     for part in parts:

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import numpy as np
 
 from graphcnn import ops
+from graphcnn.arguments import call
 from graphcnn.dsl.builder import Builder
 from graphcnn.dsl.initializers import Constant
 from graphcnn.dsl.layers.arguments import count, is_between, number, require_images, truth
 from graphcnn.dsl.layers.base import OneValue
+from graphcnn.dsl.other_orders import warn
 from graphcnn.errors import OptionError, ShapeError
 from graphcnn.ir import Value
 from graphcnn.ops.attributes import is_int
+
+_MOMENTUM: Final = (
+    "running ← (1 - momentum) · running + momentum · batch, as in PyTorch; Keras has it reversed"
+)
+_KERAS: Final = 0.9
+"""What Keras calls momentum is at least so large, most often, and 1 minus it is what is meant here."""
 
 
 @dataclass(eq=False)
@@ -28,9 +36,29 @@ class _BatchNorm(OneValue):
     kind: ClassVar[str] = "batchnorm"
 
     def check(self) -> None:
+        name = f"gcn.{type(self).__name__}"
+        if is_int(self.momentum, 1):
+            others = {} if self.epsilon == _BatchNorm.epsilon else {"epsilon": self.epsilon}
+            raise OptionError(
+                f"momentum={self.momentum} is not a number above 0 and at most 1"
+                if self.momentum > 1
+                else "momentum=1 keeps nothing of the running averages",
+                facts=[_MOMENTUM],
+                mend=f"{call(name, (), others)}, since the number of channels is not given: it is the input's"
+                + ("; or momentum=1.0, where it is meant" if self.momentum == 1 else ""),
+            )
         allowed = self.momentum == 1 or is_between(self.momentum, 0, 1)
         number("momentum", self.momentum, allowed, "above 0 and at most 1")
         _check_epsilon(self.epsilon)
+        if _KERAS <= self.momentum < 1:
+            share = round(1 - self.momentum, 6)
+            warn(
+                f"momentum={self.momentum} keeps a share of {share:g} of the running averages at each step: "
+                f"{_MOMENTUM}",
+                mend=f"momentum={share:g}",
+                layer=self.title,
+                place=self.origin,
+            )
 
     def build(self, build: Builder, *values: Value) -> Value:
         (x,) = values

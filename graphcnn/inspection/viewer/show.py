@@ -18,6 +18,7 @@ from graphcnn.inspection.recording import Recording
 from graphcnn.inspection.viewer.document import difference_document, graph_document, model_document
 from graphcnn.inspection.viewer.nodes import Json, require_showable
 from graphcnn.inspection.viewer.page import write_page
+from graphcnn.interchange.files import as_path
 from graphcnn.ir import Graph
 from graphcnn.ops.attributes import is_int
 
@@ -114,8 +115,8 @@ def _check_batch_size(batch_size: object) -> None:
 
 
 def _check_path(path: object) -> None:
-    """Raise OptionError for the name of a picture, or of text: a page under it would open nowhere."""
-    suffix = Path(path).suffix if isinstance(path, str | PathLike) else ""
+    """Raise OptionError for no path, or the name of a picture or of text: a page under it opens nowhere."""
+    suffix = "" if path is None else as_path(path).suffix
     if suffix.lower() in OTHER_FORMS:
         raise at_users_line(
             OptionError(
@@ -125,7 +126,7 @@ def _check_path(path: object) -> None:
                     'Path("network.svg").write_text(graph_svg(model.forward_graph), "utf-8")',
                     "text: graphcnn show SCRIPT --as text|dot|mermaid|latex|svg --output FILE",
                 ],
-                mend=f"give {Path(path).with_suffix('.html').name!r:.60}",  # type: ignore[arg-type]
+                mend=f"give {as_path(path).with_suffix('.html').name!r:.60}",
             )
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from graphcnn.errors import OptionError, ShapeError
+from graphcnn.foreign_arguments import weights_written
 from graphcnn.ir import TensorType
 from graphcnn.training.options import refuse
 
@@ -16,8 +17,10 @@ def as_weights(name: str, given: object) -> tuple[float, ...]:
     except ValueError:
         array = np.empty(0)
     if array.ndim != 1 or not array.size or array.dtype.kind not in "iuf":
+        meant = "" if array.ndim > 1 else weights_written(given)
         refuse(
-            f"{name}={given!r:.60} is not a list of numbers", f"{name}=[1.0, 2.5, 1.0], one for each class"
+            f"{name}={given!r:.60} is not a list of numbers",
+            f"{name}={meant or '[1.0, 2.5, 1.0]'}, with a number for each output",
         )
     if not np.isfinite(array).all() or array.min() < 0:
         refuse(f"{name}={given!r:.60} are not finite numbers of at least 0", f"{name}=[1.0, 2.5, 1.0]")

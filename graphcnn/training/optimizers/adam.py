@@ -10,7 +10,7 @@ from graphcnn import ops
 from graphcnn.arguments import known_arguments
 from graphcnn.ir import Emitter, Graph, Origin, TensorType, Value
 from graphcnn.training.optimizers.nodes import averaged, decayed, emitter, scaled, shrunk, squared
-from graphcnn.training.options import is_not_negative, is_positive, is_share, require_number
+from graphcnn.training.options import is_not_negative, is_positive, is_share, require_number, require_rate
 
 
 @known_arguments
@@ -31,7 +31,7 @@ class Adam:
     decoupled: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        require_number("learning_rate", self.learning_rate, is_positive, "above 0")
+        require_rate(self, self.learning_rate)
         require_number("beta1", self.beta1, is_share, "of at least 0 and below 1")
         require_number("beta2", self.beta2, is_share, "of at least 0 and below 1")
         require_number("epsilon", self.epsilon, is_positive, "above 0")

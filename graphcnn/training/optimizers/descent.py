@@ -18,7 +18,14 @@ from graphcnn.training.optimizers.nodes import (
     squared,
     state,
 )
-from graphcnn.training.options import is_not_negative, is_positive, is_share, require_flag, require_number
+from graphcnn.training.options import (
+    is_not_negative,
+    is_positive,
+    is_share,
+    require_flag,
+    require_number,
+    require_rate,
+)
 
 
 @known_arguments
@@ -36,7 +43,7 @@ class SGD:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        require_number("learning_rate", self.learning_rate, is_positive, "above 0")
+        require_rate(self, self.learning_rate)
         require_number("momentum", self.momentum, is_share, "of at least 0 and below 1")
         require_number("weight_decay", self.weight_decay, is_not_negative, "of at least 0")
         require_flag("nesterov", self.nesterov)
@@ -83,7 +90,7 @@ class RMSprop:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        require_number("learning_rate", self.learning_rate, is_positive, "above 0")
+        require_rate(self, self.learning_rate)
         require_number("alpha", self.alpha, is_share, "of at least 0 and below 1")
         require_number("epsilon", self.epsilon, is_positive, "above 0")
         require_number("momentum", self.momentum, is_share, "of at least 0 and below 1")
@@ -135,7 +142,7 @@ class Adagrad:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        require_number("learning_rate", self.learning_rate, is_positive, "above 0")
+        require_rate(self, self.learning_rate)
         require_number("initial", self.initial, is_not_negative, "of at least 0")
         require_number("epsilon", self.epsilon, is_positive, "above 0")
         require_number("weight_decay", self.weight_decay, is_not_negative, "of at least 0")
@@ -175,7 +182,7 @@ class Lion:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        require_number("learning_rate", self.learning_rate, is_positive, "above 0")
+        require_rate(self, self.learning_rate)
         require_number("beta1", self.beta1, is_share, "of at least 0 and below 1")
         require_number("beta2", self.beta2, is_share, "of at least 0 and below 1")
         require_number("weight_decay", self.weight_decay, is_not_negative, "of at least 0")

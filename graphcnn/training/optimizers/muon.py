@@ -20,6 +20,7 @@ from graphcnn.training.options import (
     refuse,
     require_flag,
     require_number,
+    require_rate,
 )
 
 COEFFICIENTS: Final = (3.4445, -4.7750, 2.0315)
@@ -50,7 +51,7 @@ class Muon:
     adam_learning_rate: float = 3e-4
 
     def __post_init__(self) -> None:
-        require_number("learning_rate", self.learning_rate, is_positive, "above 0")
+        require_rate(self, self.learning_rate)
         require_number("momentum", self.momentum, is_share, "of at least 0 and below 1")
         require_flag("nesterov", self.nesterov)
         require_number("weight_decay", self.weight_decay, is_not_negative, "of at least 0")

@@ -12,7 +12,7 @@ from graphcnn.arrays import Array
 from graphcnn.errors import OptionError
 from graphcnn.ir import Graph, TensorType, Value
 from graphcnn.ops.attributes import fits_float
-from graphcnn.training.options import SCHEDULED, refuse
+from graphcnn.training.options import SCHEDULED, is_schedule, refuse
 from graphcnn.training.parts import blaming, check_part, definition, title
 
 LEARNING_RATE = "learning_rate"
@@ -134,7 +134,6 @@ def checked_rate(rate: object) -> float:
     """Return a learning rate as a float. Raises OptionError unless it is a finite number of at least 0."""
     is_number = isinstance(rate, int | float | np.floating) and not isinstance(rate, bool)
     if not is_number or not fits_float(rate) or not 0 <= rate < math.inf:  # type: ignore[operator,arg-type]
-        is_schedule = hasattr(rate, "schedule") or callable(rate)
-        mend = SCHEDULED if is_schedule else "for example 0.05"
+        mend = SCHEDULED if is_schedule(rate) else "for example 0.05"
         refuse(f"learning_rate={rate!r:.60} is not a finite number of at least 0", mend)
     return float(rate)  # type: ignore[arg-type]
