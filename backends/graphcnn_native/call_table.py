@@ -9,8 +9,9 @@ class Slot(IntEnum):
     """What stands where in the table; from ARRAYS on, the caller's arrays.
 
     FIRST and COUNT name the part of the batch that is worked on; the arena has room for CAPACITY samples.
-    STAGE is the stage that runs; the first SKIPPED ones do not, since what they prepare is there. MODE is how
-    the caller of the step treats denormals; REFERENCE is called for ops without code of their own.
+    STAGE is the stage that runs; the first SKIPPED ones do not, since what they prepare is there. KERNEL is
+    the one that threads share, in so many PARTS. MODE is how the caller of the step treats denormals;
+    REFERENCE is called for ops without code of their own.
     """
 
     BATCH = 0
@@ -32,4 +33,6 @@ class Slot(IntEnum):
     MODE = 16
     REFERENCE = 17
     SKIPPED = 18
-    ARRAYS = 19
+    KERNEL = 19
+    PARTS = 20
+    ARRAYS = 21

@@ -10,7 +10,7 @@ import functools
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import graphcnn
@@ -46,10 +46,12 @@ def compiled(graph: Graph, target: Target, *, winograd: bool | int) -> Compiled:
     if known is not None:
         return known
     program = lower(graph, target, winograd=winograd)
-    library = compile_modules(generate(program, target).modules, target, listener=listener())
+    code = generate(program, target)
+    interface = replace(program.interface, is_cut=code.is_cut)
+    library = compile_modules(code.modules, target, listener=listener())
     if key is not None:
-        cache.store(key, _entry(program.interface, library.keys))
-    return Compiled(program.interface, library, program)
+        cache.store(key, _entry(interface, library.keys))
+    return Compiled(interface, library, program)
 
 
 def _known(key: str, target: Target) -> Compiled | None:

@@ -315,13 +315,14 @@ class NativeExecutable:
 
     def _threads_for(self, batch: int) -> int:
         """Return how many threads a call on so many samples is worth; its results do not depend on it."""
-        _, shards, _ = room_for(self.interface, batch)
-        return min(self.threads, shards) if self._shared_bytes < LIGHT else self.threads
+        _, shards, size = room_for(self.interface, batch)
+        is_shared = self.interface.is_cut and size <= self.interface.block
+        return self.threads if is_shared or self._shared_bytes >= LIGHT else min(self.threads, shards)
 
     def _log_for(self, batch: int) -> CallLog:
         """Return a log with room for all calls of kernels that one step makes, even on a single thread."""
         capacity, shards, size = room_for(self.interface, batch)
-        blocks = shards * -(-size // self.interface.block)
+        blocks = max(self.threads, shards * -(-size // self.interface.block))
         calls = sum(blocks if kernel.share is None else kernel.share.pieces for kernel in self._written)
         return CallLog(self.threads, -(-batch // capacity) * calls)
 

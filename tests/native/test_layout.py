@@ -70,5 +70,5 @@ def test_code_says_what_it_computes():
     text = str(generate(lower(step_of(deep(2), None), target), target))
     assert re.search(r"^  ; stage \d+, kernel \d+: .*%\d+ \w+ of conv2", text, re.MULTILINE)
     assert re.search(r"^  ; %\d+ \w+ of conv1$", text, re.MULTILINE)
-    for name in ("sample", "row", "channel"):
+    for name in ("sample", "row", "point"):
         assert re.search(rf"%{name}\.\d+ = phi i64", text), name

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import graphcnn as gcn
+from graphcnn_native.codegen import shares
 
 BATCHES = (1, 7, 16, 33, 64, 130, 300)
 CLASSES = 5
@@ -131,3 +132,22 @@ def test_another_process_makes_the_same_code():
         for seed in ("1", "2")
     }
     assert len(digests) == 1
+
+
+def wide():
+    layers = [gcn.Conv2d(32, 3, padding="same"), gcn.ReLU(), gcn.Conv2d(64, 3, padding="same"), gcn.ReLU()]
+    layers += [gcn.MaxPool2d(2), gcn.Conv2d(32, 1), gcn.GELU(), gcn.Conv2d(48, 3), gcn.ReLU()]
+    return gcn.Sequential(*layers, gcn.Flatten(), gcn.Dense(CLASSES))
+
+
+@pytest.mark.parametrize("network", [wide, *NETWORKS])
+def test_threads_share_the_work_on_few_samples(monkeypatch, network):
+    """However little it is: a shard is one sample or two, and there are more threads than shards."""
+    monkeypatch.setenv("GRAPHCNN_CACHE", "off")
+    monkeypatch.setattr(shares, "FLOPS_OF_PART", 1)
+    batches = (1, 2, 3, 5, 9, 16, 33)
+    expected = trained(model_of(network, 1), batches)
+    for threads in (2, 3, 8):
+        model = model_of(network, threads)
+        require_same(trained(model, batches), expected, f"{threads} threads")
+        assert model.executable("step").interface.is_cut

@@ -10,6 +10,8 @@ from graphcnn.backend import load_backend
 from graphcnn.errors import OptionError
 from graphcnn.zoo import ZOO
 from graphcnn_native import NativeExecutable
+from graphcnn_native.lowering.canonical import canonical
+from graphcnn_native.lowering.winograd import WinogradCorrelation
 from graphcnn_native.target import named_target, runs_here
 
 SIZES = [
@@ -90,6 +92,20 @@ def test_what_it_loses_is_about_a_bit(results):
         scale = np.abs(expected[name]).max()
         error, usual = (np.abs(found[name] - expected[name]).max() / scale for found in (tiled, plain))
         assert error < max(4 * usual, 1e-6), name
+
+
+@pytest.mark.parametrize(("channels", "size", "training", "inference"), [(128, 8, 4, 4), (512, 4, 4, 2)])
+def test_inference_takes_tiles_that_suit_a_single_sample_too(channels, size, training, inference):
+    """Filters mapped for larger tiles take more memory, which a single sample waits for."""
+    image = gcn.Input((size, size, channels))
+    network = gcn.Network(
+        image, gcn.GlobalAvgPool2d()(gcn.Conv2d(channels, 3, padding="same", bias=False)(image))
+    )
+    model = gcn.compile(network, loss=gcn.CrossEntropy(), optimizer=gcn.SGD(0.1), backend="numpy")
+    for graph, results in ((model.step_graph, training), (model.forward_graph, inference)):
+        lowered, _ = canonical(graph, named_target("avx512"), winograd=True)
+        chosen = {node.op.results for _, node in lowered.items() if isinstance(node.op, WinogradCorrelation)}
+        assert chosen == {results}
 
 
 def test_it_can_be_switched_off():

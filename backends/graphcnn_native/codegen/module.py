@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from graphcnn.phases import phase
 from graphcnn_native.codegen.emitters import written
 from graphcnn_native.codegen.function import Function
-from graphcnn_native.codegen.shares import share
+from graphcnn_native.codegen.shares import most_parts, share
 from graphcnn_native.codegen.step import WrittenKernel, step
 from graphcnn_native.lowering.layout import Layout, shared
 from graphcnn_native.lowering.program import Domain, Program
@@ -24,6 +24,11 @@ class Code:
 
     modules: tuple[str, ...]
     kernels: tuple[WrittenKernel, ...]
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether threads can share the work of kernels on the same samples."""
+        return any(kernel.most_parts > 1 for kernel in self.kernels)
 
     def __str__(self) -> str:
         return "\n".join(self.modules)
@@ -45,9 +50,11 @@ def _generated(program: Program, target: Target) -> Code:
             functions.append(writer.f)
             name, tile = writer.f.name, writer.tile
             cut = share(writer) if kernel.domain is Domain.WHOLE else None
+            parts = most_parts(writer)
         else:
             name, tile, cut = kernels[first].function, kernels[first].tile, kernels[first].share
-        kernels.append(WrittenKernel(kernel, name, tile, tuple(layout.places(program, kernel)), cut))
+            parts = kernels[first].most_parts
+        kernels.append(WrittenKernel(kernel, name, tile, tuple(layout.places(program, kernel)), cut, parts))
     main = f'target triple = "{target.triple}"\n{step(program, kernels, target)}'
     modules = (main, *(_module(target, part) for part in _parts(functions)))
     return Code(modules, tuple(kernels))

@@ -1,4 +1,4 @@
-"""How kernels of the whole are cut into pieces, which threads take one by one."""
+"""How kernels are cut, of the whole into pieces and of samples into parts, which threads take one by one."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from graphcnn_native.op_code import has_code
 
 CHUNK = 8192
 """Elements that one thread takes at a time from a kernel of the whole."""
+FLOPS_OF_PART, BYTES_OF_PART = 200_000, 100_000
+"""Work on one sample that is worth a thread of its own: some microseconds, where handing it out takes a
+fraction of one."""
 
 
 @dataclass(frozen=True)
@@ -58,3 +61,13 @@ def share(writer: Writer) -> Share:
         tile = product.product_rows(writer)
         chunk = max(tile, chunk // 2 // tile * tile)
     return Share(-(-extent // chunk), chunk, extent)
+
+
+def most_parts(writer: Writer) -> int:
+    """Return into how many parts it is worth cutting a kernel's work on the same samples."""
+    if not writer.is_cut:
+        return 1
+    kernel = writer.kernel
+    flops = sum(node.cost(1).flops for node in kernel.counted)
+    moved = sum(value.type.bytes(1) for value in (*kernel.loads, *(value for value, _ in kernel.stores)))
+    return max(1, flops // FLOPS_OF_PART, moved // BYTES_OF_PART)

@@ -28,7 +28,8 @@ class WrittenKernel:
     """What became of a placed kernel: a function, which may be that of others too, and how it is called.
 
     function: its name. tile: what it keeps in registers, in words. places: the numbers that it is handed.
-    share: how a kernel of the whole is cut; None for one of samples.
+    share: how a kernel of the whole is cut; None for one of samples. most_parts: into how many parts the work
+    on the same samples may be cut.
     """
 
     placed: PlacedKernel
@@ -36,6 +37,7 @@ class WrittenKernel:
     tile: str
     places: tuple[int, ...]
     share: Share | None
+    most_parts: int = 1
 
     @property
     def pieces(self) -> int:
@@ -56,6 +58,7 @@ def step(program: Program, kernels: Sequence[WrittenKernel], target: Target) -> 
         sums_up_products=str(program.sums_up_products).lower(),
         flushes=str(_flushes(program)).lower(),
         item="stage" if _flushes(program) else "exact_stage",
+        cuts=str(_flushes(program)).lower(),
         began=BEGAN,
         ended=ENDED,
         header=HEADER,
@@ -84,7 +87,7 @@ def _tables(program: Program, kernels: Sequence[WrittenKernel]) -> list[str]:
         first = len(rows)
         stages.append(
             f"%Stage {{ {_numbers(first, first + len(by_sample), first + len(of_stage))}, "
-            f"{_numbers(sum(kernel.pieces for kernel in whole))} }}"
+            f"{_numbers(sum(kernel.pieces for kernel in whole), any(k.most_parts > 1 for k in by_sample))} }}"
         )
         for kernel in (*by_sample, *whole):
             row = _row(program, kernel, functions[kernel.function], len(places))
@@ -92,16 +95,16 @@ def _tables(program: Program, kernels: Sequence[WrittenKernel]) -> list[str]:
             what = "".join(letter if letter.isprintable() else "?" for letter in nodes or "copy")
             rows.append(f"; stage {number}, kernel {kernel.placed.number}: {what}\n  {row}")
             places += kernel.places
-    declared = [f"declare void @{name}(ptr, ptr, ptr, i64, i64, ptr)" for name in functions]
+    declared = [f"declare void @{name}(ptr, ptr, ptr, i64, i64, ptr, ptr, i64, i64)" for name in functions]
     return [
         *declared,
         _table("functions", "ptr", [f"ptr @{name}" for name in functions]),
-        "%Kernel = type { i64, i64, i64, i64, i64, i64, i64, i64, i64, i64 }",
+        "%Kernel = type { i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64 }",
         "; function, first place, number, partial sums: offset and bytes, pieces, chunk, extent,",
-        "; whether that is for every sample, whether its sums may stay unfinished",
+        "; whether that is for every sample, whether its sums may stay unfinished, most parts",
         _table("kernels", "%Kernel", rows),
-        "%Stage = type { i64, i64, i64, i64 }",
-        "; first kernel of samples, first of the whole, behind the last, pieces",
+        "%Stage = type { i64, i64, i64, i64, i64 }",
+        "; first kernel of samples, first of the whole, behind the last, pieces, whether kernels are cut",
         _table("stages", "%Stage", stages),
         _table("places", INDEX, [_numbers(place) for place in places]),
     ]
@@ -115,6 +118,7 @@ def _row(program: Program, kernel: WrittenKernel, function: int, first_place: in
     numbers = _numbers(
         *(function, first_place, placed.number, max(placed.sums_offset, 0), size),
         *(share.pieces, share.chunk, share.extent, share.for_every_sample, placed.unfinished is not None),
+        kernel.most_parts,
     )
     return f"%Kernel {{ {numbers} }}"
 
@@ -248,7 +252,107 @@ define internal void @run_stage(ptr %context, i64 %stage) nounwind {
   %threads = load i64, ptr %threads.at
   %parallel.for.at = getelementptr i64, ptr %context, i64 $parallel_for
   %parallel.for = load ptr, ptr %parallel.for.at
+  %cut.at = getelementptr %Stage, ptr @stages, i64 %stage, i32 4
+  %cut = load i64, ptr %cut.at
+  %can.cut = icmp ne i64 %cut, 0
+  %size.at = getelementptr i64, ptr %context, i64 $shard_size
+  %size = load i64, ptr %size.at
+  %is.small = icmp sle i64 %size, $block_size
+  %are.few = icmp slt i64 %shards, %threads
+  %may = and i1 %is.small, %are.few
+  %can = and i1 %may, $cuts
+  %is.cut = and i1 %can, %can.cut
+  br i1 %is.cut, label %kernel.by.kernel, label %at.once
+at.once:
   call void %parallel.for(ptr %pool, ptr @$item, ptr %context, i64 %items, i64 %threads)
+  ret void
+kernel.by.kernel:
+  call void @run_kernels(ptr %context, i64 %stage, i64 %shards, i64 %pieces, i64 %threads)
+  ret void
+}
+
+; Runs a stage whose shards are fewer than the threads: its kernels of samples one after the other, each in
+; parts on all threads, and then its pieces of the whole.
+define internal void @run_kernels(ptr %context, i64 %stage, i64 %shards, i64 %pieces, i64 %threads) nounwind {
+entry:
+  %pool.at = getelementptr i64, ptr %context, i64 $pool
+  %pool = load ptr, ptr %pool.at
+  %parallel.for.at = getelementptr i64, ptr %context, i64 $parallel_for
+  %parallel.for = load ptr, ptr %parallel.for.at
+  %kernel.slot = getelementptr i64, ptr %context, i64 $kernel
+  %parts.slot = getelementptr i64, ptr %context, i64 $parts
+  %samples.at = getelementptr %Stage, ptr @stages, i64 %stage, i32 0
+  %samples = load i64, ptr %samples.at
+  %whole.at = getelementptr %Stage, ptr @stages, i64 %stage, i32 1
+  %whole = load i64, ptr %whole.at
+  %first.at = getelementptr i64, ptr %context, i64 $first
+  %first = load i64, ptr %first.at
+  %is.first = icmp eq i64 %first, 0
+  %each = udiv i64 %threads, %shards
+  br label %shards.to.clear
+shards.to.clear:
+  %shard = phi i64 [ 0, %entry ], [ %next.shard, %clear.shard ]
+  %unclear = icmp slt i64 %shard, %shards
+  %clears = and i1 %unclear, %is.first
+  br i1 %clears, label %clear.shard, label %kernels
+clear.shard:
+  %sums = call ptr @sums_of(ptr %context, i64 %shard)
+  call void @clear_sums(ptr %sums, i64 %samples, i64 %whole)
+  %next.shard = add nsw i64 %shard, 1
+  br label %shards.to.clear
+kernels:
+  %place = phi i64 [ %samples, %shards.to.clear ], [ %next, %one ]
+  %more = icmp slt i64 %place, %whole
+  br i1 %more, label %one, label %rest
+one:
+  %most.at = getelementptr %Kernel, ptr @kernels, i64 %place, i32 10
+  %most = load i64, ptr %most.at
+  %parts = call i64 @llvm.smin.i64(i64 %most, i64 %each)
+  store i64 %place, ptr %kernel.slot
+  store i64 %parts, ptr %parts.slot
+  %items = mul nsw i64 %shards, %parts
+  call void %parallel.for(ptr %pool, ptr @part, ptr %context, i64 %items, i64 %threads)
+  %next = add nsw i64 %place, 1
+  br label %kernels
+rest:
+  %has.pieces = icmp sgt i64 %pieces, 0
+  br i1 %has.pieces, label %whole.pieces, label %done
+whole.pieces:
+  call void %parallel.for(ptr %pool, ptr @piece, ptr %context, i64 %pieces, i64 %threads)
+  br label %done
+done:
+  ret void
+}
+
+; A part of the kernel that threads share. What its samples keep in a block is in that of the shard's number.
+define void @part(ptr %context, i64 %worker, i64 %item) nounwind {
+entry:
+  %kernel.slot = getelementptr i64, ptr %context, i64 $kernel
+  %place = load i64, ptr %kernel.slot
+  %kernel = getelementptr %Kernel, ptr @kernels, i64 %place
+  %parts.slot = getelementptr i64, ptr %context, i64 $parts
+  %parts = load i64, ptr %parts.slot
+  %shard = udiv i64 %item, %parts
+  %before = mul nsw i64 %shard, %parts
+  %part = sub nsw i64 %item, %before
+  %range = call { i64, i64 } @samples_of(ptr %context, i64 %shard)
+  %begin = extractvalue { i64, i64 } %range, 0
+  %end = extractvalue { i64, i64 } %range, 1
+  %block = call ptr @block_of(ptr %context, i64 %shard)
+  %own = call ptr @block_of(ptr %context, i64 %worker)
+  %sums = call ptr @sums_of(ptr %context, i64 %shard)
+  call void @run(ptr %kernel, i64 %worker, ptr %context, ptr %block, ptr %sums, i64 %begin, i64 %end,
+                 ptr %own, i64 %part, i64 %parts)
+  ret void
+}
+
+; A piece of the whole, counted without the shards.
+define void @piece(ptr %context, i64 %worker, i64 %item) nounwind {
+  %stage.at = getelementptr i64, ptr %context, i64 $stage
+  %stage = load i64, ptr %stage.at
+  %shards = call i64 @shards_of(ptr %context, i64 %stage)
+  %behind = add nsw i64 %shards, %item
+  call void @stage(ptr %context, i64 %worker, i64 %behind)
   ret void
 }
 
@@ -291,10 +395,7 @@ entry:
   %whole = load i64, ptr %whole.at
   %end.at = getelementptr %Stage, ptr @stages, i64 %stage, i32 2
   %end = load i64, ptr %end.at
-  %blocks.at = getelementptr i64, ptr %context, i64 $scratch
-  %blocks = load ptr, ptr %blocks.at
-  %behind = mul nsw i64 %worker, $scratch_bytes
-  %block = getelementptr i8, ptr %blocks, i64 %behind
+  %block = call ptr @block_of(ptr %context, i64 %worker)
   %shards = call i64 @shards_of(ptr %context, i64 %stage)
   %is.shard = icmp slt i64 %item, %shards
   br i1 %is.shard, label %samples.of.shard, label %piece.of.whole
@@ -347,36 +448,57 @@ call:
   %least = call i64 @llvm.smin.i64(i64 %behind.piece, i64 %all)
   %is.cut = icmp ne i64 %chunk, 0
   %stop = select i1 %is.cut, i64 %least, i64 %all
-  call void @run(ptr %kernel, i64 %worker, ptr %context, ptr %block, ptr null, i64 %begin, i64 %stop)
+  call void @run(ptr %kernel, i64 %worker, ptr %context, ptr %block, ptr null, i64 %begin, i64 %stop,
+                 ptr %block, i64 0, i64 1)
   br label %done
 done:
   ret void
 }
 
-; Carries a shard's samples through the kernels of a stage, block by block. Partial sums begin at zero.
-define internal void @shard(ptr %context, i64 %worker, i64 %item, ptr %block, i64 %from, i64 %to) nounwind {
-entry:
+; Returns the block of a thread.
+define internal ptr @block_of(ptr %context, i64 %worker) nounwind {
+  %blocks.at = getelementptr i64, ptr %context, i64 $scratch
+  %blocks = load ptr, ptr %blocks.at
+  %behind = mul nsw i64 %worker, $scratch_bytes
+  %block = getelementptr i8, ptr %blocks, i64 %behind
+  ret ptr %block
+}
+
+; Returns the partial sums of a shard.
+define internal ptr @sums_of(ptr %context, i64 %shard) nounwind {
+  %all.at = getelementptr i64, ptr %context, i64 $sums
+  %all = load ptr, ptr %all.at
+  %before = mul nsw i64 %shard, $sums_bytes
+  %sums = getelementptr i8, ptr %all, i64 %before
+  ret ptr %sums
+}
+
+; Returns the first sample of a shard, and the one behind its last.
+define internal { i64, i64 } @samples_of(ptr %context, i64 %shard) nounwind {
   %start.at = getelementptr i64, ptr %context, i64 $first
   %start = load i64, ptr %start.at
   %count.at = getelementptr i64, ptr %context, i64 $count
   %count = load i64, ptr %count.at
   %size.at = getelementptr i64, ptr %context, i64 $shard_size
   %size = load i64, ptr %size.at
-  %before = mul nsw i64 %item, %size
+  %before = mul nsw i64 %shard, %size
   %begin = add nsw i64 %start, %before
   %behind = add nsw i64 %begin, %size
   %reached = add nsw i64 %start, %count
   %end = call i64 @llvm.smin.i64(i64 %behind, i64 %reached)
-  %all.sums.at = getelementptr i64, ptr %context, i64 $sums
-  %all.sums = load ptr, ptr %all.sums.at
-  %sums.before = mul nsw i64 %item, $sums_bytes
-  %sums = getelementptr i8, ptr %all.sums, i64 %sums.before
-  %is.first = icmp eq i64 %start, 0
-  br i1 %is.first, label %clear, label %blocks
+  %from = insertvalue { i64, i64 } poison, i64 %begin, 0
+  %range = insertvalue { i64, i64 } %from, i64 %end, 1
+  ret { i64, i64 } %range
+}
+
+; Sets the partial sums of a stage's kernels to zero.
+define internal void @clear_sums(ptr %sums, i64 %from, i64 %to) nounwind {
+entry:
+  br label %clear
 clear:
-  %cleared = phi i64 [ %from, %entry ], [ %next.cleared, %clear.one ]
-  %more.to.clear = icmp slt i64 %cleared, %to
-  br i1 %more.to.clear, label %clear.one, label %blocks
+  %cleared = phi i64 [ %from, %entry ], [ %next, %clear.one ]
+  %more = icmp slt i64 %cleared, %to
+  br i1 %more, label %clear.one, label %done
 clear.one:
   %offset.at = getelementptr %Kernel, ptr @kernels, i64 %cleared, i32 3
   %offset = load i64, ptr %offset.at
@@ -384,8 +506,26 @@ clear.one:
   %bytes = load i64, ptr %bytes.at
   %its.sums = getelementptr i8, ptr %sums, i64 %offset
   call void @llvm.memset.p0.i64(ptr %its.sums, i8 0, i64 %bytes, i1 false)
-  %next.cleared = add nsw i64 %cleared, 1
+  %next = add nsw i64 %cleared, 1
   br label %clear
+done:
+  ret void
+}
+
+; Carries a shard's samples through the kernels of a stage, block by block. Partial sums begin at zero.
+define internal void @shard(ptr %context, i64 %worker, i64 %item, ptr %block, i64 %from, i64 %to) nounwind {
+entry:
+  %range = call { i64, i64 } @samples_of(ptr %context, i64 %item)
+  %begin = extractvalue { i64, i64 } %range, 0
+  %end = extractvalue { i64, i64 } %range, 1
+  %sums = call ptr @sums_of(ptr %context, i64 %item)
+  %start.at = getelementptr i64, ptr %context, i64 $first
+  %start = load i64, ptr %start.at
+  %is.first = icmp eq i64 %start, 0
+  br i1 %is.first, label %clear, label %blocks
+clear:
+  call void @clear_sums(ptr %sums, i64 %from, i64 %to)
+  br label %blocks
 blocks:
   %sample = phi i64 [ %begin, %entry ], [ %begin, %clear ], [ %last, %went ]
   %more.samples = icmp slt i64 %sample, %end
@@ -400,7 +540,8 @@ kernels:
   br i1 %more, label %one, label %went
 one:
   %kernel = getelementptr %Kernel, ptr @kernels, i64 %place
-  call void @run(ptr %kernel, i64 %worker, ptr %context, ptr %block, ptr %sums, i64 %sample, i64 %last)
+  call void @run(ptr %kernel, i64 %worker, ptr %context, ptr %block, ptr %sums, i64 %sample, i64 %last,
+                 ptr %block, i64 0, i64 1)
   %next = add nsw i64 %place, 1
   br label %kernels
 went:
@@ -411,7 +552,7 @@ done:
 
 ; Calls a kernel and, where there is a log of calls (`runtime/call_log.py`), notes when it did.
 define internal void @run(ptr %kernel, i64 %worker, ptr %context, ptr %block, ptr %sums, i64 %begin,
-                          i64 %end) nounwind noinline {
+                          i64 %end, ptr %own, i64 %part, i64 %parts) nounwind noinline {
   %function.number = load i64, ptr %kernel
   %function.at = getelementptr ptr, ptr @functions, i64 %function.number
   %function = load ptr, ptr %function.at
@@ -423,11 +564,13 @@ define internal void @run(ptr %kernel, i64 %worker, ptr %context, ptr %block, pt
   %quick = icmp eq ptr %log, null
   br i1 %quick, label %call, label %measured
 call:
-  call void %function(ptr %context, ptr %block, ptr %sums, i64 %begin, i64 %end, ptr %places)
+  call void %function(ptr %context, ptr %block, ptr %sums, i64 %begin, i64 %end, ptr %places,
+                      ptr %own, i64 %part, i64 %parts)
   ret void
 measured:
   %before = call i64 @ticks()
-  call void %function(ptr %context, ptr %block, ptr %sums, i64 %begin, i64 %end, ptr %places)
+  call void %function(ptr %context, ptr %block, ptr %sums, i64 %begin, i64 %end, ptr %places,
+                      ptr %own, i64 %part, i64 %parts)
   %after = call i64 @ticks()
   %room = load i64, ptr %log
   %row = mul i64 %worker, %room

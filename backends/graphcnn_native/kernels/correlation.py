@@ -41,7 +41,8 @@ def correlation(w: Writer) -> None:
         in_lanes = FilterGradientOfSamples(w, op) if over_batch else ForwardOfSamples(w, op)
         in_lanes.allocate()
         with w.f.when(samples_fill_lanes(w)):
-            in_lanes.write()
+            with w.f.when(w.is_first_part()):
+                in_lanes.write()
             w.f.do("ret void")
             w.f.begin_dead_block()
     (_FilterGradient(w, op) if over_batch else _Forward(w, op)).write()
@@ -152,6 +153,7 @@ class _Forward(CorrelationWriter):
         if runs_on:
             self._write_run(groups)
         else:
+            self.run = w.cut(0, self.rows)
             self.over_samples(groups, self._columns)
 
     def _runs_on(self) -> bool:
@@ -163,7 +165,7 @@ class _Forward(CorrelationWriter):
     def _write_run(self, groups: list[ColumnGroup]) -> None:
         """Take the pixels of all samples as one long row."""
         f, w, pixels, places = self.f, self.w, self.pixels, self.rows * self.columns
-        begin, end = f.multiply(w.begin, places), f.multiply(w.end, places)
+        begin, end = w.cut(f.multiply(w.begin, places), f.multiply(w.end, places), pixels)
         whole = f.add(begin, f.multiply(f.divide(f.subtract(end, begin), pixels), pixels))
 
         def tiles(group: ColumnGroup, column: Index) -> None:
@@ -177,7 +179,7 @@ class _Forward(CorrelationWriter):
 
     def _columns(self, group: ColumnGroup, column: Index) -> None:
         f = self.f
-        with f.loop(0, self.rows, name="row") as row:
+        with f.loop(*self.run, name="row") as row:
             first_row = f.add(f.multiply(row.index, self.op.stride[0]), -self.top)
             taps = self._taps(first_row)
             for start, size, count in evenly(self.columns, self.pixels).parts():

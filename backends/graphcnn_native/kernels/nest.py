@@ -11,6 +11,8 @@ from graphcnn_native.elements import ITEMS, SIZES
 from graphcnn_native.kernels.writer import Position, Writer
 
 Body = Callable[[Position], None]
+WORTH_CUTTING = 4096
+"""Elements of a sample that threads may share."""
 UNROLLED = 4
 """Rows of at most so many vectors are written out without a loop."""
 
@@ -39,9 +41,18 @@ def over_elements(w: Writer, body: Body, item: str) -> None:
     if not w.is_by_sample or len(shape) == 1:
         over_run(w, w.begin, w.end, (), body, item)
         return
-    per_sample = math.prod(int(size) for size in shape[1:])
+    per_sample, lanes = math.prod(int(size) for size in shape[1:]), w.target.lanes(SIZES[item])
+    begin, end = (
+        w.cut(0, per_sample, lanes)
+        if per_sample % lanes == 0 and per_sample >= WORTH_CUTTING
+        else (0, per_sample)
+    )
     with w.f.loop(w.begin, w.end, name="sample") as sample:
-        over_run(w, 0, per_sample, (sample.index,), body, item)
+        if isinstance(end, int):
+            over_run(w, 0, per_sample, (sample.index,), body, item)
+            return
+        with w.f.loop(begin, end, lanes, name="element") as run:
+            body(Position((sample.index, run.index), lanes, lanes))
 
 
 def over_axes(w: Writer, sizes: Sequence[Index], body: Body, item: str) -> None:

@@ -50,9 +50,10 @@ class _Pool:
         """Run `body` for all pixels and vectors of channels of the result."""
         sizes = self.w.sizes(self.results[0].type)
         f = self.f
+        rows = self.w.cut(0, sizes[1])
         with (
             f.loop(self.w.begin, self.w.end, name="sample") as n,
-            f.loop(0, sizes[1], name="row") as i,
+            f.loop(*rows, name="row") as i,
             f.loop(0, sizes[2], name="column") as j,
         ):
             self.channels((n.index, i.index, j.index), body)

@@ -6,7 +6,8 @@ channels], are multiplied by the mapped filters, and come back as 2x2 or 4x4 res
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from graphcnn.ir import Value
 from graphcnn_native.codegen.function import Index, Ssa, vector
@@ -15,7 +16,7 @@ from graphcnn_native.elements import ITEMS, SIZES
 from graphcnn_native.kernels.nest import over_run, over_vectors
 from graphcnn_native.kernels.tile import ColumnGroup, Factors, accumulate, column_groups, zeros
 from graphcnn_native.kernels.winograd_maps import BothDimensions, Side, maps_to
-from graphcnn_native.kernels.writer import Position, Writer
+from graphcnn_native.kernels.writer import Position, Range, Writer
 from graphcnn_native.lowering.program import Place
 from graphcnn_native.lowering.winograd import (
     LARGEST_TILE,
@@ -89,8 +90,9 @@ class _Tiled:
         f, w = self.f, self.w
         f.clear(self.zeros, self.space.images - self.space.zeros)
         total = f.multiply(f.subtract(w.end, w.begin), self.tile_rows * self.tile_columns)
-        with f.loop(0, total, self.space.tiles, name="first") as first:
-            count = f.least(self.space.tiles, f.subtract(total, first.index))
+        begin, end = self.cut(total)
+        with f.loop(begin, end, self.space.tiles, name="first") as first:
+            count = f.least(self.space.tiles, f.subtract(end, first.index))
             with f.loop(0, count, name="tile") as tile:
                 self.enter(tile.index, self._place(f.add(first.index, tile.index)))
             self.leave(first.index, count)
@@ -101,6 +103,10 @@ class _Tiled:
         before = (self.op.padding[0][0], self.op.padding[1][0])
         size, stride = side(self.results), self.space.image_stride
         self.map_square(self.images, place, before, self.maps.of_pixels, size, target, stride)
+
+    def cut(self, total: Index) -> Range:
+        """Return the tiles that this part of the kernel works on."""
+        return 0, total
 
     def leave(self, first: Index, count: Index) -> None:
         """Multiply what some tiles became, and map it back."""
@@ -190,6 +196,16 @@ class WinogradForward(_Tiled):
         self.at_once = self.space.at_once
         w.tile = f"{self.results}x{self.results} results, {self.at_once} tiles x {self.wide} vectors"
 
+    def cut(self, total: Index) -> Range:
+        """Cut the tiles and, where these are too few, the filters, if they are in groups of one width."""
+        group, *others = self.groups
+        self.is_cut = not others and group.count > 1 and self.filters == self.space.width
+        tiles, self.across = self.w.cut_along(
+            (0, total, self.space.at_once),
+            (0, self.space.width, group.width if self.is_cut else self.space.width),
+        )
+        return tiles
+
     def _multiply(self, point: Index, count: Index) -> None:
         """Multiply the matrices of one point."""
         f, w, space = self.f, self.w, self.space
@@ -199,8 +215,7 @@ class WinogradForward(_Tiled):
         sums = f.element(self.mapped_maps, self.item, f.multiply(point, space.map_stride))
         offsets = [row * space.channels for row in range(self.at_once)]
         for group in self.groups:
-            across = f.each(group.offset, group.count, group.width)
-            with across as column, f.loop(0, count, self.at_once, name="row") as row:
+            with self._columns_of(group) as column, f.loop(0, count, self.at_once, name="row") as row:
                 left = f.element(tiles, self.item, f.multiply(row.index, space.channels))
                 right = f.element(filters, self.item, column)
                 factors = Factors(left, offsets, 1, right, self.filters)
@@ -211,6 +226,16 @@ class WinogradForward(_Tiled):
                     down, along = divmod(number, len(group.columns))
                     offset = down * space.width + group.columns[along].offset
                     f.store(total, f.element(first, self.item, offset))
+
+    @contextmanager
+    def _columns_of(self, group: ColumnGroup) -> Iterator[Index]:
+        """A loop over the first columns of a group's tiles that this part of the kernel works on."""
+        if not self.is_cut:
+            with self.f.each(group.offset, group.count, group.width, name="column") as column:
+                yield column
+            return
+        with self.f.loop(*self.across, group.width, name="column") as run:
+            yield run.index
 
     def leave(self, first: Index, count: Index) -> None:
         f = self.f
@@ -231,7 +256,12 @@ class WinogradForward(_Tiled):
                     for column, x in enumerate(results):
                         self._store(corner, (row, column), Position((offset,), lanes, used), x)
 
-            self.vectors(self.filters, body)
+            if self.is_cut:
+                lanes = self.w.target.lanes(SIZES[self.item])
+                with f.loop(*self.across, lanes, name="filter") as run:
+                    body(run.index, lanes, lanes)
+            else:
+                self.vectors(self.filters, body)
 
     def _store(
         self, corner: tuple[Index, Index, Index], beside: tuple[int, int], along: Position, x: Ssa

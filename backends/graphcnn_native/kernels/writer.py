@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from graphcnn.ir import BATCH, Node, TensorType, Value
 from graphcnn.ops import (
@@ -35,14 +36,18 @@ from graphcnn_native.lowering.program import (
 from graphcnn_native.op_code import LANES, is_pointwise, scalar_function
 from graphcnn_native.target import Target
 
+Range: TypeAlias = tuple[Index, Index]
+"""Begin and end."""
 MANY_VALUES = 8
 """A kernel of more values computes them in order, since each would recurse into all of those before it."""
 PARAMETERS = [
     *((POINTER, "context"), (POINTER, "block"), (POINTER, "sums")),
     *((INDEX, "begin"), (INDEX, "end"), (POINTER, "places")),
+    *((POINTER, "own"), (INDEX, "part"), (INDEX, "parts")),
 ]
-"""Of every kernel: the table of addresses, this thread's block, this shard's sums, what to work on, and where
-in each of them the kernel has its own (`Layout`)."""
+"""Of every kernel: the table of addresses, the block of these samples, their shard's sums, what to work on,
+and where in each of them the kernel has its own (`Layout`); the block of this thread, where its workspace is,
+and which part of the work on these samples is to be done (`Writer.cut`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,9 @@ class Writer:
         self.tile = ""
         self._section = -1
         self.f = Function(f"k{kernel.number}_{kernel.title}", PARAMETERS, attributes="nounwind")
-        self.context, self.block, self.sums, self.begin, self.end, self._places = self.f.parameters
+        self.context, self.block, self.sums, self.begin, self.end, self._places = self.f.parameters[:6]
+        self._own, self._part, self._parts = self.f.parameters[6:]
+        self.is_cut = False
         self.known: dict[tuple[Value, Position], Ssa] = {}
         self._scalars: dict[Value, Ssa] = {}
         self._addresses: dict[Buffer, Ssa] = {}
@@ -125,10 +132,42 @@ class Writer:
         if self.kernel.adds_up_samples:
             self.shard = self.f.element(self.sums, "i8", self._place(PARTIAL))
         if self.kernel.workspace:
-            self.workspace = self.f.element(self.block, "i8", self._place(WORKSPACE))
+            self.workspace = self.f.element(self._own, "i8", self._place(WORKSPACE))
         if self.kernel.totals is not None:
             self._shards, self._shard_bytes = self.slot(Slot.SHARDS, INDEX), self._place(SHARD)
             self._shard_sums = self.f.element(self.slot(Slot.SUMS), "i8", self._place(PARTIAL))
+
+    def cut(self, begin: Index, end: Index, grain: int = 1) -> Range:
+        """Return this part of a range within the samples, in whole grains.
+
+        A kernel that works on it alone can be shared by threads where there are fewer shards than these.
+        """
+        (part,) = self.cut_along((begin, end, grain))
+        return part
+
+    def is_first_part(self) -> Ssa:
+        """Return whether this part is the first; what is not cut is done by that one alone."""
+        return self.f.compare("eq", self._part, self.f.index(0))
+
+    def cut_along(self, *ranges: tuple[Index, Index, int]) -> list[Range]:
+        """Return this part of a product of ranges: the first is cut as far as it can be, then the next."""
+        if not self.is_by_sample or self.kernel.adds_up_samples:
+            return [(begin, end) for begin, end, _ in ranges]
+        f, part, parts, found = self.f, self._part, self._parts, list[Range]()
+        self.is_cut = True
+        for number, (begin, end, grain) in enumerate(ranges):
+            grains = f.divide(f.add(f.subtract(end, begin), grain - 1), grain)
+            here, index = parts, part
+            if number < len(ranges) - 1:
+                here = f.index(f.greatest(1, f.least(parts, grains)))
+                parts = f.pure(INDEX, f"udiv i64 {parts.name}, {here.name}")
+                index = f.pure(INDEX, f"udiv i64 {part.name}, {parts.name}")
+                part = f.index(f.subtract(part, f.multiply(index, parts)))
+            up = f.index(f.subtract(f.add(grains, here), 1))
+            each = f.multiply(f.pure(INDEX, f"udiv i64 {up.name}, {here.name}"), grain)
+            first = f.least(end, f.add(begin, f.multiply(index, each)))
+            found.append((first, f.least(end, f.add(first, each))))
+        return found
 
     def sizes(self, type: TensorType) -> tuple[Index, ...]:
         return tuple(self.batch if size == BATCH else int(size) for size in type.shape)

@@ -9,6 +9,7 @@ pools their operands were routed; masks that do not ask a relu; movements of sca
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -48,7 +49,9 @@ from graphcnn_native.lowering.strides import (
 )
 from graphcnn_native.lowering.sums import inverse_deviation, multiple_of_sum, wide_mean
 from graphcnn_native.lowering.winograd import (
+    FEW,
     LARGEST,
+    MANY,
     WinogradCorrelation,
     WinogradFilterGradient,
     WinogradFilters,
@@ -59,20 +62,25 @@ from graphcnn_native.target import Target
 
 def canonical(graph: Graph, target: Target, *, winograd: bool | int) -> tuple[Graph, dict[int, int]]:
     """Return the graph with fewer kinds of nodes, and for each of its keys the key in the graph given."""
-    rewritten = rewrite(graph, canonical_rules(target, winograd=winograd))
+    batches = (MANY,) if graph.updates else (FEW, MANY)
+    rewritten = rewrite(graph, canonical_rules(target, winograd=winograd, batches=batches))
     return rewritten.graph, dict(rewritten.sources)
 
 
-def canonical_rules(target: Target, *, winograd: bool | int = True) -> tuple[Rule, ...]:
+def canonical_rules(
+    target: Target, *, winograd: bool | int = True, batches: Sequence[int] = (MANY,)
+) -> tuple[Rule, ...]:
     """Return the rules for a processor, in the order in which they are tried.
 
     winograd: whether 3x3 correlations of many channels become Winograd's, or how large tiles may be, 2 or 4.
+    batches: for batches of which sizes they are chosen.
     """
     by_phases = partial(_by_phases, target=target)
     effect = "a correlation over inserted zeros multiplies what was there alone, phase by phase"
     chosen = [Rule("zeros-left-out", effect, Correlate2d, by_phases, keeps="finite")]
     if winograd:
-        on_tiles = partial(_on_tiles, target=target, most=LARGEST if winograd is True else winograd)
+        most = LARGEST if winograd is True else winograd
+        on_tiles = partial(_on_tiles, target=target, most=most, batches=batches)
         effect = "a 3x3 correlation of many channels is computed on tiles"
         chosen.append(Rule("winograd", effect, Correlate2d, on_tiles, keeps="finite"))
     return (*CONTRACTIONS, *chosen, *FORMS)
@@ -103,13 +111,15 @@ def _group(match: Match, value: Value, groups: int, group: int) -> Value:
     return match.emit(Crop(widths), value) if groups > 1 else value
 
 
-def _on_tiles(match: Match, op: Correlate2d, operands: Values, *, target: Target, most: int) -> Value | None:
+def _on_tiles(
+    match: Match, op: Correlate2d, operands: Values, *, target: Target, most: int, batches: Sequence[int]
+) -> Value | None:
     """Emit a correlation as Winograd's, if it is faster that way."""
     images, window = operands
     (result,) = op.result_types(images.type, window.type)
     over_batch = op.sum_over == "batch"
     filters, maps = (result, window.type) if over_batch else (window.type, result)
-    results = best_results(op, images.type, filters, maps, target, most)
+    results = best_results(op, images.type, filters, maps, target, most, batches)
     if images.type.shape[0] != BATCH or not results:
         return None
     attributes = op.stride, op.padding, op.dilation, op.groups, op.sum_over, results

@@ -40,6 +40,12 @@ FEWEST = 32
 """So many tiles at least are then under way."""
 FEWEST_SUMMED = 96
 """So many tiles at least a filter gradient sums up before it maps the sums to taps."""
+NEAR_FILTERS = 4 * 1024 * 1024
+"""Bytes of mapped filters that a call at batch 1 finds in the last cache, beside others."""
+BYTES_A_PRODUCT = 2.5
+"""So many bytes come from further away in the time of a multiplication of vectors."""
+FEW, MANY = 1, 64
+"""Batch sizes for which tiles are chosen: of training the larger alone, of inference both."""
 LEAST_GAIN = 1.1
 
 
@@ -102,31 +108,55 @@ def _filters(mapped: TensorType) -> TensorType:
 
 
 def best_results(
-    op: Correlate2d, images: TensorType, filters: TensorType, maps: TensorType, target: Target, most: int
+    op: Correlate2d,
+    images: TensorType,
+    filters: TensorType,
+    maps: TensorType,
+    target: Target,
+    most: int,
+    batches: Sequence[int] = (MANY,),
 ) -> int:
     """Return the rows and columns of results that tiles of a correlation best yield; 0 for no tiles at all.
 
     op: forward, or of the filter gradient. images: [N, H, W, C]; filters: [3, 3, C, D]; maps: the results or
-    their deltas, [N, H', W', D]. most: the largest tile that may be chosen, 0, 2 or 4.
+    their deltas, [N, H', W', D]. most: the largest tile that may be chosen, 0, 2 or 4. batches: the choice is
+    the one that at none of these sizes takes far longer than the best one there.
     """
     if images.dtype != "float32" or (op.stride, op.dilation, op.groups) != ((1, 1), (1, 1), 1):
         return 0
     if (filters.static(0), filters.static(1)) != (TAPS, TAPS):
         return 0
-    lanes = target.lanes(SIZES[ITEMS[images.dtype]])
+    item = SIZES[ITEMS[images.dtype]]
+    lanes = target.lanes(item)
     channels, count = filters.static(2), filters.static(3)
     if channels < lanes or count < lanes:
         return 0
     rows, columns = maps.static(1), maps.static(2)
     vectors = -(-count // lanes)
-    best, least = 0, rows * columns * TAPS * TAPS * channels * vectors / LEAST_GAIN
+    matrix = channels * count * item
+    plain = rows * columns * TAPS * TAPS * channels * vectors / LEAST_GAIN
+    costs = {0: (plain, _loading(TAPS * TAPS * matrix))}
     for results, mapping in MAPPING.items():
-        tiles = -(-rows // results) * -(-columns // results)
-        products = points(results) * channels * vectors
-        cost = tiles * (products + mapping * (-(-channels // lanes) + vectors))
-        if results <= most and cost < least:
-            best, least = results, cost
-    return best
+        if results <= most:
+            tiles = -(-rows // results) * -(-columns // results)
+            products = points(results) * channels * vectors
+            each = tiles * (products + mapping * (-(-channels // lanes) + vectors))
+            costs[results] = each, _loading(points(results) * matrix)
+
+    def longest(results: int) -> float:
+        """Return by how much longer this takes than the best one, at the batch size that suits it least."""
+        return max(time(results, batch) / min(time(other, batch) for other in costs) for batch in batches)
+
+    def time(results: int, batch: int) -> float:
+        each, once = costs[results]
+        return batch * each + once
+
+    return min(costs, key=longest)
+
+
+def _loading(size: int) -> float:
+    """Return what it takes to load so many bytes of filters, in multiplications of vectors."""
+    return max(0, size - NEAR_FILTERS) / BYTES_A_PRODUCT
 
 
 @dataclass(frozen=True, slots=True)
