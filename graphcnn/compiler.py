@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from os import PathLike
-from typing import TypeGuard
 
 import numpy as np
 
@@ -16,9 +15,8 @@ from graphcnn.dsl.initializers import initial_value
 from graphcnn.dsl.layers import Layer
 from graphcnn.dsl.network import Network, Traced, as_network
 from graphcnn.dsl.other_orders import warn_of_channels_in_front
-from graphcnn.errors import GraphcnnError, OptionError, ShapeError
+from graphcnn.errors import GraphcnnError, OptionError
 from graphcnn.ir import DType, Graph, users_line
-from graphcnn.ops.attributes import is_int
 from graphcnn.phases import phase
 from graphcnn.scalar import ScalarFunction
 from graphcnn.training.checkpoint import read_checkpoint
@@ -189,26 +187,12 @@ def load(
 def _traced(network: object, input_shape: object, dtype: DType | None) -> tuple[Traced, Traced]:
     """Return a network as graphs for inference and for training."""
     if not isinstance(network, Graph):
-        try:
-            layers = as_network(network, input_shape)  # type: ignore[arg-type]
-            return layers.trace(training=False, dtype=dtype), layers.trace(training=True, dtype=dtype)
-        except ShapeError as error:
-            if _is_channels_first(input_shape):
-                channels, height, width = input_shape
-                error.facts += (f"the input shape {input_shape} looks like channels, height, width",)
-                error.mend = f"channels come last: input_shape=({height}, {width}, {channels})"
-            raise
+        layers = as_network(network, input_shape)  # type: ignore[arg-type]
+        return layers.trace(training=False, dtype=dtype), layers.trace(training=True, dtype=dtype)
     for name, given in (("input_shape", input_shape), ("dtype", dtype)):
         if given is not None:
             raise OptionError("the inputs of a Graph have their types already", mend=f"leave out {name}")
     return traced_graph(network)
-
-
-def _is_channels_first(shape: object) -> TypeGuard[tuple[int, int, int]]:
-    """Whether a shape looks like (3, 32, 32): few channels, and then a larger height and width."""
-    if not isinstance(shape, tuple | list) or len(shape) != 3 or not all(is_int(size, 1) for size in shape):
-        return False
-    return shape[0] in (1, 3, 4) and min(shape[1:]) > shape[0] and shape[2] not in (1, 3, 4)
 
 
 def _given_weights(graph: Graph, weights: Mapping[str, object]) -> dict[str, Array]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeGuard, cast
 
 from graphcnn import ops
 from graphcnn.arguments import call
@@ -14,14 +14,20 @@ from graphcnn.ir import Graph, Input, Origin
 
 if TYPE_CHECKING:
     from graphcnn.dsl.layers.base import Layer
+    from graphcnn.dsl.tensor import Tensor
 
 KERNELS: Final = (1, 3, 5, 7)
 TRANSPOSED_KERNELS: Final = (2, 3, 4, 5)
 """The kernels that are common."""
 MANY: Final = 12
 """Kernels below are odd, most often, and numbers of filters even."""
-LARGE: Final = 16
-"""Images that are so wide, with as many channels and three rows, have their channels in front."""
+IMAGE_CHANNELS: Final = (1, 3, 4)
+SMALLEST: Final = 8
+"""Images have so many channels, most often, are at least so high and wide, and neither is twice the other."""
+WINDOWS: Final = (
+    *(ops.Correlate2d, ops.Convolve2d, ops.MaxPool2d, ops.SumPool2d, ops.AveragePool2d, ops.L2Pool2d),
+)
+"""The ops that go over the rows and columns of images."""
 
 
 @contextmanager
@@ -58,25 +64,61 @@ def channels_in_front(layer: Layer, channels: int, kernels: tuple[int, ...] = KE
         )
 
 
+def is_channels_first(sizes: Sequence[object]) -> TypeGuard[tuple[int, int, int]]:
+    """Whether the sizes of an image look like (3, 32, 32): channels in front of a height and a width."""
+    if len(sizes) != 3 or not all(isinstance(size, int) for size in sizes):
+        return False
+    channels, height, width = cast(tuple[int, int, int], tuple(sizes))
+    shorter, longer = sorted((height, width))
+    return channels in IMAGE_CHANNELS and shorter >= SMALLEST and longer < 2 * shorter
+
+
+def say_of_channels_in_front(error: ShapeError, values: Iterable[Tensor]) -> None:
+    """Let an error of shapes say so, where images that values are made of look like (3, 32, 32)."""
+    for source in _inputs(values):
+        sizes = source.shape[1:]
+        if is_channels_first(sizes):
+            channels, height, width = sizes
+            error.facts += (f"the images {source.type} look like channels, height, width",)
+            otherwise = f"; or, where that is meant, {error.mend}" if error.mend else ""
+            error.mend = f"channels come last: the shape {(height, width, channels)}{otherwise}"
+            return
+
+
+def _inputs(values: Iterable[Tensor]) -> list[Tensor]:
+    """Return the inputs with a batch that values are made of."""
+    found, seen, left = [], set(), list(values)
+    while left:
+        value = left.pop()
+        if value in seen:
+            continue
+        seen.add(value)
+        left += value.operands
+        if not value.operands and value.type.has_batch:
+            found.append(value)
+    return found
+
+
 def warn_of_channels_in_front(graph: Graph) -> None:
-    """Warn of a convolution's images of a shape as (3, 32, 32): 3 rows of 32 pixels, with 32 channels."""
-    warned: set[int] = set()
+    """Warn of images of a shape as (3, 32, 32), 3 rows of 32 pixels, that a convolution or pool goes over."""
+    seen = {
+        graph.node(node.operands[0].key).types[0].shape[1:3]
+        for _, node in graph.items()
+        if isinstance(node.op, WINDOWS)
+    }
     for _, node in graph.items():
-        if not isinstance(node.op, ops.Correlate2d | ops.Convolve2d):
+        is_data = isinstance(node.op, Input) and node.op.role == "data"
+        if not is_data or node.types[0].shape[1:3] not in seen:
             continue
-        images = graph.node(node.operands[0].key)
-        channels, *size = images.types[0].shape[1:]
-        is_data = isinstance(images.op, Input) and images.op.role == "data"
-        if not is_data or node.operands[0].key in warned or channels not in (1, 3):
-            continue
-        if size[0] == size[1] and isinstance(size[0], int) and size[0] >= LARGE:
-            warned.add(node.operands[0].key)
+        sizes = node.types[0].shape[1:]
+        if is_channels_first(sizes):
+            rows, *size = sizes
             warn(
-                f"the images {images.types[0]} are {channels} row{'s' * (channels != 1)} of {size[0]} pixels "
+                f"the images {node.types[0]} are {rows} row{'s' * (rows != 1)} of {size[0]} pixels "
                 f"with {size[1]} channels: images are [N, H, W, C], channels last",
-                mend=f"the shape {(*size, channels)}, and images.transpose(0, 2, 3, 1)",
+                mend=f"the shape {(*size, rows)}, and images.transpose(0, 2, 3, 1)",
                 layer="",
-                place=images.origin,
+                place=node.origin,
             )
 
 

@@ -16,6 +16,7 @@ from graphcnn.dsl.builder import Builder
 from graphcnn.dsl.indexing import Index, indexed
 from graphcnn.dsl.matrices import product
 from graphcnn.dsl.mismatch import brought_together, sizes_along
+from graphcnn.dsl.other_orders import say_of_channels_in_front
 from graphcnn.errors import GraphcnnError, OptionError, ShapeError, meant
 from graphcnn.foreign_names import FOREIGN, OF_VALUES
 from graphcnn.ir import Graph, Op, Origin, TensorType, Value, format_shape, require_op, users_line
@@ -224,7 +225,11 @@ def apply_layer(layer: Layer, *operands: Tensor) -> Tensor:
     values = [
         build.graph.input(f"x{i}", operand.type, origin=_made(operand)) for i, operand in enumerate(operands)
     ]
-    result = build.apply(layer, values, origin)
+    try:
+        result = build.apply(layer, values, origin)
+    except ShapeError as error:
+        say_of_channels_in_front(error, operands)
+        raise
     return Tensor(layer, operands, result.type, origin)
 
 

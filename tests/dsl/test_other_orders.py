@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import graphcnn as gcn
-from graphcnn.errors import GraphcnnError, GraphcnnWarning
+from graphcnn.errors import GraphcnnError, GraphcnnWarning, ShapeError
 
 SHAPES = {"1d": (40, 2), "2d": (40, 40, 2)}
 
@@ -91,6 +91,53 @@ def test_images_with_the_channels_first_are_warned_of(channels):
 
 def test_other_images_are_not_warned_of():
     network = gcn.Sequential(gcn.Conv2d(4, 3, padding="same"), gcn.GlobalAvgPool2d())
-    for shape in ((32, 32, 3), (3, 32, 16), (3, 8, 8), (2, 32, 32), (1, 64, 12)):
+    for shape in ((32, 32, 3), (3, 32, 16), (3, 7, 7), (2, 32, 32), (1, 64, 12)):
         gcn.compile(network, input_shape=shape, backend="numpy")
     gcn.compile(gcn.Sequential(gcn.Flatten(), gcn.Dense(2)), input_shape=(3, 32, 32), backend="numpy")
+
+
+FIRST = {
+    "a norm in front": (gcn.BatchNorm2d(), gcn.Conv2d(4, 1)),
+    "a pool": (gcn.MaxPool2d(2),),
+    "a convolution that does not fit": (gcn.Conv2d(4, 5), gcn.ReLU()),
+    "one that does not fit, later": (gcn.ReLU(), gcn.MaxPool2d(2), gcn.Conv2d(4, 3)),
+}
+
+
+@pytest.mark.parametrize("layers", FIRST.values(), ids=FIRST)
+@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 28, 28), (3, 64, 48), (4, 32, 32)])
+def test_one_rule_tells_channels_in_front_in_warnings_and_errors(layers, shape):
+    def applied(x):
+        for layer in layers:
+            x = layer(x)
+        return x
+
+    def in_a_row(shape):
+        return gcn.Sequential(gcn.Input(shape), *layers)
+
+    def on_values(shape):
+        x = gcn.Input(shape)
+        return gcn.Network(x, applied(x))
+
+    for make in (in_a_row, on_values, lambda shape: gcn.Sequential(*layers)):
+        options = {} if make in (in_a_row, on_values) else {"input_shape": shape}
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                gcn.compile(make(shape), **options, backend="numpy")
+            except ShapeError as error:
+                assert "look like channels, height, width" in str(error)
+                said = error.mend
+            else:
+                said = str(caught[0].message)
+        mended = eval(re.search(r"the shape (\(.*?\))", said)[1])
+        assert mended == (*shape[1:], shape[0])
+        options = dict.fromkeys(options, mended)
+        assert gcn.compile(make(mended), **options, backend="numpy").forward_graph
+
+
+def test_errors_of_other_images_do_not_speak_of_channels_in_front():
+    for shape in ((3, 7, 7), (2, 32, 32), (3, 64, 12)):
+        with pytest.raises(ShapeError) as caught:
+            gcn.Conv2d(4, 9)(gcn.Input(shape))
+        assert "channels" not in caught.value.mend
