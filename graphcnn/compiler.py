@@ -13,6 +13,7 @@ from graphcnn.backend import DEFAULT, Backend, as_backend, as_input, check_optio
 from graphcnn.dsl.from_graph import traced_graph
 from graphcnn.dsl.initializers import initial_value
 from graphcnn.dsl.layers import Layer
+from graphcnn.dsl.misplaced import is_model
 from graphcnn.dsl.network import Network, Traced, as_network
 from graphcnn.dsl.other_orders import warn_of_channels_in_front
 from graphcnn.errors import GraphcnnError, OptionError
@@ -32,6 +33,7 @@ from graphcnn.training.optimizers import (
     with_updates,
 )
 from graphcnn.training.other_arguments import COMPILE
+from graphcnn.training.parameters import name_of
 from graphcnn.transform import Passes
 from graphcnn.transform.passes import Given
 
@@ -197,14 +199,18 @@ def _traced(network: object, input_shape: object, dtype: DType | None) -> tuple[
 
 def _given_weights(graph: Graph, weights: Mapping[str, object]) -> dict[str, Array]:
     """Return first values of parameters and states as arrays of their types."""
+    if is_model(weights):
+        raise OptionError("weights= takes weights by name, not a model", mend="weights=model.weights")
     if not isinstance(weights, Mapping):
         raise OptionError(f"weights={weights!r:.60} is not a dictionary", mend="weights={name: array}")
     types = {label: value.type for label, value in graph.inputs_with_role("parameter", "state").items()}
     unknown = [name for name in weights if name not in types]
     if unknown:
+        found = name_of(unknown[0], list(types))
         raise OptionError(
             f"there is no parameter or state {', '.join(map(repr, unknown)):.200}",
             facts=[f"there are: {', '.join(types) or 'none'}"],
+            mend=f"weights={{{found!r}: array}}" if found else "give one of these names",
         )
     return {
         name: np.array(as_input(f"weights[{name!r}]", types[name], given)) for name, given in weights.items()

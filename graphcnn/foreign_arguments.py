@@ -101,6 +101,7 @@ _CPU: Final = "leave it out: networks compute on the CPU, in the precision of gc
 _CLIP: Final = "gcn.compile(..., {name}) clips gradients"
 _WEIGHTS: Final = 'leave it out: model.load_weights(path, layout="torchvision") reads those of torchvision'
 _SCHEDULE: Final = "a schedule: model.fit(..., callbacks=[gcn.cosine_decay(0.1, epochs=10)])"
+_PART: Final = 'only="conv*" sets some layers, by pattern or in a list, and the file may hold others'
 _FASTER: Final = "leave it out: the whole step is compiled"
 
 INSTEAD: Final = {
@@ -108,6 +109,7 @@ INSTEAD: Final = {
     **{f"{layer}.axis": "leave it out: channels are the last axis" for layer in _BATCH_NORMS},
     "BinaryCrossEntropy.weight": "positive_weights=[3.0], for what the answers yes count; "
     "model.fit(..., sample_weight=weights) weighs samples",
+    **{f"load_weights.{name}": _PART for name in ("strict", "by_name", "skip_mismatch")},
     "MaxUnpool2d.output_size": "leave it out: the result is as large as the images, the second value",
     "Upsample2d.size": "gcn.resize2d(x, size); scale=2 is twice the size",
     "start_dim": "leave it out: all axes behind the batch become one",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import math
 import warnings
+from itertools import permutations
 from numbers import Number
 from os import PathLike
 
@@ -20,7 +21,9 @@ def as_input(what: str, type: TensorType, given: object, *, called: str = "") ->
 
     called: what the user calls such an array; by default `images` or `array`.
     """
-    called = called or ("images" if type.rank == 4 else "array")
+    called = called or ("images" if type.rank == 4 and type.has_batch else "array")
+    if not isinstance(given, np.ndarray):
+        called = f"np.asarray({called})"  # the advice is for lists, too
     try:
         array = np.asarray(given)
     except ValueError as error:
@@ -40,7 +43,7 @@ def as_input(what: str, type: TensorType, given: object, *, called: str = "") ->
         raise DataError(
             f"{what} has the shape {format_shape(array.shape)}, but {format_shape(type.shape)} is needed",
             facts=["N is the number of samples, at least 1"] if type.has_batch else [],
-            mend=_reshape_hint(array, type),
+            mend=_reshape_hint(array, type) if type.has_batch else _hint_of_one(array, type, called),
         )
     return array if array.dtype == type.dtype else _converted(what, type, array, called)
 
@@ -96,6 +99,20 @@ def _conversion_hint(array: Array, type: TensorType, called: str) -> str:
             f"np.stack([np.asarray(PIL.Image.open(path)) for path in paths]).astype({type.dtype!r}) / 255"
         )
     return f"give an array of numbers of the shape {format_shape(type.shape)}"
+
+
+def _hint_of_one(array: Array, type: TensorType, called: str) -> str:
+    """Return what makes an array fit that is a single one, such as a parameter."""
+    shape = type.concrete(1)
+    if not array.ndim:
+        return f"np.full({shape}, {array.item()!r}, {type.dtype!r})"
+    orders = [(2, 3, 1, 0), *permutations(range(len(shape)))] if len(shape) == array.ndim else []
+    for order in orders:  # that of PyTorch's filters, [D, C, k1, k2], comes first
+        if len(order) == len(shape) and tuple(array.shape[axis] for axis in order) == shape:
+            return f"{called}.T" if len(shape) == 2 else f"{called}.transpose{order}"
+    if array.size == math.prod(shape) and [n for n in array.shape if n > 1] == [n for n in shape if n > 1]:
+        return f"{called}.reshape{shape}"
+    return f"give an array of the shape {format_shape(type.shape)}"
 
 
 def _reshape_hint(array: Array, type: TensorType) -> str:

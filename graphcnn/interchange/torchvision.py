@@ -121,6 +121,8 @@ def read_state_dict(
         if name not in counters and (name in types or not is_part)
     }
     mend = "name the layers as PyTorch names its modules, and give the network the same layers and classes"
+    if any(name.rpartition(".")[2] in PARTS and name not in types for name in given):
+        mend = "model.load_weights(path), without layout=, for a file of graphcnn's own"
     require_tensors(path, given, types, mend)
     return {name: each.from_torch(given[each.name]) for name, each in stored.items()}
 

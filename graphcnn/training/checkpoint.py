@@ -15,6 +15,7 @@ import numpy as np
 
 from graphcnn.arrays import Array
 from graphcnn.errors import FileError, GraphcnnError, OptionError
+from graphcnn.interchange.torchvision import PARTS
 from graphcnn.interchange.weights import read_weights, require_tensors, write_weights
 from graphcnn.ir import Graph, TensorType
 from graphcnn.ir.parser import require_parsable
@@ -174,6 +175,9 @@ def _mend_of_weights(tensors: Mapping[str, Array], wanted: Mapping[str, TensorTy
         fits = found is not None and (found.shape, found.dtype.name) == (type.concrete(1), type.dtype)
         both[layer] = fits and both.get(layer, True)
     fitting = [layer for layer, fits in both.items() if fits]
+    endings = {name.rpartition(".")[2] for name in tensors if name not in wanted}
+    if endings & set(PARTS.values()) - {"bias"}:
+        return 'model.load_weights(path, layout="torchvision"), for a state dict of PyTorch'
     if fitting:
         return f"set the layers that both have: model.load_weights(path, only={fitting})"
     floats = [name for name, type in wanted.items() if name in tensors and type.is_float]

@@ -407,6 +407,10 @@ class Model:
 
     def set_state(self, state: Mapping[str, Array]) -> None:
         """Set what `state` returned."""
+        if not isinstance(state, Mapping):
+            refuse(
+                f"the state is {type(state).__name__}, not a dictionary", "set what model.state() returned"
+            )
         missing = [name for name in self._state if name not in state]
         if missing:
             raise DataError(f"the state lacks {', '.join(missing)}", mend="set what model.state() returned")
@@ -473,6 +477,8 @@ class Model:
         Raises FileError for a file that does not fit, with the names that do not, and then leaves the model
         as it is; OptionError for a pattern that fits no weight.
         """
+        if isinstance(path, Mapping):
+            refuse("load_weights takes the path of a file, not weights", "model.weights.update(weights)")
         wanted = self.weights.types
         if only is not None:
             names = matching_all(list(wanted), [only] if isinstance(only, str) else only)

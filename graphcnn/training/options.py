@@ -39,7 +39,8 @@ def require_number(name: str, value: object, allowed: Callable[[float], bool], r
             refuse(f"beta1={value!r:.60} is not a number", f"beta1={value[0]!r:.20}, beta2={value[1]!r:.20}")
         plain = _plain(value)
         if plain is not None and math.isfinite(plain) and allowed(plain):
-            refuse(f"{name}={value!r:.60} is not a number of Python's", f"{name}={plain!r}")
+            kind = range if isinstance(value, str) else "of Python's"
+            refuse(f"{name}={value!r:.60} is not a number {kind}", f"{name}={plain!r}")
         refuse(f"{name}={value!r:.60} is not a number {range}", f"give a {name} {range}")
 
 

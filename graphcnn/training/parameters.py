@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 
 import numpy as np
 
+from graphcnn.arguments import known_arguments
 from graphcnn.arrays import Array
 from graphcnn.backend import State, as_input
-from graphcnn.errors import ArgumentError, OptionError, UnknownNameError
+from graphcnn.errors import ArgumentError, OptionError, UnknownNameError, meant
+from graphcnn.interchange.torchvision import PARTS
 from graphcnn.interrupts import interrupts_put_off
 from graphcnn.ir import TensorType, users_line
 from graphcnn.visible import visible
+
+ELSEWHERE: Final[Mapping[str, tuple[str, ...]]] = {
+    **{theirs: tuple(ours for ours, each in PARTS.items() if each == theirs) for theirs in PARTS.values()},
+    "kernel": ("filters", "weights"),
+    "depthwise_kernel": ("filters",),
+    "gamma": ("scale",),
+    "beta": ("shift",),
+    "moving_mean": ("mean",),
+    "moving_variance": ("variance",),
+}
+"""What PyTorch and Keras call parameters and statistics of a layer, and their names here."""
+
+
+def name_of(given: object, known: Sequence[str]) -> str:
+    """Return the name of a parameter or state that was meant, or ""."""
+    if isinstance(given, int) and -len(known) <= given < len(known):
+        return known[given]
+    if not isinstance(given, str):
+        return ""
+    layer, _, last = given.rpartition(".")
+    ours = [f"{layer}.{name}" for name in ELSEWHERE.get(last, ()) if f"{layer}.{name}" in known]
+    inside = [name for name in known if name.startswith(f"{given}.")]
+    near = meant(given, known).removeprefix("did you mean '").removesuffix("'?")
+    return next(iter([*ours, *inside, near]))
 
 
 @dataclass
@@ -25,6 +51,7 @@ class Parameters(MutableMapping[str, Array]):
 
     kind: ClassVar[str] = "parameter"
 
+    @known_arguments
     def __getitem__(self, name: str) -> Array:
         self._require(name)
         copy = self._state[name].copy()
@@ -34,9 +61,20 @@ class Parameters(MutableMapping[str, Array]):
     def __setitem__(self, name: str, value: object) -> None:
         self.update({name: value})
 
+    @known_arguments
     def update(self, *values: Any, **named: Any) -> None:
         """Assign several at once, as `dict.update` does; all, or after an error or interrupt none."""
-        checked = {name: self._checked(name, value) for name, value in dict(*values, **named).items()}
+        try:
+            given = dict(*values, **named)
+        except (TypeError, ValueError):
+            whole = f"model.{self.kind}s"
+            raise OptionError(
+                f"{whole}.update takes arrays by name, not {type(values[0]).__name__}",
+                mend=f"{whole}.update(zip({whole}, arrays)), in the order of the names"
+                if isinstance(values[0], list | tuple) and len(values[0]) == len(self)
+                else f"{whole}.update({{name: array}})",
+            ) from None
+        checked = {name: self._checked(name, value) for name, value in given.items()}
         with interrupts_put_off():
             self._state.changed()
             for name, array in checked.items():
@@ -87,9 +125,22 @@ class Parameters(MutableMapping[str, Array]):
                 facts=[f"{self.kind}s: {', '.join(self._types)}"],
                 mend="model.weights holds parameters and statistics; model.set_state(state) sets all state",
             )
+        found = name_of(name, list(self._types))
         raise UnknownNameError(
-            f"there is no {self.kind} {name!r}", facts=[f"{self.kind}s: {', '.join(self._types)}"]
+            f"there is no {self.kind} {name!r}",
+            facts=[f"{self.kind}s: {', '.join(self._types)}"],
+            mend=f"model.{self.kind}s[{found!r}]" if found else "give one of these names",
         )
+
+    if not TYPE_CHECKING:  # type checkers know which attributes there are
+
+        def __getattr__(self, name: str) -> object:
+            """Raise AttributeError: names are given in brackets."""
+            said = f"model.{self.kind}s has no attribute {visible(name)!r}"
+            if name.startswith("_"):
+                raise AttributeError(said)
+            found = name_of(name, list(self._types)) or next(iter(self._types), "")
+            raise AttributeError(f"{said}: model.{self.kind}s[{found!r}]")
 
 
 class Weights(Parameters):
