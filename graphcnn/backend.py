@@ -40,6 +40,9 @@ REFERENCE = "numpy"
 class KernelReport:
     """One kernel of an executable: what it is called, which nodes it covers, and its work at one batch size.
 
+    performed: FLOPs that it takes, where these are not those of the ops as they are defined. streamed: those
+    of the bytes that are not in a cache already, as is what another kernel has just stored for the same
+    samples. None where the backend cannot tell.
     seconds: its time in the measured call, summed over the threads; None where it was not measured. details:
     how it was built, in words: where it runs, its tile, its buffers. live: bytes that must be in memory while
     it runs, beside the caller's arrays, for the whole batch on all threads; None where that is unknown.
@@ -52,6 +55,8 @@ class KernelReport:
     seconds: float | None = None
     details: str = ""
     live: int | None = None
+    performed: int | None = None
+    streamed: int | None = None
 
 
 KERNEL_CALLS: Final = np.dtype([("kernel", "i4"), ("thread", "i4"), ("begin", "f8"), ("end", "f8")])
@@ -93,7 +98,8 @@ class Memory:
 class Report:
     """What a backend built for one graph, at the batch size of its latest call (1 before the first).
 
-    peak: FLOP/s that these threads can do at most on this machine, as measured; None where that is unknown.
+    peak: FLOP/s that these threads can do at most on this machine, and bandwidth: bytes/s that they can load
+    and store, as measured; None where that is unknown.
     timeline: of the latest call, if that was measured and the backend can tell. memory: None where the
     backend cannot tell.
     """
@@ -105,6 +111,7 @@ class Report:
     peak: float | None = None
     timeline: Timeline | None = field(default=None, compare=False)
     memory: Memory | None = None
+    bandwidth: float | None = None
 
 
 _VERSIONS = itertools.count()

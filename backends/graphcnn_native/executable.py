@@ -25,7 +25,7 @@ from graphcnn_native.codegen.step import WrittenKernel
 from graphcnn_native.compiled import compiled
 from graphcnn_native.lowering import Program, lower
 from graphcnn_native.lowering.liveness import live_bytes
-from graphcnn_native.peak import measured_peak
+from graphcnn_native.peak import measured_bandwidth, measured_peak
 from graphcnn_native.reference import ReferenceKernels
 from graphcnn_native.runtime.call_log import CallLog
 from graphcnn_native.runtime.engine import assembly
@@ -355,7 +355,8 @@ class NativeExecutable:
         ]
         is_double = any(node.types[0].dtype == "float64" for _, node in self.graph.items())
         peak = measured_peak(self.threads, "double" if is_double else "float")
-        return Report("native", batch, tuple(timed), self.threads, peak, timeline, memory)
+        bandwidth = measured_bandwidth(self.threads)
+        return Report("native", batch, tuple(timed), self.threads, peak, timeline, memory, bandwidth)
 
     def _kernels(self, batch: int) -> tuple[KernelReport, ...]:
         """Return the kernels without times; the last answer is kept, since many calls may be measured."""
@@ -375,6 +376,8 @@ class NativeExecutable:
                     work.bytes,
                     details=self.program.describe(kernel, written.tile),
                     live=live[kernel.number],
+                    performed=work.performed,
+                    streamed=work.streamed,
                 )
             )
         self._described = batch, tuple(kernels)

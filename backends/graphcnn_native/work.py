@@ -6,23 +6,32 @@ would, but for blocks of too few samples; so it is the batch size that decides w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from graphcnn.ir import Value
 from graphcnn_native.elements import ITEMS, SIZES
 from graphcnn_native.lowering import Program
-from graphcnn_native.lowering.program import PlacedKernel
+from graphcnn_native.lowering.program import Place, PlacedKernel
 from graphcnn_native.lowering.samples_in_lanes import too_few
+from graphcnn_native.lowering.winograd import TAPS, WinogradCorrelation, WinogradFilterGradient, points
 from graphcnn_native.target import Target
 from graphcnn_native.workspace import room_for
 
 
 @dataclass(frozen=True)
 class Work:
-    """The work of one kernel for a whole batch; nodes by their keys in the graph that was compiled."""
+    """The work of one kernel for a whole batch; nodes by their keys in the graph that was compiled.
+
+    flops: as the ops are defined; performed: those that it takes. streamed: those of the bytes that are not
+    in a block, which stays in a cache.
+    """
 
     flops: int
+    performed: int
     bytes: int
+    streamed: int
     nodes: tuple[int, ...]
 
 
@@ -50,9 +59,10 @@ def _work(program: Program, kernel: PlacedKernel, batch: int, share: float) -> W
 
     loads, stores = {*kernel.loads}, {value for value, _ in kernel.stores}
     if kernel.is_optional:
-        moved = sum(value.type.bytes(batch) for value in (*loads, *stores))
         done = flops(kernel)
-        return Work(done - round(done * share), moved - round(moved * share), kernel.nodes)
+        moved = _between(_moved(program, loads | stores, batch), (0, 0), share)
+        left = done - round(done * share)
+        return Work(left, left, *moved, kernel.nodes)
     alone, together = loads | stores, loads | stores
     total, nodes = flops(kernel), kernel.nodes
     if kernel.pad is not None:
@@ -64,8 +74,38 @@ def _work(program: Program, kernel: PlacedKernel, batch: int, share: float) -> W
         together = together - stores | {value for value, _ in pool.stores}
         total += round(flops(pool) * share)
         nodes = tuple(sorted({*nodes, *pool.nodes})) if share else nodes
-    moved, less = (sum(value.type.bytes(batch) for value in each) for each in (alone, together))
-    return Work(total, moved - round((moved - less) * share), nodes)
+    moved = _between(_moved(program, alone, batch), _moved(program, together, batch), share)
+    return Work(total, round(total * _performed(program, kernel)), *moved, nodes)
+
+
+def _performed(program: Program, kernel: PlacedKernel) -> float:
+    """Return which share of its FLOPs a kernel takes: on Winograd's tiles, the products of their points."""
+    op = kernel.op(program.graph)
+    if kernel.root is None or not isinstance(op, WinogradCorrelation | WinogradFilterGradient):
+        return 1.0
+    window = program.graph.node(kernel.root).operands[1]
+    maps = window.type if op.sum_over == "batch" else program.graph.results(kernel.root)[0].type
+    sizes = maps.static(1), maps.static(2)
+    tiles = math.prod(-(-size // op.results) for size in sizes)
+    return tiles * points(op.results) / (math.prod(sizes) * TAPS**2)
+
+
+def _moved(program: Program, values: Iterable[Value], batch: int) -> tuple[int, int]:
+    """Return the bytes of values, and of those among them that are not in a block."""
+    near = far = 0
+    for value in values:
+        size = value.type.bytes(batch)
+        if program.buffers[program.unshaped(value)].place is Place.BLOCK:
+            near += size
+        else:
+            far += size
+    return near + far, far
+
+
+def _between(alone: tuple[int, int], together: tuple[int, int], share: float) -> tuple[int, int]:
+    """Return what is moved where a kernel does its neighbours' work for this share of the samples."""
+    (moved, streamed), (less, less_streamed) = alone, together
+    return moved - round((moved - less) * share), streamed - round((streamed - less_streamed) * share)
 
 
 def _blocks(samples: int, sizes: Sequence[int]) -> Iterator[tuple[int, int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -29,6 +29,8 @@ SHORT = 2e-3
 """Before a call of fewer seconds there is one that nobody times, so that the threads are awake and the
 caches as they are between two steps of a training."""
 Mode: TypeAlias = Literal["train", "infer"]
+EXPLAINED = 1 / 3
+"""From which share of a kernel's time on it is what binds it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ class KernelTime:
     thread_seconds: its time on each thread, medians as well; () where the backend cannot tell.
     flops, bytes: its work for the whole batch. details: how the backend built it, in words.
     live: bytes that must be in memory while it runs, beside the caller's arrays, where the backend knows.
+    limits: by "products" and "memory", the seconds that it would add at least, at the best that the machine
+    can do; empty where the backend cannot tell.
     """
 
     name: str
@@ -52,6 +56,20 @@ class KernelTime:
     bytes: int
     details: str = ""
     live: int | None = None
+    limits: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def limit(self) -> tuple[str, float] | None:
+        """What binds the kernel, and which share of its time that takes; None where that is unknown.
+
+        It is "latency" where neither products nor memory explain a third of the time: loops are short, sums
+        wait for each other, or there are more calls than work.
+        """
+        if not self.limits or not self.seconds:
+            return None
+        name, least = max(self.limits.items(), key=lambda limit: limit[1])
+        share = least / self.seconds
+        return (name if share >= EXPLAINED else "latency"), share
 
 
 @known_methods()
@@ -67,7 +85,8 @@ class Profile:
         several kernels compute gets the sum; one that no kernel computes (a reshape) is not in it.
     waiting: in which a thread has nothing to do, averaged over the threads: the others still work, or
         work is being handed out. python: before and after the backend computes: arrays are looked at.
-    peak: FLOP/s that these threads can do at most, where the backend knows.
+    peak: FLOP/s that these threads can do at most, and bandwidth: bytes/s that they can load and store, where
+        the backend knows.
     memory: what the step needs beside the caller's arrays, where the backend knows.
     timeline: of one typical step, for the trace; span: when this step was called and returned, in seconds on
         that timeline.
@@ -89,6 +108,7 @@ class Profile:
     memory: Memory | None = None
     timeline: Timeline | None = None
     span: tuple[float, float] = (0.0, 0.0)
+    bandwidth: float | None = None
 
     @property
     def other(self) -> float:
@@ -241,7 +261,7 @@ def _summed_up(model: Model, graph: Graph, mode: Mode, seconds: float, calls: Se
     by_thread = [spent for call in calls if (spent := call.thread_seconds()) is not None]
     threads = np.median(by_thread, axis=0) if by_thread else np.zeros((len(report.kernels), 0))
     kernels = [
-        _kernel_time(graph, kernel, report.threads, times, tuple(map(float, on_threads)))
+        _kernel_time(graph, kernel, report, times, tuple(map(float, on_threads)))
         for kernel, times, on_threads in zip(report.kernels, _times_by_kernel(calls), threads, strict=True)
         if times
     ]
@@ -264,10 +284,11 @@ def _summed_up(model: Model, graph: Graph, mode: Mode, seconds: float, calls: Se
         nodes=_by_node(graph, report.batch, kernels),
         waiting=statistics.median(call.waiting for call in calls),
         python=statistics.median(call.python for call in calls),
-        peak=max((call.report.peak for call in calls if call.report.peak), default=None),
+        peak=_most(call.report.peak for call in calls),
         memory=report.memory,
         timeline=timeline,
         span=(typical.begin - began, typical.end - began),
+        bandwidth=_most(call.report.bandwidth for call in calls),
     )
 
 
@@ -280,21 +301,30 @@ def _times_by_kernel(calls: Sequence[_Call]) -> list[list[float]]:
 
 
 def _kernel_time(
-    graph: Graph, kernel: KernelReport, threads: int, times: list[float], on_threads: tuple[float, ...]
+    graph: Graph, kernel: KernelReport, report: Report, times: list[float], on_threads: tuple[float, ...]
 ) -> KernelTime:
     origins = [graph.node(key).origin for key in kernel.nodes]
+    limits = {}
+    if report.peak and report.bandwidth and kernel.streamed is not None:
+        flops = kernel.flops if kernel.performed is None else kernel.performed
+        limits = {"products": flops / report.peak, "memory": kernel.streamed / report.bandwidth}
     return KernelTime(
         kernel.name,
         kernel.nodes,
         _listed(origin.layer for origin in origins),
         _listed(origin.rule for origin in origins),
-        statistics.median(times) / threads,
+        statistics.median(times) / report.threads,
         on_threads,
         kernel.flops,
         kernel.bytes,
         kernel.details,
         kernel.live,
+        limits,
     )
+
+
+def _most(measured: Iterable[float | None]) -> float | None:
+    return max((each for each in measured if each), default=None)
 
 
 def _by_node(graph: Graph, batch: int, kernels: Sequence[KernelTime]) -> dict[int, float]:

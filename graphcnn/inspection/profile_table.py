@@ -22,7 +22,7 @@ NAMES = ("kernel", "layer", "rule")
 EXACT = 0.1
 """How far the sum of the parts may be from the step before the table says so."""
 CELL = "padding: 1px 8px"
-NUMBERS = ("ms of step", "share", "GFLOP/s", "peak", "GB/s")
+NUMBERS = ("ms of step", "share", "GFLOP/s", "GB/s", "limit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +118,13 @@ def _explanation(profile: Profile) -> str:
             f"ms of step: time summed over the {profile.threads} threads, divided by {profile.threads}; "
             "so the parts add up to one call."
         )
+    if profile.peak and profile.bandwidth:
+        text += (
+            "\nlimit: what binds a kernel, and how much of its time that takes at this machine's best: "
+            f"products, {profile.peak / 1e9:.0f} GFLOP/s (those that it performs: Winograd's are fewer), or "
+            f"memory, {profile.bandwidth / 1e9:.0f} GB/s (a cache gives more); latency, where neither takes "
+            "a third."
+        )
     if abs(profile.parts / profile.seconds - 1) <= EXACT:
         return text
     return (
@@ -150,8 +157,8 @@ def _kernel_row(profile: Profile, kernel: KernelTime) -> _Row:
         f"{kernel.seconds * 1e3:.3f}",
         f"{share:.0%}",
         f"{rate / 1e9:.1f}" if kernel.flops else "",
-        f"{rate / profile.peak:.0%}" if profile.peak and kernel.flops else "",
         f"{moved / 1e9:.1f}",
+        "{} {:4.0%}".format(*kernel.limit) if kernel.limit else "",
     )
     return _Row(cells, share, is_kernel=True)
 

@@ -124,6 +124,37 @@ def test_data_and_options_are_checked() -> None:
         model.profile(X, Y, repeats=0)
 
 
+def test_a_kernel_says_what_binds_it(profile: Profile) -> None:
+    assert profile.peak and profile.bandwidth
+    for kernel in profile.kernels:
+        assert kernel.limit is not None
+        name, share = kernel.limit
+        at_best = {"products": kernel.flops / profile.peak, "memory": kernel.bytes / profile.bandwidth}
+        assert kernel.limits["products"] <= at_best["products"] * 2  # the peak is measured again and again
+        assert share == max(kernel.limits.values()) / kernel.seconds
+        assert name == ("latency" if share < 1 / 3 else max(kernel.limits, key=kernel.limits.__getitem__))
+    pooled = next(kernel for kernel in profile.kernels if kernel.layers == "conv2, relu2")
+    assert pooled.limits["memory"] < pooled.bytes / profile.bandwidth / 2, "its maps stay in a cache"
+    assert (
+        gcn.compile(gcn.zoo.lenet5(), input_shape=(28, 28, 1), backend="numpy").profile(X).kernels[0].limit
+        is None
+    )
+
+
+def test_winograds_tiles_are_measured_by_the_products_that_they_take() -> None:
+    network = gcn.Sequential(gcn.Conv2d(16, 1), gcn.Conv2d(16, 3), gcn.Flatten(), gcn.Dense(10))
+    model = gcn.compile(network, input_shape=(10, 10, 16), loss=gcn.CrossEntropy(), optimizer=gcn.SGD(0.1))
+    model.train_step(X[:, :10, :10].repeat(16, -1), Y)
+    tiled = [
+        k for k in model.executable("step").report().kernels if k.name.startswith("winograd") and k.flops
+    ]
+    forward = tiled[0]
+    assert forward.performed == round(forward.flops * 4 * 36 / (64 * 9)), (
+        "4 tiles of 36 products, not 64 of 9"
+    )
+    assert all(kernel.performed is not None and kernel.performed < kernel.flops for kernel in tiled)
+
+
 def test_it_prints_a_table(profile: Profile) -> None:
     text = str(profile)
     for part in ("48", "ms of step", "conv2, relu2", "Eq. 14", "threads wait", "Python", "sum"):
