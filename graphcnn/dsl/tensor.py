@@ -17,7 +17,7 @@ from graphcnn.dsl.indexing import Index, indexed
 from graphcnn.dsl.matrices import product
 from graphcnn.dsl.mismatch import brought_together, sizes_along
 from graphcnn.dsl.other_orders import say_of_channels_in_front
-from graphcnn.errors import GraphcnnError, OptionError, ShapeError, meant
+from graphcnn.errors import GraphcnnError, OptionError, SettingError, ShapeError, meant
 from graphcnn.foreign_names import FOREIGN, OF_VALUES
 from graphcnn.ir import Graph, Op, Origin, TensorType, Value, format_shape, require_op, users_line
 from graphcnn.visible import visible
@@ -168,6 +168,19 @@ class Tensor:
             said = f"a value of a network has no attribute {visible(name)!r}"
             mend = "" if name.startswith("_") else instead(name)
             raise AttributeError(f"{said}: {mend}" if mend else said)
+
+
+def _refuse_to_set(self: Tensor, name: str, _: object) -> NoReturn:
+    raise at_users_line(
+        SettingError(
+            f"a value of a network stays as it is made, and has no {visible(name)!r} to be set",
+            mend='gcn.Input(shape, name="image"), and gcn.Dense(10, name="head"), name what they make',
+        )
+    )
+
+
+# frozen dataclasses define it themselves, and with slots theirs fails
+setattr(Tensor, "__setattr__", _refuse_to_set)  # noqa: B010 - type checkers take it for an assignment
 
 
 def instead(name: str) -> str:

@@ -194,3 +194,13 @@ def test_misspelt_attributes_and_those_of_python_are_as_they_were():
     assert not hasattr(network, "__array__")
     assert copy.deepcopy(of_a_function()).outputs
     assert len(pickle.loads(pickle.dumps(network))) == 4
+
+
+def test_a_property_of_ones_own_says_itself_what_it_lacks():
+    class Narrow(gcn.Dense):
+        @property
+        def width(self):
+            return self.unitz
+
+    with pytest.raises(AttributeError, match="a Narrow has no attribute 'unitz': did you mean 'units'"):
+        _ = Narrow(3).width

@@ -189,3 +189,14 @@ def test_what_a_model_has_and_cannot_be_set_is_had_as_advised(name):
     assert isinstance(caught.value, AttributeError)
     if name in SETTABLE:
         eval(code(caught.value.mend), names(model))
+
+
+def test_values_of_a_network_are_named_where_they_are_made():
+    x = gcn.Input((6, 6, 1))
+    for name in ("name", "shape", "layer"):
+        with pytest.raises(SettingError, match=r"test_settings\.py:\d+: a value of a network") as caught:
+            setattr(x, name, "image")
+    codes = re.findall(r"gcn\.\w+\(.*?\)", caught.value.mend)
+    value, layer = (eval(code, {"gcn": gcn, "shape": (3,)}) for code in codes)
+    assert (value.layer.name, layer.name) == ("image", "head")
+    assert copy.copy(x).type == pickle.loads(pickle.dumps(x)).type

@@ -93,6 +93,9 @@ class Layer(metaclass=_LayerType):
 
         def __getattr__(self, name: str) -> object:
             """Raise AttributeError, with what has a name of another framework, or of a model, here."""
+            known = getattr(type(self), name, None)
+            if isinstance(known, property) and known.fget is not None:
+                return known.fget(self)  # it has failed once, and is to say itself what it lacks
             raise no_attribute(self, name)
 
     def __post_init__(self) -> None:
