@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow test-torch test-browser lint examples wheel clean
+.PHONY: demo test test-slow test-torch test-browser bench-peers lint examples wheel clean
 
 demo: $(VENV)/demo-ready
 	$(BIN)/graphcnn train digits --epochs 15 --output runs/digits
@@ -22,6 +22,15 @@ test-torch: $(VENV)/dev-ready
 test-browser: $(VENV)/dev-ready
 	$(BIN)/python -c "import selenium" 2> /dev/null || $(BIN)/python -m pip install --quiet --editable '.[browser]'
 	$(BIN)/python -m pytest -m "browser and not slow" tests/browser
+
+# Against other frameworks, in an environment of their own; BENCH="--only lenet5 --random 20 --rounds 3"
+bench-peers: $(VENV)/dev-ready build/peers/ready
+	$(BIN)/python tests/bench/peers.py --peers build/peers/venv/bin/python $(BENCH)
+
+build/peers/ready:
+	$(PYTHON) -m venv build/peers/venv
+	build/peers/venv/bin/python -m pip install --quiet torch==2.13.0 jax onnx onnxruntime openvino
+	touch $@
 
 lint: $(VENV)/dev-ready
 	$(BIN)/ruff check

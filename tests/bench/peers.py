@@ -1,0 +1,209 @@
+"""Compares graphcnn with other frameworks on this machine: a table, and a plot.
+
+    python tests/bench/peers.py [--only lenet5 resnet20] [--random 20] [--rounds 7] [--output build/peers]
+
+Every framework loads a network into a process of its own. Then they take turns of a quarter of a second each,
+while the others are stopped, so that a machine whose speed drifts is unfair to nobody. "Best / ours" is the
+median over the rounds of the time of the fastest other one, divided by that of graphcnn. The other frameworks
+are those that the Python of `--peers` finds; `make bench-peers` sets one up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from networks import NETWORKS, RANDOM
+
+HERE = Path(__file__).parent
+BURST = 0.25
+"""Seconds of a turn."""
+TRAINING = {
+    "PyTorch": ["torch_worker.py"],
+    "PyTorch, channels last": ["torch_worker.py", "--channels-last"],
+    "JAX": ["jax_worker.py"],
+}
+INFERENCE = {
+    **TRAINING,
+    "ONNX Runtime": ["onnx_worker.py", "--runtime", "onnxruntime"],
+    "OpenVINO": ["onnx_worker.py", "--runtime", "openvino"],
+}
+CASES = [("train", 64), ("infer", 64), ("infer", 1)]
+LARGE_BATCH = {"cifar94": 512}
+"""Networks that are trained with batches of another size than the others."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """Milliseconds of each side, and how many times as long the best of the others took."""
+
+    network: str
+    mode: str
+    batch: int
+    milliseconds: dict[str, float]
+    ratio: float | None
+
+
+class Worker:
+    """A process that times calls when it is asked, and is stopped meanwhile."""
+
+    def __init__(self, name: str, command: Sequence[str]) -> None:
+        self.name, self.times = name, list[float]()
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        self.is_there = self._answer() is not None
+        if self.is_there:
+            self._calls = max(1, round(BURST / max(self._seconds_of(1), 1e-7)))
+            self._process.send_signal(signal.SIGSTOP)
+
+    def take_turn(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+        self.times.append(self._seconds_of(self._calls) / self._calls * 1e3)
+        self._process.send_signal(signal.SIGSTOP)
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def _seconds_of(self, calls: int) -> float:
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{calls}\n")
+        self._process.stdin.flush()
+        answer = self._answer()
+        if answer is None:
+            raise SystemExit(f"{self.name} ended while it was timed")
+        return float(answer["seconds"])
+
+    def _answer(self) -> dict[str, Any] | None:
+        """Return what the worker says next; None if it has ended. Frameworks print lines of their own."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line.startswith("{"):
+                found: dict[str, Any] = json.loads(line)
+                return found
+        return None
+
+
+def main() -> None:
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
+    parser.add_argument("--peers", default=sys.executable, help="the Python that has the other frameworks")
+    parser.add_argument("--only", nargs="*", default=list(NETWORKS), help="of the networks with a name")
+    parser.add_argument("--random", type=int, default=0, help="so many random networks as well")
+    parser.add_argument("--modes", nargs="*", default=["train", "infer"], choices=["train", "infer"])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--output", type=Path, default=Path("build/peers"))
+    given = parser.parse_args()
+    given.output.mkdir(parents=True, exist_ok=True)
+    rows: list[Row] = []
+    for row in measured(given, [*given.only, *(f"{RANDOM}{seed}" for seed in range(given.random))]):
+        print(line_of(row), flush=True)
+        rows.append(row)
+    (given.output / "peers.json").write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    (given.output / "peers.md").write_text(table(rows))
+    plot(rows, given.output / "peers.svg")
+    print(f"{given.output}: peers.md, peers.svg, peers.json")
+
+
+def measured(given: argparse.Namespace, networks: Sequence[str]) -> Iterator[Row]:
+    """Yield a row for each network, mode and batch size."""
+    for mode, usual in CASES:
+        for network in networks if mode in given.modes else ():
+            batch = LARGE_BATCH.get(network, usual) if mode == "train" else usual
+            yield compared(given, network, mode, batch)
+
+
+def compared(given: argparse.Namespace, network: str, mode: str, batch: int) -> Row:
+    told = [network, "--batch", f"{batch}", "--mode", mode, "--threads", f"{given.threads}"]
+    sides = {"graphcnn": [sys.executable, str(HERE / "step_worker.py")]}
+    for name, (file, *options) in (TRAINING if mode == "train" else INFERENCE).items():
+        sides[name] = [given.peers, str(HERE / file), *options]
+    found = [Worker(name, [*command[:2], *told, *command[2:]]) for name, command in sides.items()]
+    try:
+        workers = [worker for worker in found if worker.is_there]
+        if not found[0].is_there:
+            raise SystemExit(f"graphcnn does not run {network}: {' '.join([*sides['graphcnn'], *told])}")
+        for _ in range(given.rounds):
+            for worker in workers:
+                worker.take_turn()
+    finally:
+        for worker in found:
+            worker.close()
+    rounds = [min(times) / mine for mine, *times in zip(*(w.times for w in workers), strict=True) if times]
+    ratio = statistics.median(rounds) if rounds else None
+    return Row(network, mode, batch, {w.name: statistics.median(w.times) for w in workers}, ratio)
+
+
+def line_of(row: Row) -> str:
+    times = ", ".join(f"{name} {milliseconds:.3g}" for name, milliseconds in row.milliseconds.items())
+    ratio = "" if row.ratio is None else f"; best / ours {row.ratio:.2f}"
+    return f"{row.network}, {row.mode}, batch {row.batch}: {times} ms{ratio}"
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Return the rows as Markdown: milliseconds for one call."""
+    names = list(dict.fromkeys(name for row in rows for name in row.milliseconds))
+    lines = [
+        f"| network | batch | {' | '.join(names)} | best / ours |",
+        f"|---|---:|{'---:|' * len(names)}---:|",
+    ]
+    for row in rows:
+        cells = [f"{row.milliseconds[name]:.3g}" if name in row.milliseconds else "" for name in names]
+        ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
+        lines.append(f"| {row.network}, {row.mode} | {row.batch} | {' | '.join(cells)} | {ratio} |")
+    return "\n".join([*lines, *summaries(rows)]) + "\n"
+
+
+def summaries(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield for random networks the least ratio, the tenth percentile and the median."""
+    for mode, batch in dict.fromkeys((row.mode, row.batch) for row in rows):
+        ratios = sorted(
+            row.ratio
+            for row in rows
+            if row.network.startswith(RANDOM) and (row.mode, row.batch) == (mode, batch) and row.ratio
+        )
+        if ratios:
+            tenth, middle = ratios[len(ratios) // 10], statistics.median(ratios)
+            yield (
+                f"\n{len(ratios)} random networks, {mode}, batch {batch}: best / ours at least "
+                f"{ratios[0]:.2f}, tenth percentile {tenth:.2f}, median {middle:.2f}"
+            )
+
+
+def plot(rows: Sequence[Row], file: Path) -> None:
+    """Draw a dot for each ratio, on a logarithmic axis, network by network."""
+    from matplotlib.figure import Figure
+
+    shown = [row for row in rows if row.ratio is not None]
+    names = list(dict.fromkeys(row.network for row in shown))
+    figure = Figure(figsize=(7, 1.2 + 0.24 * len(names)), layout="constrained")
+    axes = figure.subplots()
+    for mode, batch in dict.fromkeys((row.mode, row.batch) for row in shown):
+        of_case = [row for row in shown if (row.mode, row.batch) == (mode, batch)]
+        places = [len(names) - 1 - names.index(row.network) for row in of_case]
+        axes.plot([row.ratio for row in of_case], places, "o", ms=5, label=f"{mode}, batch {batch}")
+    axes.axvline(1, color="0.3", lw=1)
+    axes.set_xscale("log")
+    ticks = [0.5, 1, 2, 4, 8, 16]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
+    axes.set_yticks(range(len(names)), names[::-1])
+    axes.grid(axis="x", color="0.9")
+    axes.set_xlabel("time of the best other framework / time of graphcnn")
+    axes.legend(fontsize="small")
+    figure.savefig(file, metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()
