@@ -1,0 +1,497 @@
+"""The code of every step, as LLVM IR: what `step.py` writes tables for."""
+
+from __future__ import annotations
+
+from string import Template
+from typing import Final
+
+STEP: Final = Template("""
+declare i32 @clock_gettime(i32, ptr)
+declare i64 @llvm.smin.i64(i64, i64)
+declare void @llvm.memset.p0.i64(ptr, i8, i64, i1 immarg)
+
+; Goes through the stages; where anything is of float32, with denormals flushed to zero. Where labels name no
+; class, nothing is done.
+define i64 @step(ptr %context) nounwind {
+entry:
+  %unfit = call i64 @unfit_labels(ptr %context)
+  %fits = icmp eq i64 %unfit, 0
+  br i1 %fits, label %begin, label %refuse
+refuse:
+  ret i64 %unfit
+begin:
+  call void @mark(ptr %context, i64 $began)
+  %flush.at = getelementptr i64, ptr %context, i64 $flush
+  %flush = load ptr, ptr %flush.at
+  %mode = call i64 %flush()
+  %mode.at = getelementptr i64, ptr %context, i64 $mode
+  store i64 %mode, ptr %mode.at
+  %restore.at = getelementptr i64, ptr %context, i64 $restore
+  %restore = load ptr, ptr %restore.at
+  %skipped.at = getelementptr i64, ptr %context, i64 $skipped
+  %skipped = load i64, ptr %skipped.at
+  br i1 $flushes, label %stages, label %keep
+keep:
+  call void %restore(i64 %mode)
+  br label %stages
+stages:
+  %stage = phi i64 [ %skipped, %begin ], [ %skipped, %keep ], [ %next, %went ]
+  %more = icmp slt i64 %stage, $stages
+  br i1 %more, label %go, label %end
+go:
+  %is.divided = icmp eq i64 %stage, $divided
+  br i1 %is.divided, label %in.parts, label %at.once
+in.parts:
+  call void @run_in_parts(ptr %context, i64 %stage)
+  br label %went
+at.once:
+  call void @run_stage(ptr %context, i64 %stage)
+  br label %went
+went:
+  %next = add nsw i64 %stage, 1
+  br label %stages
+end:
+  call void %restore(i64 %mode)
+  call void @mark(ptr %context, i64 $ended)
+  ret i64 0
+}
+
+; Goes through a stage in the parts of the batch that the arena has room for. After each part but the last,
+; which the next stage comes after anyway, products over samples sum up.
+define internal void @run_in_parts(ptr %context, i64 %stage) nounwind {
+entry:
+  %batch = load i64, ptr %context
+  %capacity.at = getelementptr i64, ptr %context, i64 $capacity
+  %capacity = load i64, ptr %capacity.at
+  %first.at = getelementptr i64, ptr %context, i64 $first
+  %count.at = getelementptr i64, ptr %context, i64 $count
+  %following = add nsw i64 %stage, 1
+  br label %parts
+parts:
+  %first = phi i64 [ 0, %entry ], [ %then, %next ]
+  %more = icmp slt i64 %first, %batch
+  br i1 %more, label %part, label %end
+part:
+  %left = sub nsw i64 %batch, %first
+  %count = call i64 @llvm.smin.i64(i64 %capacity, i64 %left)
+  store i64 %first, ptr %first.at
+  store i64 %count, ptr %count.at
+  call void @run_stage(ptr %context, i64 %stage)
+  %then = add nsw i64 %first, %count
+  %is.early = icmp slt i64 %then, %batch
+  %sums.up = and i1 %is.early, $sums_up_products
+  br i1 %sums.up, label %sum.up, label %next
+sum.up:
+  call void @run_stage(ptr %context, i64 %following)
+  br label %next
+next:
+  br label %parts
+end:
+  ret void
+}
+
+; Runs a stage on all threads: item 0, 1, ... are shards of the samples, and then pieces of the whole.
+define internal void @run_stage(ptr %context, i64 %stage) nounwind {
+  %stage.at = getelementptr i64, ptr %context, i64 $stage
+  store i64 %stage, ptr %stage.at
+  %shards = call i64 @shards_of(ptr %context, i64 %stage)
+  %pieces.at = getelementptr %Stage, ptr @stages, i64 %stage, i32 3
+  %pieces = load i64, ptr %pieces.at
+  %items = add nsw i64 %shards, %pieces
+  %pool.at = getelementptr i64, ptr %context, i64 $pool
+  %pool = load ptr, ptr %pool.at
+  %threads.at = getelementptr i64, ptr %context, i64 $threads
+  %threads = load i64, ptr %threads.at
+  %parallel.for.at = getelementptr i64, ptr %context, i64 $parallel_for
+  %parallel.for = load ptr, ptr %parallel.for.at
+  %cut.at = getelementptr %Stage, ptr @stages, i64 %stage, i32 4
+  %cut = load i64, ptr %cut.at
+  %can.cut = icmp ne i64 %cut, 0
+  %size.at = getelementptr i64, ptr %context, i64 $shard_size
+  %size = load i64, ptr %size.at
+  %is.small = icmp sle i64 %size, $block_size
+  %are.few = icmp slt i64 %shards, %threads
+  %may = and i1 %is.small, %are.few
+  %can = and i1 %may, $cuts
+  %is.cut = and i1 %can, %can.cut
+  br i1 %is.cut, label %kernel.by.kernel, label %at.once
+at.once:
+  call void %parallel.for(ptr %pool, ptr @$item, ptr %context, i64 %items, i64 %threads)
+  ret void
+kernel.by.kernel:
+  call void @run_kernels(ptr %context, i64 %stage, i64 %shards, i64 %pieces, i64 %threads)
+  ret void
+}
+
+; Runs a stage whose shards are fewer than the threads: its kernels of samples one after the other, each in
+; parts on all threads, and then its pieces of the whole.
+define internal void @run_kernels(ptr %context, i64 %stage, i64 %shards, i64 %pieces, i64 %threads) nounwind {
+entry:
+  %pool.at = getelementptr i64, ptr %context, i64 $pool
+  %pool = load ptr, ptr %pool.at
+  %parallel.for.at = getelementptr i64, ptr %context, i64 $parallel_for
+  %parallel.for = load ptr, ptr %parallel.for.at
+  %kernel.slot = getelementptr i64, ptr %context, i64 $kernel
+  %parts.slot = getelementptr i64, ptr %context, i64 $parts
+  %samples.at = getelementptr %Stage, ptr @stages, i64 %stage, i32 0
+  %samples = load i64, ptr %samples.at
+  %whole.at = getelementptr %Stage, ptr @stages, i64 %stage, i32 1
+  %whole = load i64, ptr %whole.at
+  %first.at = getelementptr i64, ptr %context, i64 $first
+  %first = load i64, ptr %first.at
+  %is.first = icmp eq i64 %first, 0
+  %each = udiv i64 %threads, %shards
+  br label %shards.to.clear
+shards.to.clear:
+  %shard = phi i64 [ 0, %entry ], [ %next.shard, %clear.shard ]
+  %unclear = icmp slt i64 %shard, %shards
+  %clears = and i1 %unclear, %is.first
+  br i1 %clears, label %clear.shard, label %kernels
+clear.shard:
+  %sums = call ptr @sums_of(ptr %context, i64 %shard)
+  call void @clear_sums(ptr %sums, i64 %samples, i64 %whole)
+  %next.shard = add nsw i64 %shard, 1
+  br label %shards.to.clear
+kernels:
+  %place = phi i64 [ %samples, %shards.to.clear ], [ %next, %one ]
+  %more = icmp slt i64 %place, %whole
+  br i1 %more, label %one, label %rest
+one:
+  %most.at = getelementptr %Kernel, ptr @kernels, i64 %place, i32 10
+  %most = load i64, ptr %most.at
+  %parts = call i64 @llvm.smin.i64(i64 %most, i64 %each)
+  store i64 %place, ptr %kernel.slot
+  store i64 %parts, ptr %parts.slot
+  %items = mul nsw i64 %shards, %parts
+  call void %parallel.for(ptr %pool, ptr @part, ptr %context, i64 %items, i64 %threads)
+  %next = add nsw i64 %place, 1
+  br label %kernels
+rest:
+  %has.pieces = icmp sgt i64 %pieces, 0
+  br i1 %has.pieces, label %whole.pieces, label %done
+whole.pieces:
+  call void %parallel.for(ptr %pool, ptr @piece, ptr %context, i64 %pieces, i64 %threads)
+  br label %done
+done:
+  ret void
+}
+
+; A part of the kernel that threads share. What its samples keep in a block is in that of the shard's number.
+define void @part(ptr %context, i64 %worker, i64 %item) nounwind {
+entry:
+  %kernel.slot = getelementptr i64, ptr %context, i64 $kernel
+  %place = load i64, ptr %kernel.slot
+  %kernel = getelementptr %Kernel, ptr @kernels, i64 %place
+  %parts.slot = getelementptr i64, ptr %context, i64 $parts
+  %parts = load i64, ptr %parts.slot
+  %shard = udiv i64 %item, %parts
+  %before = mul nsw i64 %shard, %parts
+  %part = sub nsw i64 %item, %before
+  %range = call { i64, i64 } @samples_of(ptr %context, i64 %shard)
+  %begin = extractvalue { i64, i64 } %range, 0
+  %end = extractvalue { i64, i64 } %range, 1
+  %block = call ptr @block_of(ptr %context, i64 %shard)
+  %own = call ptr @block_of(ptr %context, i64 %worker)
+  %sums = call ptr @sums_of(ptr %context, i64 %shard)
+  call void @run(ptr %kernel, i64 %worker, ptr %context, ptr %block, ptr %sums, i64 %begin, i64 %end,
+                 ptr %own, i64 %part, i64 %parts)
+  ret void
+}
+
+; A piece of the whole, counted without the shards.
+define void @piece(ptr %context, i64 %worker, i64 %item) nounwind {
+  %stage.at = getelementptr i64, ptr %context, i64 $stage
+  %stage = load i64, ptr %stage.at
+  %shards = call i64 @shards_of(ptr %context, i64 %stage)
+  %behind = add nsw i64 %shards, %item
+  call void @stage(ptr %context, i64 %worker, i64 %behind)
+  ret void
+}
+
+; Returns how many shards of samples a stage has.
+define internal i64 @shards_of(ptr %context, i64 %stage) nounwind {
+  %samples.at = getelementptr %Stage, ptr @stages, i64 %stage, i32 0
+  %samples = load i64, ptr %samples.at
+  %whole.at = getelementptr %Stage, ptr @stages, i64 %stage, i32 1
+  %whole = load i64, ptr %whole.at
+  %has.samples = icmp slt i64 %samples, %whole
+  %shards.at = getelementptr i64, ptr %context, i64 $shards
+  %shards = load i64, ptr %shards.at
+  %found = select i1 %has.samples, i64 %shards, i64 0
+  ret i64 %found
+}
+
+; The work of one item, with denormals as they are for the caller of the step: the workers flush them.
+define internal void @exact_stage(ptr %context, i64 %worker, i64 %item) nounwind {
+  %flush.at = getelementptr i64, ptr %context, i64 $flush
+  %flush = load ptr, ptr %flush.at
+  %restore.at = getelementptr i64, ptr %context, i64 $restore
+  %restore = load ptr, ptr %restore.at
+  %mode.at = getelementptr i64, ptr %context, i64 $mode
+  %callers = load i64, ptr %mode.at
+  %mode = call i64 %flush()
+  call void %restore(i64 %callers)
+  call void @stage(ptr %context, i64 %worker, i64 %item)
+  call void %restore(i64 %mode)
+  ret void
+}
+
+; The work of one item of the stage that runs.
+define void @stage(ptr %context, i64 %worker, i64 %item) nounwind {
+entry:
+  %stage.at = getelementptr i64, ptr %context, i64 $stage
+  %stage = load i64, ptr %stage.at
+  %samples.at = getelementptr %Stage, ptr @stages, i64 %stage, i32 0
+  %samples = load i64, ptr %samples.at
+  %whole.at = getelementptr %Stage, ptr @stages, i64 %stage, i32 1
+  %whole = load i64, ptr %whole.at
+  %end.at = getelementptr %Stage, ptr @stages, i64 %stage, i32 2
+  %end = load i64, ptr %end.at
+  %block = call ptr @block_of(ptr %context, i64 %worker)
+  %shards = call i64 @shards_of(ptr %context, i64 %stage)
+  %is.shard = icmp slt i64 %item, %shards
+  br i1 %is.shard, label %samples.of.shard, label %piece.of.whole
+samples.of.shard:
+  call void @shard(ptr %context, i64 %worker, i64 %item, ptr %block, i64 %samples, i64 %whole)
+  ret void
+piece.of.whole:
+  %first.piece = sub nsw i64 %item, %shards
+  br label %search
+search:
+  %place = phi i64 [ %whole, %piece.of.whole ], [ %next, %skip ]
+  %piece = phi i64 [ %first.piece, %piece.of.whole ], [ %rest, %skip ]
+  %more = icmp slt i64 %place, %end
+  br i1 %more, label %look, label %done
+look:
+  %kernel = getelementptr %Kernel, ptr @kernels, i64 %place
+  %pieces.at = getelementptr %Kernel, ptr %kernel, i64 0, i32 5
+  %pieces = load i64, ptr %pieces.at
+  %is.its = icmp slt i64 %piece, %pieces
+  br i1 %is.its, label %work, label %skip
+skip:
+  %rest = sub nsw i64 %piece, %pieces
+  %next = add nsw i64 %place, 1
+  br label %search
+work: ; before the last part of a batch, only products over samples sum up
+  %batch = load i64, ptr %context
+  %first.at = getelementptr i64, ptr %context, i64 $first
+  %first = load i64, ptr %first.at
+  %count.at = getelementptr i64, ptr %context, i64 $count
+  %count = load i64, ptr %count.at
+  %reached = add nsw i64 %first, %count
+  %is.last = icmp sge i64 %reached, %batch
+  %unfinished.at = getelementptr %Kernel, ptr %kernel, i64 0, i32 9
+  %unfinished = load i64, ptr %unfinished.at
+  %sums.up = icmp ne i64 %unfinished, 0
+  %is.due = or i1 %is.last, %sums.up
+  br i1 %is.due, label %call, label %done
+call:
+  %chunk.at = getelementptr %Kernel, ptr %kernel, i64 0, i32 6
+  %chunk = load i64, ptr %chunk.at
+  %extent.at = getelementptr %Kernel, ptr %kernel, i64 0, i32 7
+  %extent = load i64, ptr %extent.at
+  %for.each.at = getelementptr %Kernel, ptr %kernel, i64 0, i32 8
+  %for.each = load i64, ptr %for.each.at
+  %is.for.each = icmp ne i64 %for.each, 0
+  %samples.extent = mul nsw i64 %extent, %batch
+  %all = select i1 %is.for.each, i64 %samples.extent, i64 %extent
+  %begin = mul nsw i64 %piece, %chunk
+  %behind.piece = add nsw i64 %begin, %chunk
+  %least = call i64 @llvm.smin.i64(i64 %behind.piece, i64 %all)
+  %is.cut = icmp ne i64 %chunk, 0
+  %stop = select i1 %is.cut, i64 %least, i64 %all
+  call void @run(ptr %kernel, i64 %worker, ptr %context, ptr %block, ptr null, i64 %begin, i64 %stop,
+                 ptr %block, i64 0, i64 1)
+  br label %done
+done:
+  ret void
+}
+
+; Returns the block of a thread.
+define internal ptr @block_of(ptr %context, i64 %worker) nounwind {
+  %blocks.at = getelementptr i64, ptr %context, i64 $scratch
+  %blocks = load ptr, ptr %blocks.at
+  %behind = mul nsw i64 %worker, $scratch_bytes
+  %block = getelementptr i8, ptr %blocks, i64 %behind
+  ret ptr %block
+}
+
+; Returns the partial sums of a shard.
+define internal ptr @sums_of(ptr %context, i64 %shard) nounwind {
+  %all.at = getelementptr i64, ptr %context, i64 $sums
+  %all = load ptr, ptr %all.at
+  %before = mul nsw i64 %shard, $sums_bytes
+  %sums = getelementptr i8, ptr %all, i64 %before
+  ret ptr %sums
+}
+
+; Returns the first sample of a shard, and the one behind its last.
+define internal { i64, i64 } @samples_of(ptr %context, i64 %shard) nounwind {
+  %start.at = getelementptr i64, ptr %context, i64 $first
+  %start = load i64, ptr %start.at
+  %count.at = getelementptr i64, ptr %context, i64 $count
+  %count = load i64, ptr %count.at
+  %size.at = getelementptr i64, ptr %context, i64 $shard_size
+  %size = load i64, ptr %size.at
+  %before = mul nsw i64 %shard, %size
+  %begin = add nsw i64 %start, %before
+  %behind = add nsw i64 %begin, %size
+  %reached = add nsw i64 %start, %count
+  %end = call i64 @llvm.smin.i64(i64 %behind, i64 %reached)
+  %from = insertvalue { i64, i64 } poison, i64 %begin, 0
+  %range = insertvalue { i64, i64 } %from, i64 %end, 1
+  ret { i64, i64 } %range
+}
+
+; Sets the partial sums of a stage's kernels to zero.
+define internal void @clear_sums(ptr %sums, i64 %from, i64 %to) nounwind {
+entry:
+  br label %clear
+clear:
+  %cleared = phi i64 [ %from, %entry ], [ %next, %clear.one ]
+  %more = icmp slt i64 %cleared, %to
+  br i1 %more, label %clear.one, label %done
+clear.one:
+  %offset.at = getelementptr %Kernel, ptr @kernels, i64 %cleared, i32 3
+  %offset = load i64, ptr %offset.at
+  %bytes.at = getelementptr %Kernel, ptr @kernels, i64 %cleared, i32 4
+  %bytes = load i64, ptr %bytes.at
+  %its.sums = getelementptr i8, ptr %sums, i64 %offset
+  call void @llvm.memset.p0.i64(ptr %its.sums, i8 0, i64 %bytes, i1 false)
+  %next = add nsw i64 %cleared, 1
+  br label %clear
+done:
+  ret void
+}
+
+; Carries a shard's samples through the kernels of a stage, block by block. Partial sums begin at zero.
+define internal void @shard(ptr %context, i64 %worker, i64 %item, ptr %block, i64 %from, i64 %to) nounwind {
+entry:
+  %range = call { i64, i64 } @samples_of(ptr %context, i64 %item)
+  %begin = extractvalue { i64, i64 } %range, 0
+  %end = extractvalue { i64, i64 } %range, 1
+  %sums = call ptr @sums_of(ptr %context, i64 %item)
+  %start.at = getelementptr i64, ptr %context, i64 $first
+  %start = load i64, ptr %start.at
+  %is.first = icmp eq i64 %start, 0
+  br i1 %is.first, label %clear, label %blocks
+clear:
+  call void @clear_sums(ptr %sums, i64 %from, i64 %to)
+  br label %blocks
+blocks:
+  %sample = phi i64 [ %begin, %entry ], [ %begin, %clear ], [ %last, %went ]
+  %more.samples = icmp slt i64 %sample, %end
+  br i1 %more.samples, label %carry, label %done
+carry:
+  %full = add nsw i64 %sample, $block_size
+  %last = call i64 @llvm.smin.i64(i64 %full, i64 %end)
+  br label %kernels
+kernels:
+  %place = phi i64 [ %from, %carry ], [ %next, %one ]
+  %more = icmp slt i64 %place, %to
+  br i1 %more, label %one, label %went
+one:
+  %kernel = getelementptr %Kernel, ptr @kernels, i64 %place
+  call void @run(ptr %kernel, i64 %worker, ptr %context, ptr %block, ptr %sums, i64 %sample, i64 %last,
+                 ptr %block, i64 0, i64 1)
+  %next = add nsw i64 %place, 1
+  br label %kernels
+went:
+  br label %blocks
+done:
+  ret void
+}
+
+; Calls a kernel and, where there is a log of calls (`runtime/call_log.py`), notes when it did.
+define internal void @run(ptr %kernel, i64 %worker, ptr %context, ptr %block, ptr %sums, i64 %begin,
+                          i64 %end, ptr %own, i64 %part, i64 %parts) nounwind noinline {
+  %function.number = load i64, ptr %kernel
+  %function.at = getelementptr ptr, ptr @functions, i64 %function.number
+  %function = load ptr, ptr %function.at
+  %first.place.at = getelementptr %Kernel, ptr %kernel, i64 0, i32 1
+  %first.place = load i64, ptr %first.place.at
+  %places = getelementptr i64, ptr @places, i64 %first.place
+  %slot = getelementptr i64, ptr %context, i64 $profile
+  %log = load ptr, ptr %slot
+  %quick = icmp eq ptr %log, null
+  br i1 %quick, label %call, label %measured
+call:
+  call void %function(ptr %context, ptr %block, ptr %sums, i64 %begin, i64 %end, ptr %places,
+                      ptr %own, i64 %part, i64 %parts)
+  ret void
+measured:
+  %before = call i64 @ticks()
+  call void %function(ptr %context, ptr %block, ptr %sums, i64 %begin, i64 %end, ptr %places,
+                      ptr %own, i64 %part, i64 %parts)
+  %after = call i64 @ticks()
+  %room = load i64, ptr %log
+  %row = mul i64 %worker, %room
+  %row.items = mul i64 %row, 3
+  %row.and.counts = add i64 %row.items, %worker
+  %place = add i64 %row.and.counts, $header
+  %count.at = getelementptr i64, ptr %log, i64 %place
+  %count = load i64, ptr %count.at
+  %more = add i64 %count, 1
+  store i64 %more, ptr %count.at
+  %fits = icmp ult i64 %count, %room
+  br i1 %fits, label %note, label %done
+note:
+  %number.in.table = getelementptr %Kernel, ptr %kernel, i64 0, i32 2
+  %number = load i64, ptr %number.in.table
+  %items = mul i64 %count, 3
+  %first = add i64 %items, 1
+  %number.at = getelementptr i64, ptr %count.at, i64 %first
+  %before.at = getelementptr i64, ptr %number.at, i64 1
+  %after.at = getelementptr i64, ptr %number.at, i64 2
+  store i64 %number, ptr %number.at
+  store i64 %before, ptr %before.at
+  store i64 %after, ptr %after.at
+  br label %done
+done:
+  ret void
+}
+
+; Notes the present moment by both clocks.
+define internal void @mark(ptr %context, i64 %place) nounwind noinline {
+  %slot = getelementptr i64, ptr %context, i64 $profile
+  %log = load ptr, ptr %slot
+  %quick = icmp eq ptr %log, null
+  br i1 %quick, label %done, label %note
+note:
+  %ticks = call i64 @ticks()
+  %now = call i64 @now()
+  %ticks.at = getelementptr i64, ptr %log, i64 %place
+  %now.at = getelementptr i64, ptr %ticks.at, i64 1
+  store i64 %ticks, ptr %ticks.at
+  store i64 %now, ptr %now.at
+  br label %done
+done:
+  ret void
+}
+
+define internal i64 @now() nounwind noinline {
+  %time = alloca [2 x i64]
+  %failed = call i32 @clock_gettime(i32 $clock, ptr %time)
+  %seconds = load i64, ptr %time
+  %rest = getelementptr i64, ptr %time, i64 1
+  %nanoseconds = load i64, ptr %rest
+  %whole = mul i64 %seconds, 1000000000
+  %now = add i64 %whole, %nanoseconds
+  ret i64 %now
+}
+""")
+TICKS: Final = """
+declare i64 @llvm.readcyclecounter()
+
+define internal i64 @ticks() nounwind alwaysinline {
+  %ticks = call i64 @llvm.readcyclecounter()
+  ret i64 %ticks
+}
+"""
+"""The time stamp counter of x86, which is read in a third of the time of the system's clock."""
+OTHER_TICKS: Final = """
+define internal i64 @ticks() nounwind {
+  %ticks = call i64 @now()
+  ret i64 %ticks
+}
+"""
