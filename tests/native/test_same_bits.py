@@ -135,7 +135,7 @@ def test_another_process_makes_the_same_code():
 
 
 def wide():
-    layers = [gcn.Conv2d(32, 3, padding="same"), gcn.ReLU(), gcn.Conv2d(64, 3, padding="same"), gcn.ReLU()]
+    layers = [gcn.Conv2d(32, 3, padding="same"), gcn.ReLU(), gcn.Conv2d(80, 3, padding="same"), gcn.ReLU()]
     layers += [gcn.MaxPool2d(2), gcn.Conv2d(32, 1), gcn.GELU(), gcn.Conv2d(48, 3), gcn.ReLU()]
     return gcn.Sequential(*layers, gcn.Flatten(), gcn.Dense(CLASSES))
 

@@ -197,13 +197,11 @@ class WinogradForward(_Tiled):
         w.tile = f"{self.results}x{self.results} results, {self.at_once} tiles x {self.wide} vectors"
 
     def cut(self, total: Index) -> Range:
-        """Cut the tiles and, where these are too few, the filters, if they are in groups of one width."""
-        group, *others = self.groups
-        self.is_cut = not others and group.count > 1 and self.filters == self.space.width
-        tiles, self.across = self.w.cut_along(
-            (0, total, self.space.at_once),
-            (0, self.space.width, group.width if self.is_cut else self.space.width),
-        )
+        """Cut the tiles and, where these are too few, the columns of register tiles, if vectors are whole."""
+        count = sum(group.count for group in self.groups)
+        self.is_cut = count > 1 and self.filters == self.space.width
+        grain = 1 if self.is_cut else count
+        tiles, self.units = self.w.cut_along((0, total, self.space.at_once), (0, count, grain))
         return tiles
 
     def _multiply(self, point: Index, count: Index) -> None:
@@ -214,8 +212,9 @@ class WinogradForward(_Tiled):
         filters = f.element(w.address(w.buffer(self.window)), self.item, matrix)
         sums = f.element(self.mapped_maps, self.item, f.multiply(point, space.map_stride))
         offsets = [row * space.channels for row in range(self.at_once)]
+        before = 0
         for group in self.groups:
-            with self._columns_of(group) as column, f.loop(0, count, self.at_once, name="row") as row:
+            with self._columns_of(group, before) as column, f.loop(0, count, self.at_once, name="row") as row:
                 left = f.element(tiles, self.item, f.multiply(row.index, space.channels))
                 right = f.element(filters, self.item, column)
                 factors = Factors(left, offsets, 1, right, self.filters)
@@ -226,16 +225,31 @@ class WinogradForward(_Tiled):
                     down, along = divmod(number, len(group.columns))
                     offset = down * space.width + group.columns[along].offset
                     f.store(total, f.element(first, self.item, offset))
+            before += group.count
 
     @contextmanager
-    def _columns_of(self, group: ColumnGroup) -> Iterator[Index]:
-        """A loop over the first columns of a group's tiles that this part of the kernel works on."""
+    def _columns_of(self, group: ColumnGroup, before: int) -> Iterator[Index]:
+        """A loop over the first columns of a group's tiles that this part of the kernel works on.
+
+        before: how many columns of tiles there are in the groups before it.
+        """
+        f = self.f
         if not self.is_cut:
-            with self.f.each(group.offset, group.count, group.width, name="column") as column:
+            with f.each(group.offset, group.count, group.width, name="column") as column:
                 yield column
             return
-        with self.f.loop(*self.across, group.width, name="column") as run:
-            yield run.index
+        first, last = (f.greatest(before, f.least(before + group.count, unit)) for unit in self.units)
+        with f.loop(first, last, name="unit") as unit:
+            yield f.add(group.offset, f.multiply(f.subtract(unit.index, before), group.width))
+
+    def _begin_of(self, unit: Index) -> Index:
+        """Return the first filter of a column of register tiles, or the one behind the last."""
+        f, before, found = self.f, 0, list[Index]()
+        for group in self.groups:
+            within = f.greatest(0, f.least(group.count, f.subtract(unit, before)))
+            found.append(f.multiply(within, group.width))
+            before += group.count
+        return f.add(*found)
 
     def leave(self, first: Index, count: Index) -> None:
         f = self.f
@@ -258,7 +272,8 @@ class WinogradForward(_Tiled):
 
             if self.is_cut:
                 lanes = self.w.target.lanes(SIZES[self.item])
-                with f.loop(*self.across, lanes, name="filter") as run:
+                begin, end = map(self._begin_of, self.units)
+                with f.loop(begin, end, lanes, name="filter") as run:
                     body(run.index, lanes, lanes)
             else:
                 self.vectors(self.filters, body)
