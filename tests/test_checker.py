@@ -359,3 +359,13 @@ def test_what_cannot_be_differentiated_is_refused():
     graph, _, arrays = graph_of(ops.Greater(), (3,), (3,))
     with pytest.raises(DifferentiationError):
         check_gradients(graph, "nothing", ["x0"], arrays)
+
+
+def test_inputs_may_have_the_names_that_it_gives_its_own():
+    graph, arrays = Graph("taken"), {}
+    for number in range(2, 8):
+        label = f"projection {number}"
+        arrays[label] = np.full(3, number + 0.5)
+        graph.input(label, TensorType((3,), "float64"))
+    graph.output("y", graph.add(ops.Multiply(), *(graph.inputs[f"projection {n}"] for n in (2, 7))))
+    check_gradients(graph, "y", ["projection 2", "projection 7"], arrays, order=2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Literal
 
 import numpy as np
@@ -42,9 +43,9 @@ def check_gradients(
     order: 2 also differentiates the inner product of the gradients with random tensors, and compares that
     with the differences of the first-order gradient graph.
 
-    Compared are the derivative along one random direction per input, and a few single elements. The error
-    of an analytic a and a numeric b is |a - b| / max(1, |a|, |b|): absolute for small derivatives, relative
-    for large ones.
+    Compared are the derivative along one random direction of length 1 for each input, and a few single
+    elements. The error of an analytic a and a numeric b is |a - b| / max(1, |a|, |b|): absolute for small
+    derivatives, relative for large ones.
 
     Raises AssertionError, which names the op, the input and the worst element, where an error exceeds the
     tolerance or an input's array was modified; DifferentiationError where there is no gradient.
@@ -116,7 +117,7 @@ def projected(
     emit = Emitter(work)
     total: Value | None = None
     for value in values:
-        label = f"projection {len(work)}"
+        label = next(name for n in count(len(work)) if (name := f"projection {n}") not in work.inputs)
         arrays[label] = np.asarray(rng.standard_normal(value.type.concrete(batch)), value.type.dtype)
         weights = work.input(label, value.type, role="setting")
         product = emit(Multiply(), value, weights)
@@ -165,6 +166,7 @@ class _Check:
                 f"its gradient {analytic.dtype}{list(analytic.shape)}; both must be float64 of one shape"
             )
         direction: Array = np.asarray(rng.standard_normal(array.shape))
+        direction = direction / max(1.0, float(np.linalg.norm(direction)))
         projected = float(np.sum(analytic * direction))
         self._require(label, "along a random direction", projected, direction, analytic)
         for flat in rng.permutation(array.size)[:ELEMENTS]:
