@@ -57,7 +57,6 @@ def step(program: Program, kernels: Sequence[WrittenKernel], target: Target) -> 
         sums_up_products=str(program.sums_up_products).lower(),
         flushes=str(_flushes(program)).lower(),
         item="stage" if _flushes(program) else "exact_stage",
-        cuts=str(_flushes(program)).lower(),
         began=BEGAN,
         ended=ENDED,
         header=HEADER,

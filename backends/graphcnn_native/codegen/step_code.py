@@ -112,7 +112,7 @@ define internal void @run_stage(ptr %context, i64 %stage) nounwind {
   %is.small = icmp sle i64 %size, $block_size
   %are.few = icmp slt i64 %shards, %threads
   %may = and i1 %is.small, %are.few
-  %can = and i1 %may, $cuts
+  %can = and i1 %may, $flushes
   %is.cut = and i1 %can, %can.cut
   br i1 %is.cut, label %kernel.by.kernel, label %at.once
 at.once:

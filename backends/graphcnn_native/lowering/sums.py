@@ -42,13 +42,18 @@ def _mean_of_squares(match: Match, op: InverseDeviation, x: Value) -> Value:
     mean, square = Mean(op.axes, op.keep), Power(2.0)
     centred = match.definition(x)
     if isinstance(centred.op, Subtract):
-        images, subtracted = centred.operands
-        wide = match.emit_once(Cast("float64"), images)
-        known = match.existing(mean, wide)
+        numbers, subtracted = centred.operands
+        known = _known_wide_mean(match, mean, numbers)
         if known is not None and _is_spread(match, subtracted, match.existing(Cast("float32"), known)):
-            squares = match.emit(mean, match.emit(square, wide))
+            squares = match.emit(mean, match.emit(square, *match.definition(known).operands))
             return match.emit(Relu(), match.emit(Subtract(), squares, match.emit(square, known)))
     return match.emit(mean, match.emit(square, match.emit(Cast("float64"), x)))
+
+
+def _known_wide_mean(match: Match, mean: Mean, numbers: Value) -> Value | None:
+    """Return the mean of numbers in float64 that `wide_mean` has made, if it has."""
+    wide = match.existing(Cast("float64"), numbers)
+    return None if wide is None else match.existing(mean, wide)
 
 
 def _is_spread(match: Match, value: Value, source: Value | None) -> bool:
@@ -138,8 +143,8 @@ def _is_centred(match: Match, op: Sum, value: Value) -> bool:
     if not isinstance(node.op, Subtract):
         return False
     numbers, subtracted = node.operands
-    mean = match.existing(Mean(op.axes, op.keep), numbers)
-    if mean is None and (wide := match.existing(Cast("float64"), numbers)) is not None:
-        of_wide = match.existing(Mean(op.axes, op.keep), wide)
-        mean = None if of_wide is None else match.existing(Cast("float32"), of_wide)
-    return mean is not None and _is_spread(match, subtracted, mean)
+    mean = Mean(op.axes, op.keep)
+    known, wide = match.existing(mean, numbers), _known_wide_mean(match, mean, numbers)
+    if known is None and wide is not None:
+        known = match.existing(Cast("float32"), wide)
+    return known is not None and _is_spread(match, subtracted, known)
