@@ -19,6 +19,8 @@ from graphcnn_native.kernels.writer import Position, Writer
 Finish = Callable[[Position, Ssa], None]
 ACCUMULATORS = 4
 """So many independent sums, each of two vectors of float64, hide how long an addition takes."""
+BESIDE = 4
+"""Sums of a row stay in all registers but these, two for each: rows are read in the order of memory."""
 SUMS = "double"
 
 
@@ -40,11 +42,13 @@ def reduction(w: Writer) -> None:
             total = w.f.binary("fdiv", total, w.f.splat(count, position.lanes))
         w.store(position, {result: w.f.convert("fptrunc", total, item)})
 
-    leading = op.axes == tuple(range(len(op.axes)))
+    leading = op.axes == tuple(range(len(op.axes))) and operand.type.rank > len(op.axes) and not op.keep
     if not op.axes:
         _sum_over(w, operand, (), op.keep, finish, item)
-    elif leading and _is_flat(w, operand) and operand.type.rank > len(op.axes) and not op.keep:
-        _sum_rows(w, operand, len(op.axes), finish, item)
+    elif leading and BATCH not in operand.type.shape[1:] and _is_flat(w, operand):
+        _sum_rows(w, operand, len(op.axes), finish, item, flat=True)
+    elif leading and BATCH not in operand.type.shape[1:] and operand.type.rank == len(op.axes) + 1:
+        _sum_rows(w, operand, len(op.axes), finish, item, flat=False)
     else:
         _sum_over(w, operand, op.axes, op.keep, finish, item)
 
@@ -60,36 +64,52 @@ def _add_to_shard(w: Writer, result: Value, position: Position, total: Ssa) -> N
     store_lanes(f, f.binary("fadd", before, total), address, position.used, w.target)
 
 
-def _sum_rows(w: Writer, operand: Value, axes: int, finish: Finish, item: str) -> None:
-    """Sum over the leading axes: rows of memory are added up, column by column."""
+def _sum_rows(w: Writer, operand: Value, axes: int, finish: Finish, item: str, *, flat: bool) -> None:
+    """Sum over the leading axes: rows of memory are added up, column by column.
+
+    flat: the operand is computed in memory order, whatever its axes; a row is then all that stays, and else
+    the last axis.
+    """
     f, shape = w.f, operand.type.shape
-    if BATCH in shape[1:]:
-        _sum_over(w, operand, tuple(range(axes)), False, finish, item)
-        return
     width = math.prod(int(size) for size in shape[axes:])
-    rows = math.prod(int(size) for size in shape[1:axes])
+    inner = [int(size) for size in shape[1:axes]]
+    inner = [math.prod(inner)] if flat else inner
     cut = columns(width, w.target, item)
-    at_once = min(4, len(cut))
+    at_once = min(max(1, w.target.registers // 2 - BESIDE), len(cut))
     turns = next(
-        n for n in (8, 7, 6, 5, 4, 3, 2, 1) if (rows % n == 0 and n * at_once <= ACCUMULATORS) or n == 1
+        n
+        for n in (8, 7, 6, 5, 4, 3, 2, 1)
+        if (inner and inner[-1] % n == 0 and n * at_once <= ACCUMULATORS) or n == 1
     )
     begin: Index = w.begin if w.kernel.adds_up_samples else 0
     end = w.end if w.kernel.adds_up_samples else w.sizes(operand.type)[0]
 
     def add_up(group: Sequence[Column], first: Index) -> None:
         zeros = [constant(vector(SUMS, column.lanes), 0.0) for column in group] * turns
+
+        def along(sizes: Sequence[int], indices: tuple[Index, ...], totals: list[Ssa]) -> list[Ssa]:
+            if not sizes:
+                return rows(indices, totals)
+            with f.loop(0, sizes[0], 1 if sizes[1:] else turns, carried=totals, name="row") as row:
+                row.results = along(sizes[1:], (*indices, row.index), row.values)
+            return row.results
+
+        def rows(indices: tuple[Index, ...], totals: list[Ssa]) -> list[Ssa]:
+            sums = []
+            for turn in range(turns):
+                *outer, last = indices
+                row = (*outer, f.add(last, turn))
+                for number, column in enumerate(group):
+                    element = f.add(first, column.offset)
+                    place = (*row, element)
+                    if flat:
+                        place = _place_in_rows(w, operand, row, element, width, inner)
+                    x = w.expression(operand, Position(place, column.lanes, column.used))
+                    sums.append(_added(f, totals[turn * len(group) + number], x))
+            return sums
+
         with f.loop(begin, end, carried=zeros, name="sample") as sample:
-            with f.loop(0, rows, turns, carried=sample.values, name="row") as row:
-                start = f.add(f.multiply(row.index, width), first)
-                sums = []
-                for turn in range(turns):
-                    for number, column in enumerate(group):
-                        element = f.add(start, turn * width + column.offset)
-                        place = _place_in_rows(w, operand, sample.index, element, rows * width)
-                        x = w.expression(operand, Position(place, column.lanes, column.used))
-                        sums.append(_added(f, row.values[turn * len(group) + number], x))
-                row.results = sums
-            sample.results = row.results
+            sample.results = along(inner, (sample.index,), sample.values)
         for number, column in enumerate(group):
             total = sample.results[number]
             for turn in range(1, turns):
@@ -112,13 +132,17 @@ def _is_flat(w: Writer, operand: Value) -> bool:
     return w.is_flat(operand) and (has_one_axis or is_flat(w))
 
 
-def _place_in_rows(w: Writer, operand: Value, first: Index, element: Index, length: int) -> tuple[Index, ...]:
+def _place_in_rows(
+    w: Writer, operand: Value, row: tuple[Index, ...], element: Index, width: int, inner: Sequence[int]
+) -> tuple[Index, ...]:
     """Return the indices of an element of a flat expression, by its first axis and its place in the rest."""
+    f, first = w.f, row[0]
     if operand.type.rank == 1:
         return (first,)
+    element = f.add(f.multiply(row[1], width), element)
     if operand.type.has_batch:
         return first, element
-    return (w.f.add(w.f.multiply(first, length), element),)
+    return (f.add(f.multiply(first, width * inner[0]), element),)
 
 
 def _sum_over(
