@@ -322,8 +322,12 @@ class NativeExecutable:
     def _log_for(self, batch: int) -> CallLog:
         """Return a log with room for all calls of kernels that one step makes, even on a single thread."""
         capacity, shards, size = room_for(self.interface, batch)
-        blocks = max(self.threads, shards * -(-size // self.interface.block))
-        calls = sum(blocks if kernel.share is None else kernel.share.pieces for kernel in self._written)
+        calls = sum(
+            max(self.threads, shards * (size // kernel.placed.strip + -(-size // self.interface.block)))
+            if kernel.share is None
+            else kernel.share.pieces
+            for kernel in self._written
+        )
         return CallLog(self.threads, -(-batch // capacity) * calls)
 
     def _plain(self, array: Array, batch: int) -> Array:

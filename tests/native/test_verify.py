@@ -62,6 +62,13 @@ def states():
     return graph
 
 
+def large():
+    """Samples that leave the cache from kernel to kernel, after some that do not."""
+    layers = [gcn.Conv2d(8, 1), gcn.Tanh(), gcn.MaxPool2d(2, stride=1), gcn.Conv2d(16, 1), gcn.Tanh()]
+    layers += [gcn.AvgPool2d(4), gcn.Conv2d(32, 1), gcn.Tanh(), gcn.MaxPool2d(4), gcn.Flatten(), gcn.Dense(3)]
+    return gcn.compile(gcn.Sequential(*layers), input_shape=(96, 96, 4), backend="numpy").forward_graph
+
+
 def neighbours():
     """Correlations of few filters between pads and pools, not all of which they can do on their way."""
     graph = Graph("neighbours")
@@ -103,7 +110,7 @@ def programs():
     graphs = [
         *(step_of(ZOO[name].make(), ZOO[name].input_shape) for name in ("digits", "lenet5")),
         *(step_of(normalised(), (8, 8, 3)), step_of(wide(), (12, 12, 16))),
-        *(prepared(), states(), neighbours()),
+        *(prepared(), states(), neighbours(), large()),
         *(random_step(seed).graph for seed in range(12)),
     ]
     return [verify(lower(graph, named_target("avx2"))) for graph in graphs]
@@ -332,6 +339,30 @@ def what_is_read_is_overwritten_in_a_block(program):
         for read in program.read_by(kernel):
             if read.place is Place.BLOCK:
                 yield with_offset(program, buffer, program.offsets[read])
+
+
+@fault
+def what_outlives_a_strip_is_overwritten_by_the_next(program):
+    """By a kernel of the same loop over strips that runs before it is written, or after it was read."""
+    for kernel, buffer in kept(program, Place.BLOCK):
+        first, last = program.strip_loops[kernel.number]
+        for other in program.kernels[first : last + 1]:
+            for shorter in other.kept:
+                if shorter in program.within_strips and buffer not in program.within_strips:
+                    yield with_offset(program, buffer, program.offsets[shorter])
+
+
+@fault
+def a_strip_is_none(program):
+    for kernel in program.kernels:
+        yield with_kernel(program, kernel, strip=0)
+        yield with_kernel(program, kernel, strip=program.block + 1)
+
+
+@fault
+def who_does_a_neighbours_work_sees_a_strip_alone(program):
+    for kernel in each(program, lambda k: k.is_optional or k.pad is not None or k.pool is not None):
+        yield with_kernel(program, kernel, strip=1)
 
 
 @fault

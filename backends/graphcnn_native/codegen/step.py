@@ -93,13 +93,16 @@ def _tables(program: Program, kernels: Sequence[WrittenKernel]) -> list[str]:
             what = "".join(letter if letter.isprintable() else "?" for letter in nodes or "copy")
             rows.append(f"; stage {number}, kernel {kernel.placed.number}: {what}\n  {row}")
             places += kernel.places
-    declared = [f"declare void @{name}(ptr, ptr, ptr, i64, i64, ptr, ptr, i64, i64)" for name in functions]
+    declared = [
+        f"declare void @{name}(ptr, ptr, ptr, i64, i64, ptr, ptr, i64, i64, i64, i64)" for name in functions
+    ]
     return [
         *declared,
         _table("functions", "ptr", [f"ptr @{name}" for name in functions]),
-        "%Kernel = type { i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64 }",
+        "%Kernel = type { i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64 }",
         "; function, first place, number, partial sums: offset and bytes, pieces, chunk, extent,",
-        "; whether that is for every sample, whether its sums may stay unfinished, most parts",
+        "; whether that is for every sample, whether its sums may stay unfinished, most parts, strip,",
+        "; kernels from here to the end of its loop over strips",
         _table("kernels", "%Kernel", rows),
         "%Stage = type { i64, i64, i64, i64, i64 }",
         "; first kernel of samples, first of the whole, behind the last, pieces, whether kernels are cut",
@@ -116,9 +119,18 @@ def _row(program: Program, kernel: WrittenKernel, function: int, first_place: in
     numbers = _numbers(
         *(function, first_place, placed.number, max(placed.sums_offset, 0), size),
         *(share.pieces, share.chunk, share.extent, share.for_every_sample, placed.unfinished is not None),
-        kernel.most_parts,
+        *(kernel.most_parts, placed.strip, _left_in_loop(program, placed)),
     )
     return f"%Kernel {{ {numbers} }}"
+
+
+def _left_in_loop(program: Program, kernel: PlacedKernel) -> int:
+    """Return how many kernels are left of a loop over strips, with this one; 0 of the whole."""
+    if kernel.domain is Domain.WHOLE:
+        return 0
+    last = program.strip_loops[kernel.number][1]
+    rest = program.kernels[kernel.number : last + 1]
+    return sum(other.domain is Domain.SAMPLES and other.stage == kernel.stage for other in rest)
 
 
 def _numbers(*numbers: int) -> str:

@@ -193,8 +193,25 @@ entry:
   %block = call ptr @block_of(ptr %context, i64 %shard)
   %own = call ptr @block_of(ptr %context, i64 %worker)
   %sums = call ptr @sums_of(ptr %context, i64 %shard)
-  call void @run(ptr %kernel, i64 %worker, ptr %context, ptr %block, ptr %sums, i64 %begin, i64 %end,
-                 ptr %own, i64 %part, i64 %parts)
+  %sums.at = getelementptr %Kernel, ptr %kernel, i64 0, i32 4
+  %sums.bytes = load i64, ptr %sums.at
+  %adds.up = icmp ne i64 %sums.bytes, 0
+  %strip.at = getelementptr %Kernel, ptr %kernel, i64 0, i32 11
+  %of.strip = load i64, ptr %strip.at
+  %all = sub nsw i64 %end, %begin
+  %strip = select i1 %adds.up, i64 %of.strip, i64 %all
+  br label %strips
+strips: ; sums come out as they do where a shard goes through its kernels strip by strip
+  %from = phi i64 [ %begin, %entry ], [ %to, %work ]
+  %more = icmp slt i64 %from, %end
+  br i1 %more, label %work, label %done
+work:
+  %full = add nsw i64 %from, %strip
+  %to = call i64 @llvm.smin.i64(i64 %full, i64 %end)
+  call void @run(ptr %kernel, i64 %worker, ptr %context, ptr %block, ptr %sums, i64 %from, i64 %to,
+                 ptr %own, i64 %part, i64 %parts, i64 %begin, i64 %begin)
+  br label %strips
+done:
   ret void
 }
 
@@ -301,7 +318,7 @@ call:
   %is.cut = icmp ne i64 %chunk, 0
   %stop = select i1 %is.cut, i64 %least, i64 %all
   call void @run(ptr %kernel, i64 %worker, ptr %context, ptr %block, ptr null, i64 %begin, i64 %stop,
-                 ptr %block, i64 0, i64 1)
+                 ptr %block, i64 0, i64 1, i64 0, i64 0)
   br label %done
 done:
   ret void
@@ -364,7 +381,8 @@ done:
   ret void
 }
 
-; Carries a shard's samples through the kernels of a stage, block by block. Partial sums begin at zero.
+; Carries a shard's samples through the kernels of a stage, block by block, and within a block strip by strip
+; through those of each loop over strips. Partial sums begin at zero.
 define internal void @shard(ptr %context, i64 %worker, i64 %item, ptr %block, i64 %from, i64 %to) nounwind {
 entry:
   %range = call { i64, i64 } @samples_of(ptr %context, i64 %item)
@@ -387,15 +405,34 @@ carry:
   %last = call i64 @llvm.smin.i64(i64 %full, i64 %end)
   br label %kernels
 kernels:
-  %place = phi i64 [ %from, %carry ], [ %next, %one ]
+  %place = phi i64 [ %from, %carry ], [ %behind, %strips ]
   %more = icmp slt i64 %place, %to
-  br i1 %more, label %one, label %went
+  br i1 %more, label %loop, label %went
+loop:
+  %strip.at = getelementptr %Kernel, ptr @kernels, i64 %place, i32 11
+  %strip = load i64, ptr %strip.at
+  %left.at = getelementptr %Kernel, ptr @kernels, i64 %place, i32 12
+  %left = load i64, ptr %left.at
+  %behind = add nsw i64 %place, %left
+  br label %strips
+strips:
+  %first = phi i64 [ %sample, %loop ], [ %stop, %together ]
+  %more.strips = icmp slt i64 %first, %last
+  br i1 %more.strips, label %one.strip, label %kernels
+one.strip:
+  %full.strip = add nsw i64 %first, %strip
+  %stop = call i64 @llvm.smin.i64(i64 %full.strip, i64 %last)
+  br label %together
+together:
+  %its.place = phi i64 [ %place, %one.strip ], [ %next, %one ]
+  %more.kernels = icmp slt i64 %its.place, %behind
+  br i1 %more.kernels, label %one, label %strips
 one:
-  %kernel = getelementptr %Kernel, ptr @kernels, i64 %place
-  call void @run(ptr %kernel, i64 %worker, ptr %context, ptr %block, ptr %sums, i64 %sample, i64 %last,
-                 ptr %block, i64 0, i64 1)
-  %next = add nsw i64 %place, 1
-  br label %kernels
+  %kernel = getelementptr %Kernel, ptr @kernels, i64 %its.place
+  call void @run(ptr %kernel, i64 %worker, ptr %context, ptr %block, ptr %sums, i64 %first, i64 %stop,
+                 ptr %block, i64 0, i64 1, i64 %sample, i64 %first)
+  %next = add nsw i64 %its.place, 1
+  br label %together
 went:
   br label %blocks
 done:
@@ -404,7 +441,8 @@ done:
 
 ; Calls a kernel and, where there is a log of calls (`runtime/call_log.py`), notes when it did.
 define internal void @run(ptr %kernel, i64 %worker, ptr %context, ptr %block, ptr %sums, i64 %begin,
-                          i64 %end, ptr %own, i64 %part, i64 %parts) nounwind noinline {
+                          i64 %end, ptr %own, i64 %part, i64 %parts, i64 %block.begin,
+                          i64 %strip.begin) nounwind noinline {
   %function.number = load i64, ptr %kernel
   %function.at = getelementptr ptr, ptr @functions, i64 %function.number
   %function = load ptr, ptr %function.at
@@ -417,12 +455,12 @@ define internal void @run(ptr %kernel, i64 %worker, ptr %context, ptr %block, pt
   br i1 %quick, label %call, label %measured
 call:
   call void %function(ptr %context, ptr %block, ptr %sums, i64 %begin, i64 %end, ptr %places,
-                      ptr %own, i64 %part, i64 %parts)
+                      ptr %own, i64 %part, i64 %parts, i64 %block.begin, i64 %strip.begin)
   ret void
 measured:
   %before = call i64 @ticks()
   call void %function(ptr %context, ptr %block, ptr %sums, i64 %begin, i64 %end, ptr %places,
-                      ptr %own, i64 %part, i64 %parts)
+                      ptr %own, i64 %part, i64 %parts, i64 %block.begin, i64 %strip.begin)
   %after = call i64 @ticks()
   %room = load i64, ptr %log
   %row = mul i64 %worker, %room

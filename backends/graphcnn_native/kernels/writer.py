@@ -44,10 +44,12 @@ PARAMETERS = [
     *((POINTER, "context"), (POINTER, "block"), (POINTER, "sums")),
     *((INDEX, "begin"), (INDEX, "end"), (POINTER, "places")),
     *((POINTER, "own"), (INDEX, "part"), (INDEX, "parts")),
+    *((INDEX, "block_begin"), (INDEX, "strip_begin")),
 ]
 """Of every kernel: the table of addresses, the block of these samples, their shard's sums, what to work on,
 and where in each of them the kernel has its own (`Layout`); the block of this thread, where its workspace is,
-and which part of the work on these samples is to be done (`Writer.cut`)."""
+and which part of the work on these samples is to be done (`Writer.cut`); the first samples of the block, and
+of the strip, in which these are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ class Writer:
         self._section = -1
         self.f = Function(f"k{kernel.number}_{kernel.title}", PARAMETERS, attributes="nounwind")
         self.context, self.block, self.sums, self.begin, self.end, self._places = self.f.parameters[:6]
-        self._own, self._part, self._parts = self.f.parameters[6:]
+        self._own, self._part, self._parts, self._block_begin, self._strip_begin = self.f.parameters[6:]
         self.is_cut = False
         self.known: dict[tuple[Value, Position], Ssa] = {}
         self._scalars: dict[Value, Ssa] = {}
@@ -119,8 +121,8 @@ class Writer:
             behind = f.multiply(self.slot(Slot.CAPACITY, INDEX), place)
             before = f.multiply(self.slot(Slot.FIRST, INDEX), -buffer.bytes)
             return f.element(arena, "i8", self._place(ARENA), behind, before)
-        before = f.multiply(self.begin, -buffer.bytes)
-        return f.element(self.block, "i8", place, before)
+        begin = self._strip_begin if buffer in self.plan.within_strips else self._block_begin
+        return f.element(self.block, "i8", place, f.multiply(begin, -buffer.bytes))
 
     def _place(self, number: int) -> Ssa:
         return self.f.load(INDEX, self.f.element(self._places, INDEX, number))

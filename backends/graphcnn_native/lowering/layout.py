@@ -117,7 +117,8 @@ class Layout:
         if buffer not in self._numbers:
             self._numbers[buffer] = len(self.buffers)
             self.buffers.append(buffer)
-        return self._numbers[buffer], buffer.place, buffer.value.type
+        is_within = buffer in self._plan.within_strips
+        return self._numbers[buffer], buffer.place, is_within, buffer.value.type
 
 
 def _identity(node: Node) -> Hashable:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from itertools import accumulate
 
-from graphcnn_native.lowering.placing import SLACK, stages_alive, sums_room
+from graphcnn_native.lowering.placing import SLACK, kernels_alive, stages_alive, sums_room
 from graphcnn_native.lowering.program import Domain, Place, PlannedKernel, Program, aligned
 
 
@@ -53,8 +53,9 @@ def _in_blocks(program: Program, kernels: tuple[PlannedKernel, ...]) -> dict[int
         for _, buffer in kernel.stores:
             if buffer.place is Place.BLOCK:
                 size = aligned(buffer.bytes * program.block + SLACK)
-                begin[kernel.written_from] += size
-                end[max(reader.number for reader in program.readers[buffer])] += size
+                first, last = kernels_alive(program, kernel, buffer)
+                begin[first] += size
+                end[last] += size
     found, alive = {}, 0
     for kernel in kernels:
         if kernel.domain is Domain.SAMPLES:

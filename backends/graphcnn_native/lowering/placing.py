@@ -96,10 +96,8 @@ def _blocks(plan: Plan) -> tuple[int, dict[Buffer, int], dict[int, int]]:
                 lives.append(Life(kernel.number, kernel.number, aligned(kernel.workspace + SLACK), kernel))
             for _, buffer in kernel.stores:
                 if buffer.place is Place.BLOCK:
-                    end = max(reader.number for reader in plan.readers[buffer])
-                    lives.append(
-                        Life(kernel.written_from, end, aligned(buffer.bytes * plan.block + SLACK), buffer)
-                    )
+                    first, last = kernels_alive(plan, kernel, buffer)
+                    lives.append(Life(first, last, aligned(buffer.bytes * plan.block + SLACK), buffer))
         length, placed = _placed(lives)
         scratch = max(scratch, length)
         for life, offset in placed:
@@ -108,6 +106,17 @@ def _blocks(plan: Plan) -> tuple[int, dict[Buffer, int], dict[int, int]]:
             else:
                 workspaces[life.owner.number] = offset
     return scratch, offsets, workspaces
+
+
+def kernels_alive(plan: Plan, kernel: PlannedKernel, buffer: Buffer) -> tuple[int, int]:
+    """Return the first and the last kernel of a stage in which what one stores in a block is alive.
+
+    What is read after its loop over strips must outlast what the kernels of that loop do to the next strips.
+    """
+    last = max(reader.number for reader in plan.readers[buffer])
+    if buffer in plan.within_strips:
+        return kernel.written_from, last
+    return min(kernel.written_from, plan.strip_loops[kernel.number][0]), plan.strip_loops[last][1]
 
 
 def _partial_sums(plan: Plan) -> tuple[int, dict[int, int]]:

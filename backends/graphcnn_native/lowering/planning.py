@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 
 from graphcnn.ir import BATCH, Graph, Value
 from graphcnn.ops import Constant, Input, SoftmaxCrossEntropy
@@ -22,6 +23,7 @@ from graphcnn_native.lowering.program import (
 )
 from graphcnn_native.lowering.samples_in_lanes import join_neighbours
 from graphcnn_native.lowering.schedule import Schedule
+from graphcnn_native.lowering.strips import strips
 from graphcnn_native.lowering.winograd import WinogradCorrelation, WinogradFilterGradient, workspace
 from graphcnn_native.target import Target
 
@@ -38,8 +40,10 @@ def plan(graph: Graph, compiled: Graph, sources: Mapping[int, int], target: Targ
     join_neighbours(schedule, target)
     buffers = _give_buffers(graph, drafts, arrays.buffers)
     finishing = _Finishing(schedule, compiled, sources, target)
-    kernels = tuple(finishing.planned(draft) for draft in drafts)
+    planned = [finishing.planned(draft) for draft in drafts]
     block = max(BLOCK, target.lanes(SIZES["float"]))
+    taken = strips(graph, planned, block, target)
+    kernels = tuple(replace(kernel, strip=strip) for kernel, strip in zip(planned, taken, strict=True))
     divided = _divided_stage(kernels)
     return Plan(graph, kernels, buffers, tuple(arrays.slots), block, divided, _labels(graph))
 
@@ -139,10 +143,10 @@ class _Finishing:
             _number(draft.pooled_by),
             draft.is_optional,
             self._workspace(draft),
-            _title(graph, draft),
-            work,
-            self._nodes(work or _carried_on(draft)),
-            tuple(self._compiled.node(key) for key in finished),
+            title=_title(graph, draft),
+            work=work,
+            nodes=self._nodes(work or _carried_on(draft)),
+            counted=tuple(self._compiled.node(key) for key in finished),
         )
 
     def _nodes(self, work: Iterable[int]) -> tuple[int, ...]:

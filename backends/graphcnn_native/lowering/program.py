@@ -15,6 +15,7 @@ domain: what a kernel's work is cut into. Kernels of *samples* run one after the
     so that what they hand to each other stays in the cache; kernels of the *whole* (parameters, sums over
     the batch) run beside them, each cut into pieces of its own.
 block: the samples that a thread carries through a stage together.
+strip: of a block, the samples that a few neighbouring kernels carry on together (`strips.py`).
 shard: the samples whose sums are added up together; how many shards there are depends on the batch alone.
 stored, computed where it is read: a value is either stored by the one kernel that computes it, or computed
     anew by every kernel that reads it.
@@ -35,6 +36,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import groupby
 
 from graphcnn.cached import cached
 from graphcnn.ir import BATCH, Dim, Graph, Node, Op, TensorType, Value
@@ -100,6 +102,7 @@ class PlannedKernel:
     `source` where that is not the value's own buffer.
     pad, pool: the kernels whose work it does where samples fill the lanes. pooled_by: of one that pools.
     is_optional: whether another kernel may do its work. workspace: bytes that it needs to itself.
+    strip: how many samples of a block it takes at a time.
     work, nodes: what it computes, by the keys of the plan's graph and of the graph that was compiled.
     counted: the nodes of that graph which it finishes, and whose FLOPs are therefore its own.
     """
@@ -122,6 +125,7 @@ class PlannedKernel:
     pooled_by: int | None = None
     is_optional: bool = False
     workspace: int = 0
+    strip: int = 1
     title: str = ""
     work: tuple[int, ...] = ()
     nodes: tuple[int, ...] = ()
@@ -191,6 +195,34 @@ class Plan:
         for kernel in self.kernels:
             found[kernel.stage].append(kernel)
         return tuple(map(tuple, found))
+
+    @cached
+    def strip_loops(self) -> dict[int, tuple[int, int]]:
+        """The first and the last kernel of the loop over strips that each kernel of samples is in."""
+        found: dict[int, tuple[int, int]] = {}
+        for kernels in self.by_stage:
+            by_sample = [kernel for kernel in kernels if kernel.domain is Domain.SAMPLES]
+            for strip, together in groupby(by_sample, key=lambda kernel: kernel.strip):
+                numbers = [kernel.number for kernel in together]
+                for number in numbers:
+                    found[number] = (number, number) if strip == self.block else (numbers[0], numbers[-1])
+        return found
+
+    def outlives_strips(self, buffer: Buffer, writer: PlannedKernel) -> bool:
+        """Whether a buffer of a block is read by kernels of another loop over strips than its writer."""
+        loop = self.strip_loops[writer.number]
+        return any(self.strip_loops[reader.number] != loop for reader in self.readers.get(buffer, ()))
+
+    @cached
+    def within_strips(self) -> frozenset[Buffer]:
+        """The buffers of blocks that are read in the loop over strips in which they are written: their memory
+        serves one strip after the other."""
+        return frozenset(
+            buffer
+            for kernel in self.kernels
+            for buffer in kernel.kept
+            if buffer.place is Place.BLOCK and not self.outlives_strips(buffer, kernel)
+        )
 
     @cached
     def readers(self) -> dict[Buffer, list[PlannedKernel]]:
@@ -277,6 +309,8 @@ class Program(Plan):
             targets.append(f"sums+{kernel.sums_offset}")
         op = kernel.op(self.graph)
         made = f", tile {tile}" if tile else ""
+        if kernel.domain is Domain.SAMPLES and kernel.strip < self.block:
+            made = f", strips of {kernel.strip}{made}"
         if op is not None and not has_code(op):
             made = ", by the reference backend's kernel"
         made += self._neighbours(kernel)

@@ -66,6 +66,7 @@ def verify(program: Program) -> Program:
         _verify_reading(program, kernel, writers)
         _verify_sums(program, kernel)
         _verify_neighbours(program, kernel)
+        _verify_strip(program, kernel)
     _verify_roots(program)
     _verify_in_place(program)
     _verify_divided(program)
@@ -241,6 +242,13 @@ def _verify_neighbours(program: Program, kernel: PlacedKernel) -> None:
         for buffer in kernel.kept:
             for reader in program.readers.get(buffer, ()):
                 _require(reader.pad == kernel.number, reader, "it reads what may not have been written")
+
+
+def _verify_strip(program: Program, kernel: PlacedKernel) -> None:
+    """A kernel and the neighbours whose work it does agree on whether samples fill the lanes."""
+    _require(0 < kernel.strip <= program.block, kernel, "its strips are not of a block")
+    has_neighbours = kernel.is_optional or (kernel.pad, kernel.pool) != (None, None)
+    _require(not has_neighbours or kernel.strip == program.block, kernel, "it sees no whole block")
 
 
 def _verify_padding(program: Program, kernel: PlacedKernel, pad: PlacedKernel) -> None:
@@ -429,10 +437,27 @@ def _in_block(program: Program, kernel: PlacedKernel) -> Iterator[Life]:
                kernel.workspace)  # fmt: skip
     for buffer in kernel.kept:
         if buffer.place is Place.BLOCK:
-            first = kernel.written_from
-            last = max([first, *(reader.number for reader in program.readers.get(buffer, ()))])
+            readers = program.readers.get(buffer, ())
+            last = max([kernel, *readers], key=lambda other: other.number)
+            lives = kernel.written_from, last.number
+            loop = _loop(program, kernel)
+            if any(reader.number not in loop for reader in readers):
+                lives = min(lives[0], loop[0]), _loop(program, last)[-1]
             size = buffer.bytes * program.block
-            yield f"%{buffer.value.key}", first, last, program.offsets[buffer], size
+            yield f"%{buffer.value.key}", *lives, program.offsets[buffer], size
+
+
+def _loop(program: Program, kernel: PlannedKernel) -> list[int]:
+    """Return the kernels that go through the samples of a block strip by strip together with one."""
+    stage = [other for other in program.by_stage[kernel.stage] if other.domain is Domain.SAMPLES]
+    first = last = stage.index(kernel)
+    if kernel.strip == program.block:
+        return [kernel.number]
+    while first > 0 and stage[first - 1].strip == kernel.strip:
+        first -= 1
+    while last + 1 < len(stage) and stage[last + 1].strip == kernel.strip:
+        last += 1
+    return [other.number for other in stage[first : last + 1]]
 
 
 def _verify_partial_sums(program: Program) -> None:
