@@ -45,10 +45,27 @@ def evenly(length: int, largest: int) -> Split:
 def largest_rows(target: Target, wide: int) -> int:
     """Return how many rows fit into the registers beside `wide` columns, and factors or products.
 
-    x86 with FMA needs one register for a factor; NEON has several on their way, to be taken lane by lane.
+    Where one is in memory, it needs a register; NEON has several on their way, to be taken lane by lane.
     """
-    beside = 1 if target.fused and (target.masks or not target.broadcasts) else 3
+    beside = 1 if _takes_memory(target) else 3
     return max(1, (target.registers - beside - wide) // wide)
+
+
+@functools.cache
+def taps_at_once(target: Target, rows: int, taps: int, wide: int, most: int = 6) -> tuple[int, int, int]:
+    """Return of how many rows of taps, taps of each and vectors the registers hold sums, and factors.
+
+    rows, taps, wide: how many there are. Rather more taps than vectors: one factor serves all taps.
+    """
+    room = target.registers - (1 if _takes_memory(target) else 5)
+    along = evenly(taps, room - 1).size
+    at_once = evenly(rows, max(1, (room - 1) // along)).size
+    return at_once, along, max(1, min(wide, most, room // (at_once * along + 1)))
+
+
+def _takes_memory(target: Target) -> bool:
+    """Whether a multiply-add takes one of its factors from memory."""
+    return target.fused and (target.masks or not target.broadcasts)
 
 
 def tile_cost(rows: int, wide: int) -> float:

@@ -25,6 +25,7 @@ JUMP = re.compile(r"^(?:j\w+|b|b\.\w+|cbn?z|tbn?z)\s.*?(\.L\w+)$")
 NETWORKS = [
     "lenet5",
     "wide",
+    "depthwise",
     pytest.param("mnist_cnn", marks=pytest.mark.slow),
     pytest.param("vgg_small", marks=pytest.mark.slow),
 ]
@@ -36,8 +37,19 @@ def wide():
     return gcn.Sequential(*layers, gcn.ReLU(), gcn.Flatten(), gcn.Dense(10))
 
 
+def depthwise():
+    """Return a network with depthwise convolutions of several sizes."""
+    layers = [gcn.DepthwiseConv2d(3, padding=1), gcn.DepthwiseConv2d(3, stride=2, padding=1)]
+    layers += [gcn.DepthwiseConv2d(5, padding=2), gcn.DepthwiseConv2d(7, padding=3)]
+    return gcn.Sequential(gcn.Conv2d(100, 1), *layers, gcn.Flatten(), gcn.Dense(10))
+
+
+SMALL = {"wide": (wide, (10, 10, 3)), "depthwise": (depthwise, (20, 18, 3))}
+
+
 def step_of(name):
-    network, shape = (wide(), (10, 10, 3)) if name == "wide" else (ZOO[name].make(), ZOO[name].input_shape)
+    make, shape = SMALL[name] if name in SMALL else (ZOO[name].make, ZOO[name].input_shape)
+    network = make()
     options = {"loss": gcn.CrossEntropy(), "optimizer": gcn.SGD(0.05, momentum=0.9)}
     return gcn.compile(network, input_shape=shape, backend="numpy", **options).step_graph
 

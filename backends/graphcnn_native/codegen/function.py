@@ -238,6 +238,11 @@ class Function:
     def store(self, value: Ssa, address: Ssa) -> None:
         self.do(f"store {value}, {address}, align {SIZES.get(item_of(value.type), 8)}")
 
+    def prefetch(self, address: Ssa) -> None:
+        """Ask for a cache line, to be in the second cache; where there is no memory, nothing happens."""
+        self.declare("void", "llvm.prefetch.p0", [POINTER, *["i32 immarg"] * 3])
+        self.do(f"call void @llvm.prefetch.p0({address}, i32 0, i32 2, i32 1)")
+
     def allocate(self, item: str, count: int) -> Ssa:
         """Return the address of so many elements on the stack; at the function's begin only."""
         return self.emit(POINTER, f"alloca [{count} x {item}], align 64")

@@ -6,28 +6,22 @@ above and below them they are left out of the sums.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from graphcnn.ir import TensorType, Value
+from graphcnn.ir import TensorType
 from graphcnn.ops import Correlate2d
 from graphcnn.ops.attributes import NO_PADDING
 from graphcnn_native.codegen.function import Index, Ssa
-from graphcnn_native.codegen.lanes import Column, columns, load_lanes, store_lanes
-from graphcnn_native.elements import ITEMS
+from graphcnn_native.codegen.lanes import columns
+from graphcnn_native.kernels.correlation_writer import NEARBY, CorrelationWriter
+from graphcnn_native.kernels.depthwise import DepthwiseFilterGradient
 from graphcnn_native.kernels.samples_in_lanes import (
     FilterGradientOfSamples,
     ForwardOfSamples,
     samples_fill_lanes,
 )
 from graphcnn_native.kernels.tile import ColumnGroup, Factors, accumulate, column_groups, zeros
-from graphcnn_native.kernels.writer import Position, Writer
-from graphcnn_native.lowering.program import Place
+from graphcnn_native.kernels.writer import Writer
 from graphcnn_native.lowering.samples_in_lanes import suits_samples_in_lanes
-from graphcnn_native.lowering.strides import PhasedCorrelation
 from graphcnn_native.tile_sizes import best_tile, evenly
-
-NEARBY = 256 * 1024
-"""Bytes that stay in the second cache while they are read again and again."""
 
 
 def correlation(w: Writer) -> None:
@@ -45,93 +39,18 @@ def correlation(w: Writer) -> None:
                 in_lanes.write()
             w.f.do("ret void")
             w.f.begin_dead_block()
-    (_FilterGradient(w, op) if over_batch else _Forward(w, op)).write()
+    if not over_batch:
+        _Forward(w, op).write()
+    elif 1 < op.groups == filters.static(3) == images.type.static(3):
+        DepthwiseFilterGradient(w, op).write()
+    else:
+        _FilterGradient(w, op).write()
 
 
 def meets_one_pixel(op: Correlate2d, images: TensorType, filters: TensorType, maps: TensorType) -> bool:
     """Whether each place of the maps, results or deltas, meets one pixel of the images, that at its place."""
     has_one_tap = (filters.static(0), filters.static(1)) == (1, 1)
     return has_one_tap and op.padding == NO_PADDING and images.shape[1:3] == maps.shape[1:3]
-
-
-class CorrelationWriter:
-    """What kernels of correlations share: operands, sizes, groups."""
-
-    def __init__(self, w: Writer, op: Correlate2d | PhasedCorrelation) -> None:
-        assert w.kernel.root is not None
-        self.w, self.f = w, w.f
-        self.images, self.window = w.graph.node(w.kernel.root).operands
-        (self.result,) = w.graph.results(w.kernel.root)
-        self.item = ITEMS[self.result.type.dtype]
-        self.height, self.width, self.channels = (self.images.type.static(axis) for axis in (1, 2, 3))
-        self.filters = self.window.type.static(3)
-        self.top = op.padding[0][0]
-        self.depthwise = op.groups == self.channels == self.filters and op.groups > 1
-        self.groups = 1 if self.depthwise else op.groups
-        self.group_filters = self.filters // self.groups
-        self.group_channels = 1 if self.depthwise else self.channels // self.groups
-        w.address(w.buffer(self.images))
-        w.address(w.buffer(self.window))
-        self.exact = any(w.buffer(v).place is Place.CALLER for v in (self.images, self.window))
-        if not self.depthwise:
-            self.exact = w.buffer(self.window).place is Place.CALLER
-
-    def at(self, value: Value, *indices: Index) -> Ssa:
-        """Return the address of an element."""
-        w = self.w
-        return self.f.element(w.address(w.buffer(value)), self.item, w.offset(value.type, indices))
-
-    def column_loops(self, groups: list[ColumnGroup], body: object) -> None:
-        """Run `body(group, column)` for all groups of columns, with the first column of each."""
-        assert callable(body)
-        for group in groups:
-            with self.f.each(group.offset, group.count, group.width, name="column") as column:
-                body(group, column)
-
-    def over_samples(self, groups: list[ColumnGroup], body: object) -> None:
-        """Run `body(group, column)` for all samples, groups of channels and groups of columns."""
-        w, f = self.w, self.f
-        with f.loop(w.begin, w.end, name="sample") as n, f.each(0, self.groups, 1, name="group") as g:
-            self.n, self.g = n.index, g
-            self.column_loops(groups, body)
-
-    def over_taps(
-        self,
-        here: Ssa,
-        there: Ssa,
-        offsets: list[int],
-        group: ColumnGroup,
-        taps: int,
-        steps: tuple[int, int],
-        totals: list[Ssa],
-    ) -> list[Ssa]:
-        """Sum over taps of a row of the filter one by one.
-
-        here, there: pixel and filter of the first tap; steps: how many of the row's pixels and taps lie from
-        one tap to the next.
-        """
-        f, target = self.f, self.w.target
-        left_step, right_step = steps[0] * self.channels, steps[1] * self.group_channels * self.filters
-        if self.depthwise:
-            factors = Factors(here, offsets, left_step, there, right_step, exact=self.exact, elementwise=True)
-            return accumulate(f, target, self.item, factors, group.columns, taps, totals)
-        with f.loop(0, taps, carried=totals, name="tap") as tap:
-            left = f.element(here, self.item, f.multiply(tap.index, left_step))
-            right = f.element(there, self.item, f.multiply(tap.index, right_step))
-            factors = Factors(left, offsets, 1, right, self.filters, exact=self.exact)
-            tap.results = accumulate(
-                f, target, self.item, factors, group.columns, self.group_channels, tap.values
-            )
-        return tap.results
-
-    def store_tile(
-        self, group: ColumnGroup, row: Index, across: Iterable[Index], filter_: Index, totals: list[Ssa]
-    ) -> None:
-        """Store the sums of a tile, at these places across a row."""
-        for p, place in enumerate(across):
-            for number, c in enumerate(group.columns):
-                position = Position((self.n, row, place, self.f.add(filter_, c.offset)), c.lanes, c.used)
-                self.w.store(position, {self.result: totals[p * len(group.columns) + number]})
 
 
 class _Forward(CorrelationWriter):
@@ -242,16 +161,14 @@ class _FilterGradient(CorrelationWriter):
         f, w, op = self.f, self.w, self.op
         self.rows, self.columns = self.window.type.static(1), self.window.type.static(2)
         taps = self.result.type.static(1)
-        contiguous = op.stride[1] == 1 and self.groups == 1 and not self.depthwise
+        contiguous = op.stride[1] == 1 and self.groups == 1
         run = taps * self.channels if contiguous else self.group_channels
         wide = len(columns(self.group_filters, w.target, self.item))
-        if self.depthwise:
-            run = 1
         at_once, self.wide = best_tile(w.target, run, wide)
         w.tile = w.tile or f"{at_once} taps x {self.wide} vectors"
         groups = column_groups(self.group_filters, self.wide, w.target, self.item)
         has_one_tap = meets_one_pixel(op, self.images.type, self.result.type, self.window.type)
-        self.runs_on = has_one_tap and not self.depthwise
+        self.runs_on = has_one_tap
         with f.loop(w.begin, w.end, self._samples(), name="chunk") as chunk:
             self.first = chunk.index
             self.last = f.least(f.add(chunk.index, self._samples()), w.end)
@@ -287,8 +204,6 @@ class _FilterGradient(CorrelationWriter):
         f, w, op = self.f, self.w, self.op
         filter_ = f.add(column, f.multiply(self.g, self.group_filters))
         channel = f.add(self.start, f.multiply(self.g, self.group_channels))
-        if self.depthwise:
-            channel = column
         across = f.multiply(self.tap, op.stride[1] * self.channels)
         totals = zeros(self.item, self.count, group.columns)
         if self.runs_on:
@@ -306,7 +221,6 @@ class _FilterGradient(CorrelationWriter):
                     f.element(window, self.item, f.multiply(i.index, self.columns * self.filters)),
                     self.filters,
                     exact=self.exact,
-                    elementwise=self.depthwise,
                 )
                 i.results = accumulate(f, w.target, self.item, factors, group.columns, self.columns, i.values)
             n.results = i.results
@@ -340,10 +254,5 @@ class _FilterGradient(CorrelationWriter):
         sums = f.element(w.shard, self.item, place, filter_)
         for row_number in range(self.count):
             for number, c in enumerate(group.columns):
-                self._add(sums, row_number, c, totals[row_number * len(group.columns) + number])
-
-    def _add(self, sums: Ssa, row: int, column: Column, total: Ssa) -> None:
-        f = self.f
-        address = f.element(sums, self.item, row * self.filters + column.offset)
-        before = load_lanes(f, self.item, address, column.lanes, column.used, exact=False)
-        store_lanes(f, f.binary("fadd", before, total), address, column.used, self.w.target)
+                address = f.element(sums, self.item, row_number * self.filters + c.offset)
+                self.add_to(address, c, totals[row_number * len(group.columns) + number])

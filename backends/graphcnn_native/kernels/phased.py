@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from graphcnn_native.codegen.function import Index
 from graphcnn_native.codegen.lanes import columns
-from graphcnn_native.kernels.correlation import CorrelationWriter
+from graphcnn_native.kernels.correlation_writer import CorrelationWriter
 from graphcnn_native.kernels.tile import ColumnGroup, column_groups, zeros
 from graphcnn_native.kernels.writer import Writer
 from graphcnn_native.lowering.strides import Phase, PhasedCorrelation, phases

@@ -1,0 +1,104 @@
+"""What kernels of correlations with channels in the lanes are written with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from graphcnn.ir import Value
+from graphcnn.ops import Correlate2d
+from graphcnn_native.codegen.function import Index, Ssa
+from graphcnn_native.codegen.lanes import Column, load_lanes, store_lanes
+from graphcnn_native.elements import ITEMS
+from graphcnn_native.kernels.tile import ColumnGroup, Factors, accumulate
+from graphcnn_native.kernels.writer import Position, Writer
+from graphcnn_native.lowering.program import Place
+from graphcnn_native.lowering.strides import PhasedCorrelation
+
+NEARBY = 256 * 1024
+"""Bytes that stay in the second cache while they are read again and again."""
+
+
+class CorrelationWriter:
+    """What kernels of correlations share: operands, sizes, groups."""
+
+    def __init__(self, w: Writer, op: Correlate2d | PhasedCorrelation) -> None:
+        assert w.kernel.root is not None
+        self.w, self.f = w, w.f
+        self.images, self.window = w.graph.node(w.kernel.root).operands
+        (self.result,) = w.graph.results(w.kernel.root)
+        self.item = ITEMS[self.result.type.dtype]
+        self.height, self.width, self.channels = (self.images.type.static(axis) for axis in (1, 2, 3))
+        self.filters = self.window.type.static(3)
+        self.top = op.padding[0][0]
+        self.depthwise = op.groups == self.channels == self.filters and op.groups > 1
+        self.groups = 1 if self.depthwise else op.groups
+        self.group_filters = self.filters // self.groups
+        self.group_channels = 1 if self.depthwise else self.channels // self.groups
+        w.address(w.buffer(self.images))
+        w.address(w.buffer(self.window))
+        self.exact = any(w.buffer(v).place is Place.CALLER for v in (self.images, self.window))
+        if not self.depthwise:
+            self.exact = w.buffer(self.window).place is Place.CALLER
+
+    def at(self, value: Value, *indices: Index) -> Ssa:
+        """Return the address of an element."""
+        w = self.w
+        return self.f.element(w.address(w.buffer(value)), self.item, w.offset(value.type, indices))
+
+    def column_loops(self, groups: list[ColumnGroup], body: object) -> None:
+        """Run `body(group, column)` for all groups of columns, with the first column of each."""
+        assert callable(body)
+        for group in groups:
+            with self.f.each(group.offset, group.count, group.width, name="column") as column:
+                body(group, column)
+
+    def over_samples(self, groups: list[ColumnGroup], body: object) -> None:
+        """Run `body(group, column)` for all samples, groups of channels and groups of columns."""
+        w, f = self.w, self.f
+        with f.loop(w.begin, w.end, name="sample") as n, f.each(0, self.groups, 1, name="group") as g:
+            self.n, self.g = n.index, g
+            self.column_loops(groups, body)
+
+    def over_taps(
+        self,
+        here: Ssa,
+        there: Ssa,
+        offsets: list[int],
+        group: ColumnGroup,
+        taps: int,
+        steps: tuple[int, int],
+        totals: list[Ssa],
+    ) -> list[Ssa]:
+        """Sum over taps of a row of the filter one by one.
+
+        here, there: pixel and filter of the first tap; steps: how many of the row's pixels and taps lie from
+        one tap to the next.
+        """
+        f, target = self.f, self.w.target
+        left_step, right_step = steps[0] * self.channels, steps[1] * self.group_channels * self.filters
+        if self.depthwise:
+            factors = Factors(here, offsets, left_step, there, right_step, exact=self.exact, elementwise=True)
+            return accumulate(f, target, self.item, factors, group.columns, taps, totals)
+        with f.loop(0, taps, carried=totals, name="tap") as tap:
+            left = f.element(here, self.item, f.multiply(tap.index, left_step))
+            right = f.element(there, self.item, f.multiply(tap.index, right_step))
+            factors = Factors(left, offsets, 1, right, self.filters, exact=self.exact)
+            tap.results = accumulate(
+                f, target, self.item, factors, group.columns, self.group_channels, tap.values
+            )
+        return tap.results
+
+    def store_tile(
+        self, group: ColumnGroup, row: Index, across: Iterable[Index], filter_: Index, totals: list[Ssa]
+    ) -> None:
+        """Store the sums of a tile, at these places across a row."""
+        for p, place in enumerate(across):
+            for number, c in enumerate(group.columns):
+                position = Position((self.n, row, place, self.f.add(filter_, c.offset)), c.lanes, c.used)
+                self.w.store(position, {self.result: totals[p * len(group.columns) + number]})
+
+    def add_to(self, address: Ssa, column: Column, total: Ssa) -> None:
+        """Add a vector to sums in memory."""
+        f = self.f
+        before = load_lanes(f, self.item, address, column.lanes, column.used, exact=False)
+        store_lanes(f, f.binary("fadd", before, total), address, column.used, self.w.target)

@@ -1,0 +1,235 @@
+"""Depthwise correlation, channels in the lanes: each filter meets one channel.
+
+A number takes part in as few products as a filter has taps, so that to move it takes as long as they do.
+Zeros beside the images are left out of the sums, as those above and below them are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from graphcnn.ops import Correlate2d
+from graphcnn_native.codegen.function import Index, Ssa
+from graphcnn_native.codegen.lanes import Column, columns, load_lanes
+from graphcnn_native.elements import SIZES
+from graphcnn_native.kernels.correlation_writer import NEARBY, CorrelationWriter
+from graphcnn_native.kernels.tile import ColumnGroup, column_groups, multiply_add, unrolling, zeros
+from graphcnn_native.kernels.writer import Range, Writer
+from graphcnn_native.lowering.program import ALIGNMENT
+from graphcnn_native.tile_sizes import evenly, taps_at_once
+
+
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """Tiles of a row, `count` of them side by side from `first` on. taps: those that each place meets."""
+
+    first: int
+    count: int
+    taps: tuple[range, ...]
+
+
+def tiles(places: int, largest: int, taps: list[range]) -> list[Tiles]:
+    """Cut a row into tiles; `taps`: of each of its places. Neighbours of one kind are together."""
+    cut = [
+        (start + number * size, size)
+        for start, size, count in evenly(places, largest).parts()
+        for number in range(count)
+    ]
+    kinds = groupby(cut, key=lambda tile: tuple(taps[tile[0] : tile[0] + tile[1]]))
+    found = [(kind, list(alike)) for kind, alike in kinds]
+    return [Tiles(alike[0][0], len(alike), kind) for kind, alike in found]
+
+
+def taps_met(places: int, taps: int, pixels: int, before: int, steps: tuple[int, int]) -> list[range]:
+    """Return the taps that fall on a row of `pixels`, for each place of a map.
+
+    before: zeros in front of the row. steps: how many pixels lie from place to place, and from tap to tap.
+    """
+    found = []
+    for place in range(places):
+        first = place * steps[0] - before
+        low = max(0, -(first // steps[1]))
+        found.append(range(low, max(low, min(taps, -(-(pixels - first) // steps[1])))))
+    return found
+
+
+class DepthwiseFilterGradient(CorrelationWriter):
+    """result[m, n, 0, c] = Σ over samples, i, j of images[i + m, j + n, c] · window[i, j, c].
+
+    One pass over the window sums up all taps of a filter, or as many rows of them as the registers hold. It
+    takes those rows of the window that meet the images with each row of taps; the others follow. Where a
+    sample does not stay in the cache, there is a pass for each row of the window.
+    """
+
+    def __init__(self, w: Writer, op: Correlate2d) -> None:
+        super().__init__(w, op)
+        self.op = op
+
+    def write(self) -> None:
+        f, w, op = self.f, self.w, self.op
+        self.rows, self.columns = self.window.type.static(1), self.window.type.static(2)
+        self.k1, self.k2 = self.result.type.static(0), self.result.type.static(1)
+        wide = len(columns(self.filters, w.target, self.item))
+        at_once, along, wide = taps_at_once(w.target, self.k1, self.k2, wide)
+        w.tile = f"{at_once}x{along} taps x {wide} vectors"
+        groups = column_groups(self.filters, wide, w.target, self.item)
+        met = taps_met(self.columns, self.k2, self.width, op.padding[1][0], (op.dilation[1], op.stride[1]))
+        samples = NEARBY // (self.images.type.bytes(1) + self.window.type.bytes(1))
+        self.is_far = samples == 0
+        samples, rows = (1, 1) if self.is_far else (samples, self.rows)
+        with (
+            f.loop(w.begin, w.end, samples, name="chunk") as chunk,
+            f.each(0, self.rows // rows, rows, name="first_row") as first_row,
+        ):
+            self.samples = chunk.index, f.least(f.add(chunk.index, samples), w.end)
+            self.span = first_row, f.add(first_row, rows)
+            for first, size, count in evenly(self.k2, along).parts():
+                for tap in range(first, first + size * count, size):
+                    self.part = range(tap, tap + size)
+                    self.tiles = tiles(self.columns, 1, [_common(self.part, taps) for taps in met])
+                    self._rows_of_taps(groups, at_once)
+
+    def _rows_of_taps(self, groups: list[ColumnGroup], at_once: int) -> None:
+        """Sum up for these taps of all rows of the filters."""
+        f = self.f
+        for first, size, count in evenly(self.k1, at_once).parts():
+            with f.each(first, count, size, name="filter_row") as m:
+                begin = self._met(m)[0]
+                end = f.greatest(begin, self._met(f.add(m, size - 1))[1])
+                self._sum(groups, m, size, (begin, end))
+                if size > 1 and any(self.op.padding[0]):
+                    with f.loop(m, f.add(m, size), name="filter_row") as single:
+                        low, high = self._met(single.index)
+                        summed = f.least(begin, high), f.least(end, high)
+                        self._sum(groups, single.index, 1, (low, high), summed)
+
+    def _met(self, m: Index) -> tuple[Index, Index]:
+        """Return the rows of the window that fall on rows of the images with a row of taps."""
+        f, reach = self.f, self.op.dilation[0]
+        first = f.add(f.multiply(m, self.op.stride[0]), -self.top)
+        if not any(self.op.padding[0]):
+            return self.span
+        low = f.divide(f.add(f.greatest(0, f.multiply(first, -1)), reach - 1), reach)
+        high = f.divide(f.greatest(0, f.add(f.subtract(self.height, first), reach - 1)), reach)
+        low = f.greatest(self.span[0], low)
+        return low, f.greatest(low, f.least(self.span[1], high))
+
+    def _sum(
+        self, groups: list[ColumnGroup], m: Index, size: int, rows: Range, summed: Range | None = None
+    ) -> None:
+        """Sum up for rows of taps, `size` from `m` on, over rows of the window but those `summed` already."""
+        f = self.f
+        begin, end = rows
+        jump, behind = (0, end) if summed is None else (f.subtract(summed[1], summed[0]), summed[0])
+        end = f.subtract(end, jump)
+        self.fetches = self.is_far and summed is None
+
+        def row(i: Ssa) -> Index:
+            if summed is None:
+                return i
+            is_behind = f.compare("sge", i, f.index(behind))
+            return f.add(i, f.select(is_behind, f.index(jump), f.index(0)))
+
+        def of_columns(group: ColumnGroup, column: Index) -> None:
+            totals = zeros(self.item, size * len(self.part), group.columns)
+            with f.loop(*self.samples, carried=totals, name="sample") as n:
+                with f.loop(begin, end, carried=n.values, name="row") as i:
+                    i.results = self._row(group, column, n.index, m, size, row(i.index), i.values)
+                n.results = i.results
+            self._add_up(group, column, m, size, n.results)
+
+        with f.when(f.compare("slt", f.index(begin), f.index(end))):
+            self.column_loops(groups, of_columns)
+
+    def _row(
+        self, group: ColumnGroup, column: Index, n: Index, m: Index, rows: int, i: Index, totals: list[Ssa]
+    ) -> list[Ssa]:
+        """Sum up over a row of the window."""
+        f, op = self.f, self.op
+        top = f.add(f.multiply(i, op.dilation[0]), f.multiply(m, op.stride[0]), -self.top)
+        images, window = self.at(self.images, n, top, 0, column), self.at(self.window, n, i, 0, column)
+        for part in self.tiles:
+            (taps,) = part.taps
+            turns = unrolling(part.count, rows * len(taps) * len(group.columns) or 1)
+            if not taps:
+                continue
+            if part.count == turns:
+                for number in range(turns):
+                    totals = self._place(group, images, window, part.first + number, taps, rows, totals)
+                continue
+            with f.loop(part.first, part.first + part.count, turns, carried=totals, name="place") as j:
+                totals = j.values
+                if self.fetches:
+                    self._fetch(group, column, n, i, j.index, turns)
+                for number in range(turns):
+                    place = f.add(j.index, number)
+                    totals = self._place(group, images, window, place, taps, rows, totals)
+                j.results = totals
+            totals = j.results
+        return totals
+
+    def _fetch(self, group: ColumnGroup, column: Index, n: Index, i: Index, j: Index, turns: int) -> None:
+        """Ask for a share of the next row, so that all of it is asked for from its begin to its end.
+
+        Processors recognise a walk along memory and run ahead of it, but not one over a few channels of each
+        pixel.
+        """
+        f, op = self.f, self.op
+        done = f.add(f.multiply(column, self.columns), f.multiply(j, group.width))
+        next_row = f.add(f.multiply(i, op.dilation[0]), self.k1 * op.stride[0] - self.top)
+        pixels = -(-op.dilation[0] * self.width // self.columns)
+        for start, share in (
+            (self.at(self.images, n, next_row, 0, 0), pixels),
+            (self.at(self.window, n, f.add(i, 1), 0, 0), 1),
+        ):
+            address = f.element(start, self.item, f.multiply(done, share))
+            for first in range(0, share * turns * group.width, ALIGNMENT // SIZES[self.item]):
+                f.prefetch(f.element(address, self.item, first))
+
+    def _place(
+        self,
+        group: ColumnGroup,
+        images: Ssa,
+        window: Ssa,
+        j: Index,
+        taps: range,
+        rows: int,
+        totals: Sequence[Ssa],
+    ) -> list[Ssa]:
+        """Add the products of one place of the window with the pixels under these taps."""
+        f, op, sums = self.f, self.op, list(totals)
+        here = f.element(window, self.item, f.multiply(j, self.filters))
+        deltas = [self._load(here, c) for c in group.columns]
+        left = f.add(f.multiply(j, op.dilation[1] * self.channels), -op.padding[1][0] * self.channels)
+        for row in range(rows):
+            for tap in taps:
+                across = row * op.stride[0] * self.width + tap * op.stride[1]
+                pixel = f.element(images, self.item, left, across * self.channels)
+                first = (row * len(self.part) + tap - self.part.start) * len(group.columns)
+                for number, (c, delta) in enumerate(zip(group.columns, deltas, strict=True), first):
+                    x = self._load(pixel, c)
+                    sums[number] = multiply_add(f, self.w.target, x, delta, sums[number])
+        return sums
+
+    def _load(self, address: Ssa, c: Column) -> Ssa:
+        f = self.f
+        return load_lanes(
+            f, self.item, f.element(address, self.item, c.offset), c.lanes, c.used, exact=self.exact
+        )
+
+    def _add_up(self, group: ColumnGroup, column: Index, m: Index, rows: int, totals: Sequence[Ssa]) -> None:
+        """Add sums to those of the shard."""
+        f = self.f
+        for row in range(rows):
+            place = f.multiply(f.add(f.multiply(f.add(m, row), self.k2), self.part.start), self.filters)
+            sums = f.element(self.w.shard, self.item, place, column)
+            for number in range(len(self.part)):
+                first = (row * len(self.part) + number) * len(group.columns)
+                for total, c in zip(totals[first:], group.columns, strict=False):
+                    self.add_to(f.element(sums, self.item, number * self.filters + c.offset), c, total)
+
+
+def _common(x: range, y: range) -> range:
+    return range(max(x.start, y.start), max(x.start, y.start, min(x.stop, y.stop)))
