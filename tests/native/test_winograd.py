@@ -1,5 +1,6 @@
 """3x3 convolutions of many channels on tiles: right at every size, as exact as product by product."""
 
+import math
 import re
 
 import numpy as np
@@ -22,6 +23,7 @@ SIZES = [
     (9, 11, 24, 70, ((0, 2), (1, 0)), 16),
     (16, 3, 17, 31, ((2, 2), (2, 2)), 33),
     (32, 32, 32, 32, 1, 2),
+    (5, 4, 100, 112, 1, 3),  # its mapped filters go past the caches
 ]
 TARGETS = [name for name in ("avx512", "avx2", "baseline", "neon") if runs_here(named_target(name))]
 
@@ -96,7 +98,10 @@ def test_what_it_loses_is_about_a_bit(results):
 
 @pytest.mark.parametrize(("channels", "size", "training", "inference"), [(128, 8, 4, 4), (512, 4, 4, 2)])
 def test_inference_takes_tiles_that_suit_a_single_sample_too(channels, size, training, inference):
-    """Filters mapped for larger tiles take more memory, which a single sample waits for."""
+    """Filters mapped for larger tiles take more memory, which a single sample waits for.
+
+    Nor does a register tile multiply more tiles than the sample has.
+    """
     image = gcn.Input((size, size, channels))
     network = gcn.Network(
         image, gcn.GlobalAvgPool2d()(gcn.Conv2d(channels, 3, padding="same", bias=False)(image))
@@ -104,8 +109,10 @@ def test_inference_takes_tiles_that_suit_a_single_sample_too(channels, size, tra
     model = gcn.compile(network, loss=gcn.CrossEntropy(), optimizer=gcn.SGD(0.1), backend="numpy")
     for graph, results in ((model.step_graph, training), (model.forward_graph, inference)):
         lowered, _ = canonical(graph, named_target("avx512"), winograd=True)
-        chosen = {node.op.results for _, node in lowered.items() if isinstance(node.op, WinogradCorrelation)}
-        assert chosen == {results}
+        ops = [node.op for _, node in lowered.items() if isinstance(node.op, WinogradCorrelation)]
+        assert {op.results for op in ops} == {results}
+        tiles = math.ceil(size / results) ** 2
+        assert all(tiles % op.tile[0] == 0 for op in ops) == (graph is model.forward_graph)
 
 
 def test_it_can_be_switched_off():

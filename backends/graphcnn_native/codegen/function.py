@@ -243,6 +243,15 @@ class Function:
         self.declare("void", "llvm.prefetch.p0", [POINTER, *["i32 immarg"] * 3])
         self.do(f"call void @llvm.prefetch.p0({address}, i32 0, i32 2, i32 1)")
 
+    def store_past_caches(self, value: Ssa, address: Ssa) -> None:
+        """Store a whole cache line, which then need not be read first; `publish` has to follow some day."""
+        size = lanes_of(value.type) * SIZES[item_of(value.type)]
+        self.do(f"store {value}, {address}, align {size}, !nontemporal !{{i32 1}}")
+
+    def publish(self) -> None:
+        """Let other threads see what was stored past the caches, which the usual order does not hold for."""
+        self.do("fence seq_cst")
+
     def allocate(self, item: str, count: int) -> Ssa:
         """Return the address of so many elements on the stack; at the function's begin only."""
         return self.emit(POINTER, f"alloca [{count} x {item}], align 64")

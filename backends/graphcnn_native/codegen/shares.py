@@ -50,7 +50,7 @@ def share(writer: Writer) -> Share:
     if is_flat:
         extent, chunk = math.prod(sizes), CHUNK
     elif isinstance(op, WinogradFilters):
-        extent, chunk = math.prod(sizes[1:]), CHUNK // sizes[0]
+        extent, chunk = sizes[1], max(1, CHUNK // (sizes[0] * sizes[2]))
     elif isinstance(op, ops.Sum | ops.Mean):
         return Share(1, 0, sizes[0])
     else:

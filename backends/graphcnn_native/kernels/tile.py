@@ -27,6 +27,11 @@ class ColumnGroup:
     def width(self) -> int:
         return sum(column.lanes for column in self.columns)
 
+    @property
+    def used(self) -> int:
+        """How many elements of a row the tile holds."""
+        return sum(column.used for column in self.columns)
+
 
 def column_groups(size: int, wide: int, target: Target, item: str) -> list[ColumnGroup]:
     """Cut a row into groups of at most `wide` vectors; what is left of a vector joins the last group."""

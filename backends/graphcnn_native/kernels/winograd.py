@@ -13,13 +13,13 @@ from graphcnn.ir import Value
 from graphcnn_native.codegen.function import Index, Ssa, vector
 from graphcnn_native.codegen.lanes import Column, load_lanes, store_lanes
 from graphcnn_native.elements import ITEMS, SIZES
-from graphcnn_native.kernels.nest import over_run, over_vectors
+from graphcnn_native.kernels.nest import over_vectors
 from graphcnn_native.kernels.tile import ColumnGroup, Factors, accumulate, column_groups, zeros
 from graphcnn_native.kernels.winograd_maps import BothDimensions, Side, maps_to
 from graphcnn_native.kernels.writer import Position, Range, Writer
-from graphcnn_native.lowering.program import Place
+from graphcnn_native.lowering.program import ALIGNMENT, Place
 from graphcnn_native.lowering.winograd import (
-    LARGEST_TILE,
+    LARGE_FILTERS,
     TAPS,
     WinogradCorrelation,
     WinogradFilterGradient,
@@ -32,36 +32,52 @@ from graphcnn_native.tile_sizes import best_tile, evenly
 
 
 def winograd_filters(w: Writer) -> None:
-    """Map filters [3, 3, C, D] to [points, C, D]; the kernel's share is a range of the elements of [C, D]."""
+    """Map filters [3, 3, C, D] to [points, C, D], in panels; the kernel's share is a range of channels."""
     assert w.kernel.root is not None
     node = w.graph.node(w.kernel.root)
     assert isinstance(node.op, WinogradFilters)
     f, (result,), (filters,) = w.f, w.graph.results(w.kernel.root), node.operands
     item, buffer, results = ITEMS[filters.type.dtype], w.buffer(filters), node.op.results
-    matrix = filters.type.static(2) * filters.type.static(3)
-    maps, both = maps_to(results, f, w.target), BothDimensions(f, item, w.target.lanes(SIZES[item]), results)
+    lanes, exact = w.target.lanes(SIZES[item]), buffer.place is Place.CALLER
+    channels, count = filters.type.static(2), filters.type.static(3)
+    maps, both = maps_to(results, f, w.target), BothDimensions(f, item, lanes, results)
+    fills_lines = count % lanes == 0 and w.target.vector_bytes == ALIGNMENT
+    past_caches = fills_lines and result.type.bytes(1) > LARGE_FILTERS
 
-    def body(position: Position) -> None:
-        first = f.element(w.address(buffer), item, *position.indices)
+    def map_vector(part: Column, source: Ssa, target: Ssa) -> None:
+        """source: a panel's first element in a row, at the first tap; target: it at the first point."""
 
         def tap(row: int, column: int) -> Ssa:
-            address = f.element(first, item, (row * TAPS + column) * matrix)
-            exact = buffer.place is Place.CALLER
-            return load_lanes(f, item, address, position.lanes, position.used, exact=exact)
+            address = f.element(source, item, (row * TAPS + column) * channels * count, part.offset)
+            return load_lanes(f, item, address, part.lanes, part.used, exact=exact)
 
         for row, mapped in enumerate(both.map(maps.of_filters, tap, TAPS)):
             for column, x in enumerate(mapped):
                 point = row * side(results) + column
-                w.store(Position((point, *position.indices), position.lanes, position.used), {result: x})
+                address = f.element(target, item, point * channels * count, part.offset)
+                if past_caches:
+                    f.store_past_caches(x, address)
+                else:
+                    store_lanes(f, x, address, part.used, w.target)
 
-    over_run(w, w.begin, w.end, (), body, item)
+    groups = column_groups(count, node.op.panel // lanes, w.target, item)
+    with f.loop(w.begin, w.end, name="channel") as channel:
+        for group in groups:
+            with f.each(group.offset, group.count, group.width, name="column") as first:
+                source = f.element(w.address(buffer), item, f.multiply(channel.index, count), first)
+                panel = f.element(w.address(w.buffer(result)), item, f.multiply(first, channels))
+                target = f.element(panel, item, f.multiply(channel.index, group.used))
+                for part in group.columns:
+                    map_vector(part, source, target)
+    if past_caches:
+        f.publish()
 
 
 class _Tiled:
     """What both kernels share: tiles of all samples, counted through, and where each is in the workspace."""
 
-    def __init__(self, w: Writer, maps: Value, rows: int) -> None:
-        """maps: the result or its deltas. rows: of the products' matrices, to be cut into register tiles."""
+    def __init__(self, w: Writer, maps: Value) -> None:
+        """maps: the result or its deltas."""
         assert w.kernel.root is not None
         op = w.graph.node(w.kernel.root).op
         assert isinstance(op, WinogradCorrelation | WinogradFilterGradient)
@@ -74,9 +90,6 @@ class _Tiled:
         self.channels = self.images.type.static(3)
         self.tile_rows, self.tile_columns = (-(-size // op.results) for size in (self.rows, self.columns))
         self.space = workspace(op, self.images.type, maps.type, w.target)
-        wide = self.space.width // w.target.lanes(SIZES[self.item])
-        self.at_once, self.wide = best_tile(w.target, rows, wide)
-        self.groups = column_groups(self.space.width, self.wide, w.target, self.item)
         self.maps = maps_to(op.results, self.f, w.target)
         self.both = BothDimensions(self.f, self.item, w.target.lanes(SIZES[self.item]), op.results)
         start = w.workspace
@@ -192,16 +205,19 @@ class WinogradForward(_Tiled):
 
     def __init__(self, w: Writer) -> None:
         assert w.kernel.root is not None
-        super().__init__(w, w.graph.results(w.kernel.root)[0], LARGEST_TILE)
-        self.at_once = self.space.at_once
-        w.tile = f"{self.results}x{self.results} results, {self.at_once} tiles x {self.wide} vectors"
+        super().__init__(w, w.graph.results(w.kernel.root)[0])
+        assert isinstance(self.op, WinogradCorrelation)
+        self.at_once, panel = self.op.tile
+        wide = panel // w.target.lanes(SIZES[self.item])
+        self.groups = column_groups(self.filters, wide, w.target, self.item)
+        w.tile = f"{self.results}x{self.results} results, {self.at_once} tiles x {wide} vectors"
 
     def cut(self, total: Index) -> Range:
         """Cut the tiles and, where these are too few, the columns of register tiles, if vectors are whole."""
         count = sum(group.count for group in self.groups)
         self.is_cut = count > 1 and self.filters == self.space.width
         grain = 1 if self.is_cut else count
-        tiles, self.units = self.w.cut_along((0, total, self.space.at_once), (0, count, grain))
+        tiles, self.units = self.w.cut_along((0, total, self.at_once), (0, count, grain))
         return tiles
 
     def _multiply(self, point: Index, count: Index) -> None:
@@ -216,8 +232,8 @@ class WinogradForward(_Tiled):
         for group in self.groups:
             with self._columns_of(group, before) as column, f.loop(0, count, self.at_once, name="row") as row:
                 left = f.element(tiles, self.item, f.multiply(row.index, space.channels))
-                right = f.element(filters, self.item, column)
-                factors = Factors(left, offsets, 1, right, self.filters)
+                right = f.element(filters, self.item, f.multiply(column, self.channels))
+                factors = Factors(left, offsets, 1, right, group.used)
                 start = zeros(self.item, self.at_once, group.columns)
                 totals = accumulate(f, w.target, self.item, factors, group.columns, self.channels, start)
                 first = f.element(sums, self.item, f.multiply(row.index, space.width), column)
@@ -304,9 +320,11 @@ class WinogradGradient(_Tiled):
     def __init__(self, w: Writer) -> None:
         assert w.kernel.root is not None
         images, deltas = w.graph.node(w.kernel.root).operands
-        super().__init__(w, deltas, images.type.static(3))
-        self.groups = column_groups(self.filters, self.wide, w.target, self.item)
-        w.tile = f"{self.results}x{self.results} deltas, {self.at_once} channels x {self.wide} vectors"
+        super().__init__(w, deltas)
+        lanes = w.target.lanes(SIZES[self.item])
+        self.at_once, wide = best_tile(w.target, images.type.static(3), self.space.width // lanes)
+        self.groups = column_groups(self.filters, wide, w.target, self.item)
+        w.tile = f"{self.results}x{self.results} deltas, {self.at_once} channels x {wide} vectors"
 
     def enter(self, tile: Index, place: tuple[Index, Index, Index]) -> None:
         super().enter(tile, place)

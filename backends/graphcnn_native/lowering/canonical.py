@@ -56,6 +56,7 @@ from graphcnn_native.lowering.winograd import (
     WinogradFilterGradient,
     WinogradFilters,
     best_results,
+    register_tile,
 )
 from graphcnn_native.target import Target
 
@@ -125,8 +126,9 @@ def _on_tiles(
     attributes = op.stride, op.padding, op.dilation, op.groups, op.sum_over, results
     if over_batch:
         return match.emit(WinogradFilterGradient(*attributes), images, window)
-    mapped = match.emit_once(WinogradFilters(results), window)
-    return match.emit(WinogradCorrelation(*attributes), images, mapped)
+    tile = register_tile(maps, results, target, batches)
+    mapped = match.emit_once(WinogradFilters(results, tile[1]), window)
+    return match.emit(WinogradCorrelation(*attributes, tile), images, mapped)
 
 
 def _pad_at_the_sides(match: Match, op: Correlate2d, operands: Values) -> Value | None:

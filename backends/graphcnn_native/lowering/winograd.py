@@ -13,16 +13,19 @@ Improving the Accuracy of Winograd Convolution for Deep Neural Networks", ACM TO
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import ClassVar, Final, TypeVar
 
 from graphcnn.ir import Op, TensorType
 from graphcnn.ops import Correlate2d
 from graphcnn_native.elements import ITEMS, SIZES
 from graphcnn_native.lowering.program import ALIGNMENT, BLOCK
 from graphcnn_native.target import Target
-from graphcnn_native.tile_sizes import best_tile, evenly
+from graphcnn_native.tile_sizes import best_tile, evenly, largest_rows, tile_cost
+
+T = TypeVar("T")
 
 TAPS = 3
 """Rows and columns of a filter."""
@@ -30,8 +33,8 @@ MAPPING: Final = {2: 64, 4: 300}
 """By the rows and columns of results that a tile yields: what it takes to map a vector of channels, or of
 filters, of one tile, in multiplications of vectors."""
 LARGEST: Final = max(MAPPING)
-LARGEST_TILE = 16
-"""Rows of the largest register tile: the last one may reach so far beyond the tiles that there are."""
+LARGEST_TILE, MOST_WIDE = 16, 6
+"""Tiles and vectors of filters of the largest register tile."""
 WORKSPACE = 384 * 1024
 """Bytes of tiles that a thread has under way: about a third of the second cache."""
 LARGE_FILTERS = 1024 * 1024
@@ -61,9 +64,14 @@ def points(results: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class WinogradFilters(Op):
-    """Filters [3, 3, C, D] mapped to [points, C, D]: for each product of a tile, a matrix."""
+    """Filters [3, 3, C, D] mapped to [points, C, D]: for each product of a tile, a matrix.
 
-    results: int = 2
+    In memory, a matrix is in panels of `panel` columns at most, one behind the other, as products read it: a
+    panel holds the columns of a register tile, for all channels. So memory is read from begin to end.
+    """
+
+    results: int
+    panel: int
 
     name: ClassVar[str] = "winograd_filters"
     equation: ClassVar[str] = "U = G w Gᵀ"
@@ -76,9 +84,13 @@ class WinogradFilters(Op):
 
 @dataclass(frozen=True, slots=True)
 class WinogradCorrelation(Correlate2d):
-    """A correlation whose filters are mapped already, [points, C, D]."""
+    """A correlation whose filters are mapped already, [points, C, D], in panels.
+
+    tile: so many tiles, and filters, are in a register tile; the filters are those of a panel.
+    """
 
     results: int = 2
+    tile: tuple[int, int] = (1, 16)
 
     name: ClassVar[str] = "winograd"
     equation: ClassVar[str] = "Y = Aᵀ (U ⊙ Bᵀ I B) A"
@@ -143,15 +155,42 @@ def best_results(
             each = tiles * (products + mapping * (-(-channels // lanes) + vectors))
             costs[results] = each, _loading(points(results) * matrix)
 
-    def longest(results: int) -> float:
-        """Return by how much longer this takes than the best one, at the batch size that suits it least."""
-        return max(time(results, batch) / min(time(other, batch) for other in costs) for batch in batches)
-
     def time(results: int, batch: int) -> float:
         each, once = costs[results]
         return batch * each + once
 
-    return min(costs, key=longest)
+    return _best_at_all(list(costs), time, batches)
+
+
+@functools.cache
+def register_tile(maps: TensorType, results: int, target: Target, batches: Sequence[int]) -> tuple[int, int]:
+    """Return how many tiles, and filters, a register tile of a correlation best has.
+
+    maps: the results, [N, H', W', D]. results: rows and columns of results that a tile yields. batches: of
+    these sizes, all of which the choice suits.
+    """
+    lanes = target.lanes(SIZES[ITEMS[maps.dtype]])
+    vectors = -(-maps.static(3) // lanes)
+    each = -(-maps.static(1) // results) * -(-maps.static(2) // results)
+    choices = [
+        (rows, wide)
+        for wide in range(1, min(vectors, MOST_WIDE) + 1)
+        for rows in range(min(LARGEST_TILE, largest_rows(target, wide)), 0, -1)
+    ]
+
+    def time(choice: tuple[int, int], batch: int) -> float:
+        rows, wide = choice
+        across = sum(tile_cost(rows, size) * count for _, size, count in evenly(vectors, wide).parts())
+        return -(-batch * each // rows) * across
+
+    rows, wide = _best_at_all(choices, time, batches)
+    return rows, wide * lanes
+
+
+def _best_at_all(choices: Sequence[T], time: Callable[[T, int], float], batches: Sequence[int]) -> T:
+    """Return the choice that at none of these batch sizes takes far longer than the best one there."""
+    best = {batch: min(time(choice, batch) for choice in choices) for batch in batches}
+    return min(choices, key=lambda choice: max(time(choice, batch) / best[batch] for batch in batches))
 
 
 def _loading(size: int) -> float:
@@ -163,7 +202,7 @@ def _loading(size: int) -> float:
 class Workspace:
     """Where a thread keeps the tiles under way: offsets in bytes, strides in elements.
 
-    tiles: how many are under way; at_once: those among them whose products a register tile sums up.
+    tiles: how many are under way.
     channels, width: channels and filters, rounded up to whole vectors.
     zeros: what a tile reads beyond the images. images, maps: mapped tiles, a matrix [tiles, channels] or
     [tiles, width] for each point, `image_stride` and `map_stride` apart. sums: of the filter gradient, what a
@@ -171,7 +210,6 @@ class Workspace:
     """
 
     tiles: int
-    at_once: int
     channels: int
     width: int
     image_stride: int
@@ -192,21 +230,19 @@ def workspace(
     lanes, count = target.lanes(item), points(op.results)
     channels, width = (-(-type.static(3) // lanes) * lanes for type in (images, maps))
     in_block = max(BLOCK, lanes) * -(-maps.static(1) // op.results) * -(-maps.static(2) // op.results)
-    at_once = evenly(in_block, best_tile(target, LARGEST_TILE, width // lanes)[0]).size
     is_gradient = isinstance(op, WinogradFilterGradient)
     is_large = count * channels * width * item > LARGE_FILTERS
     least = FEWEST_SUMMED if is_gradient else FEWEST if is_large else 1
     most = max(least, WORKSPACE // (count * (channels + width) * item))
+    at_once = op.tile[0] if isinstance(op, WinogradCorrelation) else 1
     tiles = -(-evenly(in_block, most).size // at_once) * at_once
-    image_stride, map_stride = (
-        _spread((tiles + LARGEST_TILE) * row * item) // item for row in (channels, width)
-    )
+    image_stride, map_stride = (_spread(tiles * row * item) // item for row in (channels, width))
     rows, wide = best_tile(target, images.static(3), width // lanes)
     sum_stride = _spread(rows * wide * lanes * item) // item if is_gradient else 0
     offsets = [0]
     for size in (max(channels, width), count * image_stride, count * map_stride, count * sum_stride):
         offsets.append(offsets[-1] + size * item)
-    return Workspace(tiles, at_once, channels, width, image_stride, map_stride, sum_stride, *offsets)
+    return Workspace(tiles, channels, width, image_stride, map_stride, sum_stride, *offsets)
 
 
 def _spread(size: int) -> int:
