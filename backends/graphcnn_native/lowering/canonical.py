@@ -4,7 +4,8 @@ That rewriting ends is seen from these numbers of what is needed: each rule lowe
 only those behind it. Stopped gradients; squared errors; inverse deviations; means of float32 over images;
 sums; convolutions; correlations over images; correlations over inserted zeros; correlations that are cropped;
 those that are padded at the sides or could be Winograd's; for all multiplications together, through how many
-pools their operands were routed; masks that do not ask a relu; movements of scalars; nodes.
+pools their operands were routed; masks that do not ask a relu; movements of scalars; multiplications of maps
+by parameters; nodes.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Final
 
 from graphcnn.ir import BATCH, Graph, Op, Value, Values
 from graphcnn.ops import (
+    Add,
     Concatenate,
     Constant,
     Convolve2d,
@@ -40,6 +42,7 @@ from graphcnn.ops import (
 from graphcnn.ops.attributes import Pair
 from graphcnn.ops.convolution import FILTER_AXES, IMAGE_AXES
 from graphcnn.rewrite import DEAD_NODES, Match, Rule, rewrite
+from graphcnn_native.lowering.folding import folded_scale
 from graphcnn_native.lowering.strides import (
     FilterGradientOfTaps,
     PhasedCorrelation,
@@ -64,7 +67,8 @@ from graphcnn_native.target import Target
 def canonical(graph: Graph, target: Target, *, winograd: bool | int) -> tuple[Graph, dict[int, int]]:
     """Return the graph with fewer kinds of nodes, and for each of its keys the key in the graph given."""
     batches = (MANY,) if graph.updates else (FEW, MANY)
-    rewritten = rewrite(graph, canonical_rules(target, winograd=winograd, batches=batches))
+    rules = canonical_rules(target, winograd=winograd, batches=batches)
+    rewritten = rewrite(graph, rules if graph.updates else (*rules, FOLDING))
     return rewritten.graph, dict(rewritten.sources)
 
 
@@ -268,6 +272,14 @@ CONTRACTIONS: Final = (
         _of_taps,
     ),
 )
+FOLDING: Final = Rule(
+    "folded-scale",
+    "correlate2d(x, w) · a + b → correlate2d(x, w · a) + b, where a depends on parameters alone",
+    (Add, Subtract, Multiply),
+    folded_scale,
+    keeps="finite",
+)
+"""Of graphs that leave parameters as they are, so that filters are multiplied once."""
 FORMS: Final = (
     Rule(
         "pad-at-the-sides",
