@@ -77,14 +77,22 @@ def tile_cost(rows: int, wide: int) -> float:
 
 
 @functools.cache
-def best_tile(target: Target, rows: int, wide: int, most: int = 6) -> tuple[int, int]:
-    """Return the rows and columns of the tile that covers rows x wide vectors in the fewest cycles."""
+def best_tile(
+    target: Target, rows: int, wide: int, most: int = 6, *, has_half: bool = False
+) -> tuple[int, int]:
+    """Return the rows and columns of the tile that covers rows x wide vectors in the fewest cycles.
+
+    has_half: whether the last of the vectors is half of one. Beside a single whole one, factors take
+    registers of their own (`kernels/tile.py`).
+    """
 
     def cost(tile: tuple[int, int]) -> float:
         across, along = evenly(rows, tile[0]), evenly(wide, tile[1])
         return sum(tile_cost(r, c) * n * m for _, r, n in across.parts() for _, c, m in along.parts())
 
-    candidates = [
-        (min(rows, largest_rows(target, columns_)), columns_) for columns_ in range(1, min(wide, most) + 1)
-    ]
+    def most_rows(columns: int) -> int:
+        beside = target.registers // 2 - 3 if has_half and columns == 2 else rows
+        return min(rows, largest_rows(target, columns), beside)
+
+    candidates = [(most_rows(columns), columns) for columns in range(1, min(wide, most) + 1)]
     return min(candidates, key=cost)

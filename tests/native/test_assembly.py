@@ -26,6 +26,7 @@ NETWORKS = [
     "lenet5",
     "wide",
     "depthwise",
+    "odd",
     pytest.param("mnist_cnn", marks=pytest.mark.slow),
     pytest.param("vgg_small", marks=pytest.mark.slow),
 ]
@@ -44,7 +45,13 @@ def depthwise():
     return gcn.Sequential(gcn.Conv2d(100, 1), *layers, gcn.Flatten(), gcn.Dense(10))
 
 
-SMALL = {"wide": (wide, (10, 10, 3)), "depthwise": (depthwise, (20, 18, 3))}
+def odd():
+    """Return a network whose channels fill half of a last vector."""
+    layers = [gcn.Conv2d(24, 5), gcn.ReLU(), gcn.Conv2d(40, 1), gcn.ReLU(), gcn.Conv2d(37, 5, padding=2)]
+    return gcn.Sequential(*layers, gcn.ReLU(), gcn.Flatten(), gcn.Dense(10))
+
+
+SMALL = {"odd": (odd, (14, 14, 3)), "wide": (wide, (10, 10, 3)), "depthwise": (depthwise, (20, 18, 3))}
 
 
 def step_of(name):

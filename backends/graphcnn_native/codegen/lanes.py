@@ -23,11 +23,17 @@ class Column:
 class Columns(Sequence[Column]):
     """A row cut into vectors. Like a range, it takes no memory by its length, which may be any.
 
-    lanes: of a vector. whole: how many vectors the row fills; at most one more is of use in part only.
+    lanes: of a vector. narrowest: lanes of one beside it that is of use in part only. whole: how many vectors
+    the row fills; at most one more is of use in part only.
     """
 
-    def __init__(self, size: int, lanes: int) -> None:
-        self.lanes, self.whole, self._rest = lanes, size // lanes, size % lanes
+    def __init__(self, size: int, lanes: int, narrowest: int) -> None:
+        self.lanes, self.whole, self._rest, self._narrowest = lanes, size // lanes, size % lanes, narrowest
+
+    @property
+    def has_half(self) -> bool:
+        """Whether the last vector is half as wide as the others."""
+        return self.whole > 0 and 0 < self._rest <= self._narrowest < self.lanes
 
     def __len__(self) -> int:
         return self.whole + (1 if self._rest else 0)
@@ -42,16 +48,19 @@ class Columns(Sequence[Column]):
         number = range(len(self))[place]
         if number < self.whole:
             return Column(number * self.lanes, self.lanes, self.lanes)
-        width = self.lanes if self.whole else next(n for n in (1, 2, 4, 8, 16) if n >= self._rest)
+        width = next(n for n in (1, 2, 4, 8, 16) if n >= self._rest)
+        width = max(width, self._narrowest) if self.whole else width
         return Column(number * self.lanes, width, self._rest)
 
 
 def columns(size: int, target: Target, item: str) -> Columns:
     """Cut a row of `size` elements into vectors; the last may be of use in part only.
 
-    A row that is shorter than a vector takes the narrowest one that holds it.
+    A row that is shorter than a vector takes the narrowest one that holds it. Beside whole ones, a vector of
+    64 bytes may be a half, which is half the work for a processor that computes it in halves.
     """
-    return Columns(size, target.lanes(SIZES[item]))
+    lanes = target.lanes(SIZES[item])
+    return Columns(size, lanes, lanes // 2 if target.vector_bytes == 64 else lanes)
 
 
 def _parts(used: int, lanes: int) -> list[tuple[int, int]]:

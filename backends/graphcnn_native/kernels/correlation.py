@@ -61,10 +61,10 @@ class _Forward(CorrelationWriter):
     def write(self) -> None:
         w = self.w
         self.rows, self.columns = self.result.type.static(1), self.result.type.static(2)
-        wide = len(columns(self.group_filters, w.target, self.item))
+        cut = columns(self.group_filters, w.target, self.item)
         runs_on = self._runs_on()
         length = w.plan.block * self.rows * self.columns if runs_on else self.columns
-        self.pixels, self.wide = best_tile(w.target, length, wide)
+        self.pixels, self.wide = best_tile(w.target, length, len(cut), has_half=cut.has_half)
         if runs_on:
             self.pixels = evenly(length, self.pixels).size
         w.tile = w.tile or f"{self.pixels} pixels x {self.wide} vectors"
@@ -163,8 +163,8 @@ class _FilterGradient(CorrelationWriter):
         taps = self.result.type.static(1)
         contiguous = op.stride[1] == 1 and self.groups == 1
         run = taps * self.channels if contiguous else self.group_channels
-        wide = len(columns(self.group_filters, w.target, self.item))
-        at_once, self.wide = best_tile(w.target, run, wide)
+        cut = columns(self.group_filters, w.target, self.item)
+        at_once, self.wide = best_tile(w.target, run, len(cut), has_half=cut.has_half)
         w.tile = w.tile or f"{at_once} taps x {self.wide} vectors"
         groups = column_groups(self.group_filters, self.wide, w.target, self.item)
         has_one_tap = meets_one_pixel(op, self.images.type, self.result.type, self.window.type)

@@ -23,8 +23,8 @@ class _Phased(CorrelationWriter):
         self.rows, size = self.result.type.static(1), self.result.type.static(2)
         taps = self.window.type.static(1)
         self.phases = phases(size, taps, op.padding[1][0], op.factors[1])
-        wide = len(columns(self.group_filters, w.target, self.item))
-        self.pixels, self.wide = best_tile(w.target, self.phases[0].count, wide)
+        cut, count = columns(self.group_filters, w.target, self.item), self.phases[0].count
+        self.pixels, self.wide = best_tile(w.target, count, len(cut), has_half=cut.has_half)
         w.tile = f"{self.pixels} pixels x {self.wide} vectors, {op.factors[0]}x{op.factors[1]} phases"
         groups = column_groups(self.group_filters, self.wide, w.target, self.item)
         self.over_samples(groups, self._columns)

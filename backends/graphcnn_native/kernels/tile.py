@@ -121,6 +121,16 @@ def accumulate(
     return rest.results
 
 
+def _holds_factors(target: Target, factors: Factors, group: Sequence[Column]) -> bool:
+    """Whether a factor is copied to all lanes once, for a vector and half a one, and stays in a register.
+
+    LLVM copies it to each anew, and waits for that, where only two multiplications follow.
+    """
+    if factors.vectors or factors.elementwise or len(group) != 2 or group[0].lanes == group[1].lanes:
+        return False
+    return (len(factors.offsets) + 2) * len(group) <= target.registers - 2
+
+
 def _turns(
     f: Function,
     target: Target,
@@ -134,6 +144,7 @@ def _turns(
     left = f.element(factors.left, item, f.multiply(first, factors.left_step))
     right = f.element(factors.right, item, f.multiply(first, factors.right_step))
     sums = list(totals)
+    is_held = _holds_factors(target, factors, group)
     for turn in range(turns):
         here, there = f.multiply(factors.left_step, turn), f.multiply(factors.right_step, turn)
         rights = [
@@ -146,10 +157,12 @@ def _turns(
                 if factors.elementwise:
                     address = f.element(left, item, offset, here, column.offset)
                     x = load_lanes(f, item, address, column.lanes, column.used, exact=factors.exact)
-                elif number == 0 or column.lanes != group[number - 1].lanes:
-                    if number == 0:
-                        address = f.element(left, item, offset, here)
-                        factor = f.load(vector(item, column.lanes if factors.vectors else 1), address)
+                elif number == 0:
+                    address = f.element(left, item, offset, here)
+                    factor = f.load(vector(item, column.lanes if factors.vectors else 1), address)
                     x = factor if factors.vectors else f.splat(factor, column.lanes)
+                    x = f.held(x) if is_held else x
+                elif column.lanes != group[number - 1].lanes:
+                    x = f.part(x, 0, column.lanes)
                 sums[place] = multiply_add(f, target, x, rights[number], sums[place])
     return sums
