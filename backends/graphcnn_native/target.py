@@ -36,6 +36,18 @@ class Target:
         """Return how many elements of `item_size` bytes one vector register holds."""
         return self.vector_bytes // item_size
 
+    def least_lanes(self, item_size: int) -> int:
+        """Return how few elements a vector beside whole ones holds: half of 64 bytes, which some processors
+        compute with in halves anyway."""
+        return self.lanes(item_size) // (2 if self.vector_bytes == 64 else 1)
+
+    def lanes_of_row(self, size: int, item_size: int) -> int:
+        """Return how many lanes the vectors of a row of `size` elements have."""
+        whole, rest = divmod(size, self.lanes(item_size))
+        least = self.least_lanes(item_size)
+        last = 0 if not rest else least if rest <= least else self.lanes(item_size)
+        return whole * self.lanes(item_size) + last
+
 
 # What each of the named x86-64 processors has beyond the one before it, by the x86-64 psABI, section 3.1.1.
 _SECOND_LEVEL = frozenset({"cx16", "sahf", "popcnt", "sse3", "sse4.1", "sse4.2", "ssse3"})

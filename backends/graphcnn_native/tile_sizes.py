@@ -91,7 +91,7 @@ def best_tile(
         return sum(tile_cost(r, c) * n * m for _, r, n in across.parts() for _, c, m in along.parts())
 
     def most_rows(columns: int) -> int:
-        beside = target.registers // 2 - 3 if has_half and columns == 2 else rows
+        beside = target.registers // 2 - 4 if has_half and columns == 2 else rows
         return min(rows, largest_rows(target, columns), beside)
 
     candidates = [(most_rows(columns), columns) for columns in range(1, min(wide, most) + 1)]

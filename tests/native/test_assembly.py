@@ -51,7 +51,7 @@ def odd():
     return gcn.Sequential(*layers, gcn.ReLU(), gcn.Flatten(), gcn.Dense(10))
 
 
-SMALL = {"odd": (odd, (14, 14, 3)), "wide": (wide, (10, 10, 3)), "depthwise": (depthwise, (20, 18, 3))}
+SMALL = {"odd": (odd, (14, 14, 8)), "wide": (wide, (10, 10, 3)), "depthwise": (depthwise, (20, 18, 3))}
 
 
 def step_of(name):

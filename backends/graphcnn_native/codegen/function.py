@@ -459,10 +459,6 @@ class Function:
         """
         return self.emit(INDEX, f'call i64 asm "", "=r,0"({index})')
 
-    def held(self, x: Ssa) -> Ssa:
-        """Return the value as one that LLVM knows nothing of: it neither splits it nor makes it anew."""
-        return self.emit(x.type, f'call {x.type} asm "", "=v,0"({x})')
-
     def _enter(self, block: str) -> None:
         self._lines.append(f"{block}:")
         self._block = block

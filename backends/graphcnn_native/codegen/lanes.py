@@ -59,8 +59,7 @@ def columns(size: int, target: Target, item: str) -> Columns:
     A row that is shorter than a vector takes the narrowest one that holds it. Beside whole ones, a vector of
     64 bytes may be a half, which is half the work for a processor that computes it in halves.
     """
-    lanes = target.lanes(SIZES[item])
-    return Columns(size, lanes, lanes // 2 if target.vector_bytes == 64 else lanes)
+    return Columns(size, target.lanes(SIZES[item]), target.least_lanes(SIZES[item]))
 
 
 def _parts(used: int, lanes: int) -> list[tuple[int, int]]:

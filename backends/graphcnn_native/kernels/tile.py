@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from graphcnn_native.codegen.function import Function, Index, Ssa, constant, vector
+from graphcnn_native.codegen.function import Function, Index, Ssa, constant, lanes_of, vector
 from graphcnn_native.codegen.lanes import Column, columns, load_lanes
 from graphcnn_native.elements import SIZES
 from graphcnn_native.target import Target
@@ -121,14 +121,15 @@ def accumulate(
     return rest.results
 
 
-def _holds_factors(target: Target, factors: Factors, group: Sequence[Column]) -> bool:
-    """Whether a factor is copied to all lanes once, for a vector and half a one, and stays in a register.
+def _multiply_add_half(f: Function, target: Target, x: Ssa, y: Ssa, total: Ssa) -> Ssa:
+    """Return x · y + total for half a vector of 64 bytes, where x is a whole one of the same number.
 
-    LLVM copies it to each anew, and waits for that, where only two multiplications follow.
+    Half of x is there, in its register. LLVM would make it anew; or, where nobody reads x afterwards, have
+    the total take its register, and move all totals round. Code without instructions keeps it from both.
     """
-    if factors.vectors or factors.elementwise or len(group) != 2 or group[0].lanes == group[1].lanes:
-        return False
-    return (len(factors.offsets) + 2) * len(group) <= target.registers - 2
+    held = f.emit(x.type, f'call {x.type} asm "", "=v,0"({x})')
+    added = multiply_add(f, target, f.part(held, 0, lanes_of(y.type)), y, total)
+    return f.emit(added.type, f'call {added.type} asm "", "=v,0,v"({added}, {held})')
 
 
 def _turns(
@@ -144,7 +145,6 @@ def _turns(
     left = f.element(factors.left, item, f.multiply(first, factors.left_step))
     right = f.element(factors.right, item, f.multiply(first, factors.right_step))
     sums = list(totals)
-    is_held = _holds_factors(target, factors, group)
     for turn in range(turns):
         here, there = f.multiply(factors.left_step, turn), f.multiply(factors.right_step, turn)
         rights = [
@@ -161,8 +161,8 @@ def _turns(
                     address = f.element(left, item, offset, here)
                     factor = f.load(vector(item, column.lanes if factors.vectors else 1), address)
                     x = factor if factors.vectors else f.splat(factor, column.lanes)
-                    x = f.held(x) if is_held else x
-                elif column.lanes != group[number - 1].lanes:
-                    x = f.part(x, 0, column.lanes)
+                if lanes_of(x.type) > column.lanes:
+                    sums[place] = _multiply_add_half(f, target, x, rights[number], sums[place])
+                    continue
                 sums[place] = multiply_add(f, target, x, rights[number], sums[place])
     return sums

@@ -32,14 +32,25 @@ POOLS = (MaxPool2d, SumPool2d, AveragePool2d, L2Pool2d)
 
 
 def suits_samples_in_lanes(op: Correlate2d, images: TensorType, filters: TensorType, target: Target) -> bool:
-    """Whether so few filters, or their gradient, are better off with samples in the lanes."""
-    lanes = target.lanes(SIZES[ITEMS[images.dtype]])
+    """Whether so few filters, or their gradient, are better off with samples in the lanes.
+
+    Turned rows serve all taps; a single one does not pay for them. Maps gain by zeros that are left out too.
+    """
+    item = ITEMS[images.dtype]
+    lanes = target.lanes(SIZES[item])
     k1, k2, channels, count = (filters.static(axis) for axis in range(4))
-    window = k1 * images.static(2) * channels * lanes * SIZES[ITEMS[images.dtype]]
+    window = k1 * images.static(2) * channels * lanes * SIZES[item]
+    width = -(-count // lanes) * lanes
+    narrow = target.lanes_of_row(count, SIZES[item])
+    if op.sum_over == "batch":
+        is_part = count <= lanes and 4 * count <= 3 * narrow
+    else:
+        is_part = 4 * count <= 3 * width and (count > lanes or count < narrow)
     return (
         (op.stride, op.dilation, op.groups) == ((1, 1), (1, 1), 1)
         and lanes % SQUARE == 0
-        and 4 * count <= 3 * (-(-count // lanes) * lanes)
+        and is_part
+        and k1 * k2 > 1
         and count <= target.registers - 3
         and k1 * k2 * channels >= LEAST_PRODUCTS
         and window <= LARGEST_WINDOW
