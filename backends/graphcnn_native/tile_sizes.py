@@ -16,6 +16,9 @@ from graphcnn_native.target import Target
 LATENCY = 6
 """So many independent sums, at least, keep the multipliers busy."""
 
+LARGEST_ROW = 40
+"""Multiplications of a depthwise tile with a row of taps: they are written out, and again at the edges."""
+
 
 @dataclass(frozen=True, slots=True)
 class Split:
@@ -61,6 +64,22 @@ def taps_at_once(target: Target, rows: int, taps: int, wide: int, most: int = 6)
     along = evenly(taps, room - 1).size
     at_once = evenly(rows, max(1, (room - 1) // along)).size
     return at_once, along, max(1, min(wide, most, room // (at_once * along + 1)))
+
+
+@functools.cache
+def pixels_at_once(target: Target, places: int, taps: int, wide: int) -> tuple[int, int]:
+    """Return how many places and vectors the registers hold sums of, beside a row of taps and a pixel.
+
+    places, taps, wide: how many there are. Of vectors a few, so that tiles walk along memory, if that leaves
+    enough places to load pixels for.
+    """
+    room = target.registers - (1 if _takes_memory(target) else 5)
+    found = 1
+    for vectors in range(min(wide, 3), 0, -1):
+        found = min((room - 1) // vectors - taps, LARGEST_ROW // (taps * vectors))
+        if found >= min(places, 4):
+            return evenly(places, found).size, vectors
+    return evenly(places, max(1, found)).size, 1
 
 
 def _takes_memory(target: Target) -> bool:

@@ -7,7 +7,7 @@ from graphcnn.backend import load_backend
 from graphcnn.ir import Emitter, Graph, TensorType
 from graphcnn.ops import Correlate2d, Relu
 from graphcnn_native import NativeExecutable
-from graphcnn_native.kernels.depthwise import taps_met, tiles
+from graphcnn_native.kernels.depthwise_tiles import taps_met, tiles
 from graphcnn_native.target import named_target, runs_here
 from graphcnn_native.tile_sizes import taps_at_once
 
@@ -108,3 +108,14 @@ def test_one_pass_sums_up_all_taps_of_small_filters():
     )
     (details,) = [kernel.details for kernel in executable.report().kernels if kernel.name == "correlate2d"]
     assert "tile 3x3 taps x 3 vectors" in details
+
+
+@pytest.mark.parametrize("over_batch", [False, True], ids=["forward", "filter gradient"])
+def test_zeros_at_the_sides_are_written_for_many_taps_alone(over_batch):
+    def kernels(case):
+        report = NativeExecutable(depthwise(case, "float32", over_batch=over_batch)).report()
+        return [kernel.name for kernel in report.kernels]
+
+    few, many = (case for case in CASES if case[1] in ((7, 7), (1, 35)))
+    assert not any("pad" in name for name in kernels(few))
+    assert any("pad" in name for name in kernels(many))

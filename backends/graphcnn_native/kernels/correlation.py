@@ -12,7 +12,7 @@ from graphcnn.ops.attributes import NO_PADDING
 from graphcnn_native.codegen.function import Index, Ssa
 from graphcnn_native.codegen.lanes import columns
 from graphcnn_native.kernels.correlation_writer import NEARBY, CorrelationWriter
-from graphcnn_native.kernels.depthwise import DepthwiseFilterGradient
+from graphcnn_native.kernels.depthwise import DepthwiseFilterGradient, DepthwiseForward
 from graphcnn_native.kernels.samples_in_lanes import (
     FilterGradientOfSamples,
     ForwardOfSamples,
@@ -20,6 +20,7 @@ from graphcnn_native.kernels.samples_in_lanes import (
 )
 from graphcnn_native.kernels.tile import ColumnGroup, Factors, accumulate, column_groups, zeros
 from graphcnn_native.kernels.writer import Writer
+from graphcnn_native.lowering.depthwise import is_depthwise
 from graphcnn_native.lowering.samples_in_lanes import suits_samples_in_lanes
 from graphcnn_native.tile_sizes import best_tile, evenly
 
@@ -39,12 +40,10 @@ def correlation(w: Writer) -> None:
                 in_lanes.write()
             w.f.do("ret void")
             w.f.begin_dead_block()
-    if not over_batch:
-        _Forward(w, op).write()
-    elif 1 < op.groups == filters.static(3) == images.type.static(3):
-        DepthwiseFilterGradient(w, op).write()
+    if is_depthwise(op.groups, images.type, filters):
+        (DepthwiseFilterGradient if over_batch else DepthwiseForward)(w, op).write()
     else:
-        _FilterGradient(w, op).write()
+        (_FilterGradient if over_batch else _Forward)(w, op).write()
 
 
 def meets_one_pixel(op: Correlate2d, images: TensorType, filters: TensorType, maps: TensorType) -> bool:
@@ -79,7 +78,7 @@ class _Forward(CorrelationWriter):
         """Whether pixels follow each other across rows and samples: one tap, and nothing that asks where."""
         w = self.w
         has_one_tap = meets_one_pixel(self.op, self.images.type, self.window.type, self.result.type)
-        return has_one_tap and not self.depthwise and w.is_by_sample and w.asks_for_channels_alone()
+        return has_one_tap and w.is_by_sample and w.asks_for_channels_alone()
 
     def _write_run(self, groups: list[ColumnGroup]) -> None:
         """Take the pixels of all samples as one long row."""
@@ -100,21 +99,10 @@ class _Forward(CorrelationWriter):
         f = self.f
         with f.loop(*self.run, name="row") as row:
             first_row = f.add(f.multiply(row.index, self.op.stride[0]), -self.top)
-            taps = self._taps(first_row)
+            taps = self.rows_met(first_row, self.window.type.static(0), self.op.dilation[0])
             for start, size, count in evenly(self.columns, self.pixels).parts():
                 with f.each(start, count, size, name="pixel") as pixel:
                     self._tile(group, column, row.index, first_row, pixel, size, taps)
-
-    def _taps(self, first_row: Index) -> tuple[Index, Index]:
-        """Return the rows of the filter that fall on rows of the image."""
-        f, reach, size = self.f, self.op.dilation[0], self.window.type.static(0)
-        if not any(self.op.padding[0]):
-            return 0, size
-        above = f.greatest(0, f.multiply(first_row, -1))
-        below = f.subtract(self.height, first_row)
-        low = f.divide(f.add(above, reach - 1), reach)
-        high = f.divide(f.greatest(0, f.add(below, reach - 1)), reach)
-        return low, f.least(size, high)
 
     def _tile(
         self,
@@ -129,13 +117,11 @@ class _Forward(CorrelationWriter):
         f, w, op = self.f, self.w, self.op
         channel = f.multiply(self.g, self.group_channels)
         filter_ = f.add(column, f.multiply(self.g, self.group_filters))
-        if self.depthwise:
-            channel = column
         left = self.at(self.images, self.n, 0, f.multiply(pixel, op.stride[1]), channel)
         offsets = [p * op.stride[1] * self.channels for p in range(pixels)]
         totals = zeros(self.item, pixels, group.columns)
         k2 = self.window.type.static(1)
-        run_is_contiguous = op.dilation[1] == 1 and self.groups == 1 and not self.depthwise
+        run_is_contiguous = op.dilation[1] == 1 and self.groups == 1
         with f.loop(*taps, carried=totals, name="filter_row") as m:
             image_row = f.add(first_row, f.multiply(m.index, op.dilation[0]))
             here = f.element(left, self.item, f.multiply(image_row, self.width * self.channels))
@@ -178,7 +164,7 @@ class _FilterGradient(CorrelationWriter):
             ):
                 self.m, self.tap = m.index, tap
                 self.first_row = f.add(f.multiply(m.index, op.stride[0]), -self.top)
-                self.bounds = self._rows(self.first_row)
+                self.bounds = self.rows_met(self.first_row, self.rows, op.dilation[0])
                 with f.each(0, self.groups, 1, name="group") as g:
                     self.g = g
                     for start, size, count in evenly(run, at_once).parts():
@@ -190,15 +176,6 @@ class _FilterGradient(CorrelationWriter):
         """Return how many samples to sum up before the sums are put back: as many as stay in the cache."""
         images, window = self.images.type, self.window.type
         return max(1, NEARBY // (images.bytes(1) + window.bytes(1)))
-
-    def _rows(self, first: Index) -> tuple[Index, Index]:
-        """Return the rows of the window that fall on rows of the images."""
-        f, reach = self.f, self.op.dilation[0]
-        if not any(self.op.padding[0]):
-            return 0, self.rows
-        low = f.divide(f.add(f.greatest(0, f.multiply(first, -1)), reach - 1), reach)
-        high = f.divide(f.greatest(0, f.add(f.subtract(self.height, first), reach - 1)), reach)
-        return low, f.greatest(low, f.least(self.rows, high))
 
     def _tile(self, group: ColumnGroup, column: Index) -> None:
         f, w, op = self.f, self.w, self.op

@@ -10,8 +10,9 @@ from graphcnn_native.codegen.function import Index, Ssa
 from graphcnn_native.codegen.lanes import Column, load_lanes, store_lanes
 from graphcnn_native.elements import ITEMS
 from graphcnn_native.kernels.tile import ColumnGroup, Factors, accumulate
-from graphcnn_native.kernels.writer import Position, Writer
-from graphcnn_native.lowering.program import Place
+from graphcnn_native.kernels.writer import Position, Range, Writer
+from graphcnn_native.lowering.depthwise import is_depthwise
+from graphcnn_native.lowering.program import Buffer, Place
 from graphcnn_native.lowering.strides import PhasedCorrelation
 
 NEARBY = 256 * 1024
@@ -29,8 +30,8 @@ class CorrelationWriter:
         self.item = ITEMS[self.result.type.dtype]
         self.height, self.width, self.channels = (self.images.type.static(axis) for axis in (1, 2, 3))
         self.filters = self.window.type.static(3)
-        self.top = op.padding[0][0]
-        self.depthwise = op.groups == self.channels == self.filters and op.groups > 1
+        self.top, self.is_padded = op.padding[0][0], any(op.padding[0])
+        self.depthwise = is_depthwise(op.groups, self.images.type, self.result.type)
         self.groups = 1 if self.depthwise else op.groups
         self.group_filters = self.filters // self.groups
         self.group_channels = 1 if self.depthwise else self.channels // self.groups
@@ -45,6 +46,14 @@ class CorrelationWriter:
         w = self.w
         return self.f.element(w.address(w.buffer(value)), self.item, w.offset(value.type, indices))
 
+    def maps_beside_images(self) -> list[Buffer]:
+        """Return the buffers that the kernel writes, and those that it reads at the same places."""
+        w, shape = self.w, self.result.type.shape
+        by_root = {w.plan.unshaped(value) for value in (self.images, self.window)}
+        read = [value for value in w.kernel.loads if value.type.shape == shape and value not in by_root]
+        buffers = [w.buffer(value) for value in sorted(read, key=lambda value: (value.key, value.index))]
+        return [*buffers, *(buffer for _, buffer in w.kernel.stores if buffer.value.type.shape == shape)]
+
     def column_loops(self, groups: list[ColumnGroup], body: object) -> None:
         """Run `body(group, column)` for all groups of columns, with the first column of each."""
         assert callable(body)
@@ -58,6 +67,15 @@ class CorrelationWriter:
         with f.loop(w.begin, w.end, name="sample") as n, f.each(0, self.groups, 1, name="group") as g:
             self.n, self.g = n.index, g
             self.column_loops(groups, body)
+
+    def rows_met(self, first: Index, count: int, reach: int) -> Range:
+        """Return which of `count` rows, `first`, first + reach and so on, fall on the images."""
+        f = self.f
+        if not self.is_padded:
+            return 0, count
+        low = f.divide(f.add(f.greatest(0, f.multiply(first, -1)), reach - 1), reach)
+        high = f.divide(f.greatest(0, f.add(f.subtract(self.height, first), reach - 1)), reach)
+        return low, f.greatest(low, f.least(count, high))
 
     def over_taps(
         self,
@@ -76,9 +94,6 @@ class CorrelationWriter:
         """
         f, target = self.f, self.w.target
         left_step, right_step = steps[0] * self.channels, steps[1] * self.group_channels * self.filters
-        if self.depthwise:
-            factors = Factors(here, offsets, left_step, there, right_step, exact=self.exact, elementwise=True)
-            return accumulate(f, target, self.item, factors, group.columns, taps, totals)
         with f.loop(0, taps, carried=totals, name="tap") as tap:
             left = f.element(here, self.item, f.multiply(tap.index, left_step))
             right = f.element(there, self.item, f.multiply(tap.index, right_step))
@@ -96,6 +111,11 @@ class CorrelationWriter:
             for number, c in enumerate(group.columns):
                 position = Position((self.n, row, place, self.f.add(filter_, c.offset)), c.lanes, c.used)
                 self.w.store(position, {self.result: totals[p * len(group.columns) + number]})
+
+    def load(self, address: Ssa, column: Column) -> Ssa:
+        """Load a vector of channels; `address`: of those of the first column."""
+        address = self.f.element(address, self.item, column.offset)
+        return load_lanes(self.f, self.item, address, column.lanes, column.used, exact=self.exact)
 
     def add_to(self, address: Ssa, column: Column, total: Ssa) -> None:
         """Add a vector to sums in memory."""

@@ -7,52 +7,77 @@ Zeros beside the images are left out of the sums, as those above and below them 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import groupby
+from functools import partial
 
 from graphcnn.ops import Correlate2d
 from graphcnn_native.codegen.function import Index, Ssa
-from graphcnn_native.codegen.lanes import Column, columns, load_lanes
-from graphcnn_native.elements import SIZES
+from graphcnn_native.codegen.lanes import columns
 from graphcnn_native.kernels.correlation_writer import NEARBY, CorrelationWriter
+from graphcnn_native.kernels.depthwise_tiles import Ahead, Tiles, add_taps, taps_met, tiles
 from graphcnn_native.kernels.tile import ColumnGroup, column_groups, multiply_add, unrolling, zeros
 from graphcnn_native.kernels.writer import Range, Writer
-from graphcnn_native.lowering.program import ALIGNMENT
-from graphcnn_native.tile_sizes import evenly, taps_at_once
+from graphcnn_native.lowering.depthwise import MOST_TAPS
+from graphcnn_native.tile_sizes import evenly, pixels_at_once, taps_at_once
 
 
-@dataclass(frozen=True, slots=True)
-class Tiles:
-    """Tiles of a row, `count` of them side by side from `first` on. taps: those that each place meets."""
+class DepthwiseForward(CorrelationWriter):
+    """result[i, j, c] = Σ over m, n of images[i + m, j + n, c] · window[m, n, 0, c].
 
-    first: int
-    count: int
-    taps: tuple[range, ...]
-
-
-def tiles(places: int, largest: int, taps: list[range]) -> list[Tiles]:
-    """Cut a row into tiles; `taps`: of each of its places. Neighbours of one kind are together."""
-    cut = [
-        (start + number * size, size)
-        for start, size, count in evenly(places, largest).parts()
-        for number in range(count)
-    ]
-    kinds = groupby(cut, key=lambda tile: tuple(taps[tile[0] : tile[0] + tile[1]]))
-    found = [(kind, list(alike)) for kind, alike in kinds]
-    return [Tiles(alike[0][0], len(alike), kind) for kind, alike in found]
-
-
-def taps_met(places: int, taps: int, pixels: int, before: int, steps: tuple[int, int]) -> list[range]:
-    """Return the taps that fall on a row of `pixels`, for each place of a map.
-
-    before: zeros in front of the row. steps: how many pixels lie from place to place, and from tap to tap.
+    Row by row, and within a row a few channels after the other, so that a pixel of the rows at work is in the
+    first cache when the next tile needs it again.
     """
-    found = []
-    for place in range(places):
-        first = place * steps[0] - before
-        low = max(0, -(first // steps[1]))
-        found.append(range(low, max(low, min(taps, -(-(pixels - first) // steps[1])))))
-    return found
+
+    def __init__(self, w: Writer, op: Correlate2d) -> None:
+        super().__init__(w, op)
+        self.op = op
+
+    def write(self) -> None:
+        f, w, op = self.f, self.w, self.op
+        rows, self.columns = self.result.type.static(1), self.result.type.static(2)
+        self.k1, self.k2 = self.window.type.static(0), self.window.type.static(1)
+        wide = len(columns(self.filters, w.target, self.item))
+        pixels, wide = pixels_at_once(w.target, self.columns, min(self.k2, MOST_TAPS), wide)
+        w.tile = f"{pixels} pixels x {wide} vectors"
+        groups = column_groups(self.filters, wide, w.target, self.item)
+        met = taps_met(self.columns, self.k2, self.width, op.padding[1][0], (op.stride[1], op.dilation[1]))
+        self.ahead, self.others = Ahead(self, self.result.type), self.maps_beside_images()
+        run = w.cut(0, rows)
+        with f.loop(w.begin, w.end, name="sample") as n, f.loop(*run, name="row") as i:
+            self.n, self.i = n.index, i.index
+            self.first_row = f.add(f.multiply(i.index, op.stride[0]), -self.top)
+            self.bounds = self.rows_met(self.first_row, self.k1, op.dilation[0])
+            self.column_loops(groups, partial(self._row, tiles(self.columns, pixels, met)))
+
+    def _row(self, row: Sequence[Tiles], group: ColumnGroup, column: Index) -> None:
+        for tile in row:
+            with self.f.each(tile.first, tile.count, len(tile.taps), name="pixel") as j:
+                self._tile(group, column, j, tile.taps)
+
+    def _tile(self, group: ColumnGroup, column: Index, j: Index, taps: Sequence[range]) -> None:
+        f, op = self.f, self.op
+        if self.ahead.is_far:
+            self._ask(group, column, j, len(taps))
+        left = f.add(f.multiply(j, op.stride[1]), -op.padding[1][0])
+        images = self.at(self.images, self.n, self.first_row, left, column)
+        window = self.at(self.window, 0, 0, 0, column)
+        totals = zeros(self.item, len(taps), group.columns)
+        with f.loop(*self.bounds, carried=totals, name="filter_row") as m:
+            down = f.multiply(m.index, op.dilation[0] * self.width * self.channels)
+            here = f.element(images, self.item, down)
+            there = f.element(window, self.item, f.multiply(m.index, self.k2 * self.filters))
+            m.results = add_taps(self, group, here, there, taps, (op.stride[1], op.dilation[1], 1), m.values)
+        self.store_tile(group, self.i, (f.add(j, p) for p in range(len(taps))), column, m.results)
+
+    def _ask(self, group: ColumnGroup, column: Index, j: Index, size: int) -> None:
+        """Ask for a tile's share of the next row of the maps, and of the images' rows below those at work."""
+        f, op = self.f, self.op
+        count = size * group.width
+        first = f.add(f.multiply(column, self.columns), f.multiply(j, group.width))
+        for buffer in self.others:
+            self.ahead.ask(buffer, self.n, f.add(self.i, 1), first, count)
+        share = -(-op.stride[0] * self.width // self.columns)
+        below = f.add(self.first_row, (self.k1 - 1) * op.dilation[0] + 1)
+        self.ahead.ask(self.w.buffer(self.images), self.n, below, f.multiply(first, share), count * share)
 
 
 class DepthwiseFilterGradient(CorrelationWriter):
@@ -76,9 +101,10 @@ class DepthwiseFilterGradient(CorrelationWriter):
         w.tile = f"{at_once}x{along} taps x {wide} vectors"
         groups = column_groups(self.filters, wide, w.target, self.item)
         met = taps_met(self.columns, self.k2, self.width, op.padding[1][0], (op.dilation[1], op.stride[1]))
-        samples = NEARBY // (self.images.type.bytes(1) + self.window.type.bytes(1))
-        self.is_far = samples == 0
-        samples, rows = (1, 1) if self.is_far else (samples, self.rows)
+        self.ahead = Ahead(self, self.window.type)
+        samples, rows = NEARBY // (self.images.type.bytes(1) + self.window.type.bytes(1)), self.rows
+        if self.ahead.is_far:
+            samples = rows = 1
         with (
             f.loop(w.begin, w.end, samples, name="chunk") as chunk,
             f.each(0, self.rows // rows, rows, name="first_row") as first_row,
@@ -105,14 +131,10 @@ class DepthwiseFilterGradient(CorrelationWriter):
                         summed = f.least(begin, high), f.least(end, high)
                         self._sum(groups, single.index, 1, (low, high), summed)
 
-    def _met(self, m: Index) -> tuple[Index, Index]:
-        """Return the rows of the window that fall on rows of the images with a row of taps."""
-        f, reach = self.f, self.op.dilation[0]
-        first = f.add(f.multiply(m, self.op.stride[0]), -self.top)
-        if not any(self.op.padding[0]):
-            return self.span
-        low = f.divide(f.add(f.greatest(0, f.multiply(first, -1)), reach - 1), reach)
-        high = f.divide(f.greatest(0, f.add(f.subtract(self.height, first), reach - 1)), reach)
+    def _met(self, m: Index) -> Range:
+        """Return the rows of the window at work that fall on rows of the images with a row of taps."""
+        f, op = self.f, self.op
+        low, high = self.rows_met(f.add(f.multiply(m, op.stride[0]), -self.top), self.rows, op.dilation[0])
         low = f.greatest(self.span[0], low)
         return low, f.greatest(low, f.least(self.span[1], high))
 
@@ -124,7 +146,7 @@ class DepthwiseFilterGradient(CorrelationWriter):
         begin, end = rows
         jump, behind = (0, end) if summed is None else (f.subtract(summed[1], summed[0]), summed[0])
         end = f.subtract(end, jump)
-        self.fetches = self.is_far and summed is None
+        self.asks = self.ahead.is_far and summed is None
 
         def row(i: Ssa) -> Index:
             if summed is None:
@@ -152,17 +174,14 @@ class DepthwiseFilterGradient(CorrelationWriter):
         images, window = self.at(self.images, n, top, 0, column), self.at(self.window, n, i, 0, column)
         for part in self.tiles:
             (taps,) = part.taps
-            turns = unrolling(part.count, rows * len(taps) * len(group.columns) or 1)
             if not taps:
                 continue
-            if part.count == turns:
-                for number in range(turns):
-                    totals = self._place(group, images, window, part.first + number, taps, rows, totals)
-                continue
+            turns = unrolling(part.count, rows * len(taps) * len(group.columns))
+            # A single place has a loop as well: in one block, places would share pixels beyond the registers.
             with f.loop(part.first, part.first + part.count, turns, carried=totals, name="place") as j:
                 totals = j.values
-                if self.fetches:
-                    self._fetch(group, column, n, i, j.index, turns)
+                if self.asks:
+                    self._ask(group, column, n, i, j.index, turns)
                 for number in range(turns):
                     place = f.add(j.index, number)
                     totals = self._place(group, images, window, place, taps, rows, totals)
@@ -170,23 +189,17 @@ class DepthwiseFilterGradient(CorrelationWriter):
             totals = j.results
         return totals
 
-    def _fetch(self, group: ColumnGroup, column: Index, n: Index, i: Index, j: Index, turns: int) -> None:
-        """Ask for a share of the next row, so that all of it is asked for from its begin to its end.
-
-        Processors recognise a walk along memory and run ahead of it, but not one over a few channels of each
-        pixel.
-        """
-        f, op = self.f, self.op
-        done = f.add(f.multiply(column, self.columns), f.multiply(j, group.width))
-        next_row = f.add(f.multiply(i, op.dilation[0]), self.k1 * op.stride[0] - self.top)
-        pixels = -(-op.dilation[0] * self.width // self.columns)
-        for start, share in (
-            (self.at(self.images, n, next_row, 0, 0), pixels),
-            (self.at(self.window, n, f.add(i, 1), 0, 0), 1),
-        ):
-            address = f.element(start, self.item, f.multiply(done, share))
-            for first in range(0, share * turns * group.width, ALIGNMENT // SIZES[self.item]):
-                f.prefetch(f.element(address, self.item, first))
+    def _ask(self, group: ColumnGroup, column: Index, n: Index, i: Index, j: Index, turns: int) -> None:
+        """Ask for a share of the next row of the window, and of the images' rows below those at work."""
+        f, w, op = self.f, self.w, self.op
+        first, count = (
+            f.add(f.multiply(column, self.columns), f.multiply(j, group.width)),
+            turns * group.width,
+        )
+        self.ahead.ask(w.buffer(self.window), n, f.add(i, 1), first, count)
+        share = -(-op.dilation[0] * self.width // self.columns)
+        below = f.add(f.multiply(i, op.dilation[0]), (self.k1 - 1) * op.stride[0] + 1 - self.top)
+        self.ahead.ask(w.buffer(self.images), n, below, f.multiply(first, share), count * share)
 
     def _place(
         self,
@@ -201,7 +214,7 @@ class DepthwiseFilterGradient(CorrelationWriter):
         """Add the products of one place of the window with the pixels under these taps."""
         f, op, sums = self.f, self.op, list(totals)
         here = f.element(window, self.item, f.multiply(j, self.filters))
-        deltas = [self._load(here, c) for c in group.columns]
+        deltas = [self.load(here, c) for c in group.columns]
         left = f.add(f.multiply(j, op.dilation[1] * self.channels), -op.padding[1][0] * self.channels)
         for row in range(rows):
             for tap in taps:
@@ -209,15 +222,9 @@ class DepthwiseFilterGradient(CorrelationWriter):
                 pixel = f.element(images, self.item, left, across * self.channels)
                 first = (row * len(self.part) + tap - self.part.start) * len(group.columns)
                 for number, (c, delta) in enumerate(zip(group.columns, deltas, strict=True), first):
-                    x = self._load(pixel, c)
+                    x = self.load(pixel, c)
                     sums[number] = multiply_add(f, self.w.target, x, delta, sums[number])
         return sums
-
-    def _load(self, address: Ssa, c: Column) -> Ssa:
-        f = self.f
-        return load_lanes(
-            f, self.item, f.element(address, self.item, c.offset), c.lanes, c.used, exact=self.exact
-        )
 
     def _add_up(self, group: ColumnGroup, column: Index, m: Index, rows: int, totals: Sequence[Ssa]) -> None:
         """Add sums to those of the shard."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
 from graphcnn_native.codegen.function import Index
 from graphcnn_native.codegen.lanes import columns
 from graphcnn_native.kernels.correlation_writer import CorrelationWriter
+from graphcnn_native.kernels.depthwise_tiles import Ahead, add_taps, taps_met, tiles
 from graphcnn_native.kernels.tile import ColumnGroup, column_groups, zeros
 from graphcnn_native.kernels.writer import Writer
+from graphcnn_native.lowering.depthwise import MOST_TAPS, is_depthwise
 from graphcnn_native.lowering.strides import Phase, PhasedCorrelation, phases
-from graphcnn_native.tile_sizes import best_tile, evenly
+from graphcnn_native.tile_sizes import best_tile, evenly, pixels_at_once
 
 
 class _Phased(CorrelationWriter):
@@ -32,7 +37,7 @@ class _Phased(CorrelationWriter):
     def _columns(self, group: ColumnGroup, column: Index) -> None:
         f = self.f
         self.filter = f.add(column, f.multiply(self.g, self.group_filters))
-        self.channel = column if self.depthwise else f.multiply(self.g, self.group_channels)
+        self.channel = f.multiply(self.g, self.group_channels)
         with f.loop(0, self.rows, name="row") as row:
             self.row = row.index
             self._enter_row()
@@ -72,8 +77,65 @@ class _Phased(CorrelationWriter):
         self.store_tile(group, self.row, across, self.filter, totals)
 
 
+class _DepthwisePhased(_Phased):
+    """Row by row, a few channels after the other, phase by phase."""
+
+    def write(self) -> None:
+        f, w, op = self.f, self.w, self.op
+        self.rows, size = self.result.type.static(1), self.result.type.static(2)
+        found = phases(size, self.window.type.static(1), op.padding[1][0], op.factors[1])
+        taps = min(max(phase.taps for phase in found), MOST_TAPS)
+        wide = len(columns(self.filters, w.target, self.item))
+        pixels, wide = pixels_at_once(w.target, found[0].count, taps, wide)
+        w.tile = f"{pixels} pixels x {wide} vectors, {op.factors[0]}x{op.factors[1]} phases"
+        groups = column_groups(self.filters, wide, w.target, self.item)
+        self.ahead, self.others = Ahead(self, self.result.type), self.maps_beside_images()
+        with f.loop(w.begin, w.end, name="sample") as n, f.loop(0, self.rows, name="row") as row:
+            self.n, self.row = n.index, row.index
+            self._enter_row()
+            self.column_loops(groups, partial(self._row, found, pixels))
+
+    def _row(self, found: Sequence[Phase], pixels: int, group: ColumnGroup, column: Index) -> None:
+        before = 0
+        for phase in found:
+            left = phase.shift + self.op.sides[0]
+            met = taps_met(phase.count, phase.taps, self.width, -left, (1, 1))
+            for tile in tiles(phase.count, pixels, met):
+                with self.f.each(tile.first, tile.count, len(tile.taps), name="pixel") as pixel:
+                    self._places(group, column, phase, pixel, tile.taps)
+                    self._ask(group, column, self.f.add(before, pixel), len(tile.taps))
+            before += phase.count
+
+    def _ask(self, group: ColumnGroup, column: Index, done: Index, size: int) -> None:
+        """Ask for a tile's share of the next row of the maps."""
+        f = self.f
+        first = f.add(f.multiply(column, self.result.type.static(2)), f.multiply(done, group.width))
+        for buffer in self.others if self.ahead.is_far else ():
+            self.ahead.ask(buffer, self.n, f.add(self.row, 1), first, size * group.width)
+
+    def _places(
+        self, group: ColumnGroup, column: Index, phase: Phase, pixel: Index, taps: Sequence[range]
+    ) -> None:
+        f, op, size = self.f, self.op, len(taps)
+        left = f.add(pixel, phase.shift + op.sides[0])
+        images = self.at(self.images, self.n, self.first_row, left, column)
+        window = self.at(self.window, self.first_tap, phase.tap, 0, column)
+        totals = zeros(self.item, size, group.columns)
+        if any(taps):
+            with f.loop(self.low, self.high, carried=totals, name="filter_row") as m:
+                here = f.element(images, self.item, f.multiply(m.index, self.width * self.channels))
+                row_of_taps = op.factors[0] * self.window.type.static(1) * self.filters
+                there = f.element(window, self.item, f.multiply(m.index, row_of_taps))
+                m.results = add_taps(self, group, here, there, taps, (1, 1, op.factors[1]), m.values)
+            totals = m.results
+        across = (f.add(phase.first, f.multiply(f.add(pixel, p), op.factors[1])) for p in range(size))
+        self.store_tile(group, self.row, across, column, totals)
+
+
 def phased(w: Writer) -> None:
     assert w.kernel.root is not None
     op = w.graph.node(w.kernel.root).op
     assert isinstance(op, PhasedCorrelation)
-    _Phased(w, op).write()
+    images, filters = w.graph.node(w.kernel.root).operands
+    is_by_channel = is_depthwise(op.groups, images.type, filters.type)
+    (_DepthwisePhased if is_by_channel else _Phased)(w, op).write()

@@ -73,7 +73,7 @@ def zeros(item: str, rows: int, group: Sequence[Column]) -> list[Ssa]:
 class Factors:
     """Where a tile finds its factors: on the right a vector per column, on the left a number per row.
 
-    Or, on the left, a vector per row (vectors), or one per row and column (elementwise).
+    Or, on the left, a vector per row (vectors).
 
     left, right: addresses at the first step. offsets: of the rows, from `left`. left_step, right_step: how
     far they move from step to step. exact: whether nothing behind the right factors may be read.
@@ -85,7 +85,6 @@ class Factors:
     right: Ssa
     right_step: Index
     exact: bool = False
-    elementwise: bool = False
     vectors: bool = False
 
 
@@ -154,10 +153,7 @@ def _turns(
         for row, offset in enumerate(factors.offsets):
             for number, column in enumerate(group):
                 place = row * len(group) + number
-                if factors.elementwise:
-                    address = f.element(left, item, offset, here, column.offset)
-                    x = load_lanes(f, item, address, column.lanes, column.used, exact=factors.exact)
-                elif number == 0:
+                if number == 0:
                     address = f.element(left, item, offset, here)
                     factor = f.load(vector(item, column.lanes if factors.vectors else 1), address)
                     x = factor if factors.vectors else f.splat(factor, column.lanes)

@@ -42,6 +42,7 @@ from graphcnn.ops import (
 from graphcnn.ops.attributes import Pair
 from graphcnn.ops.convolution import FILTER_AXES, IMAGE_AXES
 from graphcnn.rewrite import DEAD_NODES, Match, Rule, rewrite
+from graphcnn_native.lowering.depthwise import reads_edges
 from graphcnn_native.lowering.folding import folded_scale
 from graphcnn_native.lowering.strides import (
     FilterGradientOfTaps,
@@ -138,7 +139,9 @@ def _on_tiles(
 def _pad_at_the_sides(match: Match, op: Correlate2d, operands: Values) -> Value | None:
     images, window = operands
     rows, (left, right) = op.padding
-    if not left and not right:
+    (result,) = op.result_types(images.type, window.type)
+    filters = result if op.sum_over == "batch" else window.type
+    if (not left and not right) or reads_edges(op.groups, images.type, filters):
         return None
     return match.emit(replace(op, padding=(rows, (0, 0))), _beside(match, images, (left, right)), window)
 
@@ -197,6 +200,8 @@ def _by_phases(match: Match, op: Correlate2d, operands: Values, *, target: Targe
     factors = inserting.op.factors
     found = phases(result.static(2), filters.type.static(1), op.padding[1][0], factors[1])
     sides = sides_needed(plain.type.static(2), found)
+    if reads_edges(op.groups, plain.type, filters.type):
+        sides = 0, 0
     phased = PhasedCorrelation(factors, op.padding, op.groups, sides)
     return match.emit(phased, _beside(match, plain, sides), filters)
 
@@ -283,7 +288,8 @@ FOLDING: Final = Rule(
 FORMS: Final = (
     Rule(
         "pad-at-the-sides",
-        "correlations are padded at top and bottom only: zeros at the sides are written once, by a pad",
+        "correlations are padded at top and bottom only: zeros at the sides are written once, by a pad; "
+        "depthwise ones of few taps do without",
         Correlate2d,
         _pad_at_the_sides,
     ),
