@@ -9,10 +9,16 @@ processor has registers for.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from graphcnn_native.target import Target
 
+T = TypeVar("T")
+Case = TypeVar("Case")
+LARGEST, MOST_WIDE = 16, 6
+"""Rows, and vectors in each, of the largest tiles."""
 LATENCY = 6
 """So many independent sums, at least, keep the multipliers busy."""
 
@@ -97,21 +103,60 @@ def tile_cost(rows: int, wide: int) -> float:
 
 @functools.cache
 def best_tile(
-    target: Target, rows: int, wide: int, most: int = 6, *, has_half: bool = False
+    target: Target, rows: int, wide: int, most: int = MOST_WIDE, *, has_half: bool = False
 ) -> tuple[int, int]:
     """Return the rows and columns of the tile that covers rows x wide vectors in the fewest cycles.
 
-    has_half: whether the last of the vectors is half of one. Beside a single whole one, factors take
-    registers of their own (`kernels/tile.py`).
+    has_half: whether the last of the vectors is half of one.
     """
 
     def cost(tile: tuple[int, int]) -> float:
         across, along = evenly(rows, tile[0]), evenly(wide, tile[1])
         return sum(tile_cost(r, c) * n * m for _, r, n in across.parts() for _, c, m in along.parts())
 
-    def most_rows(columns: int) -> int:
-        beside = target.registers // 2 - 4 if has_half and columns == 2 else rows
-        return min(rows, largest_rows(target, columns), beside)
-
-    candidates = [(most_rows(columns), columns) for columns in range(1, min(wide, most) + 1)]
+    candidates = [
+        (min(rows, _most_rows(target, columns, has_half)), columns)
+        for columns in range(1, min(wide, most) + 1)
+    ]
     return min(candidates, key=cost)
+
+
+def _most_rows(target: Target, wide: int, has_half: bool) -> int:
+    """Return the rows that fit beside so many columns; a half beside a single whole one takes registers for
+    factors (`kernels/tile.py`)."""
+    rows = largest_rows(target, wide)
+    return min(rows, target.registers // 2 - 4) if has_half and wide == 2 else rows
+
+
+def tiles(target: Target, wide: int, *, has_half: bool = False) -> list[tuple[int, int]]:
+    """Return the rows and columns of all tiles that the registers hold, of up to so many vectors."""
+    return [
+        (rows, columns)
+        for columns in range(1, min(wide, MOST_WIDE) + 1)
+        for rows in range(min(LARGEST, _most_rows(target, columns, has_half)), 0, -1)
+    ]
+
+
+def cost_of_rows(rows: int, wide: int, most: int) -> float:
+    """Return what a step takes in all tiles of so many rows side by side, of `most` vectors at most."""
+    return sum(tile_cost(rows, size) * count for _, size, count in evenly(wide, most).parts())
+
+
+def best_in_all(choices: Sequence[T], time: Callable[[T, Case], float], cases: Sequence[Case]) -> T:
+    """Return the choice that in none of these cases takes far longer than the best one there."""
+    best = {case: min(time(choice, case) for choice in choices) for case in cases}
+    return min(choices, key=lambda choice: max(time(choice, case) / best[case] for case in cases))
+
+
+@functools.cache
+def tile_of_run(
+    target: Target, lengths: tuple[int, ...], wide: int, *, has_half: bool = False
+) -> tuple[int, int]:
+    """Return the tile that suits runs of all these lengths; what whole tiles leave of one goes row by row."""
+
+    def time(tile: tuple[int, int], length: int) -> float:
+        rows, most = tile
+        whole, rest = divmod(length, rows)
+        return whole * cost_of_rows(rows, wide, most) + rest * cost_of_rows(1, wide, most)
+
+    return best_in_all(tiles(target, wide, has_half=has_half), time, lengths)

@@ -15,6 +15,7 @@ from graphcnn_native.kernels import (
     interpolation,
     movement,
     nest,
+    panels,
     phased,
     pooling,
     product,
@@ -28,6 +29,7 @@ from graphcnn_native.kernels.registration import register
 from graphcnn_native.kernels.samples_in_lanes import leave_to_neighbours
 from graphcnn_native.kernels.writer import Writer
 from graphcnn_native.lowering.layout import Layout
+from graphcnn_native.lowering.panels import InPanels, PanelCorrelation
 from graphcnn_native.lowering.program import Plan, PlannedKernel
 from graphcnn_native.lowering.schedule import GENERATED
 from graphcnn_native.lowering.strides import FilterGradientOfTaps, PhasedCorrelation
@@ -37,6 +39,8 @@ from graphcnn_native.target import Target
 
 KERNELS: dict[type[Op], Callable[[Writer], None]] = {
     ops.Correlate2d: correlation.correlation,
+    InPanels: panels.in_panels,
+    PanelCorrelation: correlation.correlation,
     WinogradFilters: winograd.winograd_filters,
     WinogradCorrelation: winograd.winograd,
     WinogradFilterGradient: winograd.winograd_gradient,

@@ -9,6 +9,7 @@ from graphcnn import ops
 from graphcnn.ir import BATCH
 from graphcnn_native.kernels import nest, product
 from graphcnn_native.kernels.writer import Writer
+from graphcnn_native.lowering.panels import InPanels
 from graphcnn_native.lowering.winograd import WinogradFilters
 from graphcnn_native.op_code import has_code
 
@@ -51,6 +52,8 @@ def share(writer: Writer) -> Share:
         extent, chunk = math.prod(sizes), CHUNK
     elif isinstance(op, WinogradFilters):
         extent, chunk = sizes[1], max(1, CHUNK // (sizes[0] * sizes[2]))
+    elif isinstance(op, InPanels):
+        extent, chunk = math.prod(sizes[:-1]), max(1, CHUNK // sizes[-1])
     elif isinstance(op, ops.Sum | ops.Mean):
         return Share(1, 0, sizes[0])
     else:

@@ -6,11 +6,10 @@ above and below them they are left out of the sums.
 
 from __future__ import annotations
 
-from graphcnn.ir import TensorType
 from graphcnn.ops import Correlate2d
-from graphcnn.ops.attributes import NO_PADDING
 from graphcnn_native.codegen.function import Index, Ssa
 from graphcnn_native.codegen.lanes import columns
+from graphcnn_native.elements import SIZES
 from graphcnn_native.kernels.correlation_writer import NEARBY, CorrelationWriter
 from graphcnn_native.kernels.depthwise import DepthwiseFilterGradient, DepthwiseForward
 from graphcnn_native.kernels.samples_in_lanes import (
@@ -21,8 +20,9 @@ from graphcnn_native.kernels.samples_in_lanes import (
 from graphcnn_native.kernels.tile import ColumnGroup, Factors, accumulate, column_groups, zeros
 from graphcnn_native.kernels.writer import Writer
 from graphcnn_native.lowering.depthwise import is_depthwise
+from graphcnn_native.lowering.panels import PanelCorrelation, lengths_of_runs, meets_one_pixel
 from graphcnn_native.lowering.samples_in_lanes import suits_samples_in_lanes
-from graphcnn_native.tile_sizes import best_tile, evenly
+from graphcnn_native.tile_sizes import best_tile, evenly, tile_of_run
 
 
 def correlation(w: Writer) -> None:
@@ -46,12 +46,6 @@ def correlation(w: Writer) -> None:
         (_FilterGradient if over_batch else _Forward)(w, op).write()
 
 
-def meets_one_pixel(op: Correlate2d, images: TensorType, filters: TensorType, maps: TensorType) -> bool:
-    """Whether each place of the maps, results or deltas, meets one pixel of the images, that at its place."""
-    has_one_tap = (filters.static(0), filters.static(1)) == (1, 1)
-    return has_one_tap and op.padding == NO_PADDING and images.shape[1:3] == maps.shape[1:3]
-
-
 class _Forward(CorrelationWriter):
     def __init__(self, w: Writer, op: Correlate2d) -> None:
         super().__init__(w, op)
@@ -62,10 +56,14 @@ class _Forward(CorrelationWriter):
         self.rows, self.columns = self.result.type.static(1), self.result.type.static(2)
         cut = columns(self.group_filters, w.target, self.item)
         runs_on = self._runs_on()
-        length = w.plan.block * self.rows * self.columns if runs_on else self.columns
-        self.pixels, self.wide = best_tile(w.target, length, len(cut), has_half=cut.has_half)
-        if runs_on:
-            self.pixels = evenly(length, self.pixels).size
+        if isinstance(self.op, PanelCorrelation):
+            self.pixels, panel = self.op.tile
+            self.wide = panel // w.target.lanes(SIZES[self.item])
+        elif runs_on:
+            lengths = lengths_of_runs(self.result.type, w.plan.block)
+            self.pixels, self.wide = tile_of_run(w.target, lengths, len(cut), has_half=cut.has_half)
+        else:
+            self.pixels, self.wide = best_tile(w.target, self.columns, len(cut), has_half=cut.has_half)
         w.tile = w.tile or f"{self.pixels} pixels x {self.wide} vectors"
         groups = column_groups(self.group_filters, self.wide, w.target, self.item)
         if runs_on:
@@ -126,14 +124,25 @@ class _Forward(CorrelationWriter):
             image_row = f.add(first_row, f.multiply(m.index, op.dilation[0]))
             here = f.element(left, self.item, f.multiply(image_row, self.width * self.channels))
             there = self.at(self.window, m.index, 0, 0, filter_)
+            step = self.filters
+            if isinstance(op, PanelCorrelation):
+                there, step = self._in_panel(group, column, m.index), group.used
             if run_is_contiguous:
-                factors = Factors(here, offsets, 1, there, self.filters, exact=self.exact)
+                factors = Factors(here, offsets, 1, there, step, exact=self.exact)
                 m.results = accumulate(
                     f, w.target, self.item, factors, group.columns, k2 * self.channels, m.values
                 )
             else:
                 m.results = self.over_taps(here, there, offsets, group, k2, (op.dilation[1], 1), m.values)
         self.store_tile(group, row, (f.add(pixel, p) for p in range(pixels)), filter_, m.results)
+
+    def _in_panel(self, group: ColumnGroup, column: Index, filter_row: Index) -> Ssa:
+        """Return where a panel has a row of the filters."""
+        f, (taps, *_) = self.f, self.window.type.shape
+        of_row = self.window.type.static(1) * self.channels
+        panel = f.multiply(column, int(taps) * of_row)
+        address = self.w.address(self.w.buffer(self.window))
+        return f.element(address, self.item, panel, f.multiply(filter_row, of_row * group.used))
 
 
 class _FilterGradient(CorrelationWriter):

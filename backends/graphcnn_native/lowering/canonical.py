@@ -44,6 +44,7 @@ from graphcnn.ops.convolution import FILTER_AXES, IMAGE_AXES
 from graphcnn.rewrite import DEAD_NODES, Match, Rule, rewrite
 from graphcnn_native.lowering.depthwise import reads_edges
 from graphcnn_native.lowering.folding import folded_scale
+from graphcnn_native.lowering.panels import InPanels, PanelCorrelation, filters_in_panels
 from graphcnn_native.lowering.strides import (
     FilterGradientOfTaps,
     PhasedCorrelation,
@@ -69,7 +70,7 @@ def canonical(graph: Graph, target: Target, *, winograd: bool | int) -> tuple[Gr
     """Return the graph with fewer kinds of nodes, and for each of its keys the key in the graph given."""
     batches = (MANY,) if graph.updates else (FEW, MANY)
     rules = canonical_rules(target, winograd=winograd, batches=batches)
-    rewritten = rewrite(graph, rules if graph.updates else (*rules, FOLDING))
+    rewritten = rewrite(graph, rules if graph.updates else (*rules, FOLDING, in_panels(target)))
     return rewritten.graph, dict(rewritten.sources)
 
 
@@ -90,6 +91,12 @@ def canonical_rules(
         effect = "a 3x3 correlation of many channels is computed on tiles"
         chosen.append(Rule("winograd", effect, Correlate2d, on_tiles, keeps="finite"))
     return (*CONTRACTIONS, *chosen, *FORMS)
+
+
+def in_panels(target: Target) -> Rule:
+    """Return the rule of an inference whose filters are prepared."""
+    effect = "a correlation with wide filters has them in the order in which it reads them"
+    return Rule("in-panels", effect, Correlate2d, partial(filters_in_panels, target=target))
 
 
 def _convolution_as_correlation(match: Match, op: Convolve2d, operands: Values) -> Value:
@@ -243,7 +250,10 @@ def _of_taps(match: Match, op: Crop, operands: Values) -> Value | None:
 
 
 OWN_FORMS: Final = frozenset(
-    {WinogradFilters, WinogradCorrelation, WinogradFilterGradient, PhasedCorrelation, FilterGradientOfTaps}
+    {
+        *(WinogradFilters, WinogradCorrelation, WinogradFilterGradient),
+        *(PhasedCorrelation, FilterGradientOfTaps, InPanels, PanelCorrelation),
+    }
 )
 """Ops that only this backend's own graphs hold."""
 

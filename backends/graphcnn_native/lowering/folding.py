@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from graphcnn.ir import Input, Op, Value, Values
-from graphcnn.ops import Add, Broadcast, Correlate2d, Multiply, Negate, RandomNumbers, Subtract
+from graphcnn.ir import Op, Value, Values
+from graphcnn.ops import Add, Broadcast, Correlate2d, Multiply, Negate, Subtract
 from graphcnn.rewrite import Match
+from graphcnn_native.lowering.panels import PanelCorrelation, is_kept
 from graphcnn_native.lowering.winograd import WinogradCorrelation
 
-KEPT = ("parameter", "state", "frozen")
 Step: TypeAlias = tuple[Op, Value]
 """An addition, subtraction or multiplication of maps, and the vector with a number per channel."""
 
@@ -55,8 +55,8 @@ def _steps(match: Match, op: Op, operands: Values) -> tuple[Value, list[Step]] |
         steps.append((op, added))
         node = match.definition(maps)
         op, operands = node.op, node.operands
-    is_fit = type(op) in (Correlate2d, WinogradCorrelation) and op.sum_over == "channels"  # type: ignore[attr-defined]
-    return (maps, steps) if steps and is_fit and _is_kept(match, operands[1]) else None
+    is_fit = type(op) in (Correlate2d, WinogradCorrelation, PanelCorrelation) and op.sum_over == "channels"  # type: ignore[attr-defined]
+    return (maps, steps) if steps and is_fit and is_kept(match, operands[1]) else None
 
 
 def _vector(match: Match, value: Value) -> Value | None:
@@ -66,16 +66,7 @@ def _vector(match: Match, value: Value) -> Value | None:
         return None
     (vector,) = node.operands
     is_by_channel = vector.type.shape == value.type.shape[-1:]
-    return vector if is_by_channel and _is_kept(match, vector) else None
-
-
-def _is_kept(match: Match, value: Value) -> bool:
-    """Whether a value is computed from parameters and states alone."""
-    node = match.definition(value)
-    if isinstance(node.op, Input):
-        return node.op.role in KEPT
-    is_drawn = isinstance(node.op, RandomNumbers)
-    return not is_drawn and all(_is_kept(match, operand) for operand in node.operands)
+    return vector if is_by_channel and is_kept(match, vector) else None
 
 
 def _with_filters_scaled(match: Match, maps: Value, scale: Value | None) -> Value:
@@ -85,8 +76,9 @@ def _with_filters_scaled(match: Match, maps: Value, scale: Value | None) -> Valu
     if scale is None:
         return maps
     mapped = match.definition(window)
-    filters = mapped.operands[0] if isinstance(node.op, WinogradCorrelation) else window
+    is_prepared = isinstance(node.op, WinogradCorrelation | PanelCorrelation)
+    filters = mapped.operands[0] if is_prepared else window
     scaled = match.emit(Multiply(), filters, match.emit(Broadcast(filters.type.shape), scale))
-    if isinstance(node.op, WinogradCorrelation):
+    if is_prepared:
         scaled = match.emit(mapped.op, scaled)
     return match.emit(node.op, images, scaled)

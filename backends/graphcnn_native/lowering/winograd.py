@@ -14,18 +14,16 @@ Improving the Accuracy of Winograd Convolution for Deep Neural Networks", ACM TO
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Final, TypeVar
+from typing import ClassVar, Final
 
 from graphcnn.ir import Op, TensorType
 from graphcnn.ops import Correlate2d
 from graphcnn_native.elements import ITEMS, SIZES
 from graphcnn_native.lowering.program import ALIGNMENT, BLOCK
 from graphcnn_native.target import Target
-from graphcnn_native.tile_sizes import best_tile, evenly, largest_rows, tile_cost
-
-T = TypeVar("T")
+from graphcnn_native.tile_sizes import best_in_all, best_tile, cost_of_rows, evenly, tiles
 
 TAPS = 3
 """Rows and columns of a filter."""
@@ -33,8 +31,6 @@ MAPPING: Final = {2: 64, 4: 300}
 """By the rows and columns of results that a tile yields: what it takes to map a vector of channels, or of
 filters, of one tile, in multiplications of vectors."""
 LARGEST: Final = max(MAPPING)
-LARGEST_TILE, MOST_WIDE = 16, 6
-"""Tiles and vectors of filters of the largest register tile."""
 WORKSPACE = 384 * 1024
 """Bytes of tiles that a thread has under way: about a third of the second cache."""
 LARGE_FILTERS = 1024 * 1024
@@ -159,7 +155,7 @@ def best_results(
         each, once = costs[results]
         return batch * each + once
 
-    return _best_at_all(list(costs), time, batches)
+    return best_in_all(list(costs), time, batches)
 
 
 @functools.cache
@@ -172,25 +168,12 @@ def register_tile(maps: TensorType, results: int, target: Target, batches: Seque
     lanes = target.lanes(SIZES[ITEMS[maps.dtype]])
     vectors = -(-maps.static(3) // lanes)
     each = -(-maps.static(1) // results) * -(-maps.static(2) // results)
-    choices = [
-        (rows, wide)
-        for wide in range(1, min(vectors, MOST_WIDE) + 1)
-        for rows in range(min(LARGEST_TILE, largest_rows(target, wide)), 0, -1)
-    ]
 
-    def time(choice: tuple[int, int], batch: int) -> float:
-        rows, wide = choice
-        across = sum(tile_cost(rows, size) * count for _, size, count in evenly(vectors, wide).parts())
-        return -(-batch * each // rows) * across
+    def time(tile: tuple[int, int], batch: int) -> float:
+        return -(-batch * each // tile[0]) * cost_of_rows(tile[0], vectors, tile[1])
 
-    rows, wide = _best_at_all(choices, time, batches)
+    rows, wide = best_in_all(tiles(target, vectors), time, batches)
     return rows, wide * lanes
-
-
-def _best_at_all(choices: Sequence[T], time: Callable[[T, int], float], batches: Sequence[int]) -> T:
-    """Return the choice that at none of these batch sizes takes far longer than the best one there."""
-    best = {batch: min(time(choice, batch) for choice in choices) for batch in batches}
-    return min(choices, key=lambda choice: max(time(choice, batch) / best[batch] for batch in batches))
 
 
 def _loading(size: int) -> float:

@@ -1,0 +1,101 @@
+"""Filters in the order in which products read them: a rule of `canonical.py`, and the ops that it emits.
+
+A register tile reads the same few columns of all rows of the filters. Where these are wide, such columns lie
+kilobytes apart, which prefetchers do not follow: a call at batch 1 waits for them. Inference puts filters
+that the second cache does not hold into panels, once, and reads memory from begin to end.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+from graphcnn.ir import BATCH, Input, Op, TensorType, Value, Values
+from graphcnn.ops import Correlate2d, RandomNumbers
+from graphcnn.ops.attributes import NO_PADDING
+from graphcnn.rewrite import Match
+from graphcnn_native.elements import ITEMS, SIZES
+from graphcnn_native.lowering.program import BLOCK
+from graphcnn_native.target import Target
+from graphcnn_native.tile_sizes import best_tile, tile_of_run
+
+KEPT = ("parameter", "state", "frozen")
+"""Roles of inputs that inference leaves as they are."""
+WIDE_FILTERS = 256 * 1024
+"""Bytes of filters beside which the second cache holds little else."""
+
+
+@dataclass(frozen=True, slots=True)
+class InPanels(Op):
+    """Filters [..., C, D] as they are; in memory, panels of `panel` columns at most, one behind the other."""
+
+    panel: int
+
+    name: ClassVar[str] = "in_panels"
+    equation: ClassVar[str] = "w"
+    arity: ClassVar[int] = 1
+
+    def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
+        return operands
+
+    @staticmethod
+    def rows(filters: TensorType) -> int:
+        """Return how many rows of D there are."""
+        return math.prod(filters.static(axis) for axis in range(3))
+
+
+@dataclass(frozen=True, slots=True)
+class PanelCorrelation(Correlate2d):
+    """A correlation whose filters are in panels.
+
+    tile: so many pixels, and filters, are in a register tile; the filters are those of a panel.
+    """
+
+    tile: tuple[int, int] = (1, 16)
+
+    name: ClassVar[str] = "correlate2d_in_panels"
+
+
+def filters_in_panels(match: Match, op: Correlate2d, operands: Values, *, target: Target) -> Value | None:
+    """Emit a correlation with wide filters as one that reads them panel by panel."""
+    images, filters = operands
+    if op.sum_over != "channels" or op.groups > 1 or op.dilation[1] > 1 or any(op.padding[1]):
+        return None
+    if images.type.shape[0] != BATCH or filters.type.bytes(1) < WIDE_FILTERS:
+        return None
+    if filters.type.static(3) <= target.registers or not is_kept(match, filters):
+        return None  # with few filters, samples are in the lanes
+    (maps,) = op.result_types(images.type, filters.type)
+    lanes = target.lanes(SIZES[ITEMS[images.type.dtype]])
+    vectors = -(-filters.type.static(3) // lanes)
+    if meets_one_pixel(op, images.type, filters.type, maps):
+        pixels, wide = tile_of_run(target, lengths_of_runs(maps, max(BLOCK, lanes)), vectors)
+    else:
+        pixels, wide = best_tile(target, maps.static(2), vectors)
+    if vectors <= wide:
+        return None
+    panels = match.emit_once(InPanels(wide * lanes), filters)
+    attributes = op.stride, op.padding, op.dilation, op.groups, op.sum_over
+    return match.emit(PanelCorrelation(*attributes, (pixels, wide * lanes)), images, panels)
+
+
+def is_kept(match: Match, value: Value) -> bool:
+    """Whether a value is computed from parameters and states alone."""
+    node = match.definition(value)
+    if isinstance(node.op, Input):
+        return node.op.role in KEPT
+    is_drawn = isinstance(node.op, RandomNumbers)
+    return not is_drawn and all(is_kept(match, operand) for operand in node.operands)
+
+
+def meets_one_pixel(op: Correlate2d, images: TensorType, filters: TensorType, maps: TensorType) -> bool:
+    """Whether each place of the maps, results or deltas, meets one pixel of the images, that at its place."""
+    has_one_tap = (filters.static(0), filters.static(1)) == (1, 1)
+    return has_one_tap and op.padding == NO_PADDING and images.shape[1:3] == maps.shape[1:3]
+
+
+def lengths_of_runs(maps: TensorType, block: int) -> tuple[int, int]:
+    """Return the places of maps [N, H', W', D] in one sample, and in a block of samples."""
+    places = maps.static(1) * maps.static(2)
+    return places, block * places

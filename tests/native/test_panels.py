@@ -1,0 +1,87 @@
+"""Inference reads wide filters panel by panel, from memory in which they were put into this order once."""
+
+import math
+
+import numpy as np
+import pytest
+
+import graphcnn as gcn
+from graphcnn.backend import load_backend
+from graphcnn_native import NativeExecutable
+from graphcnn_native.lowering.canonical import canonical
+from graphcnn_native.lowering.panels import WIDE_FILTERS, InPanels, PanelCorrelation
+from graphcnn_native.target import named_target, runs_here
+
+TARGETS = [name for name in ("avx512", "avx2", "baseline", "neon") if runs_here(named_target(name))]
+LAYERS = [
+    # rows and columns, channels, filters, taps, options
+    (4, 300, 256, 1, {}),
+    (3, 130, 533, 1, {}),
+    (5, 300, 250, 1, {"stride": 2}),
+    (8, 64, 121, 3, {"stride": 2, "padding": 1}),
+    (7, 40, 200, 3, {"stride": (2, 1), "padding": ((1, 0), (0, 2)), "dilation": (2, 1)}),
+]
+
+
+def inference(size, channels, filters, taps, options):
+    """Return the graph of an inference whose second convolution is wide, with arrays for it."""
+    network = gcn.Sequential(gcn.Conv2d(channels, 1), gcn.Conv2d(filters, taps, **options), gcn.ReLU())
+    model = gcn.compile(network, input_shape=(size, size, 2), backend="numpy", seed=1)
+    return model.forward_graph, dict(model.weights)
+
+
+def images(batch, size):
+    return np.random.default_rng(batch).standard_normal((batch, size, size, 2)).astype(np.float32)
+
+
+def kinds(graph):
+    rewritten, _ = canonical(graph, named_target("avx512"), winograd=True)
+    return [node.op for _, node in rewritten.items() if isinstance(node.op, InPanels | PanelCorrelation)]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("layer", LAYERS, ids=str)
+def test_results_are_those_of_the_reference(layer, target):
+    graph, weights = inference(*layer)
+    executable, reference = NativeExecutable(graph, target=named_target(target)), load_backend("numpy")
+    assert any("in_panels" in kernel.title for kernel in executable.program.kernels)
+    for batch in (1, 3, 17):
+        arrays = {"image": images(batch, layer[0]), **weights}
+        expected = reference.compile(graph)(**arrays)["output"]
+        found = executable(**arrays)["output"]
+        np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5 * np.abs(expected).max())
+
+
+def test_panels_have_the_columns_of_a_register_tile():
+    graph, _ = inference(*LAYERS[0])
+    panels, correlation = kinds(graph)
+    assert panels.panel == correlation.tile[1] < LAYERS[0][2]
+    assert math.prod(LAYERS[0][:1] * 2) % correlation.tile[0] == 0, "a sample fills its register tiles"
+
+
+def test_narrow_filters_stay_as_they_are():
+    channels, filters = 256, WIDE_FILTERS // 4 // 256
+    assert kinds(inference(4, channels, filters, 1, {})[0])
+    assert not kinds(inference(4, channels - 1, filters, 1, {})[0])
+
+
+def test_training_whose_filters_change_reads_them_as_they_are():
+    network = gcn.Sequential(gcn.Conv2d(300, 1), gcn.Conv2d(256, 1), gcn.Flatten(), gcn.Dense(3))
+    model = gcn.compile(network, input_shape=(4, 4, 2), loss=gcn.CrossEntropy(), optimizer=gcn.SGD(0.1))
+    assert kinds(model.forward_graph)
+    assert not kinds(model.step_graph)
+
+
+def test_panels_are_prepared_and_follow_the_filters():
+    layers = [gcn.Conv2d(300, 1), gcn.Conv2d(256, 1), gcn.BatchNorm2d(), gcn.Flatten(), gcn.Dense(3)]
+    options = {"loss": gcn.CrossEntropy(), "optimizer": gcn.SGD(0.1)}
+    model = gcn.compile(gcn.Sequential(*layers), input_shape=(4, 4, 2), **options)
+    program = model.executable("forward").program
+    (copying,) = (kernel for kernel in program.kernels if kernel.title == "in_panels")
+    assert copying.stage < program.prepared
+    before = model.predict(images(1, 4))
+    model.train_step(images(20, 4), np.arange(20) % 3)
+    after = model.predict(images(1, 4))
+    assert not np.array_equal(before, after)
+    fresh = NativeExecutable(model.forward_graph)(image=images(1, 4), **model.weights)
+    np.testing.assert_array_equal(after, fresh["output"])
