@@ -96,7 +96,9 @@ def test_what_it_loses_is_about_a_bit(results):
         assert error < max(4 * usual, 1e-6), name
 
 
-@pytest.mark.parametrize(("channels", "size", "training", "inference"), [(128, 8, 4, 4), (512, 4, 4, 2)])
+@pytest.mark.parametrize(
+    ("channels", "size", "training", "inference"), [(128, 8, 4, 4), (256, 8, 4, 4), (512, 4, 4, 2)]
+)
 def test_inference_takes_tiles_that_suit_a_single_sample_too(channels, size, training, inference):
     """Filters mapped for larger tiles take more memory, which a single sample waits for.
 

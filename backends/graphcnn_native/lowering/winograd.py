@@ -41,8 +41,8 @@ FEWEST_SUMMED = 96
 """So many tiles at least a filter gradient sums up before it maps the sums to taps."""
 NEAR_FILTERS = 4 * 1024 * 1024
 """Bytes of mapped filters that a call at batch 1 finds in the last cache, beside others."""
-BYTES_A_PRODUCT = 2.5
-"""So many bytes come from further away in the time of a multiplication of vectors."""
+BYTES_A_PRODUCT = 8
+"""So many bytes come from memory in the time of a multiplication of vectors, on two threads as on one."""
 FEW, MANY = 1, 64
 """Batch sizes for which tiles are chosen: of training the larger alone, of inference both."""
 LEAST_GAIN = 1.1
