@@ -39,12 +39,18 @@ from graphcnn.ops import (
     Transpose,
     ZeroInsert,
 )
-from graphcnn.ops.attributes import Pair
+from graphcnn.ops.attributes import NO_PADDING, Pair
 from graphcnn.ops.convolution import FILTER_AXES, IMAGE_AXES
 from graphcnn.rewrite import DEAD_NODES, Match, Rule, rewrite
 from graphcnn_native.lowering.depthwise import reads_edges
 from graphcnn_native.lowering.folding import folded_scale
 from graphcnn_native.lowering.panels import InPanels, PanelCorrelation, filters_in_panels
+from graphcnn_native.lowering.shifts import (
+    ShiftedImages,
+    channels_as_parts,
+    parts_as_channels,
+    shifted_images,
+)
 from graphcnn_native.lowering.strides import (
     FilterGradientOfTaps,
     PhasedCorrelation,
@@ -61,6 +67,7 @@ from graphcnn_native.lowering.winograd import (
     WinogradFilterGradient,
     WinogradFilters,
     best_results,
+    parts_of,
     register_tile,
 )
 from graphcnn_native.target import Target
@@ -88,7 +95,7 @@ def canonical_rules(
     if winograd:
         most = LARGEST if winograd is True else winograd
         on_tiles = partial(_on_tiles, target=target, most=most, batches=batches)
-        effect = "a 3x3 correlation of many channels is computed on tiles"
+        effect = "a correlation of many channels, by 3x3 taps or more, is computed on tiles"
         chosen.append(Rule("winograd", effect, Correlate2d, on_tiles, keeps="finite"))
     return (*CONTRACTIONS, *chosen, *FORMS)
 
@@ -135,10 +142,15 @@ def _on_tiles(
     results = best_results(op, images.type, filters, maps, target, most, batches)
     if images.type.shape[0] != BATCH or not results:
         return None
+    is_large = parts_of(filters) != (1, 1)
+    if is_large:
+        images, op = shifted_images(match, images, op.padding, filters), replace(op, padding=NO_PADDING)
     attributes = op.stride, op.padding, op.dilation, op.groups, op.sum_over, results
     if over_batch:
-        return match.emit(WinogradFilterGradient(*attributes), images, window)
+        gradient = match.emit(WinogradFilterGradient(*attributes), images, window)
+        return channels_as_parts(match, gradient, filters) if is_large else gradient
     tile = register_tile(maps, results, target, batches)
+    window = parts_as_channels(match, window) if is_large else window
     mapped = match.emit_once(WinogradFilters(results, tile[1]), window)
     return match.emit(WinogradCorrelation(*attributes, tile), images, mapped)
 
@@ -253,6 +265,7 @@ OWN_FORMS: Final = frozenset(
     {
         *(WinogradFilters, WinogradCorrelation, WinogradFilterGradient),
         *(PhasedCorrelation, FilterGradientOfTaps, InPanels, PanelCorrelation),
+        ShiftedImages,
     }
 )
 """Ops that only this backend's own graphs hold."""

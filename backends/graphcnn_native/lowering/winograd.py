@@ -14,6 +14,7 @@ Improving the Accuracy of Winograd Convolution for Deep Neural Networks", ACM TO
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
@@ -30,6 +31,8 @@ TAPS = 3
 MAPPING: Final = {2: 64, 4: 300}
 """By the rows and columns of results that a tile yields: what it takes to map a vector of channels, or of
 filters, of one tile, in multiplications of vectors."""
+SHIFTING: Final = 6
+"""What it takes to bring a vector along as other channels, in the same."""
 LARGEST: Final = max(MAPPING)
 WORKSPACE = 384 * 1024
 """Bytes of tiles that a thread has under way: about a third of the second cache."""
@@ -46,11 +49,20 @@ BYTES_A_PRODUCT = 8
 FEW, MANY = 1, 64
 """Batch sizes for which tiles are chosen: of training the larger alone, of inference both."""
 LEAST_GAIN = 1.1
+LEAST_GAIN_OF_PARTS = (1.3, 1.6)
+"""Of larger filters, forward and for their gradient: the tiles of all parts pass through the cache."""
+MOST_OF_PARTS = 256
+"""Channels, of all parts, whose tiles a filter gradient still finds there."""
 
 
 def side(results: int) -> int:
     """Return the rows and columns of pixels of a tile that yields results x results."""
     return results + TAPS - 1
+
+
+def parts_of(filters: TensorType) -> tuple[int, int]:
+    """Return of how many parts of 3x3 taps filters [K, K', C, D] are (`shifts.py`)."""
+    return -(-filters.static(0) // TAPS), -(-filters.static(1) // TAPS)
 
 
 def points(results: int) -> int:
@@ -126,29 +138,34 @@ def best_results(
 ) -> int:
     """Return the rows and columns of results that tiles of a correlation best yield; 0 for no tiles at all.
 
-    op: forward, or of the filter gradient. images: [N, H, W, C]; filters: [3, 3, C, D]; maps: the results or
-    their deltas, [N, H', W', D]. most: the largest tile that may be chosen, 0, 2 or 4. batches: the choice is
-    the one that at none of these sizes takes far longer than the best one there.
+    op: forward, or of the filter gradient. images: [N, H, W, C]; filters: [K, K', C, D], of which larger ones
+    are in parts of 3x3; maps: the results or their deltas, [N, H', W', D]. most: the largest tile that may be
+    chosen, 0, 2 or 4. batches: the choice is the one that at none of these sizes takes far longer than the
+    best one there.
     """
     if images.dtype != "float32" or (op.stride, op.dilation, op.groups) != ((1, 1), (1, 1), 1):
         return 0
-    if (filters.static(0), filters.static(1)) != (TAPS, TAPS):
+    taps, parts = filters.static(0) * filters.static(1), math.prod(parts_of(filters))
+    if min(filters.static(0), filters.static(1)) < TAPS:
         return 0
     item = SIZES[ITEMS[images.dtype]]
     lanes = target.lanes(item)
-    channels, count = filters.static(2), filters.static(3)
-    if channels < lanes or count < lanes:
+    channels, count = parts * filters.static(2), filters.static(3)
+    is_wide = op.sum_over == "batch" and parts > 1 and channels > MOST_OF_PARTS
+    if channels < lanes or count < lanes or is_wide:
         return 0
     rows, columns = maps.static(1), maps.static(2)
-    vectors = -(-count // lanes)
+    vectors = target.lanes_of_row(count, item) / lanes
     matrix = channels * count * item
-    plain = rows * columns * TAPS * TAPS * channels * vectors / LEAST_GAIN
-    costs = {0: (plain, _loading(TAPS * TAPS * matrix))}
+    gain = LEAST_GAIN if parts == 1 else LEAST_GAIN_OF_PARTS[op.sum_over == "batch"]
+    plain = rows * columns * taps * filters.static(2) * vectors / gain
+    costs = {0: (plain, _loading(taps * filters.static(2) * count * item))}
+    shifting = rows * columns * parts * -(-filters.static(2) // lanes) * SHIFTING if parts > 1 else 0
     for results, mapping in MAPPING.items():
         if results <= most:
             tiles = -(-rows // results) * -(-columns // results)
             products = points(results) * channels * vectors
-            each = tiles * (products + mapping * (-(-channels // lanes) + vectors))
+            each = shifting + tiles * (products + mapping * (-(-channels // lanes) + vectors))
             costs[results] = each, _loading(points(results) * matrix)
 
     def time(results: int, batch: int) -> float:

@@ -1,0 +1,115 @@
+"""Filters larger than 3x3 on tiles, as parts of 3x3: right at every size, as exact as product by product."""
+
+import numpy as np
+import pytest
+
+import graphcnn as gcn
+from graphcnn.backend import load_backend
+from graphcnn_native import NativeExecutable
+from graphcnn_native.lowering.canonical import canonical
+from graphcnn_native.lowering.shifts import ShiftedImages
+from graphcnn_native.target import named_target, runs_here
+
+SIZES = [
+    # height, width, channels, filters, kernel, padding, batch
+    (12, 12, 24, 32, 5, "same", 5),
+    (20, 17, 32, 32, 5, 0, 17),
+    (16, 16, 16, 48, (4, 6), ((2, 1), (0, 3)), 3),
+    (15, 23, 20, 40, (7, 7), 3, 2),
+    (19, 18, 16, 33, (3, 5), "same", 16),
+    (16, 16, 24, 37, (6, 6), 0, 33),
+]
+TARGETS = [name for name in ("avx512", "avx2", "baseline", "neon") if runs_here(named_target(name))]
+
+
+def network_of(channels, filters, kernel, padding):
+    layers = [gcn.Conv2d(channels, 1), gcn.Tanh(), gcn.Conv2d(filters, kernel, padding=padding), gcn.ReLU()]
+    return gcn.Sequential(*layers, gcn.GlobalAvgPool2d(), gcn.Dense(3))
+
+
+def gradient_graph(height, width, *layer, dtype="float32"):
+    """Return the gradient of a network whose second convolution has all three passes."""
+    options = {"loss": gcn.CrossEntropy(), "backend": "numpy", "dtype": dtype}
+    return gcn.compile(network_of(*layer), input_shape=(height, width, 2), **options).gradient_graph
+
+
+def inputs_of(graph, batch):
+    random = np.random.default_rng(batch)
+    return {
+        label: random.standard_normal(value.type.concrete(batch)).astype(value.type.dtype)
+        if value.type.is_float
+        else random.integers(3, size=batch)
+        for label, value in graph.inputs.items()
+    }
+
+
+def shifts_in(graph):
+    """Return how often images are shifted: forward, for the input gradient and for that of the filters."""
+    lowered, _ = canonical(graph, named_target("avx512"), winograd=True)
+    return sum(isinstance(node.op, ShiftedImages) for _, node in lowered.items())
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_all_three_passes_agree_with_numpy(size, target):
+    *layer, batch = size
+    graph = gradient_graph(*layer)
+    assert shifts_in(graph) > 0
+    inputs = inputs_of(graph, batch)
+    executable = NativeExecutable(graph, target=named_target(target))
+    expected, found = load_backend("numpy").compile(graph)(**inputs), executable(**inputs)
+    for name, array in expected.items():
+        np.testing.assert_allclose(found[name], array, rtol=0, atol=1e-5 * (1 + np.abs(array).max()))
+
+
+@pytest.mark.parametrize("kernel", [5, 7])
+def test_what_it_loses_is_about_a_bit(kernel):
+    """Measured against float64: errors are at most four times those of plain sums."""
+    layer = (20, 20, 24, 64, kernel, "same")
+    graph, exact = gradient_graph(*layer), gradient_graph(*layer, dtype="float64")
+    inputs = inputs_of(graph, 16)
+    wide = {k: v.astype("float64") if v.dtype == "float32" else v for k, v in inputs.items()}
+    expected = load_backend("numpy").compile(exact)(**wide)
+    assert shifts_in(graph) == 3
+    errors = []
+    for winograd in (True, False):
+        found = NativeExecutable(graph, winograd=winograd)(**inputs)
+        names = ("gradient(conv1.filters)", "gradient(conv2.filters)")
+        errors.append([np.sqrt(np.mean((found[name] - expected[name]) ** 2)) for name in names])
+    for tiled, plain in zip(*errors, strict=True):
+        assert tiled < 4 * plain
+
+
+def test_any_number_of_threads_gives_the_same_bits():
+    graph = gradient_graph(*SIZES[0][:-1])
+    for batch in (1, 2, 33):
+        inputs = inputs_of(graph, batch)
+        expected = NativeExecutable(graph, threads=1)(**inputs)
+        for threads in (2, 8):
+            found = NativeExecutable(graph, threads=threads)(**inputs)
+            assert all(np.array_equal(found[name], array) for name, array in expected.items())
+
+
+@pytest.mark.parametrize(
+    ("channels", "filters", "kernel", "options"),
+    [
+        (1, 32, 5, {}),  # of too few channels
+        (24, 4, 5, {}),  # and filters
+        (32, 32, 5, {"stride": 2}),
+        (32, 32, 5, {"dilation": 2}),
+        (32, 32, 5, {"groups": 2}),
+        (32, 32, (1, 7), {}),
+        (32, 32, 2, {}),
+    ],
+)
+def test_other_filters_take_every_product_as_it_is(channels, filters, kernel, options):
+    layers = [gcn.Conv2d(filters, kernel, **options)]
+    graph = gcn.compile(gcn.Sequential(*layers), input_shape=(24, 24, channels)).forward_graph
+    assert shifts_in(graph) == 0
+
+
+def test_a_profile_counts_the_products_as_they_are_defined():
+    model = gcn.compile(gcn.Sequential(gcn.Conv2d(32, 5)), input_shape=(20, 20, 32))
+    images = np.zeros((4, 20, 20, 32), np.float32)
+    profile = model.profile(images, repeats=1)
+    assert sum(kernel.flops for kernel in profile.kernels) == 4 * 16 * 16 * 32 * (2 * 25 * 32 + 1)
