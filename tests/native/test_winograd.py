@@ -23,6 +23,9 @@ SIZES = [
     (9, 11, 24, 70, ((0, 2), (1, 0)), 16),
     (16, 3, 17, 31, ((2, 2), (2, 2)), 33),
     (32, 32, 32, 32, 1, 2),
+    (16, 12, 13, 13, 1, 16),
+    (12, 16, 40, 10, 1, 5),
+    (24, 24, 9, 26, 0, 2),
     (5, 4, 100, 112, 1, 3),  # its mapped filters go past the caches
 ]
 TARGETS = [name for name in ("avx512", "avx2", "baseline", "neon") if runs_here(named_target(name))]

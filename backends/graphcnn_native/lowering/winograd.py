@@ -48,6 +48,7 @@ BYTES_A_PRODUCT = 8
 """So many bytes come from memory in the time of a multiplication of vectors, on two threads as on one."""
 FEW, MANY = 1, 64
 """Batch sizes for which tiles are chosen: of training the larger alone, of inference both."""
+FEWEST_CHANNELS = 4
 LEAST_GAIN = 1.1
 LEAST_GAIN_OF_PARTS = (1.3, 1.6)
 """Of larger filters, forward and for their gradient: the tiles of all parts pass through the cache."""
@@ -152,7 +153,7 @@ def best_results(
     lanes = target.lanes(item)
     channels, count = parts * filters.static(2), filters.static(3)
     is_wide = op.sum_over == "batch" and parts > 1 and channels > MOST_OF_PARTS
-    if channels < lanes or count < lanes or is_wide:
+    if channels < FEWEST_CHANNELS or count < lanes // 2 or is_wide:
         return 0
     rows, columns = maps.static(1), maps.static(2)
     vectors = target.lanes_of_row(count, item) / lanes
@@ -165,7 +166,7 @@ def best_results(
         if results <= most:
             tiles = -(-rows // results) * -(-columns // results)
             products = points(results) * channels * vectors
-            each = shifting + tiles * (products + mapping * (-(-channels // lanes) + vectors))
+            each = shifting + tiles * (products + mapping * (-(-channels // lanes) - (-count // lanes)))
             costs[results] = each, _loading(points(results) * matrix)
 
     def time(results: int, batch: int) -> float:
