@@ -150,13 +150,22 @@ def best_in_all(choices: Sequence[T], time: Callable[[T, Case], float], cases: S
 
 @functools.cache
 def tile_of_run(
-    target: Target, lengths: tuple[int, ...], wide: int, *, has_half: bool = False
+    target: Target, places: int, samples: int, wide: int, *, has_half: bool = False
 ) -> tuple[int, int]:
-    """Return the tile that suits runs of all these lengths; what whole tiles leave of one goes row by row."""
+    """Return the tile that suits a run of the places of one sample, and one of so many samples.
 
-    def time(tile: tuple[int, int], length: int) -> float:
+    Two threads share the former in whole tiles. What these leave of a run goes row by row.
+    """
+
+    def cost(tile: tuple[int, int], length: int) -> float:
         rows, most = tile
         whole, rest = divmod(length, rows)
         return whole * cost_of_rows(rows, wide, most) + rest * cost_of_rows(1, wide, most)
 
-    return best_in_all(tiles(target, wide, has_half=has_half), time, lengths)
+    def time(tile: tuple[int, int], samples: int) -> float:
+        if samples > 1:
+            return cost(tile, samples * places)
+        half = min(places, -(-places // (2 * tile[0])) * tile[0])
+        return max(cost(tile, half), cost(tile, places - half))
+
+    return best_in_all(tiles(target, wide, has_half=has_half), time, (1, samples))

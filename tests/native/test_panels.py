@@ -11,6 +11,7 @@ from graphcnn_native import NativeExecutable
 from graphcnn_native.lowering.canonical import canonical
 from graphcnn_native.lowering.panels import WIDE_FILTERS, InPanels, PanelCorrelation
 from graphcnn_native.target import named_target, runs_here
+from graphcnn_native.tile_sizes import tile_of_run
 
 TARGETS = [name for name in ("avx512", "avx2", "baseline", "neon") if runs_here(named_target(name))]
 LAYERS = [
@@ -57,6 +58,12 @@ def test_panels_have_the_columns_of_a_register_tile():
     panels, correlation = kinds(graph)
     assert panels.panel == correlation.tile[1] < LAYERS[0][2]
     assert math.prod(LAYERS[0][:1] * 2) % correlation.tile[0] == 0, "a sample fills its register tiles"
+
+
+@pytest.mark.parametrize("places", [4, 16, 36, 64])
+def test_two_threads_share_the_places_of_a_sample(places):
+    rows, _ = tile_of_run(named_target("avx512"), places, 16, 20)
+    assert rows <= places / 2
 
 
 def test_narrow_filters_stay_as_they_are():

@@ -9,10 +9,11 @@ import pytest
 import graphcnn as gcn
 from graphcnn.backend import load_backend
 from graphcnn.errors import OptionError
+from graphcnn.ir import BATCH, TensorType
 from graphcnn.zoo import ZOO
 from graphcnn_native import NativeExecutable
 from graphcnn_native.lowering.canonical import canonical
-from graphcnn_native.lowering.winograd import WinogradCorrelation
+from graphcnn_native.lowering.winograd import WinogradCorrelation, register_tile
 from graphcnn_native.target import named_target, runs_here
 
 SIZES = [
@@ -118,6 +119,16 @@ def test_inference_takes_tiles_that_suit_a_single_sample_too(channels, size, tra
         assert {op.results for op in ops} == {results}
         tiles = math.ceil(size / results) ** 2
         assert all(tiles % op.tile[0] == 0 for op in ops) == (graph is model.forward_graph)
+
+
+@pytest.mark.parametrize(("size", "filters", "results"), [(32, 64, 4), (8, 256, 4), (4, 512, 2), (16, 32, 4)])
+def test_two_threads_share_a_sample_evenly(size, filters, results):
+    target = named_target("avx512")
+    maps = TensorType((BATCH, size, size, filters), "float32")
+    tiles, panel = register_tile(maps, results, target, (1, 64))
+    times = math.ceil((size // results) ** 2 / tiles)
+    panels = math.ceil(filters / panel)
+    assert (panels if times == 1 else times) % 2 == 0
 
 
 def test_it_can_be_switched_off():

@@ -20,7 +20,7 @@ from graphcnn_native.kernels.samples_in_lanes import (
 from graphcnn_native.kernels.tile import ColumnGroup, Factors, accumulate, column_groups, zeros
 from graphcnn_native.kernels.writer import Writer
 from graphcnn_native.lowering.depthwise import is_depthwise
-from graphcnn_native.lowering.panels import PanelCorrelation, lengths_of_runs, meets_one_pixel
+from graphcnn_native.lowering.panels import PanelCorrelation, meets_one_pixel
 from graphcnn_native.lowering.samples_in_lanes import suits_samples_in_lanes
 from graphcnn_native.tile_sizes import best_tile, evenly, tile_of_run
 
@@ -60,8 +60,8 @@ class _Forward(CorrelationWriter):
             self.pixels, panel = self.op.tile
             self.wide = panel // w.target.lanes(SIZES[self.item])
         elif runs_on:
-            lengths = lengths_of_runs(self.result.type, w.plan.block)
-            self.pixels, self.wide = tile_of_run(w.target, lengths, len(cut), has_half=cut.has_half)
+            places, samples = self.rows * self.columns, w.plan.block
+            self.pixels, self.wide = tile_of_run(w.target, places, samples, len(cut), has_half=cut.has_half)
         else:
             self.pixels, self.wide = best_tile(w.target, self.columns, len(cut), has_half=cut.has_half)
         w.tile = w.tile or f"{self.pixels} pixels x {self.wide} vectors"

@@ -70,7 +70,8 @@ def filters_in_panels(match: Match, op: Correlate2d, operands: Values, *, target
     lanes = target.lanes(SIZES[ITEMS[images.type.dtype]])
     vectors = -(-filters.type.static(3) // lanes)
     if meets_one_pixel(op, images.type, filters.type, maps):
-        pixels, wide = tile_of_run(target, lengths_of_runs(maps, max(BLOCK, lanes)), vectors)
+        places = maps.static(1) * maps.static(2)
+        pixels, wide = tile_of_run(target, places, max(BLOCK, lanes), vectors)
     else:
         pixels, wide = best_tile(target, maps.static(2), vectors)
     if vectors <= wide:
@@ -93,9 +94,3 @@ def meets_one_pixel(op: Correlate2d, images: TensorType, filters: TensorType, ma
     """Whether each place of the maps, results or deltas, meets one pixel of the images, that at its place."""
     has_one_tap = (filters.static(0), filters.static(1)) == (1, 1)
     return has_one_tap and op.padding == NO_PADDING and images.shape[1:3] == maps.shape[1:3]
-
-
-def lengths_of_runs(maps: TensorType, block: int) -> tuple[int, int]:
-    """Return the places of maps [N, H', W', D] in one sample, and in a block of samples."""
-    places = maps.static(1) * maps.static(2)
-    return places, block * places

@@ -24,7 +24,7 @@ from graphcnn.ops import Correlate2d
 from graphcnn_native.elements import ITEMS, SIZES
 from graphcnn_native.lowering.program import ALIGNMENT, BLOCK
 from graphcnn_native.target import Target
-from graphcnn_native.tile_sizes import best_in_all, best_tile, cost_of_rows, evenly, tiles
+from graphcnn_native.tile_sizes import best_in_all, best_tile, cost_of_rows, evenly, tile_cost, tiles
 
 TAPS = 3
 """Rows and columns of a filter."""
@@ -188,7 +188,16 @@ def register_tile(maps: TensorType, results: int, target: Target, batches: Seque
     each = -(-maps.static(1) // results) * -(-maps.static(2) // results)
 
     def time(tile: tuple[int, int], batch: int) -> float:
-        return -(-batch * each // tile[0]) * cost_of_rows(tile[0], vectors, tile[1])
+        """Return what it takes; of a single sample, one of two threads: they share tiles or panels."""
+        rows, wide = tile
+        times, panels = -(-batch * each // rows), evenly(vectors, wide)
+        if batch > 1:
+            return times * cost_of_rows(rows, vectors, wide)
+        if times > 1:
+            return -(-times // 2) * cost_of_rows(rows, vectors, wide)
+        half = -(-(panels.many + panels.fewer) // 2)
+        wider = min(half, panels.many)
+        return wider * tile_cost(rows, panels.size) + (half - wider) * tile_cost(rows, panels.size - 1)
 
     rows, wide = best_in_all(tiles(target, vectors), time, batches)
     return rows, wide * lanes
