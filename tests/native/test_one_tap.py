@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import graphcnn as gcn
+from graphcnn_native.kernels.correlation import STRETCH
 
 SIZES = [(1, 1), (2, 3), (9, 1)]
 BATCHES = (1, 16, 21)
@@ -93,3 +94,23 @@ def test_threads_do_not_change_the_bits(batch):
     for name, expected in models[0].state().items():
         for model in models[1:]:
             assert model.state()[name].tobytes() == expected.tobytes(), name
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("batch", [1, 3, 17])
+def test_many_channels_are_written_stretch_by_stretch(batch, groups):
+    """Results of more than a stretch, and a rest; on any number of threads, which begin anywhere."""
+    image = gcn.Input((9, 13, 6), name="image")
+    x = gcn.ReLU6()(gcn.Conv2d(200, 1, groups=groups)(image))
+    network = gcn.Network(image, gcn.Dense(3)(gcn.Flatten()(gcn.ReLU6()(gcn.Conv2d(16, 1)(x)))))
+    options = {"loss": gcn.CrossEntropy(), "optimizer": gcn.SGD(0.1), "seed": 1, "dtype": "float64"}
+    reference = gcn.compile(network, backend="numpy", **options)
+    models = [gcn.compile(network, threads=threads, **options) for threads in (1, 2, 3)]
+    assert 2 * STRETCH < 9 * 13 * 200 * 8
+    images = np.random.default_rng(5).standard_normal((batch, 9, 13, 6))
+    for model in (reference, *models):
+        model.train_step(images, np.arange(batch) % 3)
+    for name, expected in reference.state().items():
+        np.testing.assert_allclose(models[0].state()[name], expected, atol=1e-12, err_msg=name)
+        for model in models:
+            assert model.state()[name].tobytes() == models[0].state()[name].tobytes(), name

@@ -6,6 +6,8 @@ above and below them they are left out of the sums.
 
 from __future__ import annotations
 
+from functools import partial
+
 from graphcnn.ops import Correlate2d
 from graphcnn_native.codegen.function import Index, Ssa
 from graphcnn_native.codegen.lanes import columns
@@ -23,6 +25,11 @@ from graphcnn_native.lowering.depthwise import is_depthwise
 from graphcnn_native.lowering.panels import PanelCorrelation, meets_one_pixel
 from graphcnn_native.lowering.samples_in_lanes import suits_samples_in_lanes
 from graphcnn_native.tile_sizes import best_tile, evenly, tile_of_run
+
+STRETCH = 32 * 1024
+"""Bytes of results that are written, all their channels, before the next ones are begun."""
+MANY_FILTERS = 128 * 1024
+"""Bytes of filters that are too many to be read again for each stretch."""
 
 
 def correlation(w: Writer) -> None:
@@ -79,19 +86,37 @@ class _Forward(CorrelationWriter):
         return has_one_tap and w.is_by_sample and w.asks_for_channels_alone()
 
     def _write_run(self, groups: list[ColumnGroup]) -> None:
-        """Take the pixels of all samples as one long row."""
+        """Take the pixels of all samples as one long row.
+
+        Where they become more channels, few filters write much: one stretch of results after the other, so
+        that memory is walked along, and asked for ahead.
+        """
         f, w, pixels, places = self.f, self.w, self.pixels, self.rows * self.columns
         begin, end = w.cut(f.multiply(w.begin, places), f.multiply(w.end, places), pixels)
-        whole = f.add(begin, f.multiply(f.divide(f.subtract(end, begin), pixels), pixels))
-
-        def tiles(group: ColumnGroup, column: Index) -> None:
-            for first, last, size in ((begin, whole, pixels), (whole, end, 1)):
-                with f.loop(first, last, size, name="pixel") as pixel:
-                    self._tile(group, column, 0, 0, pixel.index, size, (0, 1))
-
-        with f.each(0, self.groups, 1, name="group") as g:
+        writes_much = self.filters > self.channels and self.window.type.bytes(1) <= MANY_FILTERS
+        ahead = -(-STRETCH // (self.filters * pixels * SIZES[self.item])) * pixels if writes_much else 0
+        length = ahead or f.subtract(end, begin)
+        with (
+            f.loop(begin, end, length, name="stretch") as start,
+            f.each(0, self.groups, 1, name="group") as g,
+        ):
             self.n, self.g = f.index(0), g
-            self.column_loops(groups, tiles)
+            stop = f.least(f.add(start.index, length), end)
+            self.column_loops(groups, partial(self._stretch, start.index, stop, ahead))
+
+    def _stretch(self, begin: Index, end: Index, ahead: int, group: ColumnGroup, column: Index) -> None:
+        """Compute a few channels of pixels; ask for their share of as many pixels, `ahead` of them."""
+        f, pixels = self.f, self.pixels
+        whole = f.add(begin, f.multiply(f.divide(f.subtract(end, begin), pixels), pixels))
+        before = f.multiply(f.add(column, f.multiply(self.g, self.group_filters)), ahead)
+        next_one = f.add(f.multiply(f.add(begin, ahead), self.filters), before)
+        with f.loop(begin, whole, pixels, name="pixel") as pixel:
+            done = f.multiply(f.subtract(pixel.index, begin), group.used)
+            for buffer in self.maps_beside_images() if ahead else ():
+                self.ask(buffer, 0, 0, f.add(next_one, done), pixels * group.used)
+            self._tile(group, column, 0, 0, pixel.index, pixels, (0, 1))
+        with f.loop(whole, end, name="pixel") as pixel:
+            self._tile(group, column, 0, 0, pixel.index, 1, (0, 1))
 
     def _columns(self, group: ColumnGroup, column: Index) -> None:
         f = self.f

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from graphcnn.ir import Value
+from graphcnn.ir import TensorType, Value
 from graphcnn.ops import Correlate2d
 from graphcnn_native.codegen.function import Index, Ssa
 from graphcnn_native.codegen.lanes import Column, load_lanes, store_lanes
-from graphcnn_native.elements import ITEMS
+from graphcnn_native.elements import ITEMS, SIZES
 from graphcnn_native.kernels.tile import ColumnGroup, Factors, accumulate
 from graphcnn_native.kernels.writer import Position, Range, Writer
 from graphcnn_native.lowering.depthwise import is_depthwise
-from graphcnn_native.lowering.program import Buffer, Place
+from graphcnn_native.lowering.program import ALIGNMENT, Buffer, Place
 from graphcnn_native.lowering.strides import PhasedCorrelation
 
 NEARBY = 256 * 1024
@@ -53,6 +53,22 @@ class CorrelationWriter:
         read = [value for value in w.kernel.loads if value.type.shape == shape and value not in by_root]
         buffers = [w.buffer(value) for value in sorted(read, key=lambda value: (value.key, value.index))]
         return [*buffers, *(buffer for _, buffer in w.kernel.stores if buffer.value.type.shape == shape)]
+
+    def is_far(self, maps: TensorType) -> bool:
+        """Whether images and maps of a sample do not stay in the cache, so that rows are to be asked for."""
+        return self.images.type.bytes(1) + maps.bytes(1) > NEARBY
+
+    def ask(self, buffer: Buffer, n: Index, row: Index, first: Index, count: int) -> None:
+        """Ask for `count` elements of a sample's map, `first` after the begin of a row that is to come.
+
+        Rows are asked for from their begin to their end, by and by. Processors recognise such a walk along
+        memory and run ahead of it; not so a walk over a few channels of each pixel, which tiles take.
+        """
+        w, f, type = self.w, self.f, buffer.value.type
+        item = ITEMS[type.dtype]
+        start = f.element(w.address(buffer), item, w.offset(type, (n, row, 0, 0)), first)
+        for element in range(0, count, ALIGNMENT // SIZES[item]):
+            f.prefetch(f.element(start, item, element))
 
     def column_loops(self, groups: list[ColumnGroup], body: object) -> None:
         """Run `body(group, column)` for all groups of columns, with the first column of each."""

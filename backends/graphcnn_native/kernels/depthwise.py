@@ -13,7 +13,7 @@ from graphcnn.ops import Correlate2d
 from graphcnn_native.codegen.function import Index, Ssa
 from graphcnn_native.codegen.lanes import columns
 from graphcnn_native.kernels.correlation_writer import NEARBY, CorrelationWriter
-from graphcnn_native.kernels.depthwise_tiles import Ahead, Tiles, add_taps, taps_met, tiles
+from graphcnn_native.kernels.depthwise_tiles import Tiles, add_taps, taps_met, tiles
 from graphcnn_native.kernels.tile import ColumnGroup, column_groups, multiply_add, unrolling, zeros
 from graphcnn_native.kernels.writer import Range, Writer
 from graphcnn_native.lowering.depthwise import MOST_TAPS
@@ -40,7 +40,7 @@ class DepthwiseForward(CorrelationWriter):
         w.tile = f"{pixels} pixels x {wide} vectors"
         groups = column_groups(self.filters, wide, w.target, self.item)
         met = taps_met(self.columns, self.k2, self.width, op.padding[1][0], (op.stride[1], op.dilation[1]))
-        self.ahead, self.others = Ahead(self, self.result.type), self.maps_beside_images()
+        self.asks, self.others = self.is_far(self.result.type), self.maps_beside_images()
         run = w.cut(0, rows)
         with f.loop(w.begin, w.end, name="sample") as n, f.loop(*run, name="row") as i:
             self.n, self.i = n.index, i.index
@@ -55,7 +55,7 @@ class DepthwiseForward(CorrelationWriter):
 
     def _tile(self, group: ColumnGroup, column: Index, j: Index, taps: Sequence[range]) -> None:
         f, op = self.f, self.op
-        if self.ahead.is_far:
+        if self.asks:
             self._ask(group, column, j, len(taps))
         left = f.add(f.multiply(j, op.stride[1]), -op.padding[1][0])
         images = self.at(self.images, self.n, self.first_row, left, column)
@@ -71,13 +71,13 @@ class DepthwiseForward(CorrelationWriter):
     def _ask(self, group: ColumnGroup, column: Index, j: Index, size: int) -> None:
         """Ask for a tile's share of the next row of the maps, and of the images' rows below those at work."""
         f, op = self.f, self.op
-        count = size * group.width
-        first = f.add(f.multiply(column, self.columns), f.multiply(j, group.width))
+        count = size * group.used
+        first = f.add(f.multiply(column, self.columns), f.multiply(j, group.used))
         for buffer in self.others:
-            self.ahead.ask(buffer, self.n, f.add(self.i, 1), first, count)
+            self.ask(buffer, self.n, f.add(self.i, 1), first, count)
         share = -(-op.stride[0] * self.width // self.columns)
         below = f.add(self.first_row, (self.k1 - 1) * op.dilation[0] + 1)
-        self.ahead.ask(self.w.buffer(self.images), self.n, below, f.multiply(first, share), count * share)
+        self.ask(self.w.buffer(self.images), self.n, below, f.multiply(first, share), count * share)
 
 
 class DepthwiseFilterGradient(CorrelationWriter):
@@ -101,9 +101,8 @@ class DepthwiseFilterGradient(CorrelationWriter):
         w.tile = f"{at_once}x{along} taps x {wide} vectors"
         groups = column_groups(self.filters, wide, w.target, self.item)
         met = taps_met(self.columns, self.k2, self.width, op.padding[1][0], (op.dilation[1], op.stride[1]))
-        self.ahead = Ahead(self, self.window.type)
         samples, rows = NEARBY // (self.images.type.bytes(1) + self.window.type.bytes(1)), self.rows
-        if self.ahead.is_far:
+        if self.is_far(self.window.type):
             samples = rows = 1
         with (
             f.loop(w.begin, w.end, samples, name="chunk") as chunk,
@@ -146,7 +145,7 @@ class DepthwiseFilterGradient(CorrelationWriter):
         begin, end = rows
         jump, behind = (0, end) if summed is None else (f.subtract(summed[1], summed[0]), summed[0])
         end = f.subtract(end, jump)
-        self.asks = self.ahead.is_far and summed is None
+        self.asks = self.is_far(self.window.type) and summed is None
 
         def row(i: Ssa) -> Index:
             if summed is None:
@@ -193,13 +192,13 @@ class DepthwiseFilterGradient(CorrelationWriter):
         """Ask for a share of the next row of the window, and of the images' rows below those at work."""
         f, w, op = self.f, self.w, self.op
         first, count = (
-            f.add(f.multiply(column, self.columns), f.multiply(j, group.width)),
-            turns * group.width,
+            f.add(f.multiply(column, self.columns), f.multiply(j, group.used)),
+            turns * group.used,
         )
-        self.ahead.ask(w.buffer(self.window), n, f.add(i, 1), first, count)
+        self.ask(w.buffer(self.window), n, f.add(i, 1), first, count)
         share = -(-op.dilation[0] * self.width // self.columns)
         below = f.add(f.multiply(i, op.dilation[0]), (self.k1 - 1) * op.stride[0] + 1 - self.top)
-        self.ahead.ask(w.buffer(self.images), n, below, f.multiply(first, share), count * share)
+        self.ask(w.buffer(self.images), n, below, f.multiply(first, share), count * share)
 
     def _place(
         self,

@@ -1,4 +1,4 @@
-"""Tiles of depthwise correlations: what meets at the edges, products in registers, and memory ahead."""
+"""Tiles of depthwise correlations: what meets at the edges, and products in registers."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from graphcnn.ir import TensorType
-from graphcnn_native.codegen.function import Index, Ssa
-from graphcnn_native.elements import ITEMS, SIZES
-from graphcnn_native.kernels.correlation_writer import NEARBY, CorrelationWriter
+from graphcnn_native.codegen.function import Ssa
+from graphcnn_native.kernels.correlation_writer import CorrelationWriter
 from graphcnn_native.kernels.tile import ColumnGroup, multiply_add
 from graphcnn_native.lowering.depthwise import MOST_TAPS
-from graphcnn_native.lowering.program import ALIGNMENT, Buffer
 from graphcnn_native.tile_sizes import evenly
 
 
@@ -105,22 +102,3 @@ def _add_few(
                 at = place * wide + number
                 sums[at] = multiply_add(f, c.w.target, x, loaded[n][number], sums[at])
     return sums
-
-
-class Ahead:
-    """Asks for rows of feature maps while those before them are worked on, from their begin to their end.
-
-    Processors recognise a walk along memory and run ahead of it; not so a walk over a few channels of each
-    pixel. Where the maps of a sample stay in the cache, nothing is asked for.
-    """
-
-    def __init__(self, c: CorrelationWriter, maps: TensorType) -> None:
-        self._c, self.is_far = c, c.images.type.bytes(1) + maps.bytes(1) > NEARBY
-
-    def ask(self, buffer: Buffer, n: Index, row: Index, first: Index, count: int) -> None:
-        """Ask for `count` elements of a sample's map, `first` after the begin of a row."""
-        w, f, type = self._c.w, self._c.f, buffer.value.type
-        item = ITEMS[type.dtype]
-        start = f.element(w.address(buffer), item, w.offset(type, (n, row, 0, 0)), first)
-        for element in range(0, count, ALIGNMENT // SIZES[item]):
-            f.prefetch(f.element(start, item, element))

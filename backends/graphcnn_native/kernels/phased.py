@@ -8,7 +8,7 @@ from functools import partial
 from graphcnn_native.codegen.function import Index
 from graphcnn_native.codegen.lanes import columns
 from graphcnn_native.kernels.correlation_writer import CorrelationWriter
-from graphcnn_native.kernels.depthwise_tiles import Ahead, add_taps, taps_met, tiles
+from graphcnn_native.kernels.depthwise_tiles import add_taps, taps_met, tiles
 from graphcnn_native.kernels.tile import ColumnGroup, column_groups, zeros
 from graphcnn_native.kernels.writer import Writer
 from graphcnn_native.lowering.depthwise import MOST_TAPS, is_depthwise
@@ -89,7 +89,7 @@ class _DepthwisePhased(_Phased):
         pixels, wide = pixels_at_once(w.target, found[0].count, taps, wide)
         w.tile = f"{pixels} pixels x {wide} vectors, {op.factors[0]}x{op.factors[1]} phases"
         groups = column_groups(self.filters, wide, w.target, self.item)
-        self.ahead, self.others = Ahead(self, self.result.type), self.maps_beside_images()
+        self.others = self.maps_beside_images() if self.is_far(self.result.type) else []
         with f.loop(w.begin, w.end, name="sample") as n, f.loop(0, self.rows, name="row") as row:
             self.n, self.row = n.index, row.index
             self._enter_row()
@@ -109,9 +109,9 @@ class _DepthwisePhased(_Phased):
     def _ask(self, group: ColumnGroup, column: Index, done: Index, size: int) -> None:
         """Ask for a tile's share of the next row of the maps."""
         f = self.f
-        first = f.add(f.multiply(column, self.result.type.static(2)), f.multiply(done, group.width))
-        for buffer in self.others if self.ahead.is_far else ():
-            self.ahead.ask(buffer, self.n, f.add(self.row, 1), first, size * group.width)
+        first = f.add(f.multiply(column, self.result.type.static(2)), f.multiply(done, group.used))
+        for buffer in self.others:
+            self.ask(buffer, self.n, f.add(self.row, 1), first, size * group.used)
 
     def _places(
         self, group: ColumnGroup, column: Index, phase: Phase, pixel: Index, taps: Sequence[range]

@@ -100,8 +100,9 @@ def _clip_mask(f: Function, op: ops.ClipMask, x: list[Ssa], type: TensorType) ->
     """1 within the interval and 0 outside; NaN at NaN, as for relu."""
     zero, one = constant(x[0].type, 0.0), constant(x[0].type, 1.0)
     within = "ole" if op.closed else "olt"
-    mask = f.select(f.compare(within, x[0], constant(x[0].type, op.high)), one, zero)
-    mask = f.select(f.compare(within, constant(x[0].type, op.low), x[0]), mask, zero)
+    below = f.compare(within, x[0], constant(x[0].type, op.high))
+    above = f.compare(within, constant(x[0].type, op.low), x[0])
+    mask = f.select(f.binary("and", above, below), one, zero)
     return f.select(f.compare("uno", x[0], x[0]), x[0], mask)
 
 
