@@ -19,7 +19,15 @@ from graphcnn_native.kernels.samples_in_lanes import (
     ForwardOfSamples,
     samples_fill_lanes,
 )
-from graphcnn_native.kernels.tile import ColumnGroup, Factors, accumulate, column_groups, zeros
+from graphcnn_native.kernels.tile import (
+    ColumnGroup,
+    Factors,
+    accumulate,
+    column_groups,
+    joined,
+    sets_of_sums,
+    zeros,
+)
 from graphcnn_native.kernels.writer import Writer
 from graphcnn_native.lowering.depthwise import is_depthwise
 from graphcnn_native.lowering.panels import PanelCorrelation, meets_one_pixel
@@ -216,9 +224,11 @@ class _FilterGradient(CorrelationWriter):
         filter_ = f.add(column, f.multiply(self.g, self.group_filters))
         channel = f.add(self.start, f.multiply(self.g, self.group_channels))
         across = f.multiply(self.tap, op.stride[1] * self.channels)
-        totals = zeros(self.item, self.count, group.columns)
+        products = self.count * len(group.columns)
+        totals = zeros(self.item, self.count, group.columns) * sets_of_sums(products)
         if self.runs_on:
-            self._add_up(group, filter_, self._run(group, channel, filter_, totals))
+            totals = self._run(group, channel, filter_, totals)
+            self._add_up(group, filter_, joined(f, totals, products))
             return
         with f.loop(self.first, self.last, carried=totals, name="sample") as n:
             images = f.element(self.at(self.images, n.index, 0, 0, channel), self.item, across)
@@ -235,7 +245,7 @@ class _FilterGradient(CorrelationWriter):
                 )
                 i.results = accumulate(f, w.target, self.item, factors, group.columns, self.columns, i.values)
             n.results = i.results
-        self._add_up(group, filter_, n.results)
+        self._add_up(group, filter_, joined(f, n.results, products))
 
     def _run(self, group: ColumnGroup, channel: Index, filter_: Index, totals: list[Ssa]) -> list[Ssa]:
         """Sum over the places of all samples as over one long row: each meets one pixel, its own."""

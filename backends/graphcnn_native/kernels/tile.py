@@ -11,6 +11,8 @@ from graphcnn_native.elements import SIZES
 from graphcnn_native.target import Target
 from graphcnn_native.tile_sizes import evenly
 
+INDEPENDENT = 8
+"""So many sums that do not wait for each other keep all multipliers of a processor busy."""
 LARGEST_BODY = 24
 """Multiplications in the body of an innermost loop: enough to hide the loop, few enough to compile fast."""
 
@@ -69,6 +71,19 @@ def zeros(item: str, rows: int, group: Sequence[Column]) -> list[Ssa]:
     return [constant(vector(item, column.lanes), 0.0) for _ in range(rows) for column in group]
 
 
+def sets_of_sums(products: int) -> int:
+    """Return how many sets of sums a tile of so few places needs, so that multiplications need not wait."""
+    return -(-INDEPENDENT // products)
+
+
+def joined(f: Function, totals: Sequence[Ssa], products: int) -> list[Ssa]:
+    """Return the sums of all sets."""
+    found = list(totals[:products])
+    for place, total in enumerate(totals[products:]):
+        found[place % products] = f.binary("fadd", found[place % products], total)
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Factors:
     """Where a tile finds its factors: on the right a vector per column, on the left a number per row.
@@ -102,8 +117,11 @@ def accumulate(
     steps: Index,
     totals: list[Ssa],
 ) -> list[Ssa]:
-    """Sum up `steps` products in every place of the tile, on top of `totals`."""
-    products = max(1, len(totals))
+    """Sum up `steps` products in every place of the tile, on top of `totals`.
+
+    These may be several sets of sums, which take turns; `joined` adds them up.
+    """
+    products = max(1, len(factors.offsets) * len(group))
     if isinstance(steps, int):
         turns = unrolling(steps, products)
         if turns == steps:
@@ -143,7 +161,7 @@ def _turns(
 ) -> list[Ssa]:
     left = f.element(factors.left, item, f.multiply(first, factors.left_step))
     right = f.element(factors.right, item, f.multiply(first, factors.right_step))
-    sums = list(totals)
+    sums, products = list(totals), len(factors.offsets) * len(group)
     for turn in range(turns):
         here, there = f.multiply(factors.left_step, turn), f.multiply(factors.right_step, turn)
         rights = [
@@ -152,7 +170,7 @@ def _turns(
         ]
         for row, offset in enumerate(factors.offsets):
             for number, column in enumerate(group):
-                place = row * len(group) + number
+                place = (turn * products + row * len(group) + number) % len(sums)
                 if number == 0:
                     address = f.element(left, item, offset, here)
                     factor = f.load(vector(item, column.lanes if factors.vectors else 1), address)
