@@ -87,3 +87,23 @@ def test_a_constant_that_is_shared_names_no_layer():
             graph.node(key).origin.layer for key in kernel.nodes if graph.node(key).origin.rule == "SGD"
         }
         assert len(layers) <= 1, kernel.name
+
+
+def test_a_convolution_that_batch_norm_is_folded_into_counts_as_its_own_work():
+    """So do its gradients on tiles, whose taps are moved round afterwards."""
+    layers = [
+        gcn.Conv2d(32, 5, padding="same"),
+        gcn.BatchNorm2d(),
+        gcn.ReLU(),
+        gcn.GlobalAvgPool2d(),
+        gcn.Dense(3),
+    ]
+    options = {"loss": gcn.CrossEntropy(), "optimizer": gcn.SGD(0.1), "backend": "numpy"}
+    model = gcn.compile(gcn.Sequential(*layers), input_shape=(20, 20, 32), **options)
+    products = 2 * 25 * 32 * 32 * 20 * 20
+    for graph, passes in ((model.forward_graph, 1), (model.step_graph, 2)):
+        program = lower(graph, AVX2)
+        rooted = [works(program, 1, AVX2)[k.number] for k in program.kernels if "winograd" in k.title]
+        large = [work for work in rooted if work.flops >= products]
+        assert len(large) == passes
+        assert sum(work.flops for work in large) < 1.05 * passes * products

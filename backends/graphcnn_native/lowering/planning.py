@@ -117,13 +117,13 @@ class _Finishing:
         self, schedule: Schedule, compiled: Graph, sources: Mapping[int, int], target: Target
     ) -> None:
         self._schedule, self._compiled, self._sources, self._target = schedule, compiled, sources, target
-        self._last = {source: key for key, source in sorted(sources.items())}
+        self._last = _finishing_nodes(schedule.graph, compiled, sources)
         self._merged = _merged(compiled, self._last.keys())
 
     def planned(self, draft: Draft) -> PlannedKernel:
         graph, sources = self._schedule.graph, self._sources
         work = tuple(sorted(self._schedule.nodes(draft)))
-        finished = self._with_merged(sources[key] for key in work if self._last[sources[key]] == key)
+        finished = self._with_merged(sources[key] for key in work if self._last.get(sources[key]) == key)
         return PlannedKernel(
             draft.number,
             draft.domain,
@@ -166,6 +166,21 @@ class _Finishing:
         images, window = graph.node(draft.root).operands
         maps = window if op.sum_over == "batch" else graph.results(draft.root)[0]
         return workspace(op, images.type, maps.type, self._target).bytes
+
+
+def _finishing_nodes(graph: Graph, compiled: Graph, sources: Mapping[int, int]) -> dict[int, int]:
+    """Return for each node of the compiled graph the last one of the canonical graph that does its work.
+
+    Of a node that computes, it is one that computes, not one that moves its operands or results; there is
+    none where what reads it does that too, as batch norm that is folded into a convolution does.
+    """
+    found, computing = dict[int, int](), dict[int, int]()
+    for key, source in sorted(sources.items()):
+        found[source] = key
+        if graph.node(key).cost(1).flops:
+            computing[source] = key
+    moving = {source: key for source, key in found.items() if not compiled.node(source).cost(1).flops}
+    return moving | computing
 
 
 def _merged(compiled: Graph, kept: Collection[int]) -> dict[int, list[int]]:
