@@ -210,6 +210,14 @@ class _Round:
         self._note_source()
         return results
 
+    def make_as(self, value: Value, op: Op, operands: Values) -> Values:
+        """Return the results of a node that is made of what the node of a value was made of."""
+        own, self._key = self._key, self.sources[value.key]
+        try:
+            return self.make(op, operands, self.node(value).origin)
+        finally:
+            self._key = own
+
     def _replacement(self, rule: Rule, match: Match) -> Values | None:
         """Return what a rule replaces a node by, if it does. Raises GraphError where that does not fit."""
         assert rule.rewrite is not None

@@ -27,6 +27,7 @@ class Maker(Protocol):
     def existing(self, op: Op, operands: Values) -> Values | None: ...
     def uses(self, value: Value) -> int: ...
     def make(self, op: Op, operands: Values, origin: Origin) -> Values: ...
+    def make_as(self, value: Value, op: Op, operands: Values) -> Values: ...
 
 
 class Match:
@@ -73,6 +74,13 @@ class Match:
     def emit_once(self, op: Op, *operands: Value) -> Value:
         """Return the first result of a node that does this already, or else of one that is appended."""
         return self.existing(op, *operands) or self.emit(op, *operands)
+
+    def emit_as(self, value: Value, op: Op, *operands: Value) -> Value:
+        """Append a node on behalf of the one that computes `value`, and return its first result.
+
+        What becomes of an operand then still belongs to the layer, and the user's line, of that operand.
+        """
+        return self._maker.make_as(value, op, operands)[0]
 
     def emit_all(self, op: Op, *operands: Value) -> Values:
         """Append a node and return all of its results."""

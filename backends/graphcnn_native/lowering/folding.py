@@ -80,5 +80,5 @@ def _with_filters_scaled(match: Match, maps: Value, scale: Value | None) -> Valu
     filters = mapped.operands[0] if is_prepared else window
     scaled = match.emit(Multiply(), filters, match.emit(Broadcast(filters.type.shape), scale))
     if is_prepared:
-        scaled = match.emit(mapped.op, scaled)
-    return match.emit(node.op, images, scaled)
+        scaled = match.emit_as(maps, mapped.op, scaled)
+    return match.emit_as(maps, node.op, images, scaled)

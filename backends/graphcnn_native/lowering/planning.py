@@ -172,7 +172,7 @@ def _finishing_nodes(graph: Graph, compiled: Graph, sources: Mapping[int, int]) 
     """Return for each node of the compiled graph the last one of the canonical graph that does its work.
 
     Of a node that computes, it is one that computes, not one that moves its operands or results; there is
-    none where what reads it does that too, as batch norm that is folded into a convolution does.
+    none where what reads it does its work too.
     """
     found, computing = dict[int, int](), dict[int, int]()
     for key, source in sorted(sources.items()):
