@@ -32,7 +32,6 @@ from graphcnn_native.lowering.layout import Layout
 from graphcnn_native.lowering.panels import InPanels, PanelCorrelation
 from graphcnn_native.lowering.program import Plan, PlannedKernel
 from graphcnn_native.lowering.schedule import GENERATED
-from graphcnn_native.lowering.shifts import ShiftedImages
 from graphcnn_native.lowering.strides import FilterGradientOfTaps, PhasedCorrelation
 from graphcnn_native.lowering.winograd import WinogradCorrelation, WinogradFilterGradient, WinogradFilters
 from graphcnn_native.op_code import EMITTERS, SHIPPED, has_code
@@ -45,7 +44,6 @@ KERNELS: dict[type[Op], Callable[[Writer], None]] = {
     WinogradFilters: winograd.winograd_filters,
     WinogradCorrelation: winograd.winograd,
     WinogradFilterGradient: winograd.winograd_gradient,
-    ShiftedImages: movement.shifted_images,
     FilterGradientOfTaps: correlation.correlation,
     PhasedCorrelation: phased.phased,
     ops.Matmul: product.matmul,

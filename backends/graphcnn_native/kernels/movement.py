@@ -9,18 +9,9 @@ from graphcnn.ir import BATCH, Value
 from graphcnn_native.codegen.function import Index, Ssa, constant, vector
 from graphcnn_native.codegen.lanes import load_lanes
 from graphcnn_native.elements import ITEMS, SQUARE
-from graphcnn_native.kernels.nest import (
-    UNROLLED,
-    over_axes,
-    over_rest,
-    over_run,
-    over_vectors,
-    share_within,
-)
+from graphcnn_native.kernels.nest import over_axes, over_rest, over_run, share_within
 from graphcnn_native.kernels.writer import Position, Writer, value_item
 from graphcnn_native.lowering.program import Place
-from graphcnn_native.lowering.shifts import ShiftedImages
-from graphcnn_native.lowering.winograd import TAPS
 
 
 def _parts(w: Writer) -> tuple[Value, Value]:
@@ -241,35 +232,6 @@ def zero_insert(w: Writer) -> None:
         for condition, body in ((kept, copied), (f.binary("xor", kept, constant("i1", 1)), zeros)):
             with f.when(condition):
                 over_run(w, 0, sizes[3], (n.index, i.index, j.index), body, item)
-
-
-def shifted_images(w: Writer) -> None:
-    """Bring pixels along that lie further down and to the right, as other channels."""
-    value, operand = _parts(w)
-    assert w.kernel.root is not None
-    op, f = w.graph.node(w.kernel.root).op, w.f
-    assert isinstance(op, ShiftedImages)
-    sizes, item, channels = w.sizes(value.type), ITEMS[value.type.dtype], operand.type.static(3)
-    down, across = op.parts
-    begin, end = w.cut(0, sizes[1])
-    with (
-        f.loop(w.begin, w.end, name="sample") as n,
-        f.loop(begin, end, name="row") as i,
-        f.loop(0, down, name="part") as s,
-        f.loop(0, sizes[2], name="column") as j,
-    ):
-        row = f.add(i.index, f.multiply(s.index, TAPS))
-        for t in range(across):
-            first = f.multiply(f.add(f.multiply(s.index, across), t), channels)
-            column = f.add(j.index, t * TAPS)
-
-            def copied(
-                offset: Index, lanes: int, used: int, first: Index = first, column: Index = column
-            ) -> None:
-                position = Position((n.index, i.index, j.index, f.add(first, offset)), lanes, used)
-                w.store(position, {value: fetch(w, operand, [n.index, row, column, offset], position, 3)})
-
-            over_vectors(w, 0, channels, item, copied, unrolled=UNROLLED)
 
 
 def concatenate(w: Writer) -> None:

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from graphcnn.ir import Value
+from graphcnn.ops.attributes import NO_PADDING, Padding
 from graphcnn_native.codegen.function import Index, Ssa, vector
 from graphcnn_native.codegen.lanes import Column, load_lanes, store_lanes
 from graphcnn_native.elements import ITEMS, SIZES
@@ -24,6 +27,7 @@ from graphcnn_native.lowering.winograd import (
     WinogradCorrelation,
     WinogradFilterGradient,
     WinogradFilters,
+    parts_of,
     points,
     side,
     workspace,
@@ -73,6 +77,26 @@ def winograd_filters(w: Writer) -> None:
         f.publish()
 
 
+Place3: TypeAlias = tuple[Index, Index, Index]
+"""Of a tile: its sample, row and column."""
+
+
+@dataclass(frozen=True)
+class _Square:
+    """What a tile reads: so many rows and columns (`size`) of pixels, or of deltas, and how they are mapped.
+
+    It begins before the tile's first result by the padding, and after it by as far as a part of the filters
+    is moved. channel: the first that is read.
+    """
+
+    value: Value
+    along: Side
+    size: int
+    padding: Padding = NO_PADDING
+    moved: tuple[Index, Index] = (0, 0)
+    channel: Index = 0
+
+
 class _Tiled:
     """What both kernels share: tiles of all samples, counted through, and where each is in the workspace."""
 
@@ -86,10 +110,14 @@ class _Tiled:
         self.images, self.window = w.graph.node(w.kernel.root).operands
         (self.result,) = w.graph.results(w.kernel.root)
         self.item = ITEMS[self.result.type.dtype]
+        self.space = space = workspace(op, self.images.type, maps.type, w.target)
         self.rows, self.columns, self.filters = (maps.type.static(axis) for axis in (1, 2, 3))
-        self.channels = self.images.type.static(3)
+        self.down, self.across = parts_of(op.taps)
+        self.channel_slices = self.images.type.static(3) // space.taken
+        self.slices = self.down * self.across * self.channel_slices // space.parts
+        self.depth = space.parts * space.taken
+        self.channels = self.slices * self.depth
         self.tile_rows, self.tile_columns = (-(-size // op.results) for size in (self.rows, self.columns))
-        self.space = workspace(op, self.images.type, maps.type, w.target)
         self.maps = maps_to(op.results, self.f, w.target)
         self.both = BothDimensions(self.f, self.item, w.target.lanes(SIZES[self.item]), op.results)
         start = w.workspace
@@ -106,26 +134,46 @@ class _Tiled:
         begin, end = self.cut(total)
         with f.loop(begin, end, self.space.tiles, name="first") as first:
             count = f.least(self.space.tiles, f.subtract(end, first.index))
-            with f.loop(0, count, name="tile") as tile:
-                self.enter(tile.index, self._place(f.add(first.index, tile.index)))
-            self.leave(first.index, count)
+            self.begin(first.index, count)
+            with f.each(0, self.slices, 1, name="slice") as number:
+                with f.loop(0, count, name="tile") as tile:
+                    self._enter(tile.index, self.place(f.add(first.index, tile.index)), number)
+                self.multiply(number, count)
+            self.end(first.index, count)
 
-    def enter(self, tile: Index, place: tuple[Index, Index, Index]) -> None:
-        """Map what belongs to one tile into the workspace: its pixels."""
-        target = self.f.element(self.mapped_images, self.item, self.f.multiply(tile, self.space.channels))
-        before = (self.op.padding[0][0], self.op.padding[1][0])
-        size, stride = side(self.results), self.space.image_stride
-        self.map_square(self.images, place, before, self.maps.of_pixels, size, target, stride)
+    def begin(self, first: Index, count: Index) -> None:
+        """Prepare for some tiles."""
+
+    def multiply(self, number: Index, count: Index) -> None:
+        """Multiply what some tiles became in a slice of their channels."""
+        raise NotImplementedError
+
+    def end(self, first: Index, count: Index) -> None:
+        """Finish some tiles."""
+
+    def _enter(self, tile: Index, place: Place3, number: Index) -> None:
+        """Map the pixels of one tile into the workspace, those of one slice.
+
+        A slice is of some parts of the filters, which read pixels further on, or of some channels of a part.
+        """
+        f, space = self.f, self.space
+        row = f.element(self.mapped_images, self.item, f.multiply(tile, space.channels))
+        along, size = self.maps.of_pixels, side(self.results)
+        with f.each(0, space.parts, 1, name="part") as each:
+            part = f.add(f.divide(f.multiply(number, space.parts), self.channel_slices), each)
+            slices_before = f.multiply(f.divide(number, self.channel_slices), self.channel_slices)
+            channel = f.multiply(f.subtract(number, slices_before), space.taken)
+            down = f.divide(part, self.across)
+            moved = f.multiply(down, TAPS), f.multiply(f.subtract(part, f.multiply(down, self.across)), TAPS)
+            square = _Square(self.images, along, size, self.op.padding, moved, channel)
+            target = f.element(row, self.item, f.multiply(each, space.taken))
+            self.map_square(square, space.taken, place, target, space.image_stride)
 
     def cut(self, total: Index) -> Range:
         """Return the tiles that this part of the kernel works on."""
         return 0, total
 
-    def leave(self, first: Index, count: Index) -> None:
-        """Multiply what some tiles became, and map it back."""
-        raise NotImplementedError
-
-    def _place(self, number: Index) -> tuple[Index, Index, Index]:
+    def place(self, number: Index) -> Place3:
         """Return sample, row and column of a tile."""
         f, per_sample = self.f, self.tile_rows * self.tile_columns
         sample = f.divide(number, per_sample)
@@ -133,58 +181,47 @@ class _Tiled:
         row = f.divide(rest, self.tile_columns)
         return f.add(self.w.begin, sample), row, f.subtract(rest, f.multiply(row, self.tile_columns))
 
-    def map_square(
-        self,
-        value: Value,
-        place: tuple[Index, Index, Index],
-        before: tuple[int, int],
-        along: Side,
-        size: int,
-        target: Ssa,
-        stride: int,
-    ) -> None:
-        """Map the pixels of a tile, or its deltas, in all channels, to a row of each point's matrix.
+    def map_square(self, square: _Square, channels: int, place: Place3, target: Ssa, stride: int) -> None:
+        """Map a square of pixels or deltas, in so many channels, to a row of each point's matrix.
 
-        before: how many rows and columns the first pixel lies before the tile's first result. size: of the
-        square. target: that row for the first point; stride: how far apart the points' matrices are.
+        target: that row for the first point; stride: how far apart the points' matrices are.
         """
         f, w = self.f, self.w
-        buffer = w.buffer(value)
-        addresses = self._addresses(value, place, before, size)
+        exact = w.buffer(square.value).place is Place.CALLER
+        addresses = self._addresses(square, place)
 
         def body(offset: Index, lanes: int, used: int) -> None:
             def pixel(row: int, column: int) -> Ssa:
                 address = f.element(addresses[row][column], self.item, offset)
-                return load_lanes(f, self.item, address, lanes, used, exact=buffer.place is Place.CALLER)
+                return load_lanes(f, self.item, address, lanes, used, exact=exact)
 
-            for row, mapped in enumerate(self.both.map(along, pixel, size)):
+            for row, mapped in enumerate(self.both.map(square.along, pixel, square.size)):
                 for column, x in enumerate(mapped):
                     point = row * side(self.results) + column
                     f.store(x, f.element(target, self.item, offset, point * stride))
 
-        self.vectors(value.type.static(3), body)
+        self.vectors(channels, body)
 
-    def _addresses(
-        self, value: Value, place: tuple[Index, Index, Index], before: tuple[int, int], size: int
-    ) -> list[list[Ssa]]:
-        """Return the addresses of a square of pixels, row by row; beyond the images there are zeros."""
-        f, w, type = self.f, self.w, value.type
+    def _addresses(self, square: _Square, place: Place3) -> list[list[Ssa]]:
+        """Return the addresses of a square, row by row; beyond the images there are zeros."""
+        f, w, type = self.f, self.w, square.value.type
         sample, *corner = place
         offsets: list[list[tuple[Index, Ssa | None]]] = []
         for axis, tiles in ((0, self.tile_rows), (1, self.tile_columns)):
-            extent, along = type.static(1 + axis), []
-            for pixel in range(size):
-                index = f.add(f.multiply(corner[axis], self.results), pixel - before[axis])
-                reached = (tile * self.results + pixel - before[axis] for tile in range(tiles))
-                known = all(0 <= place < extent for place in reached)
+            extent, along, (before, _) = type.static(1 + axis), [], square.padding[axis]
+            furthest = 0 if square.moved[axis] == 0 else TAPS * ((self.down, self.across)[axis] - 1)
+            for pixel in range(square.size):
+                index = f.add(f.multiply(corner[axis], self.results), pixel - before, square.moved[axis])
+                first, last = pixel - before, (tiles - 1) * self.results + pixel - before + furthest
+                known = first >= 0 and last < extent
                 inside = None if known else f.compare("ult", f.index(index), f.index(extent))
                 along.append((index, inside))
             offsets.append(along)
-        base, found = w.address(w.buffer(value)), list[list[Ssa]]()
+        base, found = w.address(w.buffer(square.value)), list[list[Ssa]]()
         for row, row_inside in offsets[0]:
             found.append([])
             for column, column_inside in offsets[1]:
-                address = f.element(base, self.item, w.offset(type, (sample, row, column, 0)))
+                address = f.element(base, self.item, w.offset(type, (sample, row, column, square.channel)))
                 conditions = [inside for inside in (row_inside, column_inside) if inside is not None]
                 if conditions:
                     address = f.select(self.all_of(conditions), address, self.zeros)
@@ -220,9 +257,18 @@ class WinogradForward(_Tiled):
         tiles, self.units = self.w.cut_along((0, total, self.at_once), (0, count, grain))
         return tiles
 
-    def _multiply(self, point: Index, count: Index) -> None:
-        """Multiply the matrices of one point."""
+    def begin(self, first: Index, count: Index) -> None:
+        if self.slices > 1:
+            self.f.clear(self.mapped_maps, self.space.sums - self.space.maps)
+
+    def multiply(self, number: Index, count: Index) -> None:
+        with self.f.loop(0, self.points, name="point") as point:
+            self._multiply(point.index, number, count)
+
+    def _multiply(self, point: Index, number: Index, count: Index) -> None:
+        """Multiply the matrices of one point, on top of the slices before."""
         f, w, space = self.f, self.w, self.space
+        channel = f.multiply(number, self.depth)
         tiles = f.element(self.mapped_images, self.item, f.multiply(point, space.image_stride))
         matrix = f.multiply(point, self.channels * self.filters)
         filters = f.element(w.address(w.buffer(self.window)), self.item, matrix)
@@ -232,15 +278,20 @@ class WinogradForward(_Tiled):
         for group in self.groups:
             with self._columns_of(group, before) as column, f.loop(0, count, self.at_once, name="row") as row:
                 left = f.element(tiles, self.item, f.multiply(row.index, space.channels))
-                right = f.element(filters, self.item, f.multiply(column, self.channels))
-                factors = Factors(left, offsets, 1, right, group.used)
-                start = zeros(self.item, self.at_once, group.columns)
-                totals = accumulate(f, w.target, self.item, factors, group.columns, self.channels, start)
+                panel = f.add(f.multiply(column, self.channels), f.multiply(channel, group.used))
+                factors = Factors(left, offsets, 1, f.element(filters, self.item, panel), group.used)
                 first = f.element(sums, self.item, f.multiply(row.index, space.width), column)
-                for number, total in enumerate(totals):
-                    down, along = divmod(number, len(group.columns))
-                    offset = down * space.width + group.columns[along].offset
-                    f.store(total, f.element(first, self.item, offset))
+                places = [
+                    (f.element(first, self.item, down * space.width + part.offset), part.lanes)
+                    for down in range(self.at_once)
+                    for part in group.columns
+                ]
+                start = zeros(self.item, self.at_once, group.columns)
+                if self.slices > 1:
+                    start = [f.load(vector(self.item, lanes), address) for address, lanes in places]
+                totals = accumulate(f, w.target, self.item, factors, group.columns, self.depth, start)
+                for (address, _), total in zip(places, totals, strict=True):
+                    f.store(total, address)
             before += group.count
 
     @contextmanager
@@ -267,13 +318,12 @@ class WinogradForward(_Tiled):
             before += group.count
         return f.add(*found)
 
-    def leave(self, first: Index, count: Index) -> None:
+    def end(self, first: Index, count: Index) -> None:
+        """Map what the products have summed up back to results."""
         f = self.f
-        with f.loop(0, self.points, name="point") as point:
-            self._multiply(point.index, count)
         with f.loop(0, count, name="tile") as tile:
             source = f.element(self.mapped_maps, self.item, f.multiply(tile.index, self.space.width))
-            sample, row, column = self._place(f.add(first, tile.index))
+            sample, row, column = self.place(f.add(first, tile.index))
             corner = (sample, f.multiply(row, self.results), f.multiply(column, self.results))
 
             def body(offset: Index, lanes: int, used: int) -> None:
@@ -319,28 +369,29 @@ class WinogradGradient(_Tiled):
 
     def __init__(self, w: Writer) -> None:
         assert w.kernel.root is not None
-        images, deltas = w.graph.node(w.kernel.root).operands
-        super().__init__(w, deltas)
+        super().__init__(w, w.graph.node(w.kernel.root).operands[1])
         lanes = w.target.lanes(SIZES[self.item])
-        self.at_once, wide = best_tile(w.target, images.type.static(3), self.space.width // lanes)
+        self.at_once, wide = best_tile(w.target, self.depth, self.space.width // lanes)
         self.groups = column_groups(self.filters, wide, w.target, self.item)
         w.tile = f"{self.results}x{self.results} deltas, {self.at_once} channels x {wide} vectors"
 
-    def enter(self, tile: Index, place: tuple[Index, Index, Index]) -> None:
-        super().enter(tile, place)
-        maps = self.f.element(self.mapped_maps, self.item, self.f.multiply(tile, self.space.width))
-        size, stride = self.results, self.space.map_stride
-        self.map_square(self.window, place, (0, 0), self.maps.of_deltas, size, maps, stride)
+    def begin(self, first: Index, count: Index) -> None:
+        """Map the deltas of some tiles."""
+        f, deltas = self.f, _Square(self.window, self.maps.of_deltas, self.results)
+        with f.loop(0, count, name="tile") as tile:
+            target = f.element(self.mapped_maps, self.item, f.multiply(tile.index, self.space.width))
+            place = self.place(f.add(first, tile.index))
+            self.map_square(deltas, self.filters, place, target, self.space.map_stride)
 
-    def leave(self, first: Index, count: Index) -> None:
-        f = self.f
+    def multiply(self, number: Index, count: Index) -> None:
+        f, before = self.f, self.f.multiply(number, self.depth)
         for group in self.groups:
             with f.each(group.offset, group.count, group.width, name="column") as column:
-                for start, size, times in evenly(self.channels, self.at_once).parts():
+                for start, size, times in evenly(self.depth, self.at_once).parts():
                     with f.each(start, times, size, name="channel") as channel:
                         self._multiply(group, column, channel, size, count)
                         with f.loop(0, size, name="row") as row:
-                            self._add_to_taps(group, column, channel, row.index)
+                            self._add_to_taps(group, column, f.add(before, channel), row.index)
 
     def _multiply(self, group: ColumnGroup, column: Index, channel: Index, size: int, count: Index) -> None:
         """Sum up products of some channels with some filters over the tiles, point by point."""

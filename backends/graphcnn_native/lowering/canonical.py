@@ -39,18 +39,13 @@ from graphcnn.ops import (
     Transpose,
     ZeroInsert,
 )
-from graphcnn.ops.attributes import NO_PADDING, Pair
+from graphcnn.ops.attributes import Pair
 from graphcnn.ops.convolution import FILTER_AXES, IMAGE_AXES
 from graphcnn.rewrite import DEAD_NODES, Match, Rule, rewrite
 from graphcnn_native.lowering.depthwise import reads_edges
 from graphcnn_native.lowering.folding import folded_scale
 from graphcnn_native.lowering.panels import InPanels, PanelCorrelation, filters_in_panels
-from graphcnn_native.lowering.shifts import (
-    ShiftedImages,
-    channels_as_parts,
-    parts_as_channels,
-    shifted_images,
-)
+from graphcnn_native.lowering.parts import channels_as_parts, parts_as_channels
 from graphcnn_native.lowering.strides import (
     FilterGradientOfTaps,
     PhasedCorrelation,
@@ -69,6 +64,7 @@ from graphcnn_native.lowering.winograd import (
     best_results,
     parts_of,
     register_tile,
+    taps_of,
 )
 from graphcnn_native.target import Target
 
@@ -142,17 +138,16 @@ def _on_tiles(
     results = best_results(op, images.type, filters, maps, target, most, batches)
     if images.type.shape[0] != BATCH or not results:
         return None
-    is_large = parts_of(filters) != (1, 1)
-    if is_large:
-        images, op = shifted_images(match, images, op.padding, filters), replace(op, padding=NO_PADDING)
+    taps = taps_of(filters)
+    is_large = parts_of(taps) != (1, 1)
     attributes = op.stride, op.padding, op.dilation, op.groups, op.sum_over, results
     if over_batch:
-        gradient = match.emit(WinogradFilterGradient(*attributes), images, window)
+        gradient = match.emit(WinogradFilterGradient(*attributes, taps), images, window)
         return channels_as_parts(match, gradient, filters) if is_large else gradient
     tile = register_tile(maps, results, target, batches)
     window = parts_as_channels(match, window) if is_large else window
     mapped = match.emit_once(WinogradFilters(results, tile[1]), window)
-    return match.emit(WinogradCorrelation(*attributes, tile), images, mapped)
+    return match.emit(WinogradCorrelation(*attributes, tile, taps), images, mapped)
 
 
 def _pad_at_the_sides(match: Match, op: Correlate2d, operands: Values) -> Value | None:
@@ -265,7 +260,6 @@ OWN_FORMS: Final = frozenset(
     {
         *(WinogradFilters, WinogradCorrelation, WinogradFilterGradient),
         *(PhasedCorrelation, FilterGradientOfTaps, InPanels, PanelCorrelation),
-        ShiftedImages,
     }
 )
 """Ops that only this backend's own graphs hold."""

@@ -21,6 +21,7 @@ from typing import ClassVar, Final
 
 from graphcnn.ir import Op, TensorType
 from graphcnn.ops import Correlate2d
+from graphcnn.ops.attributes import Pair
 from graphcnn_native.elements import ITEMS, SIZES
 from graphcnn_native.lowering.program import ALIGNMENT, BLOCK
 from graphcnn_native.target import Target
@@ -31,11 +32,11 @@ TAPS = 3
 MAPPING: Final = {2: 64, 4: 300}
 """By the rows and columns of results that a tile yields: what it takes to map a vector of channels, or of
 filters, of one tile, in multiplications of vectors."""
-SHIFTING: Final = 6
-"""What it takes to bring a vector along as other channels, in the same."""
 LARGEST: Final = max(MAPPING)
 WORKSPACE = 384 * 1024
 """Bytes of tiles that a thread has under way: about a third of the second cache."""
+WIDEST_SLICE = 128
+"""Channels of images that are mapped before they are multiplied: tiles of more would leave the cache."""
 LARGE_FILTERS = 1024 * 1024
 """Bytes of mapped filters that no second cache holds: each read has to serve many tiles."""
 FEWEST = 32
@@ -50,10 +51,8 @@ FEW, MANY = 1, 64
 """Batch sizes for which tiles are chosen: of training the larger alone, of inference both."""
 FEWEST_CHANNELS = 4
 LEAST_GAIN = 1.1
-LEAST_GAIN_OF_PARTS = (1.3, 1.6)
-"""Of larger filters, forward and for their gradient: the tiles of all parts pass through the cache."""
-MOST_OF_PARTS = 256
-"""Channels, of all parts, whose tiles a filter gradient still finds there."""
+LEAST_GAIN_OF_PARTS = 1.2
+"""Of larger filters: each part maps its own tiles."""
 
 
 def side(results: int) -> int:
@@ -61,9 +60,23 @@ def side(results: int) -> int:
     return results + TAPS - 1
 
 
-def parts_of(filters: TensorType) -> tuple[int, int]:
-    """Return of how many parts of 3x3 taps filters [K, K', C, D] are (`shifts.py`)."""
-    return -(-filters.static(0) // TAPS), -(-filters.static(1) // TAPS)
+def parts_of(taps: Pair) -> Pair:
+    """Return of how many parts of 3x3 taps a filter is (`parts.py`)."""
+    return -(-taps[0] // TAPS), -(-taps[1] // TAPS)
+
+
+def taps_of(filters: TensorType) -> Pair:
+    return filters.static(0), filters.static(1)
+
+
+def slice_of(channels: int, parts: int, lanes: int) -> tuple[int, int]:
+    """Return how many channels of how many parts are mapped, and multiplied, before the next ones."""
+    if channels <= WIDEST_SLICE:
+        return channels, max(
+            n for n in range(1, parts + 1) if parts % n == 0 and (n == 1 or n * channels <= WIDEST_SLICE)
+        )
+    suited = [size for size in range(lanes, WIDEST_SLICE + 1, lanes) if channels % size == 0]
+    return (suited[-1] if suited else channels), 1
 
 
 def points(results: int) -> int:
@@ -95,37 +108,48 @@ class WinogradFilters(Op):
 class WinogradCorrelation(Correlate2d):
     """A correlation whose filters are mapped already, [points, C, D], in panels.
 
-    tile: so many tiles, and filters, are in a register tile; the filters are those of a panel.
+    tile: so many tiles, and filters, are in a register tile; the filters are those of a panel. taps: of the
+    filters; larger ones are mapped as parts of 3x3, each with channels of its own.
     """
 
     results: int = 2
     tile: tuple[int, int] = (1, 16)
+    taps: Pair = (TAPS, TAPS)
 
     name: ClassVar[str] = "winograd"
     equation: ClassVar[str] = "Y = Aᵀ (U ⊙ Bᵀ I B) A"
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
         images, mapped = operands
-        return Correlate2d.result_types(self, images, _filters(mapped))
+        return Correlate2d.result_types(self, images, self._filters(mapped))
 
     def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType], batch: int) -> int:
         """Return the FLOPs of the correlation as it is defined, so that rates can be compared."""
         images, mapped = operands
-        return Correlate2d.flops(self, (images, _filters(mapped)), results, batch)
+        return Correlate2d.flops(self, (images, self._filters(mapped)), results, batch)
+
+    def _filters(self, mapped: TensorType) -> TensorType:
+        _, channels, count = mapped.shape
+        return mapped.with_shape((*self.taps, int(channels) // math.prod(parts_of(self.taps)), count))
 
 
 @dataclass(frozen=True, slots=True)
 class WinogradFilterGradient(Correlate2d):
-    """A correlation of images with deltas that sums over the batch."""
+    """A correlation of images with deltas that sums over the batch.
+
+    taps: of the filters; the gradient is that of their parts, [3, 3, parts · C, D].
+    """
 
     results: int = 2
+    taps: Pair = (TAPS, TAPS)
 
     name: ClassVar[str] = "winograd_gradient"
     equation: ClassVar[str] = "dw = Gᵀ (Σ Bᵀ I B ⊙ A delta Aᵀ) G"
 
-
-def _filters(mapped: TensorType) -> TensorType:
-    return mapped.with_shape((TAPS, TAPS, *mapped.shape[1:]))
+    def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
+        (whole,) = Correlate2d.result_types(self, *operands)
+        channels = math.prod(parts_of(self.taps)) * whole.static(2)
+        return (whole.with_shape((TAPS, TAPS, channels, whole.shape[3])),)
 
 
 def best_results(
@@ -146,27 +170,25 @@ def best_results(
     """
     if images.dtype != "float32" or (op.stride, op.dilation, op.groups) != ((1, 1), (1, 1), 1):
         return 0
-    taps, parts = filters.static(0) * filters.static(1), math.prod(parts_of(filters))
-    if min(filters.static(0), filters.static(1)) < TAPS:
+    taps, parts = math.prod(taps_of(filters)), math.prod(parts_of(taps_of(filters)))
+    if min(taps_of(filters)) < TAPS:
         return 0
     item = SIZES[ITEMS[images.dtype]]
     lanes = target.lanes(item)
     channels, count = parts * filters.static(2), filters.static(3)
-    is_wide = op.sum_over == "batch" and parts > 1 and channels > MOST_OF_PARTS
-    if channels < FEWEST_CHANNELS or count < lanes // 2 or is_wide:
+    if channels < FEWEST_CHANNELS or count < lanes // 2:
         return 0
     rows, columns = maps.static(1), maps.static(2)
     vectors = target.lanes_of_row(count, item) / lanes
     matrix = channels * count * item
-    gain = LEAST_GAIN if parts == 1 else LEAST_GAIN_OF_PARTS[op.sum_over == "batch"]
-    plain = rows * columns * taps * filters.static(2) * vectors / gain
+    plain = rows * columns * taps * filters.static(2) * vectors
+    plain /= LEAST_GAIN if parts == 1 else LEAST_GAIN_OF_PARTS
     costs = {0: (plain, _loading(taps * filters.static(2) * count * item))}
-    shifting = rows * columns * parts * -(-filters.static(2) // lanes) * SHIFTING if parts > 1 else 0
     for results, mapping in MAPPING.items():
         if results <= most:
             tiles = -(-rows // results) * -(-columns // results)
             products = points(results) * channels * vectors
-            each = shifting + tiles * (products + mapping * (-(-channels // lanes) - (-count // lanes)))
+            each = tiles * (products + mapping * (-(-channels // lanes) - (-count // lanes)))
             costs[results] = each, _loading(points(results) * matrix)
 
     def time(results: int, batch: int) -> float:
@@ -213,13 +235,16 @@ class Workspace:
     """Where a thread keeps the tiles under way: offsets in bytes, strides in elements.
 
     tiles: how many are under way.
-    channels, width: channels and filters, rounded up to whole vectors.
+    taken, parts: how many channels of the images, for how many parts of the filters, are mapped at a time.
+    channels, width: all these channels, and the filters, rounded up to whole vectors.
     zeros: what a tile reads beyond the images. images, maps: mapped tiles, a matrix [tiles, channels] or
     [tiles, width] for each point, `image_stride` and `map_stride` apart. sums: of the filter gradient, what a
     register tile has summed up at each point, `sum_stride` apart.
     """
 
     tiles: int
+    taken: int
+    parts: int
     channels: int
     width: int
     image_stride: int
@@ -238,7 +263,9 @@ def workspace(
     """Lay out the workspace of a kernel for images [N, H, W, C] and maps [N, H', W', D]."""
     item = SIZES[ITEMS[images.dtype]]
     lanes, count = target.lanes(item), points(op.results)
-    channels, width = (-(-type.static(3) // lanes) * lanes for type in (images, maps))
+    taken, parts = slice_of(images.static(3), math.prod(parts_of(op.taps)), lanes)
+    beyond = -taken % lanes  # of the last vector of a part; the next part begins there
+    channels, width = (-(-size // lanes) * lanes for size in (parts * taken + beyond, maps.static(3)))
     in_block = max(BLOCK, lanes) * -(-maps.static(1) // op.results) * -(-maps.static(2) // op.results)
     is_gradient = isinstance(op, WinogradFilterGradient)
     is_large = count * channels * width * item > LARGE_FILTERS
@@ -247,12 +274,12 @@ def workspace(
     at_once = op.tile[0] if isinstance(op, WinogradCorrelation) else 1
     tiles = -(-evenly(in_block, most).size // at_once) * at_once
     image_stride, map_stride = (_spread(tiles * row * item) // item for row in (channels, width))
-    rows, wide = best_tile(target, images.static(3), width // lanes)
+    rows, wide = best_tile(target, parts * taken, width // lanes)
     sum_stride = _spread(rows * wide * lanes * item) // item if is_gradient else 0
     offsets = [0]
     for size in (max(channels, width), count * image_stride, count * map_stride, count * sum_stride):
         offsets.append(offsets[-1] + size * item)
-    return Workspace(tiles, channels, width, image_stride, map_stride, sum_stride, *offsets)
+    return Workspace(tiles, taken, parts, channels, width, image_stride, map_stride, sum_stride, *offsets)
 
 
 def _spread(size: int) -> int:

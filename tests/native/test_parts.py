@@ -7,7 +7,7 @@ import graphcnn as gcn
 from graphcnn.backend import load_backend
 from graphcnn_native import NativeExecutable
 from graphcnn_native.lowering.canonical import canonical
-from graphcnn_native.lowering.shifts import ShiftedImages
+from graphcnn_native.lowering.winograd import WinogradCorrelation, WinogradFilterGradient
 from graphcnn_native.target import named_target, runs_here
 
 SIZES = [
@@ -43,10 +43,13 @@ def inputs_of(graph, batch):
     }
 
 
-def shifts_in(graph):
-    """Return how often images are shifted: forward, for the input gradient and for that of the filters."""
+def in_parts(graph):
+    """Return how many correlations, of the three passes, are of filters in parts."""
     lowered, _ = canonical(graph, named_target("avx512"), winograd=True)
-    return sum(isinstance(node.op, ShiftedImages) for _, node in lowered.items())
+    ops = [node.op for _, node in lowered.items()]
+    return sum(
+        isinstance(op, WinogradCorrelation | WinogradFilterGradient) and op.taps != (3, 3) for op in ops
+    )
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -54,7 +57,7 @@ def shifts_in(graph):
 def test_all_three_passes_agree_with_numpy(size, target):
     *layer, batch = size
     graph = gradient_graph(*layer)
-    assert shifts_in(graph) > 0
+    assert in_parts(graph) > 0
     inputs = inputs_of(graph, batch)
     executable = NativeExecutable(graph, target=named_target(target))
     expected, found = load_backend("numpy").compile(graph)(**inputs), executable(**inputs)
@@ -70,7 +73,7 @@ def test_what_it_loses_is_about_a_bit(kernel):
     inputs = inputs_of(graph, 16)
     wide = {k: v.astype("float64") if v.dtype == "float32" else v for k, v in inputs.items()}
     expected = load_backend("numpy").compile(exact)(**wide)
-    assert shifts_in(graph) == 3
+    assert in_parts(graph) == 3
     errors = []
     for winograd in (True, False):
         found = NativeExecutable(graph, winograd=winograd)(**inputs)
@@ -105,7 +108,7 @@ def test_any_number_of_threads_gives_the_same_bits():
 def test_other_filters_take_every_product_as_it_is(channels, filters, kernel, options):
     layers = [gcn.Conv2d(filters, kernel, **options)]
     graph = gcn.compile(gcn.Sequential(*layers), input_shape=(24, 24, channels)).forward_graph
-    assert shifts_in(graph) == 0
+    assert in_parts(graph) == 0
 
 
 def test_a_profile_counts_the_products_as_they_are_defined():
