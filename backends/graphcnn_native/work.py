@@ -15,7 +15,13 @@ from graphcnn_native.elements import ITEMS, SIZES
 from graphcnn_native.lowering import Program
 from graphcnn_native.lowering.program import Place, PlacedKernel
 from graphcnn_native.lowering.samples_in_lanes import too_few
-from graphcnn_native.lowering.winograd import TAPS, WinogradCorrelation, WinogradFilterGradient, points
+from graphcnn_native.lowering.winograd import (
+    WinogradCorrelation,
+    WinogradFilterGradient,
+    parts_of,
+    points,
+    step_of,
+)
 from graphcnn_native.target import Target
 from graphcnn_native.workspace import room_for
 
@@ -87,7 +93,8 @@ def _performed(program: Program, kernel: PlacedKernel) -> float:
     maps = window.type if op.sum_over == "batch" else program.graph.results(kernel.root)[0].type
     sizes = maps.static(1), maps.static(2)
     tiles = math.prod(-(-size // op.results) for size in sizes)
-    return tiles * points(op.results) / (math.prod(sizes) * TAPS**2)
+    products = math.prod(parts_of(op.taps, step_of(op))) * points(op.results)
+    return tiles * products / (math.prod(sizes) * math.prod(op.taps))
 
 
 def _moved(program: Program, values: Iterable[Value], batch: int) -> tuple[int, int]:

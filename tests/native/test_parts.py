@@ -11,20 +11,25 @@ from graphcnn_native.lowering.winograd import WinogradCorrelation, WinogradFilte
 from graphcnn_native.target import named_target, runs_here
 
 SIZES = [
-    # height, width, channels, filters, kernel, padding, batch
-    (12, 12, 24, 32, 5, "same", 5),
-    (20, 17, 32, 32, 5, 0, 17),
-    (16, 16, 16, 48, (4, 6), ((2, 1), (0, 3)), 3),
-    (15, 23, 20, 40, (7, 7), 3, 2),
-    (19, 18, 16, 33, (3, 5), "same", 16),
-    (16, 16, 24, 37, (6, 6), 0, 33),
+    # height, width, channels, filters, kernel, padding, batch, stride
+    (12, 12, 24, 32, 5, "same", 5, 1),
+    (20, 17, 32, 32, 5, 0, 17, 1),
+    (16, 16, 16, 48, (4, 6), ((2, 1), (0, 3)), 3, 1),
+    (15, 23, 20, 40, (7, 7), 3, 2, 1),
+    (19, 18, 16, 33, (3, 5), "same", 16, 1),
+    (16, 16, 24, 37, (6, 6), 0, 33, 1),
+    (24, 25, 16, 32, 5, 2, 4, 2),
+    (33, 31, 12, 40, 7, 3, 3, 2),
+    (37, 40, 16, 24, (8, 5), 0, 2, (3, 2)),
+    (40, 40, 8, 16, 7, "same", 5, 2),
 ]
 TARGETS = [name for name in ("avx512", "avx2", "baseline", "neon") if runs_here(named_target(name))]
 
 
-def network_of(channels, filters, kernel, padding):
-    layers = [gcn.Conv2d(channels, 1), gcn.Tanh(), gcn.Conv2d(filters, kernel, padding=padding), gcn.ReLU()]
-    return gcn.Sequential(*layers, gcn.GlobalAvgPool2d(), gcn.Dense(3))
+def network_of(channels, filters, kernel, padding, stride=1):
+    large = gcn.Conv2d(filters, kernel, padding=padding, stride=stride)
+    layers = [gcn.Conv2d(channels, 1), gcn.Tanh(), large, gcn.ReLU(), gcn.GlobalAvgPool2d(), gcn.Dense(3)]
+    return gcn.Sequential(*layers)
 
 
 def gradient_graph(height, width, *layer, dtype="float32"):
@@ -55,8 +60,8 @@ def in_parts(graph):
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_all_three_passes_agree_with_numpy(size, target):
-    *layer, batch = size
-    graph = gradient_graph(*layer)
+    *layer, batch, stride = size
+    graph = gradient_graph(*layer, stride)
     assert in_parts(graph) > 0
     inputs = inputs_of(graph, batch)
     executable = NativeExecutable(graph, target=named_target(target))
@@ -84,7 +89,7 @@ def test_what_it_loses_is_about_a_bit(kernel):
 
 
 def test_any_number_of_threads_gives_the_same_bits():
-    graph = gradient_graph(*SIZES[0][:-1])
+    graph = gradient_graph(*SIZES[0][:-2])
     for batch in (1, 2, 33):
         inputs = inputs_of(graph, batch)
         expected = NativeExecutable(graph, threads=1)(**inputs)
@@ -98,7 +103,8 @@ def test_any_number_of_threads_gives_the_same_bits():
     [
         (1, 32, 5, {}),  # of too few channels
         (24, 4, 5, {}),  # and filters
-        (32, 32, 5, {"stride": 2}),
+        (32, 32, 3, {"stride": 2}),
+        (32, 32, 5, {"stride": (2, 3)}),
         (32, 32, 5, {"dilation": 2}),
         (32, 32, 5, {"groups": 2}),
         (32, 32, (1, 7), {}),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from graphcnn.ir import Value
-from graphcnn.ops.attributes import NO_PADDING, Padding
+from graphcnn.ops.attributes import NO_PADDING, Padding, Pair
 from graphcnn_native.codegen.function import Index, Ssa, vector
 from graphcnn_native.codegen.lanes import Column, load_lanes, store_lanes
 from graphcnn_native.elements import ITEMS, SIZES
@@ -27,9 +27,11 @@ from graphcnn_native.lowering.winograd import (
     WinogradCorrelation,
     WinogradFilterGradient,
     WinogradFilters,
+    offset_of,
     parts_of,
     points,
     side,
+    step_of,
     workspace,
 )
 from graphcnn_native.tile_sizes import best_tile, evenly
@@ -86,13 +88,14 @@ class _Square:
     """What a tile reads: so many rows and columns (`size`) of pixels, or of deltas, and how they are mapped.
 
     It begins before the tile's first result by the padding, and after it by as far as a part of the filters
-    is moved. channel: the first that is read.
+    is moved. step: pixels from one to the next. channel: the first that is read.
     """
 
     value: Value
     along: Side
     size: int
     padding: Padding = NO_PADDING
+    step: Pair = (1, 1)
     moved: tuple[Index, Index] = (0, 0)
     channel: Index = 0
 
@@ -112,7 +115,8 @@ class _Tiled:
         self.item = ITEMS[self.result.type.dtype]
         self.space = space = workspace(op, self.images.type, maps.type, w.target)
         self.rows, self.columns, self.filters = (maps.type.static(axis) for axis in (1, 2, 3))
-        self.down, self.across = parts_of(op.taps)
+        self.step = step_of(op)
+        self.down, self.across = parts_of(op.taps, self.step)
         self.channel_slices = self.images.type.static(3) // space.taken
         self.slices = self.down * self.across * self.channel_slices // space.parts
         self.depth = space.parts * space.taken
@@ -164,10 +168,17 @@ class _Tiled:
             slices_before = f.multiply(f.divide(number, self.channel_slices), self.channel_slices)
             channel = f.multiply(f.subtract(number, slices_before), space.taken)
             down = f.divide(part, self.across)
-            moved = f.multiply(down, TAPS), f.multiply(f.subtract(part, f.multiply(down, self.across)), TAPS)
-            square = _Square(self.images, along, size, self.op.padding, moved, channel)
+            across = f.subtract(part, f.multiply(down, self.across))
+            moved = self._offset(down, self.step[0]), self._offset(across, self.step[1])
+            square = _Square(self.images, along, size, self.op.padding, self.step, moved, channel)
             target = f.element(row, self.item, f.multiply(each, space.taken))
             self.map_square(square, space.taken, place, target, space.image_stride)
+
+    def _offset(self, part: Index, step: int) -> Index:
+        """Return `offset_of` a part."""
+        f = self.f
+        blocks = f.divide(part, step)
+        return f.add(f.multiply(blocks, (TAPS - 1) * step), part)
 
     def cut(self, total: Index) -> Range:
         """Return the tiles that this part of the kernel works on."""
@@ -209,10 +220,12 @@ class _Tiled:
         offsets: list[list[tuple[Index, Ssa | None]]] = []
         for axis, tiles in ((0, self.tile_rows), (1, self.tile_columns)):
             extent, along, (before, _) = type.static(1 + axis), [], square.padding[axis]
-            furthest = 0 if square.moved[axis] == 0 else TAPS * ((self.down, self.across)[axis] - 1)
+            step, moved = square.step[axis], square.moved[axis]
+            furthest = 0 if moved == 0 else offset_of((self.down, self.across)[axis] - 1, step)
             for pixel in range(square.size):
-                index = f.add(f.multiply(corner[axis], self.results), pixel - before, square.moved[axis])
-                first, last = pixel - before, (tiles - 1) * self.results + pixel - before + furthest
+                first = step * pixel - before
+                index = f.add(f.multiply(corner[axis], self.results * step), first, moved)
+                last = (tiles - 1) * self.results * step + first + furthest
                 known = first >= 0 and last < extent
                 inside = None if known else f.compare("ult", f.index(index), f.index(extent))
                 along.append((index, inside))

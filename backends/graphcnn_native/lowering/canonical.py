@@ -64,17 +64,22 @@ from graphcnn_native.lowering.winograd import (
     best_results,
     parts_of,
     register_tile,
+    step_of,
     taps_of,
 )
 from graphcnn_native.target import Target
 
 
 def canonical(graph: Graph, target: Target, *, winograd: bool | int) -> tuple[Graph, dict[int, int]]:
-    """Return the graph with fewer kinds of nodes, and for each of its keys the key in the graph given."""
+    """Return the graph with fewer kinds of nodes, and for each of its keys the key in the graph given.
+
+    How a correlation is best computed is asked only when it is known which of its taps are cropped off.
+    """
     batches = (MANY,) if graph.updates else (FEW, MANY)
     rules = canonical_rules(target, winograd=winograd, batches=batches)
-    rewritten = rewrite(graph, rules if graph.updates else (*rules, FOLDING, in_panels(target)))
-    return rewritten.graph, dict(rewritten.sources)
+    contracted = rewrite(graph, CONTRACTIONS)
+    found = rewrite(contracted.graph, rules if graph.updates else (*rules, FOLDING, in_panels(target)))
+    return found.graph, {key: contracted.sources[source] for key, source in found.sources.items()}
 
 
 def canonical_rules(
@@ -92,7 +97,8 @@ def canonical_rules(
         most = LARGEST if winograd is True else winograd
         on_tiles = partial(_on_tiles, target=target, most=most, batches=batches)
         effect = "a correlation of many channels, by 3x3 taps or more, is computed on tiles"
-        chosen.append(Rule("winograd", effect, Correlate2d, on_tiles, keeps="finite"))
+        kinds = Correlate2d, FilterGradientOfTaps
+        chosen.append(Rule("winograd", effect, kinds, on_tiles, keeps="finite"))
     return (*CONTRACTIONS, *chosen, *FORMS)
 
 
@@ -138,14 +144,14 @@ def _on_tiles(
     results = best_results(op, images.type, filters, maps, target, most, batches)
     if images.type.shape[0] != BATCH or not results:
         return None
-    taps = taps_of(filters)
-    is_large = parts_of(taps) != (1, 1)
+    taps, step = taps_of(filters), step_of(op)
+    has_parts = parts_of(taps, step) != (1, 1)
     attributes = op.stride, op.padding, op.dilation, op.groups, op.sum_over, results
     if over_batch:
         gradient = match.emit(WinogradFilterGradient(*attributes, taps), images, window)
-        return channels_as_parts(match, gradient, filters) if is_large else gradient
+        return channels_as_parts(match, gradient, filters, step) if has_parts else gradient
     tile = register_tile(maps, results, target, batches)
-    window = parts_as_channels(match, window) if is_large else window
+    window = parts_as_channels(match, window, step) if has_parts else window
     mapped = match.emit_once(WinogradFilters(results, tile[1]), window)
     return match.emit(WinogradCorrelation(*attributes, tile, taps), images, mapped)
 
@@ -307,7 +313,7 @@ FORMS: Final = (
         "pad-at-the-sides",
         "correlations are padded at top and bottom only: zeros at the sides are written once, by a pad; "
         "depthwise ones of few taps do without",
-        Correlate2d,
+        (Correlate2d, FilterGradientOfTaps),
         _pad_at_the_sides,
     ),
     Rule(

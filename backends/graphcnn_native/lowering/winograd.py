@@ -51,8 +51,6 @@ FEW, MANY = 1, 64
 """Batch sizes for which tiles are chosen: of training the larger alone, of inference both."""
 FEWEST_CHANNELS = 4
 LEAST_GAIN = 1.1
-LEAST_GAIN_OF_PARTS = 1.2
-"""Of larger filters: each part maps its own tiles."""
 
 
 def side(results: int) -> int:
@@ -60,9 +58,25 @@ def side(results: int) -> int:
     return results + TAPS - 1
 
 
-def parts_of(taps: Pair) -> Pair:
-    """Return of how many parts of 3x3 taps a filter is (`parts.py`)."""
-    return -(-taps[0] // TAPS), -(-taps[1] // TAPS)
+def parts_of(taps: Pair, step: Pair) -> Pair:
+    """Return of how many parts of 3x3 taps a filter is, down and across (`parts.py`).
+
+    step: how far apart the taps of a part lie, which is how far apart the pixels of neighbouring results do.
+    """
+    down, across = (
+        sum(offset_of(part, step[axis]) < taps[axis] for part in range(taps[axis])) for axis in (0, 1)
+    )
+    return down, across
+
+
+def offset_of(part: int, step: int) -> int:
+    """Return the first tap of a part along an axis."""
+    return part // step * TAPS * step + part % step
+
+
+def step_of(op: Correlate2d) -> Pair:
+    """Return how many pixels lie from one result to the next, or from one delta of a filter gradient."""
+    return op.dilation if op.sum_over == "batch" else op.stride
 
 
 def taps_of(filters: TensorType) -> Pair:
@@ -130,7 +144,9 @@ class WinogradCorrelation(Correlate2d):
 
     def _filters(self, mapped: TensorType) -> TensorType:
         _, channels, count = mapped.shape
-        return mapped.with_shape((*self.taps, int(channels) // math.prod(parts_of(self.taps)), count))
+        return mapped.with_shape(
+            (*self.taps, int(channels) // math.prod(parts_of(self.taps, self.stride)), count)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +164,7 @@ class WinogradFilterGradient(Correlate2d):
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
         (whole,) = Correlate2d.result_types(self, *operands)
-        channels = math.prod(parts_of(self.taps)) * whole.static(2)
+        channels = math.prod(parts_of(self.taps, self.dilation)) * whole.static(2)
         return (whole.with_shape((TAPS, TAPS, channels, whole.shape[3])),)
 
 
@@ -168,9 +184,10 @@ def best_results(
     chosen, 0, 2 or 4. batches: the choice is the one that at none of these sizes takes far longer than the
     best one there.
     """
-    if images.dtype != "float32" or (op.stride, op.dilation, op.groups) != ((1, 1), (1, 1), 1):
+    others = op.stride if op.sum_over == "batch" else op.dilation
+    if images.dtype != "float32" or (others, op.groups) != ((1, 1), 1):
         return 0
-    taps, parts = math.prod(taps_of(filters)), math.prod(parts_of(taps_of(filters)))
+    taps, parts = math.prod(taps_of(filters)), math.prod(parts_of(taps_of(filters), step_of(op)))
     if min(taps_of(filters)) < TAPS:
         return 0
     item = SIZES[ITEMS[images.dtype]]
@@ -182,13 +199,14 @@ def best_results(
     vectors = target.lanes_of_row(count, item) / lanes
     matrix = channels * count * item
     plain = rows * columns * taps * filters.static(2) * vectors
-    plain /= LEAST_GAIN if parts == 1 else LEAST_GAIN_OF_PARTS
+    plain /= LEAST_GAIN
+    mapped = parts * target.lanes_of_row(filters.static(2), item) / lanes + vectors
     costs = {0: (plain, _loading(taps * filters.static(2) * count * item))}
     for results, mapping in MAPPING.items():
         if results <= most:
             tiles = -(-rows // results) * -(-columns // results)
             products = points(results) * channels * vectors
-            each = tiles * (products + mapping * (-(-channels // lanes) - (-count // lanes)))
+            each = tiles * (products + mapping * mapped)
             costs[results] = each, _loading(points(results) * matrix)
 
     def time(results: int, batch: int) -> float:
@@ -263,7 +281,7 @@ def workspace(
     """Lay out the workspace of a kernel for images [N, H, W, C] and maps [N, H', W', D]."""
     item = SIZES[ITEMS[images.dtype]]
     lanes, count = target.lanes(item), points(op.results)
-    taken, parts = slice_of(images.static(3), math.prod(parts_of(op.taps)), lanes)
+    taken, parts = slice_of(images.static(3), math.prod(parts_of(op.taps, step_of(op))), lanes)
     beyond = -taken % lanes  # of the last vector of a part; the next part begins there
     channels, width = (-(-size // lanes) * lanes for size in (parts * taken + beyond, maps.static(3)))
     in_block = max(BLOCK, lanes) * -(-maps.static(1) // op.results) * -(-maps.static(2) // op.results)
