@@ -1,11 +1,11 @@
 """Rewrites a graph into the forms that the kernels are made for; what it computes stays the same.
 
 That rewriting ends is seen from these numbers of what is needed: each rule lowers one of them, and raises
-only those behind it. Stopped gradients; squared errors; inverse deviations; means of float32 over images;
-sums; convolutions; correlations over images; correlations over inserted zeros; correlations that are cropped;
-those that are padded at the sides or could be Winograd's; for all multiplications together, through how many
-pools their operands were routed; masks that do not ask a relu; movements of scalars; multiplications of maps
-by parameters; nodes.
+only those behind it. Stopped gradients; 1x1 convolutions with strides; squared errors; inverse deviations;
+means of float32 over images; sums; convolutions; correlations over images; correlations over inserted zeros;
+correlations that are cropped; those that are padded at the sides or could be Winograd's; for all
+multiplications together, through how many pools their operands were routed; masks that do not ask a relu;
+movements of scalars; multiplications of maps by parameters; nodes.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ from graphcnn_native.lowering.depthwise import reads_edges
 from graphcnn_native.lowering.folding import folded_scale
 from graphcnn_native.lowering.panels import InPanels, PanelCorrelation, filters_in_panels
 from graphcnn_native.lowering.parts import channels_as_parts, parts_as_channels
+from graphcnn_native.lowering.skipping import stride_before
 from graphcnn_native.lowering.strides import (
     FilterGradientOfTaps,
     PhasedCorrelation,
@@ -77,7 +78,7 @@ def canonical(graph: Graph, target: Target, *, winograd: bool | int) -> tuple[Gr
     """
     batches = (MANY,) if graph.updates else (FEW, MANY)
     rules = canonical_rules(target, winograd=winograd, batches=batches)
-    contracted = rewrite(graph, CONTRACTIONS)
+    contracted = rewrite(graph, CONTRACTIONS if graph.updates else (*CONTRACTIONS, SKIPPING))
     found = rewrite(contracted.graph, rules if graph.updates else (*rules, FOLDING, in_panels(target)))
     return found.graph, {key: contracted.sources[source] for key, source in found.sources.items()}
 
@@ -300,6 +301,13 @@ CONTRACTIONS: Final = (
         _of_taps,
     ),
 )
+SKIPPING: Final = Rule(
+    "stride-before",
+    "a convolution of 1x1 taps with a stride → one without, after a convolution that has it instead",
+    Correlate2d,
+    stride_before,
+)
+"""Of an inference: a gradient asks for what is skipped."""
 FOLDING: Final = Rule(
     "folded-scale",
     "correlate2d(x, w) · a + b → correlate2d(x, w · a) + b, where a depends on parameters alone",
