@@ -50,6 +50,8 @@ BYTES_A_PRODUCT = 8
 FEW, MANY = 1, 64
 """Batch sizes for which tiles are chosen: of training the larger alone, of inference both."""
 FEWEST_CHANNELS = 4
+MOST_TAPS = 15
+"""Rows or columns of the largest filters that were tried in parts."""
 LEAST_GAIN = 1.1
 
 
@@ -187,9 +189,9 @@ def best_results(
     others = op.stride if op.sum_over == "batch" else op.dilation
     if images.dtype != "float32" or (others, op.groups) != ((1, 1), 1):
         return 0
-    taps, parts = math.prod(taps_of(filters)), math.prod(parts_of(taps_of(filters), step_of(op)))
-    if min(taps_of(filters)) < TAPS:
+    if not all(TAPS <= size <= MOST_TAPS for size in taps_of(filters)):
         return 0
+    taps, parts = math.prod(taps_of(filters)), math.prod(parts_of(taps_of(filters), step_of(op)))
     item = SIZES[ITEMS[images.dtype]]
     lanes = target.lanes(item)
     channels, count = parts * filters.static(2), filters.static(3)
