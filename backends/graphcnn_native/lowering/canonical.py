@@ -74,13 +74,30 @@ from graphcnn_native.target import Target
 def canonical(graph: Graph, target: Target, *, winograd: bool | int) -> tuple[Graph, dict[int, int]]:
     """Return the graph with fewer kinds of nodes, and for each of its keys the key in the graph given.
 
-    How a correlation is best computed is asked only when it is known which of its taps are cropped off.
+    How a correlation is best computed is asked only when it is known what of its results is left out. Nodes
+    that are dead by then are dropped with those of the rules that follow.
     """
     batches = (MANY,) if graph.updates else (FEW, MANY)
     rules = canonical_rules(target, winograd=winograd, batches=batches)
+    if not graph.updates:
+        rules = *rules, FOLDING, in_panels(target)
+    if not _leaves_out(graph):
+        found = rewrite(graph, rules)
+        return found.graph, dict(found.sources)
     contracted = rewrite(graph, CONTRACTIONS if graph.updates else (*CONTRACTIONS, SKIPPING))
-    found = rewrite(contracted.graph, rules if graph.updates else (*rules, FOLDING, in_panels(target)))
+    found = rewrite(contracted.graph, rules)
     return found.graph, {key: contracted.sources[source] for key, source in found.sources.items()}
+
+
+def _leaves_out(graph: Graph) -> bool:
+    """Whether some results may be cropped off, or skipped by the stride of a convolution of one tap."""
+    for _, node in graph.items():
+        if isinstance(node.op, Crop):
+            return True
+        is_strided = type(node.op) is Correlate2d and node.op.stride != (1, 1) and not graph.updates
+        if is_strided and node.operands[1].type.shape[:2] == (1, 1):
+            return True
+    return False
 
 
 def canonical_rules(
@@ -100,7 +117,7 @@ def canonical_rules(
         effect = "a correlation of many channels, by 3x3 taps or more, is computed on tiles"
         kinds = Correlate2d, FilterGradientOfTaps
         chosen.append(Rule("winograd", effect, kinds, on_tiles, keeps="finite"))
-    return (*CONTRACTIONS, *chosen, *FORMS)
+    return (DEAD_NODES, *CONTRACTIONS, *chosen, *FORMS)
 
 
 def in_panels(target: Target) -> Rule:
@@ -272,7 +289,6 @@ OWN_FORMS: Final = frozenset(
 """Ops that only this backend's own graphs hold."""
 
 CONTRACTIONS: Final = (
-    DEAD_NODES,
     Rule("stopped-gradient", "stop_gradient(x) → x: no gradient is taken any more", StopGradient, _operand),
     Rule(
         "convolution-as-correlation",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
@@ -117,13 +118,13 @@ class _Finishing:
         self, schedule: Schedule, compiled: Graph, sources: Mapping[int, int], target: Target
     ) -> None:
         self._schedule, self._compiled, self._sources, self._target = schedule, compiled, sources, target
-        self._last = _finishing_nodes(schedule.graph, compiled, sources)
+        self._last = _finishing_nodes(schedule.graph, sources)
         self._merged = _merged(compiled, self._last.keys())
 
     def planned(self, draft: Draft) -> PlannedKernel:
         graph, sources = self._schedule.graph, self._sources
         work = tuple(sorted(self._schedule.nodes(draft)))
-        finished = self._with_merged(sources[key] for key in work if self._last.get(sources[key]) == key)
+        finished = self._with_merged(sources[key] for key in work if self._last[sources[key]] == key)
         return PlannedKernel(
             draft.number,
             draft.domain,
@@ -168,19 +169,19 @@ class _Finishing:
         return workspace(op, images.type, maps.type, self._target).bytes
 
 
-def _finishing_nodes(graph: Graph, compiled: Graph, sources: Mapping[int, int]) -> dict[int, int]:
+def _finishing_nodes(graph: Graph, sources: Mapping[int, int]) -> dict[int, int]:
     """Return for each node of the compiled graph the last one of the canonical graph that does its work.
 
-    Of a node that computes, it is one that computes, not one that moves its operands or results; there is
-    none where what reads it does its work too.
+    Of several that were made of it, that is one that computes, not one that moves its operands or results.
     """
-    found, computing = dict[int, int](), dict[int, int]()
+    made = defaultdict[int, list[int]](list)
     for key, source in sorted(sources.items()):
-        found[source] = key
-        if graph.node(key).cost(1).flops:
-            computing[source] = key
-    moving = {source: key for source, key in found.items() if not compiled.node(source).cost(1).flops}
-    return moving | computing
+        made[source].append(key)
+    found: dict[int, int] = {}
+    for source, keys in made.items():
+        computing = [key for key in keys if graph.node(key).cost(1).flops] if len(keys) > 1 else keys
+        found[source] = (computing or keys)[-1]
+    return found
 
 
 def _merged(compiled: Graph, kept: Collection[int]) -> dict[int, list[int]]:

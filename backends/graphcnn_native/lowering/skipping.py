@@ -38,15 +38,13 @@ def stride_before(match: Match, op: Correlate2d, operands: Values) -> Value | No
 def _path(match: Match, value: Value) -> list[Value] | None:
     """Return values from one that is computed pixel by pixel back to the convolution that it is made of."""
     path = [value]
-    while match.uses(path[-1]) <= 1:
-        node = match.definition(path[-1])
-        if type(node.op) is Correlate2d:
-            return path if node.op.sum_over == "channels" else None
+    while type((node := match.definition(path[-1])).op) is not Correlate2d:
         before = _one_map(match, node)
         if before is None:
             return None
         path.append(before)
-    return None
+    is_fit = node.op.sum_over == "channels" and all(match.uses(each) <= 1 for each in path)
+    return path if is_fit else None
 
 
 def _one_map(match: Match, node: Node) -> Value | None:
