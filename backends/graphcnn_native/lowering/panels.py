@@ -16,12 +16,10 @@ from graphcnn.ops import Correlate2d, RandomNumbers
 from graphcnn.ops.attributes import NO_PADDING
 from graphcnn.rewrite import Match
 from graphcnn_native.elements import ITEMS, SIZES
-from graphcnn_native.lowering.program import BLOCK
+from graphcnn_native.lowering.program import BLOCK, KEPT
 from graphcnn_native.target import Target
 from graphcnn_native.tile_sizes import best_tile, tile_of_run
 
-KEPT = ("parameter", "state", "frozen")
-"""Roles of inputs that inference leaves as they are."""
 WIDE_FILTERS = 256 * 1024
 """Bytes of filters beside which the second cache holds little else."""
 
@@ -67,13 +65,15 @@ def filters_in_panels(match: Match, op: Correlate2d, operands: Values, *, target
     if filters.type.static(3) <= target.registers or not is_kept(match, filters):
         return None  # with few filters, samples are in the lanes
     (maps,) = op.result_types(images.type, filters.type)
-    lanes = target.lanes(SIZES[ITEMS[images.type.dtype]])
-    vectors = -(-filters.type.static(3) // lanes)
+    item, count = SIZES[ITEMS[images.type.dtype]], filters.type.static(3)
+    lanes = target.lanes(item)
+    vectors = -(-count // lanes)
+    has_half = target.lanes_of_row(count, item) < vectors * lanes
     if meets_one_pixel(op, images.type, filters.type, maps):
         places = maps.static(1) * maps.static(2)
-        pixels, wide = tile_of_run(target, places, max(BLOCK, lanes), vectors)
+        pixels, wide = tile_of_run(target, places, max(BLOCK, lanes), vectors, has_half=has_half)
     else:
-        pixels, wide = best_tile(target, maps.static(2), vectors)
+        pixels, wide = best_tile(target, maps.static(2), vectors, has_half=has_half)
     if vectors <= wide:
         return None
     panels = match.emit_once(InPanels(wide * lanes), filters)

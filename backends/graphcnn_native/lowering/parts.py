@@ -20,11 +20,11 @@ def parts_as_channels(match: Match, filters: Value, step: Pair) -> Value:
     """Emit filters [K, K', C, D] as such of 3x3 taps: [3, 3, parts · C, D]."""
     sizes = _Sizes(filters.type, step)
     (rows, columns), (down, across), channels, count = sizes.blocks, sizes.parts, sizes.channels, sizes.count
-    padded = match.emit(Pad(sizes.beyond), filters)
+    padded = _emit_if_any(match, Pad(sizes.beyond), filters)
     split = match.emit(Reshape((rows, TAPS, step[0], columns, TAPS, step[1], channels, count)), padded)
     turned = match.emit(Transpose((1, 4, 0, 2, 3, 5, 6, 7)), split)
     joined = match.emit(Reshape((TAPS, TAPS, rows * step[0], columns * step[1], channels, count)), turned)
-    parts = match.emit(Crop(sizes.empty), joined)
+    parts = _emit_if_any(match, Crop(sizes.empty), joined)
     return match.emit(Reshape((TAPS, TAPS, down * across * channels, count)), parts)
 
 
@@ -33,11 +33,16 @@ def channels_as_parts(match: Match, gradient: Value, filters: TensorType, step: 
     sizes = _Sizes(filters, step)
     (rows, columns), (down, across), channels, count = sizes.blocks, sizes.parts, sizes.channels, sizes.count
     split = match.emit(Reshape((TAPS, TAPS, down, across, channels, count)), gradient)
-    joined = match.emit(Pad(sizes.empty), split)
+    joined = _emit_if_any(match, Pad(sizes.empty), split)
     all_ = match.emit(Reshape((TAPS, TAPS, rows, step[0], columns, step[1], channels, count)), joined)
     turned = match.emit(Transpose((2, 0, 3, 4, 1, 5, 6, 7)), all_)
     whole = (TAPS * rows * step[0], TAPS * columns * step[1], channels, count)
-    return match.emit(Crop(sizes.beyond), match.emit(Reshape(whole), turned))
+    return _emit_if_any(match, Crop(sizes.beyond), match.emit(Reshape(whole), turned))
+
+
+def _emit_if_any(match: Match, op: Pad | Crop, value: Value) -> Value:
+    """Emit what adds or takes off rows, unless it is none."""
+    return match.emit(op, value) if any(map(any, op.widths)) else value
 
 
 class _Sizes:

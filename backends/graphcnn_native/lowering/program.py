@@ -39,13 +39,15 @@ from enum import Enum
 from itertools import groupby
 
 from graphcnn.cached import cached
-from graphcnn.ir import BATCH, Dim, Graph, Node, Op, TensorType, Value
+from graphcnn.ir import BATCH, Dim, Graph, Node, Op, Role, TensorType, Value
 from graphcnn.ops import Broadcast, Count, Matmul, Mean, RandomNumbers, Reshape, Sum, Transpose
 from graphcnn_native.interface import Interface
 from graphcnn_native.op_code import has_code
 
 ALIGNMENT = 64
 """Buffers begin at multiples of so many bytes: a cache line, and the widest vector."""
+KEPT: tuple[Role, ...] = ("parameter", "state", "frozen")
+"""Roles of inputs that inference leaves as they are."""
 BLOCK = 8
 """Samples that are carried through a stage together, at least: enough for a tile of a matrix product."""
 
@@ -179,7 +181,7 @@ class Plan:
         they are: what they store stays as it is from call to call."""
         if self.graph.updates:
             return 0
-        known = set(self.graph.inputs_with_role("parameter", "state", "frozen").values())
+        known = set(self.graph.inputs_with_role(*KEPT).values())
         for stage, kernels in enumerate(self.by_stage):
             for kernel in kernels:
                 is_kept = all(buffer.place is Place.ARENA for buffer in kernel.kept)

@@ -65,15 +65,17 @@ def parts_of(taps: Pair, step: Pair) -> Pair:
 
     step: how far apart the taps of a part lie, which is how far apart the pixels of neighbouring results do.
     """
+    blocks = [(TAPS * apart, apart) for apart in step]
     down, across = (
-        sum(offset_of(part, step[axis]) < taps[axis] for part in range(taps[axis])) for axis in (0, 1)
+        taps[axis] // size * apart + min(apart, taps[axis] % size)
+        for axis, (size, apart) in enumerate(blocks)
     )
     return down, across
 
 
 def offset_of(part: int, step: int) -> int:
-    """Return the first tap of a part along an axis."""
-    return part // step * TAPS * step + part % step
+    """Return the first tap of a part along an axis: `step` of them begin in each block of 3 · step taps."""
+    return part + part // step * (TAPS - 1) * step
 
 
 def step_of(op: Correlate2d) -> Pair:
@@ -87,10 +89,9 @@ def taps_of(filters: TensorType) -> Pair:
 
 def slice_of(channels: int, parts: int, lanes: int) -> tuple[int, int]:
     """Return how many channels of how many parts are mapped, and multiplied, before the next ones."""
-    if channels <= WIDEST_SLICE:
-        return channels, max(
-            n for n in range(1, parts + 1) if parts % n == 0 and (n == 1 or n * channels <= WIDEST_SLICE)
-        )
+    room = WIDEST_SLICE // channels
+    if room:
+        return channels, max(n for n in range(1, min(parts, room) + 1) if parts % n == 0)
     suited = [size for size in range(lanes, WIDEST_SLICE + 1, lanes) if channels % size == 0]
     return (suited[-1] if suited else channels), 1
 
@@ -200,8 +201,7 @@ def best_results(
     rows, columns = maps.static(1), maps.static(2)
     vectors = target.lanes_of_row(count, item) / lanes
     matrix = channels * count * item
-    plain = rows * columns * taps * filters.static(2) * vectors
-    plain /= LEAST_GAIN
+    plain = rows * columns * taps * filters.static(2) * vectors / LEAST_GAIN
     mapped = parts * target.lanes_of_row(filters.static(2), item) / lanes + vectors
     costs = {0: (plain, _loading(taps * filters.static(2) * count * item))}
     for results, mapping in MAPPING.items():
