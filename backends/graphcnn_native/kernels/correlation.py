@@ -61,11 +61,7 @@ def correlation(w: Writer) -> None:
         (_FilterGradient if over_batch else _Forward)(w, op).write()
 
 
-class _Forward(CorrelationWriter):
-    def __init__(self, w: Writer, op: Correlate2d) -> None:
-        super().__init__(w, op)
-        self.op = op
-
+class _Forward(CorrelationWriter[Correlate2d]):
     def write(self) -> None:
         w = self.w
         self.rows, self.columns = self.result.type.static(1), self.result.type.static(2)
@@ -178,12 +174,8 @@ class _Forward(CorrelationWriter):
         return f.element(address, self.item, panel, f.multiply(filter_row, of_row * group.used))
 
 
-class _FilterGradient(CorrelationWriter):
+class _FilterGradient(CorrelationWriter[Correlate2d]):
     """result[m, n, c, d] = Σ over samples, i, j of images[m + i, n + j, c] · window[i, j, d]."""
-
-    def __init__(self, w: Writer, op: Correlate2d) -> None:
-        super().__init__(w, op)
-        self.op = op
 
     def write(self) -> None:
         f, w, op = self.f, self.w, self.op

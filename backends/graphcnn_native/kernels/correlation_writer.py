@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Generic, TypeVar
 
 from graphcnn.ir import TensorType, Value
 from graphcnn.ops import Correlate2d
@@ -19,12 +20,15 @@ NEARBY = 256 * 1024
 """Bytes that stay in the second cache while they are read again and again."""
 
 
-class CorrelationWriter:
+Correlation = TypeVar("Correlation", bound=Correlate2d | PhasedCorrelation)
+
+
+class CorrelationWriter(Generic[Correlation]):
     """What kernels of correlations share: operands, sizes, groups."""
 
-    def __init__(self, w: Writer, op: Correlate2d | PhasedCorrelation) -> None:
+    def __init__(self, w: Writer, op: Correlation) -> None:
         assert w.kernel.root is not None
-        self.w, self.f = w, w.f
+        self.w, self.f, self.op = w, w.f, op
         self.images, self.window = w.graph.node(w.kernel.root).operands
         (self.result,) = w.graph.results(w.kernel.root)
         self.item = ITEMS[self.result.type.dtype]

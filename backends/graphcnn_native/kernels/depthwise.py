@@ -15,21 +15,17 @@ from graphcnn_native.codegen.lanes import columns
 from graphcnn_native.kernels.correlation_writer import NEARBY, CorrelationWriter
 from graphcnn_native.kernels.depthwise_tiles import Tiles, add_taps, taps_met, tiles
 from graphcnn_native.kernels.tile import ColumnGroup, column_groups, multiply_add, unrolling, zeros
-from graphcnn_native.kernels.writer import Range, Writer
+from graphcnn_native.kernels.writer import Range
 from graphcnn_native.lowering.depthwise import MOST_TAPS
 from graphcnn_native.tile_sizes import evenly, pixels_at_once, taps_at_once
 
 
-class DepthwiseForward(CorrelationWriter):
+class DepthwiseForward(CorrelationWriter[Correlate2d]):
     """result[i, j, c] = Σ over m, n of images[i + m, j + n, c] · window[m, n, 0, c].
 
     Row by row, and within a row a few channels after the other, so that a pixel of the rows at work is in the
     first cache when the next tile needs it again.
     """
-
-    def __init__(self, w: Writer, op: Correlate2d) -> None:
-        super().__init__(w, op)
-        self.op = op
 
     def write(self) -> None:
         f, w, op = self.f, self.w, self.op
@@ -80,17 +76,13 @@ class DepthwiseForward(CorrelationWriter):
         self.ask(self.w.buffer(self.images), self.n, below, f.multiply(first, share), count * share)
 
 
-class DepthwiseFilterGradient(CorrelationWriter):
+class DepthwiseFilterGradient(CorrelationWriter[Correlate2d]):
     """result[m, n, 0, c] = Σ over samples, i, j of images[i + m, j + n, c] · window[i, j, c].
 
     One pass over the window sums up all taps of a filter, or as many rows of them as the registers hold. It
     takes those rows of the window that meet the images with each row of taps; the others follow. Where a
     sample does not stay in the cache, there is a pass for each row of the window.
     """
-
-    def __init__(self, w: Writer, op: Correlate2d) -> None:
-        super().__init__(w, op)
-        self.op = op
 
     def write(self) -> None:
         f, w, op = self.f, self.w, self.op

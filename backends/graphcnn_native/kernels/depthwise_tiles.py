@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 from graphcnn_native.codegen.function import Ssa
 from graphcnn_native.kernels.correlation_writer import CorrelationWriter
@@ -48,7 +49,7 @@ def taps_met(places: int, taps: int, pixels: int, before: int, steps: tuple[int,
 
 
 def add_taps(
-    c: CorrelationWriter,
+    c: CorrelationWriter[Any],
     group: ColumnGroup,
     images: Ssa,
     filters: Ssa,
@@ -75,7 +76,7 @@ def add_taps(
 
 
 def _add_few(
-    c: CorrelationWriter,
+    c: CorrelationWriter[Any],
     group: ColumnGroup,
     images: Ssa,
     filters: Ssa,

@@ -16,12 +16,8 @@ from graphcnn_native.lowering.strides import Phase, PhasedCorrelation, phases
 from graphcnn_native.tile_sizes import best_tile, evenly, pixels_at_once
 
 
-class _Phased(CorrelationWriter):
+class _Phased(CorrelationWriter[PhasedCorrelation]):
     """Rows know their phase as they run; for columns, whose tiles differ, code is written phase by phase."""
-
-    def __init__(self, w: Writer, op: PhasedCorrelation) -> None:
-        super().__init__(w, op)
-        self.op = op
 
     def write(self) -> None:
         w, op = self.w, self.op

@@ -42,13 +42,12 @@ def reduction(w: Writer) -> None:
             total = w.f.binary("fdiv", total, w.f.splat(count, position.lanes))
         w.store(position, {result: w.f.convert("fptrunc", total, item)})
 
-    leading = op.axes == tuple(range(len(op.axes))) and operand.type.rank > len(op.axes) and not op.keep
-    if not op.axes:
-        _sum_over(w, operand, (), op.keep, finish, item)
-    elif leading and BATCH not in operand.type.shape[1:] and _is_flat(w, operand):
-        _sum_rows(w, operand, len(op.axes), finish, item, flat=True)
-    elif leading and BATCH not in operand.type.shape[1:] and operand.type.rank == len(op.axes) + 1:
-        _sum_rows(w, operand, len(op.axes), finish, item, flat=False)
+    count, rank = len(op.axes), operand.type.rank
+    are_leading = op.axes == tuple(range(count)) and 0 < count < rank and not op.keep
+    of_rows = are_leading and BATCH not in operand.type.shape[1:]
+    flat = of_rows and _is_flat(w, operand)
+    if flat or (of_rows and count == rank - 1):
+        _sum_rows(w, operand, count, finish, item, flat=flat)
     else:
         _sum_over(w, operand, op.axes, op.keep, finish, item)
 
@@ -76,11 +75,8 @@ def _sum_rows(w: Writer, operand: Value, axes: int, finish: Finish, item: str, *
     inner = [math.prod(inner)] if flat else inner
     cut = columns(width, w.target, item)
     at_once = min(max(1, w.target.registers // 2 - BESIDE), len(cut))
-    turns = next(
-        n
-        for n in (8, 7, 6, 5, 4, 3, 2, 1)
-        if (inner and inner[-1] % n == 0 and n * at_once <= ACCUMULATORS) or n == 1
-    )
+    most = max(1, ACCUMULATORS // at_once) if inner else 1
+    turns = next(n for n in range(most, 0, -1) if n == 1 or inner[-1] % n == 0)
     begin: Index = w.begin if w.kernel.adds_up_samples else 0
     end = w.end if w.kernel.adds_up_samples else w.sizes(operand.type)[0]
 
