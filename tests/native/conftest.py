@@ -3,6 +3,7 @@
 import ctypes
 import functools
 
+import numpy as np
 import pytest
 
 from graphcnn_native import NativeBackend, NativeExecutable
@@ -96,3 +97,19 @@ def native_in_any_order():
 def native_backwards():
     """The native backend, back to front and in parts: what is not in order is wrong in every run."""
     return Native(Backwards, threads=3)
+
+
+@pytest.fixture
+def inputs_of():
+    """Return a function that gives inputs of a graph, for a batch size; labels are of three classes."""
+
+    def given(graph, batch):
+        random = np.random.default_rng(batch)
+        return {
+            label: random.standard_normal(value.type.concrete(batch)).astype(value.type.dtype)
+            if value.type.is_float
+            else random.integers(3, size=batch)
+            for label, value in graph.inputs.items()
+        }
+
+    return given

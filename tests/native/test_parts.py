@@ -38,16 +38,6 @@ def gradient_graph(height, width, *layer, dtype="float32"):
     return gcn.compile(network_of(*layer), input_shape=(height, width, 2), **options).gradient_graph
 
 
-def inputs_of(graph, batch):
-    random = np.random.default_rng(batch)
-    return {
-        label: random.standard_normal(value.type.concrete(batch)).astype(value.type.dtype)
-        if value.type.is_float
-        else random.integers(3, size=batch)
-        for label, value in graph.inputs.items()
-    }
-
-
 def in_parts(graph):
     """Return how many correlations, of the three passes, are of filters in parts."""
     lowered, _ = canonical(graph, named_target("avx512"), winograd=True)
@@ -59,7 +49,7 @@ def in_parts(graph):
 
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_all_three_passes_agree_with_numpy(size, target):
+def test_all_three_passes_agree_with_numpy(size, target, inputs_of):
     *layer, batch, stride = size
     graph = gradient_graph(*layer, stride)
     assert in_parts(graph) > 0
@@ -71,7 +61,7 @@ def test_all_three_passes_agree_with_numpy(size, target):
 
 
 @pytest.mark.parametrize("kernel", [5, 7])
-def test_what_it_loses_is_about_a_bit(kernel):
+def test_what_it_loses_is_about_a_bit(kernel, inputs_of):
     """Measured against float64: errors are at most four times those of plain sums."""
     layer = (20, 20, 24, 64, kernel, "same")
     graph, exact = gradient_graph(*layer), gradient_graph(*layer, dtype="float64")
@@ -88,7 +78,7 @@ def test_what_it_loses_is_about_a_bit(kernel):
         assert tiled < 4 * plain
 
 
-def test_any_number_of_threads_gives_the_same_bits():
+def test_any_number_of_threads_gives_the_same_bits(inputs_of):
     graph = gradient_graph(*SIZES[0][:-2])
     for batch in (1, 2, 33):
         inputs = inputs_of(graph, batch)
@@ -117,7 +107,7 @@ def test_other_filters_take_every_product_as_it_is(channels, filters, kernel, op
     assert in_parts(graph) == 0
 
 
-def test_a_profile_counts_the_products_as_they_are_defined():
+def test_a_profile_counts_the_products_as_they_are_defined(inputs_of):
     graph = gradient_graph(20, 20, 32, 48, 5, 0)
     executable = NativeExecutable(graph)
     executable(**inputs_of(graph, 1))

@@ -46,16 +46,6 @@ def gradient_graph(height, width, channels, filters, padding):
     return gcn.compile(network, **options).gradient_graph
 
 
-def inputs_of(graph, batch):
-    random = np.random.default_rng(batch)
-    return {
-        label: random.standard_normal(value.type.concrete(batch)).astype(value.type.dtype)
-        if value.type.is_float
-        else random.integers(3, size=batch)
-        for label, value in graph.inputs.items()
-    }
-
-
 def tiles_of(executable):
     """Return the rows of results, or of deltas, of the tiles that are in use."""
     details = " ".join(kernel.details for kernel in executable.report().kernels)
@@ -69,7 +59,7 @@ def uses_winograd(executable):
 
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_all_three_passes_agree_with_numpy(size, target):
+def test_all_three_passes_agree_with_numpy(size, target, inputs_of):
     *shape, batch = size
     graph = gradient_graph(*shape)
     inputs = inputs_of(graph, batch)
@@ -81,7 +71,7 @@ def test_all_three_passes_agree_with_numpy(size, target):
 
 
 @pytest.mark.parametrize("results", [2, 4])
-def test_what_it_loses_is_about_a_bit(results):
+def test_what_it_loses_is_about_a_bit(results, inputs_of):
     """Measured against float64: errors are of the size that summing up product by product has, or twice."""
     graph = gradient_graph(16, 16, 64, 64, 1)
     inputs = inputs_of(graph, 16)
@@ -160,7 +150,7 @@ def test_another_backend_says_that_it_has_no_such_option():
         )
 
 
-def test_any_order_of_work_gives_the_same_bits(native_in_any_order):
+def test_any_order_of_work_gives_the_same_bits(native_in_any_order, inputs_of):
     graph = gradient_graph(9, 8, 16, 24, 1)
     inputs = inputs_of(graph, 40)
     expected = NativeExecutable(graph, threads=1)(**inputs)
