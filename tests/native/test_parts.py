@@ -88,6 +88,17 @@ def test_any_number_of_threads_gives_the_same_bits(inputs_of):
             assert all(np.array_equal(found[name], array) for name, array in expected.items())
 
 
+@pytest.mark.parametrize("kernel", [5, 6])
+def test_filters_are_moved_no_more_than_they_have_to(kernel):
+    """With a stride of one every part has a tap, and six taps fill their parts."""
+    lowered, _ = canonical(gradient_graph(20, 20, 32, 32, kernel, 0), named_target("avx512"), winograd=True)
+    widths = [
+        node.op.widths for _, node in lowered.items() if isinstance(node.op, gcn.ops.Pad | gcn.ops.Crop)
+    ]
+    assert all(any(map(any, each)) for each in widths)
+    assert len(widths) == (3 if kernel == 5 else 0)
+
+
 @pytest.mark.parametrize(
     ("channels", "filters", "kernel", "options"),
     [
