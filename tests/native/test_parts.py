@@ -88,15 +88,19 @@ def test_any_number_of_threads_gives_the_same_bits(inputs_of):
             assert all(np.array_equal(found[name], array) for name, array in expected.items())
 
 
-@pytest.mark.parametrize("kernel", [5, 6])
-def test_filters_are_moved_no_more_than_they_have_to(kernel):
-    """With a stride of one every part has a tap, and six taps fill their parts."""
-    lowered, _ = canonical(gradient_graph(20, 20, 32, 32, kernel, 0), named_target("avx512"), winograd=True)
-    widths = [
-        node.op.widths for _, node in lowered.items() if isinstance(node.op, gcn.ops.Pad | gcn.ops.Crop)
-    ]
-    assert all(any(map(any, each)) for each in widths)
-    assert len(widths) == (3 if kernel == 5 else 0)
+@pytest.mark.parametrize("stride", [1, 2])
+def test_filters_and_gradients_are_taken_where_they_lie(stride):
+    """No kernel turns them round before they are mapped, or pads them."""
+    graph = gradient_graph(21, 21, 32, 32, 5, 0, stride)
+    assert in_parts(graph) >= 2
+    lowered, _ = canonical(graph, named_target("avx512"), winograd=True)
+    moving = gcn.ops.Pad | gcn.ops.Crop | gcn.ops.Transpose
+
+    def of_filters(node):
+        return node.types[0].rank > 2 and not node.types[0].has_batch
+
+    moved = [node for _, node in lowered.items() if isinstance(node.op, moving) and of_filters(node)]
+    assert all(node.op.permutation == (0, 1, 3, 2) for node in moved), "the input gradient's, Eq. 21"
 
 
 @pytest.mark.parametrize(

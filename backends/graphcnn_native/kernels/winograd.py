@@ -7,13 +7,13 @@ channels], are multiplied by the mapped filters, and come back as 2x2 or 4x4 res
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from graphcnn.ir import Value
+from graphcnn.ir import TensorType, Value
 from graphcnn.ops.attributes import NO_PADDING, Padding, Pair
-from graphcnn_native.codegen.function import Index, Ssa, vector
+from graphcnn_native.codegen.function import Function, Index, Ssa, constant, vector
 from graphcnn_native.codegen.lanes import Column, load_lanes, store_lanes
 from graphcnn_native.elements import ITEMS, SIZES
 from graphcnn_native.kernels.nest import over_vectors
@@ -32,30 +32,34 @@ from graphcnn_native.lowering.winograd import (
     points,
     side,
     step_of,
+    taps_of,
     workspace,
 )
 from graphcnn_native.tile_sizes import best_tile, evenly
 
 
 def winograd_filters(w: Writer) -> None:
-    """Map filters [3, 3, C, D] to [points, C, D], in panels; the kernel's share is a range of channels."""
+    """Map filters [K, K', C, D] to [points, parts · C, D], in panels; its share is a range of channels."""
     assert w.kernel.root is not None
     node = w.graph.node(w.kernel.root)
     assert isinstance(node.op, WinogradFilters)
     f, (result,), (filters,) = w.f, w.graph.results(w.kernel.root), node.operands
     item, buffer, results = ITEMS[filters.type.dtype], w.buffer(filters), node.op.results
     lanes, exact = w.target.lanes(SIZES[item]), buffer.place is Place.CALLER
-    channels, count = filters.type.static(2), filters.type.static(3)
+    _, channels, count = (result.type.static(axis) for axis in range(3))
     maps, both = maps_to(results, f, w.target), BothDimensions(f, item, lanes, results)
     fills_lines = count % lanes == 0 and w.target.vector_bytes == ALIGNMENT
     past_caches = fills_lines and result.type.bytes(1) > LARGE_FILTERS
 
-    def map_vector(part: Column, source: Ssa, target: Ssa) -> None:
+    def map_vector(part: Column, source: Ssa, taps: list[list[_Tap]], target: Ssa) -> None:
         """source: a panel's first element in a row, at the first tap; target: it at the first point."""
 
         def tap(row: int, column: int) -> Ssa:
-            address = f.element(source, item, (row * TAPS + column) * channels * count, part.offset)
-            return load_lanes(f, item, address, part.lanes, part.used, exact=exact)
+            offset, is_there = taps[row][column]
+            offset = offset if is_there is None else f.select(is_there, f.index(offset), f.index(0))
+            address = f.element(source, item, offset, part.offset)
+            x = load_lanes(f, item, address, part.lanes, part.used, exact=exact)
+            return x if is_there is None else f.select(is_there, x, constant(x.type, 0.0))
 
         for row, mapped in enumerate(both.map(maps.of_filters, tap, TAPS)):
             for column, x in enumerate(mapped):
@@ -68,15 +72,62 @@ def winograd_filters(w: Writer) -> None:
 
     groups = column_groups(count, node.op.panel // lanes, w.target, item)
     with f.loop(w.begin, w.end, name="channel") as channel:
+        taps = _taps_of_part(f, filters.type, node.op.step, channel.index)
         for group in groups:
             with f.each(group.offset, group.count, group.width, name="column") as first:
-                source = f.element(w.address(buffer), item, f.multiply(channel.index, count), first)
+                source = f.element(w.address(buffer), item, first)
                 panel = f.element(w.address(w.buffer(result)), item, f.multiply(first, channels))
                 target = f.element(panel, item, f.multiply(channel.index, group.used))
                 for part in group.columns:
-                    map_vector(part, source, target)
+                    map_vector(part, source, taps, target)
     if past_caches:
         f.publish()
+
+
+_Tap: TypeAlias = tuple[Index, Ssa | None]
+"""Where in filters a tap is, and whether it is one of theirs, unless that is sure."""
+
+
+def _taps_of_part(f: Function, filters: TensorType, step: Pair, channel: Index) -> list[list[_Tap]]:
+    """Return the 3x3 taps of a part of filters [K, K', C, D]; channel: of all parts, one after the other."""
+    size, channels, count = taps_of(filters), filters.static(2), filters.static(3)
+    parts = parts_of(size, step)
+    part = f.divide(channel, channels) if parts != (1, 1) else 0
+    channel = f.subtract(channel, f.multiply(part, channels))
+    down = f.divide(part, parts[1])
+    places: list[list[_Tap]] = []
+    for axis, along in enumerate((down, f.subtract(part, f.multiply(down, parts[1])))):
+        first, furthest = _offset(f, along, step[axis]), offset_of(parts[axis] - 1, step[axis])
+        places.append([])
+        for tap in range(TAPS):
+            place = f.add(first, tap * step[axis])
+            is_sure = furthest + tap * step[axis] < size[axis]
+            is_there = None if is_sure else f.compare("ult", f.index(place), f.index(size[axis]))
+            places[-1].append((place, is_there))
+
+    def of(row: Index, column: Index) -> Index:
+        tap = f.add(f.multiply(row, size[1]), column)
+        return f.multiply(f.add(f.multiply(tap, channels), channel), count)
+
+    return [
+        [(of(row, column), _both(f, in_row, in_column)) for column, in_column in places[1]]
+        for row, in_row in places[0]
+    ]
+
+
+def _offset(f: Function, part: Index, step: int) -> Index:
+    """Return `offset_of` a part that is known when the program runs."""
+    return f.add(part, f.multiply(f.divide(part, step), (TAPS - 1) * step))
+
+
+def _both(f: Function, x: Ssa | None, y: Ssa | None) -> Ssa | None:
+    """Return whether both conditions hold; None stands for one that surely does."""
+    return f.binary("and", x, y) if x is not None and y is not None else x or y
+
+
+def _where(f: Function, condition: Ssa | None) -> AbstractContextManager[None]:
+    """A block that runs where the condition holds."""
+    return nullcontext() if condition is None else f.when(condition)
 
 
 Place3: TypeAlias = tuple[Index, Index, Index]
@@ -169,16 +220,10 @@ class _Tiled:
             channel = f.multiply(f.subtract(number, slices_before), space.taken)
             down = f.divide(part, self.across)
             across = f.subtract(part, f.multiply(down, self.across))
-            moved = self._offset(down, self.step[0]), self._offset(across, self.step[1])
+            moved = _offset(f, down, self.step[0]), _offset(f, across, self.step[1])
             square = _Square(self.images, along, size, self.op.padding, self.step, moved, channel)
             target = f.element(row, self.item, f.multiply(each, space.taken))
             self.map_square(square, space.taken, place, target, space.image_stride)
-
-    def _offset(self, part: Index, step: int) -> Index:
-        """Return `offset_of` a part."""
-        f = self.f
-        blocks = f.divide(part, step)
-        return f.add(f.multiply(blocks, (TAPS - 1) * step), part)
 
     def cut(self, total: Index) -> Range:
         """Return the tiles that this part of the kernel works on."""
@@ -235,19 +280,15 @@ class _Tiled:
             found.append([])
             for column, column_inside in offsets[1]:
                 address = f.element(base, self.item, w.offset(type, (sample, row, column, square.channel)))
-                conditions = [inside for inside in (row_inside, column_inside) if inside is not None]
-                if conditions:
-                    address = f.select(self.all_of(conditions), address, self.zeros)
+                inside = _both(f, row_inside, column_inside)
+                if inside is not None:
+                    address = f.select(inside, address, self.zeros)
                 found[-1].append(address)
         return found
 
     def vectors(self, size: int, body: Callable[[Index, int, int], None]) -> None:
         """Run `body(offset, lanes, used)` for the vectors of a row of channels."""
         over_vectors(self.w, 0, size, self.item, body, unrolled=1)
-
-    def all_of(self, conditions: list[Ssa]) -> Ssa:
-        """Return whether one or two conditions hold."""
-        return conditions[0] if len(conditions) == 1 else self.f.binary("and", *conditions)
 
 
 class WinogradForward(_Tiled):
@@ -364,15 +405,13 @@ class WinogradForward(_Tiled):
         f = self.f
         sample, row, column = corner[0], f.add(corner[1], beside[0]), f.add(corner[2], beside[1])
         place = Position((sample, row, column, *along.indices), along.lanes, along.used)
-        within = [
+        in_row, in_column = (
             f.compare("slt", f.index(index), f.index(size))
-            for index, size, further in ((row, self.rows, beside[0]), (column, self.columns, beside[1]))
             if size % self.results and further >= size % self.results
-        ]
-        if not within:
-            self.w.store(place, {self.result: x})
-            return
-        with f.when(self.all_of(within)):
+            else None
+            for index, size, further in ((row, self.rows, beside[0]), (column, self.columns, beside[1]))
+        )
+        with _where(f, _both(f, in_row, in_column)):
             self.w.store(place, {self.result: x})
 
 
@@ -426,7 +465,7 @@ class WinogradGradient(_Tiled):
         """Add to the taps of one channel what its sums mean for them."""
         f, w, space = self.f, self.w, self.space
         source = f.element(self.sums, self.item, f.multiply(row, group.width))
-        target = f.element(w.shard, self.item, f.multiply(f.add(channel, row), self.filters), column)
+        places = _taps_of_part(f, self.result.type, self.step, f.add(channel, row))
         for part in group.columns:
 
             def total(row: int, column: int, part: Column = part) -> Ssa:
@@ -434,11 +473,12 @@ class WinogradGradient(_Tiled):
                 return f.load(vector(self.item, part.lanes), f.element(source, self.item, point, part.offset))
 
             for row, taps in enumerate(self.both.map(self.maps.to_filters, total, side(self.results))):
-                for column, x in enumerate(taps):
-                    place = (row * TAPS + column) * self.channels * self.filters
-                    address = f.element(target, self.item, place, part.offset)
-                    before = load_lanes(f, self.item, address, part.lanes, part.used, exact=False)
-                    store_lanes(f, f.binary("fadd", before, x), address, part.used, w.target)
+                for across, x in enumerate(taps):
+                    place, is_there = places[row][across]
+                    with _where(f, is_there):
+                        address = f.element(w.shard, self.item, place, column, part.offset)
+                        before = load_lanes(f, self.item, address, part.lanes, part.used, exact=False)
+                        store_lanes(f, f.binary("fadd", before, x), address, part.used, w.target)
 
 
 def winograd(w: Writer) -> None:

@@ -45,7 +45,6 @@ from graphcnn.rewrite import DEAD_NODES, Match, Rule, rewrite
 from graphcnn_native.lowering.depthwise import reads_edges
 from graphcnn_native.lowering.folding import folded_scale
 from graphcnn_native.lowering.panels import InPanels, PanelCorrelation, filters_in_panels
-from graphcnn_native.lowering.parts import channels_as_parts, parts_as_channels
 from graphcnn_native.lowering.skipping import stride_before
 from graphcnn_native.lowering.strides import (
     FilterGradientOfTaps,
@@ -63,7 +62,6 @@ from graphcnn_native.lowering.winograd import (
     WinogradFilterGradient,
     WinogradFilters,
     best_results,
-    parts_of,
     register_tile,
     step_of,
     taps_of,
@@ -162,15 +160,12 @@ def _on_tiles(
     results = best_results(op, images.type, filters, maps, target, most, batches)
     if images.type.shape[0] != BATCH or not results:
         return None
-    taps, step = taps_of(filters), step_of(op)
-    has_parts = parts_of(taps, step) != (1, 1)
+    taps = taps_of(filters)
     attributes = op.stride, op.padding, op.dilation, op.groups, op.sum_over, results
     if over_batch:
-        gradient = match.emit(WinogradFilterGradient(*attributes, taps), images, window)
-        return channels_as_parts(match, gradient, filters, step) if has_parts else gradient
+        return match.emit(WinogradFilterGradient(*attributes, taps), images, window)
     tile = register_tile(maps, results, target, batches)
-    window = parts_as_channels(match, window, step) if has_parts else window
-    mapped = match.emit_once(WinogradFilters(results, tile[1]), window)
+    mapped = match.emit_once(WinogradFilters(results, tile[1], step_of(op)), window)
     return match.emit(WinogradCorrelation(*attributes, tile, taps), images, mapped)
 
 

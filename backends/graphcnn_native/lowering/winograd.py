@@ -5,6 +5,12 @@ and the filters have gone through a linear map each; four by four take 144, and 
 (Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016). The gradients are of the
 same kind: Eq. 21 is a correlation, and the filter gradient is the transpose of the map (Eq. 13 on tiles).
 
+A filter of 5x5 taps is four *parts* of 3x3 (with a row and a column of zeros), which lie 3 pixels apart.
+Their results add up, as if each part had channels of its own: a correlation with [5, 5, C, D] is one with
+[3, 3, 4C, D] that reads each pixel of C channels four times, as it is and 3 pixels further down and to the
+right. On tiles of 4x4 each result then takes 9 products instead of 25. Gradients are of the same kind. Where
+results are two pixels apart, the taps of a part are too: four parts for 5x5 taps, nine for 7x7.
+
 The maps of the smaller form add, subtract and halve, and round less than plain sums do. Those of the larger
 one evaluate polynomials at 0, ±5/8, ±3/2 and ∞, which costs a bit of float32: errors are twice those of plain
 sums, where the usual points 0, ±1, ±2 and ∞ cost two bits. (On points: Barabasz et al., "Error Analysis and
@@ -61,7 +67,7 @@ def side(results: int) -> int:
 
 
 def parts_of(taps: Pair, step: Pair) -> Pair:
-    """Return of how many parts of 3x3 taps a filter is, down and across (`parts.py`).
+    """Return of how many parts of 3x3 taps a filter is, down and across.
 
     step: how far apart the taps of a part lie, which is how far apart the pixels of neighbouring results do.
     """
@@ -103,14 +109,16 @@ def points(results: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class WinogradFilters(Op):
-    """Filters [3, 3, C, D] mapped to [points, C, D]: for each product of a tile, a matrix.
+    """Filters [K, K', C, D] mapped to [points, parts · C, D]: for each product of a tile, a matrix.
 
     In memory, a matrix is in panels of `panel` columns at most, one behind the other, as products read it: a
     panel holds the columns of a register tile, for all channels. So memory is read from begin to end.
+    step: how far apart the taps of a part lie.
     """
 
     results: int
     panel: int
+    step: Pair = (1, 1)
 
     name: ClassVar[str] = "winograd_filters"
     equation: ClassVar[str] = "U = G w Gᵀ"
@@ -118,7 +126,8 @@ class WinogradFilters(Op):
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
         (filters,) = operands
-        return (filters.with_shape((points(self.results), *filters.shape[2:])),)
+        channels = math.prod(parts_of(taps_of(filters), self.step)) * filters.static(2)
+        return (filters.with_shape((points(self.results), channels, filters.shape[3])),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +163,7 @@ class WinogradCorrelation(Correlate2d):
 
 @dataclass(frozen=True, slots=True)
 class WinogradFilterGradient(Correlate2d):
-    """A correlation of images with deltas that sums over the batch.
-
-    taps: of the filters; the gradient is that of their parts, [3, 3, parts · C, D].
-    """
+    """A correlation of images with deltas that sums over the batch, for so many rows and columns of taps."""
 
     results: int = 2
     taps: Pair = (TAPS, TAPS)
@@ -167,8 +173,7 @@ class WinogradFilterGradient(Correlate2d):
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
         (whole,) = Correlate2d.result_types(self, *operands)
-        channels = math.prod(parts_of(self.taps, self.dilation)) * whole.static(2)
-        return (whole.with_shape((TAPS, TAPS, channels, whole.shape[3])),)
+        return (whole.with_shape((*self.taps, *whole.shape[2:])),)
 
 
 def best_results(
