@@ -9,7 +9,7 @@ from graphcnn.ir import Graph, Op
 from graphcnn_native.codegen.emitters import WITHOUT_KERNEL
 from graphcnn_native.executable import NativeExecutable
 from graphcnn_native.lowering.canonical import OWN_FORMS
-from graphcnn_native.lowering.winograd import MAPPING
+from graphcnn_native.lowering.winograd import LARGEST, SMALL
 from graphcnn_native.op_code import EMITTERS, LANES, POINTWISE
 from graphcnn_native.runtime.processors import thread_count
 
@@ -31,7 +31,7 @@ class NativeBackend:
 
     def check_options(self, *, threads: int | None = None, winograd: bool | int = True) -> None:
         """Raise OptionError for values that `compile` does not take, also of the environment variable."""
-        if not isinstance(winograd, bool) and winograd not in MAPPING:
+        if not isinstance(winograd, bool) and winograd not in (SMALL.results, LARGEST):
             raise OptionError(
                 f"winograd={winograd!r:.60} is neither True, False, 2 nor 4",
                 mend="winograd=2, for tiles of 2x2 results",
@@ -44,9 +44,10 @@ class NativeBackend:
         """Return an executable of the graph, which runs on so many threads.
 
         threads: by default $GRAPHCNN_THREADS, or else all processors; results do not depend on it.
-        winograd: let 3x3 convolutions of many channels in float32 take Winograd's minimal filtering: tiles
-        of 4x4 results take four times fewer products, and round about twice as much as plain sums; those of
-        2x2 results 2.25 times fewer. 2: none larger than these. False computes every product as written.
+        winograd: let convolutions of many channels, by 3x3 taps or more, in float32 take Winograd's minimal
+        filtering: tiles of 6x6 pixels take four times fewer products, and round about twice as much as plain
+        sums; those of 4x4 pixels, which yield 2x2 results, 2.25 times fewer. 2: none larger than these. False
+        computes every product as written.
         An op without code of its own is computed by the reference backend's kernel, which the step calls.
         Raises BackendError for an op that neither backend knows, OptionError for options of other types.
         """

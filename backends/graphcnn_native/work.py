@@ -18,8 +18,6 @@ from graphcnn_native.lowering.samples_in_lanes import too_few
 from graphcnn_native.lowering.winograd import (
     WinogradCorrelation,
     WinogradFilterGradient,
-    parts_of,
-    points,
     step_of,
 )
 from graphcnn_native.target import Target
@@ -92,8 +90,8 @@ def _performed(program: Program, kernel: PlacedKernel) -> float:
     window = program.graph.node(kernel.root).operands[1]
     maps = window.type if op.sum_over == "batch" else program.graph.results(kernel.root)[0].type
     sizes = maps.static(1), maps.static(2)
-    tiles = math.prod(-(-size // op.results) for size in sizes)
-    products = math.prod(parts_of(op.taps, step_of(op))) * points(op.results)
+    tiles = math.prod(-(-size // op.form.results) for size in sizes)
+    products = math.prod(op.form.parts_of(op.taps, step_of(op))) * op.form.points
     return tiles * products / (math.prod(sizes) * math.prod(op.taps))
 
 

@@ -1,5 +1,6 @@
 """The forms that kernels are made for: each rule holds in rational numbers, and rewriting ends."""
 
+import functools
 import itertools
 import math
 from dataclasses import replace
@@ -20,12 +21,12 @@ from graphcnn_native.lowering.canonical import canonical, canonical_rules
 from graphcnn_native.lowering.strides import FilterGradientOfTaps, PhasedCorrelation
 from graphcnn_native.lowering.winograd import (
     LARGEST,
+    MAPPING,
+    SMALL,
     WinogradCorrelation,
     WinogradFilterGradient,
     WinogradFilters,
-    best_results,
-    points,
-    side,
+    best_form,
 )
 from graphcnn_native.target import named_target
 
@@ -100,7 +101,7 @@ def is_cropped(graph, node):
 def is_suited(node):
     images, window = (operand.type for operand in node.operands)
     filters, maps = (node.types[0], window) if node.op.sum_over == "batch" else (window, node.types[0])
-    return images.shape[0] == "N" and best_results(node.op, images, filters, maps, TARGET, LARGEST) > 0
+    return images.shape[0] == "N" and best_form(node.op, images, filters, maps, TARGET, LARGEST) is not None
 
 
 def is_relu(graph, value):
@@ -161,15 +162,29 @@ def cropped_gradients():
 
 
 def wide():
-    sizes = ((8, 8, 1, 0, 4), (8, 16, 0, 0, 6), (16, 8, 1, 0, 8), (8, 8, 1, 1, 6), (8, 8, 1, 1, 8))
-    for channels, filters, padding, over_batch, size in sizes:
+    sizes = (
+        # channels, filters, rows, columns, padding, over_batch, taps, stride
+        (8, 8, 4, 5, 1, 0, 3, 1),
+        (8, 16, 6, 7, 0, 0, 3, 1),
+        (16, 8, 8, 9, 1, 0, 3, 1),
+        (8, 8, 6, 7, 1, 1, 3, 1),
+        (8, 8, 8, 9, 1, 1, 3, 1),
+        (8, 8, 4, 5, 1, 0, 4, 1),
+        (8, 8, 4, 5, 1, 1, 4, 1),
+        (8, 8, 9, 10, 1, 0, 7, 2),
+        (16, 16, 4, 5, 1, 0, 5, 1),
+        (16, 16, 4, 5, 1, 1, 5, 1),
+    )
+    for channels, filters, rows, columns, padding, over_batch, taps, stride in sizes:
         edges = ((padding, padding), (padding, 0))
-        images = TensorType(("N", size, size + 1, channels))
-        op = Correlate2d(padding=edges, sum_over="batch" if over_batch else "channels")
+        images = TensorType(("N", rows, columns, channels))
+        sum_over = "batch" if over_batch else "channels"
+        op = Correlate2d((stride, stride), edges, sum_over=sum_over)
         if over_batch:
-            other = TensorType(("N", size + 2 * padding - 2, size + padding - 1, filters))
+            sizes = rows + 2 * padding - taps + 1, columns + padding - taps + 1
+            other = TensorType(("N", *sizes, filters))
         else:
-            other = TensorType((3, 3, channels, filters))
+            other = TensorType((taps, taps, channels, filters))
         yield graph_of(lambda e, x, w, op=op: e(op, x, w), images, other)
 
 
@@ -281,12 +296,15 @@ def test_every_rule_has_a_domain():
     assert [name for name in RULES if name != "winograd"] == plain
 
 
-def matrices(at, results):
-    """Return Bᵀ, G and Aᵀ of tiles with so many results, for these finite points and the one at infinity."""
+@functools.cache
+def matrices(form):
+    """Return Bᵀ, G and Aᵀ of a form, for its finite points and the one at infinity."""
+    at = [Fraction(x) for x in ((0, 1, -1) if form == SMALL else (0, "5/8", "-5/8", "3/2", "-3/2"))]
     count = len(at) + 1
     divisors = [Fraction(math.prod(x - y for y in at if y != x)) for x in at]
     b_t, g, a_t = (
-        np.full(shape, Fraction(0), object) for shape in ((count, count), (count, 3), (results, count))
+        np.full(shape, Fraction(0), object)
+        for shape in ((count, count), (count, form.taps), (form.results, count))
     )
     for row, others in enumerate([*([y for y in at if y != x] for x in at), at]):
         polynomial = [Fraction(1)]
@@ -294,44 +312,63 @@ def matrices(at, results):
             polynomial = [a - y * b for a, b in zip([0, *polynomial], [*polynomial, 0], strict=True)]
         b_t[row, : len(polynomial)] = polynomial
     for row, (x, divisor) in enumerate(zip(at, divisors, strict=True)):
-        g[row] = [x**power / divisor for power in range(3)]
-        a_t[:, row] = [x**power for power in range(results)]
+        g[row] = [x**power / divisor for power in range(form.taps)]
+        a_t[:, row] = [x**power for power in range(form.results)]
     g[-1, -1] = a_t[-1, -1] = Fraction(1)
     return b_t, g, a_t
 
 
-FORMS = {
-    2: matrices([Fraction(x) for x in (0, 1, -1)], 2),
-    4: matrices([Fraction(x) for x in (0, "5/8", "-5/8", "3/2", "-3/2")], 4),
-}
+def first_taps(form, taps, step):
+    """Yield each part of a filter, by its first tap."""
+    counts = form.parts_of(taps, step)
+    rows, columns = (
+        [form.offset_of(part, apart) for part in range(count)]
+        for count, apart in zip(counts, step, strict=True)
+    )
+    return itertools.product(rows, columns)
 
 
 def mapped_filters(op, arrays, batch):
     (w,) = arrays
-    _, g, _ = FORMS[op.results]
-    mapped = np.empty((points(op.results), *w.shape[2:]), object)
-    for c, d in np.ndindex(*w.shape[2:]):
-        mapped[:, c, d] = g.dot(w[:, :, c, d]).dot(g.T).ravel()
-    return mapped
+    _, g, _ = matrices(op.form)
+    size = op.form.taps
+    rows, columns, channels, count = w.shape
+    beyond = [size * step for step in op.step]
+    padded = np.full((rows + beyond[0], columns + beyond[1], channels, count), Fraction(0), object)
+    padded[:rows, :columns] = w
+    parts = []
+    for row, column in first_taps(op.form, (rows, columns), op.step):
+        part = padded[row :: op.step[0], column :: op.step[1]][:size, :size]
+        mapped = np.empty((op.form.points, channels, count), object)
+        for c, d in np.ndindex(channels, count):
+            mapped[:, c, d] = g.dot(part[:, :, c, d]).dot(g.T).ravel()
+        parts.append(mapped)
+    return np.concatenate(parts, axis=1)
 
 
 def on_tiles(op, arrays, batch):
     images, mapped = arrays
-    b_t, _, a_t = FORMS[op.results]
-    step, size = op.results, side(op.results)
+    b_t, _, a_t = matrices(op.form)
+    size, count = op.form.side, op.form.results
     (top, bottom), (left, right) = op.padding
     n, height, width, channels = images.shape
-    rows, columns = height + top + bottom - 2, width + left + right - 2
-    padded = np.full((n, rows + size, columns + size, channels), Fraction(0), object)
+    down, across = op.stride
+    rows = (height + top + bottom - op.taps[0]) // down + 1
+    columns = (width + left + right - op.taps[1]) // across + 1
+    beyond = (size + count) * max(op.stride) + max(op.taps)
+    padded = np.full((n, rows * down + beyond, columns * across + beyond, channels), Fraction(0), object)
     padded[:, top : top + height, left : left + width] = images
-    result = np.full((n, rows + step, columns + step, mapped.shape[2]), Fraction(0), object)
-    for s, i, j in itertools.product(range(n), range(0, rows, step), range(0, columns, step)):
+    result = np.full((n, rows + count, columns + count, mapped.shape[2]), Fraction(0), object)
+    for s, i, j in itertools.product(range(n), range(0, rows, count), range(0, columns, count)):
         products = Fraction(0)
-        for c in range(channels):
-            tile = b_t.dot(padded[s, i : i + size, j : j + size, c]).dot(b_t.T)
-            products = products + mapped[:, c].reshape(size, size, -1) * tile[:, :, None]
+        for part, (row, column) in enumerate(first_taps(op.form, op.taps, op.stride)):
+            square = padded[s, i * down + row :: down, j * across + column :: across][:size, :size]
+            for c in range(channels):
+                tile = b_t.dot(square[:, :, c]).dot(b_t.T)
+                filters = mapped[:, part * channels + c].reshape(size, size, -1)
+                products = products + filters * tile[:, :, None]
         for d in range(mapped.shape[2]):
-            result[s, i : i + step, j : j + step, d] = a_t.dot(products[:, :, d]).dot(a_t.T)
+            result[s, i : i + count, j : j + count, d] = a_t.dot(products[:, :, d]).dot(a_t.T)
     return result[:, :rows, :columns]
 
 
@@ -359,10 +396,11 @@ MEANINGS = {
 }
 
 
-def test_tiles_of_both_sizes_are_proved():
+def test_tiles_of_all_forms_are_proved():
     tiles = [rewrite(graph, (RULES["winograd"],)).graph for graph in wide() if graph is not None]
-    sizes = [node.op.results for graph in tiles for _, node in graph.items() if hasattr(node.op, "results")]
-    assert {*sizes} == {2, 4}
+    assert {node.op.form for graph in tiles for _, node in graph.items() if hasattr(node.op, "form")} == {
+        *MAPPING
+    }
 
 
 @pytest.mark.parametrize("name", DOMAINS)

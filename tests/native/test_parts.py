@@ -1,4 +1,4 @@
-"""Filters larger than 3x3 on tiles, as parts of 3x3: right at every size, as exact as product by product."""
+"""Filters larger than 3x3 on tiles, whole or in parts: right at every size, as exact as plain sums."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ import graphcnn as gcn
 from graphcnn.backend import load_backend
 from graphcnn_native import NativeExecutable
 from graphcnn_native.lowering.canonical import canonical
-from graphcnn_native.lowering.winograd import WinogradCorrelation, WinogradFilterGradient
+from graphcnn_native.lowering.winograd import MAPPING, WinogradCorrelation, WinogradFilterGradient
 from graphcnn_native.target import named_target, runs_here
 
 SIZES = [
@@ -22,6 +22,12 @@ SIZES = [
     (33, 31, 12, 40, 7, 3, 3, 2),
     (37, 40, 16, 24, (8, 5), 0, 2, (3, 2)),
     (40, 40, 8, 16, 7, "same", 5, 2),
+    (13, 12, 16, 32, 4, "same", 5, 1),
+    (9, 10, 40, 20, (4, 5), 1, 17, 1),
+    (9, 13, 24, 32, 5, 0, 18, 1),
+    (12, 11, 16, 32, 7, 3, 33, 2),
+    (21, 19, 16, 24, 8, 0, 3, 1),
+    (5, 6, 24, 64, 6, "same", 3, 1),
 ]
 TARGETS = [name for name in ("avx512", "avx2", "baseline", "neon") if runs_here(named_target(name))]
 
@@ -38,13 +44,15 @@ def gradient_graph(height, width, *layer, dtype="float32"):
     return gcn.compile(network_of(*layer), input_shape=(height, width, 2), **options).gradient_graph
 
 
-def in_parts(graph):
-    """Return how many correlations, of the three passes, are of filters in parts."""
+def on_tiles(graph):
+    """Return the forms of the tiles of correlations, of the three passes, by filters larger than 3x3."""
     lowered, _ = canonical(graph, named_target("avx512"), winograd=True)
     ops = [node.op for _, node in lowered.items()]
-    return sum(
-        isinstance(op, WinogradCorrelation | WinogradFilterGradient) and op.taps != (3, 3) for op in ops
-    )
+    return [
+        op.form
+        for op in ops
+        if isinstance(op, WinogradCorrelation | WinogradFilterGradient) and op.taps != (3, 3)
+    ]
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -52,7 +60,7 @@ def in_parts(graph):
 def test_all_three_passes_agree_with_numpy(size, target, inputs_of):
     *layer, batch, stride = size
     graph = gradient_graph(*layer, stride)
-    assert in_parts(graph) > 0
+    assert on_tiles(graph)
     inputs = inputs_of(graph, batch)
     executable = NativeExecutable(graph, target=named_target(target))
     expected, found = load_backend("numpy").compile(graph)(**inputs), executable(**inputs)
@@ -60,22 +68,44 @@ def test_all_three_passes_agree_with_numpy(size, target, inputs_of):
         np.testing.assert_allclose(found[name], array, rtol=0, atol=1e-5 * (1 + np.abs(array).max()))
 
 
-@pytest.mark.parametrize("kernel", [5, 7])
-def test_what_it_loses_is_about_a_bit(kernel, inputs_of):
+def test_all_forms_are_among_these():
+    forms = {form for *layer, batch, stride in SIZES for form in on_tiles(gradient_graph(*layer, stride))}
+    assert forms == {*MAPPING}
+
+
+def three_passes(size, channels, filters, kernel, dtype):
+    """Return graphs of a convolution, and of both gradients of its products with given numbers."""
+    graph = gcn.Graph("passes")
+    x = graph.input("x", gcn.TensorType(("N", size, size, channels), dtype))
+    w = graph.input("w", gcn.TensorType((kernel, kernel, channels, filters), dtype))
+    before = (kernel - 1) // 2
+    sides = (before, kernel - 1 - before)
+    output = graph.add(gcn.ops.Correlate2d(padding=(sides, sides)), x, w)
+    delta = graph.input("delta", output.type)
+    graph.output("output", output)
+    graph.output("loss", graph.add(gcn.ops.Sum((0, 1, 2, 3)), graph.add(gcn.ops.Multiply(), output, delta)))
+    forward = graph.copy(outputs=False)
+    forward.output("output", output)
+    return forward, gcn.simplify(gcn.gradient(graph, "loss", ["x", "w"]))
+
+
+@pytest.mark.parametrize(
+    ("kernel", "size", "form"), [(6, 20, (4, 3)), (4, 18, (3, 4)), (7, 18, (3, 4)), (5, 10, (2, 5))]
+)
+def test_what_it_loses_is_about_a_bit(kernel, size, form, inputs_of):
     """Measured against float64: errors are at most four times those of plain sums."""
-    layer = (20, 20, 24, 64, kernel, "same")
-    graph, exact = gradient_graph(*layer), gradient_graph(*layer, dtype="float64")
-    inputs = inputs_of(graph, 16)
-    wide = {k: v.astype("float64") if v.dtype == "float32" else v for k, v in inputs.items()}
-    expected = load_backend("numpy").compile(exact)(**wide)
-    assert in_parts(graph) == 3
-    errors = []
-    for winograd in (True, False):
-        found = NativeExecutable(graph, winograd=winograd)(**inputs)
-        names = ("gradient(conv1.filters)", "gradient(conv2.filters)")
-        errors.append([np.sqrt(np.mean((found[name] - expected[name]) ** 2)) for name in names])
-    for tiled, plain in zip(*errors, strict=True):
-        assert tiled < 4 * plain
+    for single, double in zip(
+        *(three_passes(size, 24, 64, kernel, t) for t in ("float32", "float64")), strict=True
+    ):
+        inputs = inputs_of(single, 16)
+        expected = load_backend("numpy").compile(double)(
+            **{k: v.astype("float64") for k, v in inputs.items()}
+        )
+        assert on_tiles(single)[0] == form
+        tiled, plain = (NativeExecutable(single, winograd=winograd)(**inputs) for winograd in (True, False))
+        for name, array in expected.items():
+            error, usual = (np.sqrt(np.mean((found[name] - array) ** 2)) for found in (tiled, plain))
+            assert error < 4 * usual, name
 
 
 def test_any_number_of_threads_gives_the_same_bits(inputs_of):
@@ -92,7 +122,7 @@ def test_any_number_of_threads_gives_the_same_bits(inputs_of):
 def test_filters_and_gradients_are_taken_where_they_lie(stride):
     """No kernel turns them round before they are mapped, or pads them."""
     graph = gradient_graph(21, 21, 32, 32, 5, 0, stride)
-    assert in_parts(graph) >= 2
+    assert len(on_tiles(graph)) >= 2
     lowered, _ = canonical(graph, named_target("avx512"), winograd=True)
     moving = gcn.ops.Pad | gcn.ops.Crop | gcn.ops.Transpose
 
@@ -119,7 +149,7 @@ def test_filters_and_gradients_are_taken_where_they_lie(stride):
 def test_other_filters_take_every_product_as_it_is(channels, filters, kernel, options):
     layers = [gcn.Conv2d(filters, kernel, **options)]
     graph = gcn.compile(gcn.Sequential(*layers), input_shape=(24, 24, channels)).forward_graph
-    assert in_parts(graph) == 0
+    assert on_tiles(graph) == []
 
 
 def test_a_profile_counts_the_products_as_they_are_defined(inputs_of):

@@ -13,7 +13,7 @@ from graphcnn.ir import BATCH, TensorType
 from graphcnn.zoo import ZOO
 from graphcnn_native import NativeExecutable
 from graphcnn_native.lowering.canonical import canonical
-from graphcnn_native.lowering.winograd import WinogradCorrelation, register_tile
+from graphcnn_native.lowering.winograd import Form, WinogradCorrelation, register_tile
 from graphcnn_native.target import named_target, runs_here
 
 SIZES = [
@@ -106,7 +106,7 @@ def test_inference_takes_tiles_that_suit_a_single_sample_too(channels, size, tra
     for graph, results in ((model.step_graph, training), (model.forward_graph, inference)):
         lowered, _ = canonical(graph, named_target("avx512"), winograd=True)
         ops = [node.op for _, node in lowered.items() if isinstance(node.op, WinogradCorrelation)]
-        assert {op.results for op in ops} == {results}
+        assert {op.form.results for op in ops} == {results}
         tiles = math.ceil(size / results) ** 2
         assert all(tiles % op.tile[0] == 0 for op in ops) == (graph is model.forward_graph)
 
@@ -115,7 +115,7 @@ def test_inference_takes_tiles_that_suit_a_single_sample_too(channels, size, tra
 def test_two_threads_share_a_sample_evenly(size, filters, results):
     target = named_target("avx512")
     maps = TensorType((BATCH, size, size, filters), "float32")
-    tiles, panel = register_tile(maps, results, target, (1, 64))
+    tiles, panel = register_tile(maps, Form(results, 3), target, (1, 64))
     times = math.ceil((size // results) ** 2 / tiles)
     panels = math.ceil(filters / panel)
     assert (panels if times == 1 else times) % 2 == 0

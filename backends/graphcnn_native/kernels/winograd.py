@@ -1,7 +1,7 @@
-"""3x3 correlations on tiles, by Winograd's minimal filtering: a quarter to a half of the time.
+"""Correlations on tiles, by Winograd's minimal filtering: a quarter to a half of the time.
 
 A few dozen tiles go through a linear map each (`winograd_maps.py`), become 16 or 36 matrices [tiles,
-channels], are multiplied by the mapped filters, and come back as 2x2 or 4x4 results.
+channels], are multiplied by the mapped filters, and come back as 2x2 to 4x4 results.
 """
 
 from __future__ import annotations
@@ -18,19 +18,15 @@ from graphcnn_native.codegen.lanes import Column, load_lanes, store_lanes
 from graphcnn_native.elements import ITEMS, SIZES
 from graphcnn_native.kernels.nest import over_vectors
 from graphcnn_native.kernels.tile import ColumnGroup, Factors, accumulate, column_groups, zeros
-from graphcnn_native.kernels.winograd_maps import BothDimensions, Side, maps_to
+from graphcnn_native.kernels.winograd_maps import BothDimensions, Side, maps_of
 from graphcnn_native.kernels.writer import Position, Range, Writer
 from graphcnn_native.lowering.program import ALIGNMENT, Place
 from graphcnn_native.lowering.winograd import (
     LARGE_FILTERS,
-    TAPS,
+    Form,
     WinogradCorrelation,
     WinogradFilterGradient,
     WinogradFilters,
-    offset_of,
-    parts_of,
-    points,
-    side,
     step_of,
     taps_of,
     workspace,
@@ -44,10 +40,10 @@ def winograd_filters(w: Writer) -> None:
     node = w.graph.node(w.kernel.root)
     assert isinstance(node.op, WinogradFilters)
     f, (result,), (filters,) = w.f, w.graph.results(w.kernel.root), node.operands
-    item, buffer, results = ITEMS[filters.type.dtype], w.buffer(filters), node.op.results
+    item, buffer, form = ITEMS[filters.type.dtype], w.buffer(filters), node.op.form
     lanes, exact = w.target.lanes(SIZES[item]), buffer.place is Place.CALLER
     _, channels, count = (result.type.static(axis) for axis in range(3))
-    maps, both = maps_to(results, f, w.target), BothDimensions(f, item, lanes, results)
+    maps, both = maps_of(form, f, w.target), BothDimensions(f, item, lanes, form)
     fills_lines = count % lanes == 0 and w.target.vector_bytes == ALIGNMENT
     past_caches = fills_lines and result.type.bytes(1) > LARGE_FILTERS
 
@@ -61,9 +57,9 @@ def winograd_filters(w: Writer) -> None:
             x = load_lanes(f, item, address, part.lanes, part.used, exact=exact)
             return x if is_there is None else f.select(is_there, x, constant(x.type, 0.0))
 
-        for row, mapped in enumerate(both.map(maps.of_filters, tap, TAPS)):
+        for row, mapped in enumerate(both.map(maps.of_filters, tap, form.taps)):
             for column, x in enumerate(mapped):
-                point = row * side(results) + column
+                point = row * form.side + column
                 address = f.element(target, item, point * channels * count, part.offset)
                 if past_caches:
                     f.store_past_caches(x, address)
@@ -72,7 +68,7 @@ def winograd_filters(w: Writer) -> None:
 
     groups = column_groups(count, node.op.panel // lanes, w.target, item)
     with f.loop(w.begin, w.end, name="channel") as channel:
-        taps = _taps_of_part(f, filters.type, node.op.step, channel.index)
+        taps = _taps_of_part(f, filters.type, form, node.op.step, channel.index)
         for group in groups:
             with f.each(group.offset, group.count, group.width, name="column") as first:
                 source = f.element(w.address(buffer), item, first)
@@ -88,18 +84,21 @@ _Tap: TypeAlias = tuple[Index, Ssa | None]
 """Where in filters a tap is, and whether it is one of theirs, unless that is sure."""
 
 
-def _taps_of_part(f: Function, filters: TensorType, step: Pair, channel: Index) -> list[list[_Tap]]:
-    """Return the 3x3 taps of a part of filters [K, K', C, D]; channel: of all parts, one after the other."""
+def _taps_of_part(
+    f: Function, filters: TensorType, form: Form, step: Pair, channel: Index
+) -> list[list[_Tap]]:
+    """Return the taps of a part of filters [K, K', C, D]; channel: of all parts, one after the other."""
     size, channels, count = taps_of(filters), filters.static(2), filters.static(3)
-    parts = parts_of(size, step)
+    parts = form.parts_of(size, step)
     part = f.divide(channel, channels) if parts != (1, 1) else 0
     channel = f.subtract(channel, f.multiply(part, channels))
     down = f.divide(part, parts[1])
     places: list[list[_Tap]] = []
     for axis, along in enumerate((down, f.subtract(part, f.multiply(down, parts[1])))):
-        first, furthest = _offset(f, along, step[axis]), offset_of(parts[axis] - 1, step[axis])
+        first = _offset(f, form, along, step[axis])
+        furthest = form.offset_of(parts[axis] - 1, step[axis])
         places.append([])
-        for tap in range(TAPS):
+        for tap in range(form.taps):
             place = f.add(first, tap * step[axis])
             is_sure = furthest + tap * step[axis] < size[axis]
             is_there = None if is_sure else f.compare("ult", f.index(place), f.index(size[axis]))
@@ -115,9 +114,9 @@ def _taps_of_part(f: Function, filters: TensorType, step: Pair, channel: Index) 
     ]
 
 
-def _offset(f: Function, part: Index, step: int) -> Index:
-    """Return `offset_of` a part that is known when the program runs."""
-    return f.add(part, f.multiply(f.divide(part, step), (TAPS - 1) * step))
+def _offset(f: Function, form: Form, part: Index, step: int) -> Index:
+    """Return `Form.offset_of` a part that is known when the program runs."""
+    return f.add(part, f.multiply(f.divide(part, step), (form.taps - 1) * step))
 
 
 def _both(f: Function, x: Ssa | None, y: Ssa | None) -> Ssa | None:
@@ -160,21 +159,22 @@ class _Tiled:
         op = w.graph.node(w.kernel.root).op
         assert isinstance(op, WinogradCorrelation | WinogradFilterGradient)
         self.w, self.f, self.op = w, w.f, op
-        self.results, self.points = op.results, points(op.results)
+        self.form, self.results = op.form, op.form.results
+        self._taps = f"{op.form.taps}x{op.form.taps} taps"
         self.images, self.window = w.graph.node(w.kernel.root).operands
         (self.result,) = w.graph.results(w.kernel.root)
         self.item = ITEMS[self.result.type.dtype]
         self.space = space = workspace(op, self.images.type, maps.type, w.target)
         self.rows, self.columns, self.filters = (maps.type.static(axis) for axis in (1, 2, 3))
         self.step = step_of(op)
-        self.down, self.across = parts_of(op.taps, self.step)
+        self.down, self.across = op.form.parts_of(op.taps, self.step)
         self.channel_slices = self.images.type.static(3) // space.taken
         self.slices = self.down * self.across * self.channel_slices // space.parts
         self.depth = space.parts * space.taken
         self.channels = self.slices * self.depth
-        self.tile_rows, self.tile_columns = (-(-size // op.results) for size in (self.rows, self.columns))
-        self.maps = maps_to(op.results, self.f, w.target)
-        self.both = BothDimensions(self.f, self.item, w.target.lanes(SIZES[self.item]), op.results)
+        self.tile_rows, self.tile_columns = (-(-size // self.results) for size in (self.rows, self.columns))
+        self.maps = maps_of(op.form, self.f, w.target)
+        self.both = BothDimensions(self.f, self.item, w.target.lanes(SIZES[self.item]), op.form)
         start = w.workspace
         self.zeros, self.mapped_images, self.mapped_maps, self.sums = (
             self.f.element(start, "i8", offset)
@@ -213,14 +213,14 @@ class _Tiled:
         """
         f, space = self.f, self.space
         row = f.element(self.mapped_images, self.item, f.multiply(tile, space.channels))
-        along, size = self.maps.of_pixels, side(self.results)
+        along, size = self.maps.of_pixels, self.form.side
         with f.each(0, space.parts, 1, name="part") as each:
             part = f.add(f.divide(f.multiply(number, space.parts), self.channel_slices), each)
             slices_before = f.multiply(f.divide(number, self.channel_slices), self.channel_slices)
             channel = f.multiply(f.subtract(number, slices_before), space.taken)
             down = f.divide(part, self.across)
             across = f.subtract(part, f.multiply(down, self.across))
-            moved = _offset(f, down, self.step[0]), _offset(f, across, self.step[1])
+            moved = _offset(f, self.form, down, self.step[0]), _offset(f, self.form, across, self.step[1])
             square = _Square(self.images, along, size, self.op.padding, self.step, moved, channel)
             target = f.element(row, self.item, f.multiply(each, space.taken))
             self.map_square(square, space.taken, place, target, space.image_stride)
@@ -253,7 +253,7 @@ class _Tiled:
 
             for row, mapped in enumerate(self.both.map(square.along, pixel, square.size)):
                 for column, x in enumerate(mapped):
-                    point = row * side(self.results) + column
+                    point = row * self.form.side + column
                     f.store(x, f.element(target, self.item, offset, point * stride))
 
         self.vectors(channels, body)
@@ -266,7 +266,7 @@ class _Tiled:
         for axis, tiles in ((0, self.tile_rows), (1, self.tile_columns)):
             extent, along, (before, _) = type.static(1 + axis), [], square.padding[axis]
             step, moved = square.step[axis], square.moved[axis]
-            furthest = 0 if moved == 0 else offset_of((self.down, self.across)[axis] - 1, step)
+            furthest = 0 if moved == 0 else self.form.offset_of((self.down, self.across)[axis] - 1, step)
             for pixel in range(square.size):
                 first = step * pixel - before
                 index = f.add(f.multiply(corner[axis], self.results * step), first, moved)
@@ -292,7 +292,7 @@ class _Tiled:
 
 
 class WinogradForward(_Tiled):
-    """Sums over channels: 2x2 results a tile, with what follows them pointwise."""
+    """Sums over channels, some results a tile, with what follows them pointwise."""
 
     def __init__(self, w: Writer) -> None:
         assert w.kernel.root is not None
@@ -301,7 +301,9 @@ class WinogradForward(_Tiled):
         self.at_once, panel = self.op.tile
         wide = panel // w.target.lanes(SIZES[self.item])
         self.groups = column_groups(self.filters, wide, w.target, self.item)
-        w.tile = f"{self.results}x{self.results} results, {self.at_once} tiles x {wide} vectors"
+        w.tile = (
+            f"{self.results}x{self.results} results of {self._taps}, {self.at_once} tiles x {wide} vectors"
+        )
 
     def cut(self, total: Index) -> Range:
         """Cut the tiles and, where these are too few, the columns of register tiles, if vectors are whole."""
@@ -316,7 +318,7 @@ class WinogradForward(_Tiled):
             self.f.clear(self.mapped_maps, self.space.sums - self.space.maps)
 
     def multiply(self, number: Index, count: Index) -> None:
-        with self.f.loop(0, self.points, name="point") as point:
+        with self.f.loop(0, self.form.points, name="point") as point:
             self._multiply(point.index, number, count)
 
     def _multiply(self, point: Index, number: Index, count: Index) -> None:
@@ -382,10 +384,10 @@ class WinogradForward(_Tiled):
 
             def body(offset: Index, lanes: int, used: int) -> None:
                 def product(row: int, column: int) -> Ssa:
-                    point = (row * side(self.results) + column) * self.space.map_stride
+                    point = (row * self.form.side + column) * self.space.map_stride
                     return f.load(vector(self.item, lanes), f.element(source, self.item, offset, point))
 
-                rows = self.both.map(self.maps.to_results, product, side(self.results))
+                rows = self.both.map(self.maps.to_results, product, self.form.side)
                 for row, results in enumerate(rows):
                     for column, x in enumerate(results):
                         self._store(corner, (row, column), Position((offset,), lanes, used), x)
@@ -425,7 +427,9 @@ class WinogradGradient(_Tiled):
         lanes = w.target.lanes(SIZES[self.item])
         self.at_once, wide = best_tile(w.target, self.depth, self.space.width // lanes)
         self.groups = column_groups(self.filters, wide, w.target, self.item)
-        w.tile = f"{self.results}x{self.results} deltas, {self.at_once} channels x {wide} vectors"
+        w.tile = (
+            f"{self.results}x{self.results} deltas for {self._taps}, {self.at_once} channels x {wide} vectors"
+        )
 
     def begin(self, first: Index, count: Index) -> None:
         """Map the deltas of some tiles."""
@@ -448,7 +452,7 @@ class WinogradGradient(_Tiled):
     def _multiply(self, group: ColumnGroup, column: Index, channel: Index, size: int, count: Index) -> None:
         """Sum up products of some channels with some filters over the tiles, point by point."""
         f, w, space = self.f, self.w, self.space
-        with f.loop(0, self.points, name="point") as point:
+        with f.loop(0, self.form.points, name="point") as point:
             left = f.element(
                 self.mapped_images, self.item, f.multiply(point.index, space.image_stride), channel
             )
@@ -465,14 +469,14 @@ class WinogradGradient(_Tiled):
         """Add to the taps of one channel what its sums mean for them."""
         f, w, space = self.f, self.w, self.space
         source = f.element(self.sums, self.item, f.multiply(row, group.width))
-        places = _taps_of_part(f, self.result.type, self.step, f.add(channel, row))
+        places = _taps_of_part(f, self.result.type, self.form, self.step, f.add(channel, row))
         for part in group.columns:
 
             def total(row: int, column: int, part: Column = part) -> Ssa:
-                point = (row * side(self.results) + column) * space.sum_stride
+                point = (row * self.form.side + column) * space.sum_stride
                 return f.load(vector(self.item, part.lanes), f.element(source, self.item, point, part.offset))
 
-            for row, taps in enumerate(self.both.map(self.maps.to_filters, total, side(self.results))):
+            for row, taps in enumerate(self.both.map(self.maps.to_filters, total, self.form.side)):
                 for across, x in enumerate(taps):
                     place, is_there = places[row][across]
                     with _where(f, is_there):

@@ -11,7 +11,7 @@ from typing import Protocol, TypeAlias
 
 from graphcnn_native.codegen.function import Function, Ssa, constant
 from graphcnn_native.kernels.tile import multiply_add
-from graphcnn_native.lowering.winograd import side
+from graphcnn_native.lowering.winograd import SMALL, Form
 from graphcnn_native.target import Target
 
 Side: TypeAlias = Callable[[Sequence[Ssa]], list[Ssa]]
@@ -25,7 +25,7 @@ class Maps(Protocol):
         """Bᵀ."""
 
     def of_filters(self, g: Sequence[Ssa]) -> list[Ssa]:
-        """G: three taps."""
+        """G."""
 
     def to_results(self, m: Sequence[Ssa]) -> list[Ssa]:
         """Aᵀ."""
@@ -34,7 +34,7 @@ class Maps(Protocol):
         """A."""
 
     def to_filters(self, u: Sequence[Ssa]) -> list[Ssa]:
-        """Gᵀ: the gradient of three taps."""
+        """Gᵀ."""
 
 
 class _Arithmetic:
@@ -48,16 +48,19 @@ class _Arithmetic:
         return self.f.binary("fsub", x, y)
 
     def times(self, number: float, x: Ssa) -> Ssa:
-        return self.f.binary("fmul", x, constant(x.type, number))
+        return x if number == 1 else self.f.binary("fmul", x, constant(x.type, number))
 
     def sum_of(self, total: Ssa, *terms: tuple[float, Ssa]) -> Ssa:
         """Return total + Σ number · x."""
         for number, x in terms:
-            total = multiply_add(self.f, self.target, constant(x.type, number), x, total)
+            if number == 1:
+                total = self.plus(total, x)
+            else:
+                total = multiply_add(self.f, self.target, constant(x.type, number), x, total)
         return total
 
 
-class MapsToTwo(_Arithmetic):
+class MapsOnFour(_Arithmetic):
     """F(2, 3): the points 0, ±1 and ∞."""
 
     def of_pixels(self, d: Sequence[Ssa]) -> list[Ssa]:
@@ -81,13 +84,21 @@ class MapsToTwo(_Arithmetic):
 
 
 A, B = 0.625, 1.5
-"""The points of F(4, 3) are 0, ±A, ±B and ∞; few others have so small errors, and squares that are exact."""
+"""The points are 0, ±A, ±B and ∞; few others have so small errors, and squares that are exact."""
 _AT_0, _AT_A, _AT_B = (A * B) ** 2, 2 * A**2 * (A**2 - B**2), 2 * B**2 * (B**2 - A**2)
 """Each point's product of its distances from the other finite ones, which G divides by."""
 
 
-class MapsToFour(_Arithmetic):
-    """F(4, 3): the points 0, ±A, ±B and ∞. Pairs of opposite points share their even and odd parts."""
+class MapsOnSix(_Arithmetic):
+    """F(4, 3), F(3, 4) and F(2, 5): the points 0, ±A, ±B and ∞.
+
+    Taps and deltas are the coefficients of polynomials, which are evaluated there; results and the gradients
+    of taps come back by the transpose. Pairs of opposite points share their even and odd parts.
+    """
+
+    def __init__(self, f: Function, target: Target, form: Form) -> None:
+        super().__init__(f, target)
+        self.form = form
 
     def of_pixels(self, d: Sequence[Ssa]) -> list[Ssa]:
         first = self.sum_of(d[4], (-(A**2 + B**2), d[2]), (_AT_0, d[0]))
@@ -98,44 +109,47 @@ class MapsToFour(_Arithmetic):
         return [first, *at_a, self.sum_of(even, (B, odd)), self.sum_of(even, (-B, odd)), last]
 
     def of_filters(self, g: Sequence[Ssa]) -> list[Ssa]:
-        mapped = [self.times(1 / _AT_0, g[0])]
-        for point, divisor in ((A, _AT_A), (B, _AT_B)):
-            even = self.sum_of(self.times(1 / divisor, g[0]), (point**2 / divisor, g[2]))
-            mapped += [self.sum_of(even, (sign * point / divisor, g[1])) for sign in (1, -1)]
-        return [*mapped, g[2]]
+        return self._evaluate(g, 1 / _AT_0, 1 / _AT_A, 1 / _AT_B)
 
     def to_results(self, m: Sequence[Ssa]) -> list[Ssa]:
-        plus, minus = self.plus, self.minus
-        even_a, odd_a = plus(m[1], m[2]), minus(m[1], m[2])
-        even_b, odd_b = plus(m[3], m[4]), minus(m[3], m[4])
-        return [
-            plus(m[0], plus(even_a, even_b)),
-            self.sum_of(self.times(A, odd_a), (B, odd_b)),
-            self.sum_of(self.times(A**2, even_a), (B**2, even_b)),
-            self.sum_of(m[5], (A**3, odd_a), (B**3, odd_b)),
-        ]
+        return self._transposed(m, self.form.results, 1, 1, 1)
 
     def of_deltas(self, y: Sequence[Ssa]) -> list[Ssa]:
-        mapped = [y[0]]
-        for point in (A, B):
-            even = self.sum_of(y[0], (point**2, y[2]))
-            odd = self.sum_of(y[1], (point**2, y[3]))
-            mapped += [self.sum_of(even, (point, odd)), self.sum_of(even, (-point, odd))]
-        return [*mapped, y[3]]
+        return self._evaluate(y, 1, 1, 1)
 
     def to_filters(self, u: Sequence[Ssa]) -> list[Ssa]:
-        even_a, odd_a = self.plus(u[1], u[2]), self.minus(u[1], u[2])
-        even_b, odd_b = self.plus(u[3], u[4]), self.minus(u[3], u[4])
-        return [
-            self.sum_of(self.times(1 / _AT_0, u[0]), (1 / _AT_A, even_a), (1 / _AT_B, even_b)),
-            self.sum_of(self.times(A / _AT_A, odd_a), (B / _AT_B, odd_b)),
-            self.sum_of(u[5], (A**2 / _AT_A, even_a), (B**2 / _AT_B, even_b)),
-        ]
+        return self._transposed(u, self.form.taps, 1 / _AT_0, 1 / _AT_A, 1 / _AT_B)
+
+    def _evaluate(self, x: Sequence[Ssa], at_0: float, at_a: float, at_b: float) -> list[Ssa]:
+        """Return Σ xₖ · pointᵏ, times the point's factor; at ∞ the last coefficient."""
+        found = [self.times(at_0, x[0])]
+        for point, factor in ((A, at_a), (B, at_b)):
+            even = [(factor * point**k, x[k]) for k in range(2, len(x), 2)]
+            odd = [(point ** (k - 1), x[k]) for k in range(3, len(x), 2)]
+            evens, odds = self.sum_of(self.times(factor, x[0]), *even), self.sum_of(x[1], *odd)
+            found += [self.sum_of(evens, (sign * factor * point, odds)) for sign in (1, -1)]
+        return [*found, x[-1]]
+
+    def _transposed(self, x: Sequence[Ssa], count: int, at_0: float, at_a: float, at_b: float) -> list[Ssa]:
+        """Return Σ x · pointᵏ, times the point's factor, for each k below `count`; x at ∞ is of the last."""
+        at_zero, plus_a, minus_a, plus_b, minus_b, at_infinity = x
+        of_a = self.plus(plus_a, minus_a), self.minus(plus_a, minus_a)
+        of_b = self.plus(plus_b, minus_b), self.minus(plus_b, minus_b)
+        found = []
+        for k in range(count):
+            terms = [(at_a * A**k, of_a[k % 2]), (at_b * B**k, of_b[k % 2])]
+            if k == 0:
+                terms.insert(0, (at_0, at_zero))
+            if k == count - 1:
+                terms.insert(0, (1, at_infinity))
+            (number, first), *others = terms
+            found.append(self.sum_of(self.times(number, first), *others))
+        return found
 
 
-def maps_to(results: int, f: Function, target: Target) -> Maps:
-    """Return the maps of tiles that yield so many rows and columns of results."""
-    return MapsToTwo(f, target) if results == 2 else MapsToFour(f, target)
+def maps_of(form: Form, f: Function, target: Target) -> Maps:
+    """Return the maps of tiles of a form."""
+    return MapsOnFour(f, target) if form == SMALL else MapsOnSix(f, target, form)
 
 
 MOST_IN_REGISTERS = 16
@@ -148,10 +162,10 @@ class BothDimensions:
     It is made at the function's begin. lanes: of the widest vectors.
     """
 
-    def __init__(self, f: Function, item: str, lanes: int, results: int) -> None:
+    def __init__(self, f: Function, item: str, lanes: int, form: Form) -> None:
         self._f, self._item, self._lanes = f, item, lanes
-        size = side(results) ** 2
-        self._between = f.allocate(item, size * lanes) if size > MOST_IN_REGISTERS else None
+        size = form.points * lanes
+        self._between = f.allocate(item, size) if form.points > MOST_IN_REGISTERS else None
 
     def map(self, along: Side, square: Callable[[int, int], Ssa], size: int) -> Iterator[list[Ssa]]:
         """Yield the rows of a square whose columns were mapped, and then its rows.

@@ -61,7 +61,7 @@ from graphcnn_native.lowering.winograd import (
     WinogradCorrelation,
     WinogradFilterGradient,
     WinogradFilters,
-    best_results,
+    best_form,
     register_tile,
     step_of,
     taps_of,
@@ -157,15 +157,15 @@ def _on_tiles(
     (result,) = op.result_types(images.type, window.type)
     over_batch = op.sum_over == "batch"
     filters, maps = (result, window.type) if over_batch else (window.type, result)
-    results = best_results(op, images.type, filters, maps, target, most, batches)
-    if images.type.shape[0] != BATCH or not results:
+    form = best_form(op, images.type, filters, maps, target, most, batches)
+    if images.type.shape[0] != BATCH or form is None:
         return None
     taps = taps_of(filters)
-    attributes = op.stride, op.padding, op.dilation, op.groups, op.sum_over, results
+    attributes = op.stride, op.padding, op.dilation, op.groups, op.sum_over, form
     if over_batch:
         return match.emit(WinogradFilterGradient(*attributes, taps), images, window)
-    tile = register_tile(maps, results, target, batches)
-    mapped = match.emit_once(WinogradFilters(results, tile[1], step_of(op)), window)
+    tile = register_tile(maps, form, target, batches)
+    mapped = match.emit_once(WinogradFilters(form, tile[1], step_of(op)), window)
     return match.emit(WinogradCorrelation(*attributes, tile, taps), images, mapped)
 
 

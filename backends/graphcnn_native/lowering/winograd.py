@@ -1,20 +1,21 @@
-"""Winograd's minimal filtering, F(2x2, 3x3) and F(4x4, 3x3): what uses it, and the ops that it becomes.
+"""Winograd's minimal filtering, F(4x4, 3x3) and its kin: what uses it, and the ops that it becomes.
 
 Two by two results of a 3x3 correlation take 36 products as Eq. 1 has them, and 16 after tiles of 4x4 pixels
 and the filters have gone through a linear map each; four by four take 144, and 36 on tiles of 6x6 pixels
-(Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016). The gradients are of the
-same kind: Eq. 21 is a correlation, and the filter gradient is the transpose of the map (Eq. 13 on tiles).
+(Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016). The same tiles yield 3x3
+results of 4x4 taps, or 2x2 results of 5x5. The gradients are of the same kind: Eq. 21 is a correlation, and
+the filter gradient is the transpose of the map (Eq. 13 on tiles).
 
-A filter of 5x5 taps is four *parts* of 3x3 (with a row and a column of zeros), which lie 3 pixels apart.
-Their results add up, as if each part had channels of its own: a correlation with [5, 5, C, D] is one with
-[3, 3, 4C, D] that reads each pixel of C channels four times, as it is and 3 pixels further down and to the
-right. On tiles of 4x4 each result then takes 9 products instead of 25. Gradients are of the same kind. Where
-results are two pixels apart, the taps of a part are too: four parts for 5x5 taps, nine for 7x7.
+A filter of 7x7 taps is four *parts* of 4x4 (with a row and a column of zeros), which lie 4 pixels apart.
+Their results add up, as if each part had channels of its own: a correlation with [7, 7, C, D] is one with
+[4, 4, 4C, D] that reads each pixel of C channels four times, as it is and 4 pixels further down and to the
+right. Each result then takes 16 products instead of 49. Gradients are of the same kind. Where results are two
+pixels apart, the taps of a part are too.
 
-The maps of the smaller form add, subtract and halve, and round less than plain sums do. Those of the larger
-one evaluate polynomials at 0, ±5/8, ±3/2 and ∞, which costs a bit of float32: errors are twice those of plain
-sums, where the usual points 0, ±1, ±2 and ∞ cost two bits. (On points: Barabasz et al., "Error Analysis and
-Improving the Accuracy of Winograd Convolution for Deep Neural Networks", ACM TOMS 46, 2020.)
+The maps of the smallest form add, subtract and halve, and round less than plain sums do. Those on 6x6 pixels
+evaluate polynomials at 0, ±5/8, ±3/2 and ∞, which costs a bit of float32: errors are at most twice those of
+plain sums, where the usual points 0, ±1, ±2 and ∞ cost two bits. (On points: Barabasz et al., "Error Analysis
+and Improving the Accuracy of Winograd Convolution for Deep Neural Networks", ACM TOMS 46, 2020.)
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import ClassVar, Final, NamedTuple
 
 from graphcnn.ir import Op, TensorType
 from graphcnn.ops import Correlate2d
@@ -33,12 +34,52 @@ from graphcnn_native.lowering.program import ALIGNMENT, BLOCK
 from graphcnn_native.target import Target
 from graphcnn_native.tile_sizes import best_in_all, best_tile, cost_of_rows, evenly, tile_cost, tiles
 
-TAPS = 3
-"""Rows and columns of a filter."""
-MAPPING: Final = {2: 64, 4: 300}
-"""By the rows and columns of results that a tile yields: what it takes to map a vector of channels, or of
-filters, of one tile, in multiplications of vectors."""
-LARGEST: Final = max(MAPPING)
+
+class Form(NamedTuple):
+    """F(results x results, taps x taps): what a tile yields, and of how many taps."""
+
+    results: int
+    taps: int
+
+    @property
+    def side(self) -> int:
+        """Rows and columns of a tile's pixels, which are as many as its products for a channel and filter."""
+        return self.results + self.taps - 1
+
+    @property
+    def points(self) -> int:
+        return self.side**2
+
+    def parts_of(self, taps: Pair, step: Pair) -> Pair:
+        """Return of how many parts a filter of so many taps is, down and across.
+
+        step: how far apart the taps of a part lie, which is how far apart the pixels of neighbouring results
+        do.
+        """
+        blocks = [(self.taps * apart, apart) for apart in step]
+        down, across = (
+            taps[axis] // size * apart + min(apart, taps[axis] % size)
+            for axis, (size, apart) in enumerate(blocks)
+        )
+        return down, across
+
+    def offset_of(self, part: int, step: int) -> int:
+        """Return the first tap of a part along an axis: `step` of them begin in each block of taps · step."""
+        return part + part // step * (self.taps - 1) * step
+
+
+SMALL = Form(2, 3)
+MAPPING: Final = {SMALL: (110, 60), Form(4, 3): (400, 200), Form(3, 4): (400, 150), Form(2, 5): (350, 100)}
+"""What it takes to map a tile's pixels, and its results, for a vector of channels, or of filters, in
+multiplications of vectors. These numbers and the next two were fitted to times of some hundred layers."""
+PLACE = 25
+"""What a place of the maps takes without tiles, beside the products."""
+SLOWER = 1.15
+"""The time of a multiplication on tiles, which read more, in that of one without."""
+MOST_TAPS_SUMMED = 4
+"""Of the forms for filter gradients: those of five taps would come back with four times the error."""
+LARGEST: Final = 4
+"""Rows and columns of the results of the largest tiles."""
 WORKSPACE = 384 * 1024
 """Bytes of tiles that a thread has under way: about a third of the second cache."""
 WIDEST_SLICE = 128
@@ -56,32 +97,8 @@ BYTES_A_PRODUCT = 8
 FEW, MANY = 1, 64
 """Batch sizes for which tiles are chosen: of training the larger alone, of inference both."""
 FEWEST_CHANNELS = 4
-MOST_TAPS = 15
+LARGEST_FILTER = 15
 """Rows or columns of the largest filters that were tried in parts."""
-LEAST_GAIN = 1.1
-
-
-def side(results: int) -> int:
-    """Return the rows and columns of pixels of a tile that yields results x results."""
-    return results + TAPS - 1
-
-
-def parts_of(taps: Pair, step: Pair) -> Pair:
-    """Return of how many parts of 3x3 taps a filter is, down and across.
-
-    step: how far apart the taps of a part lie, which is how far apart the pixels of neighbouring results do.
-    """
-    blocks = [(TAPS * apart, apart) for apart in step]
-    down, across = (
-        taps[axis] // size * apart + min(apart, taps[axis] % size)
-        for axis, (size, apart) in enumerate(blocks)
-    )
-    return down, across
-
-
-def offset_of(part: int, step: int) -> int:
-    """Return the first tap of a part along an axis: `step` of them begin in each block of 3 · step taps."""
-    return part + part // step * (TAPS - 1) * step
 
 
 def step_of(op: Correlate2d) -> Pair:
@@ -102,11 +119,6 @@ def slice_of(channels: int, parts: int, lanes: int) -> tuple[int, int]:
     return (suited[-1] if suited else channels), 1
 
 
-def points(results: int) -> int:
-    """Return the products of a tile, a channel and a filter."""
-    return side(results) ** 2
-
-
 @dataclass(frozen=True, slots=True)
 class WinogradFilters(Op):
     """Filters [K, K', C, D] mapped to [points, parts · C, D]: for each product of a tile, a matrix.
@@ -116,7 +128,7 @@ class WinogradFilters(Op):
     step: how far apart the taps of a part lie.
     """
 
-    results: int
+    form: Form
     panel: int
     step: Pair = (1, 1)
 
@@ -126,8 +138,8 @@ class WinogradFilters(Op):
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
         (filters,) = operands
-        channels = math.prod(parts_of(taps_of(filters), self.step)) * filters.static(2)
-        return (filters.with_shape((points(self.results), channels, filters.shape[3])),)
+        channels = math.prod(self.form.parts_of(taps_of(filters), self.step)) * filters.static(2)
+        return (filters.with_shape((self.form.points, channels, filters.shape[3])),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +147,12 @@ class WinogradCorrelation(Correlate2d):
     """A correlation whose filters are mapped already, [points, C, D], in panels.
 
     tile: so many tiles, and filters, are in a register tile; the filters are those of a panel. taps: of the
-    filters; larger ones are mapped as parts of 3x3, each with channels of its own.
+    filters; larger ones than the form has are mapped as parts, each with channels of its own.
     """
 
-    results: int = 2
+    form: Form = SMALL
     tile: tuple[int, int] = (1, 16)
-    taps: Pair = (TAPS, TAPS)
+    taps: Pair = (3, 3)
 
     name: ClassVar[str] = "winograd"
     equation: ClassVar[str] = "Y = Aᵀ (U ⊙ Bᵀ I B) A"
@@ -157,7 +169,7 @@ class WinogradCorrelation(Correlate2d):
     def _filters(self, mapped: TensorType) -> TensorType:
         _, channels, count = mapped.shape
         return mapped.with_shape(
-            (*self.taps, int(channels) // math.prod(parts_of(self.taps, self.stride)), count)
+            (*self.taps, int(channels) // math.prod(self.form.parts_of(self.taps, self.stride)), count)
         )
 
 
@@ -165,8 +177,8 @@ class WinogradCorrelation(Correlate2d):
 class WinogradFilterGradient(Correlate2d):
     """A correlation of images with deltas that sums over the batch, for so many rows and columns of taps."""
 
-    results: int = 2
-    taps: Pair = (TAPS, TAPS)
+    form: Form = SMALL
+    taps: Pair = (3, 3)
 
     name: ClassVar[str] = "winograd_gradient"
     equation: ClassVar[str] = "dw = Gᵀ (Σ Bᵀ I B ⊙ A delta Aᵀ) G"
@@ -176,7 +188,7 @@ class WinogradFilterGradient(Correlate2d):
         return (whole.with_shape((*self.taps, *whole.shape[2:])),)
 
 
-def best_results(
+def best_form(
     op: Correlate2d,
     images: TensorType,
     filters: TensorType,
@@ -184,55 +196,56 @@ def best_results(
     target: Target,
     most: int,
     batches: Sequence[int] = (MANY,),
-) -> int:
-    """Return the rows and columns of results that tiles of a correlation best yield; 0 for no tiles at all.
+) -> Form | None:
+    """Return the form that suits a correlation best; None for no tiles at all.
 
-    op: forward, or of the filter gradient. images: [N, H, W, C]; filters: [K, K', C, D], of which larger ones
-    are in parts of 3x3; maps: the results or their deltas, [N, H', W', D]. most: the largest tile that may be
-    chosen, 0, 2 or 4. batches: the choice is the one that at none of these sizes takes far longer than the
-    best one there.
+    op: forward, or of the filter gradient. images: [N, H, W, C]; filters: [K, K', C, D]; maps: the results or
+    their deltas, [N, H', W', D]. most: rows of the results of the largest tile that may be chosen, 0, 2 or 4;
+    larger ones than 2 are on 6x6 pixels. batches: the choice is the one that at none of these sizes takes far
+    longer than the best one there.
     """
     others = op.stride if op.sum_over == "batch" else op.dilation
     if images.dtype != "float32" or (others, op.groups) != ((1, 1), 1):
-        return 0
-    if not all(TAPS <= size <= MOST_TAPS for size in taps_of(filters)):
-        return 0
-    taps, parts = math.prod(taps_of(filters)), math.prod(parts_of(taps_of(filters), step_of(op)))
+        return None
+    size = taps_of(filters)
+    if not all(SMALL.taps <= along <= LARGEST_FILTER for along in size):
+        return None
     item = SIZES[ITEMS[images.dtype]]
     lanes = target.lanes(item)
-    channels, count = parts * filters.static(2), filters.static(3)
-    if channels < FEWEST_CHANNELS or count < lanes // 2:
-        return 0
-    rows, columns = maps.static(1), maps.static(2)
-    vectors = target.lanes_of_row(count, item) / lanes
-    matrix = channels * count * item
-    plain = rows * columns * taps * filters.static(2) * vectors / LEAST_GAIN
-    mapped = parts * target.lanes_of_row(filters.static(2), item) / lanes + vectors
-    costs = {0: (plain, _loading(taps * filters.static(2) * count * item))}
-    for results, mapping in MAPPING.items():
-        if results <= most:
-            tiles = -(-rows // results) * -(-columns // results)
-            products = points(results) * channels * vectors
-            each = tiles * (products + mapping * mapped)
-            costs[results] = each, _loading(points(results) * matrix)
+    channels, count = filters.static(2), filters.static(3)
+    if count < lanes // 2:
+        return None
+    vectors_in, vectors_out = (target.lanes_of_row(length, item) / lanes for length in (channels, count))
+    taps = math.prod(size)
+    plain = maps.static(1) * maps.static(2) * (taps * channels * vectors_out / SLOWER + PLACE)
+    costs: dict[Form | None, tuple[float, float]] = {None: (plain, _loading(taps * channels * count * item))}
+    for form, (of_pixels, of_results) in MAPPING.items():
+        parts = math.prod(form.parts_of(size, step_of(op)))
+        is_exact = op.sum_over == "channels" or form.taps <= MOST_TAPS_SUMMED
+        is_allowed = is_exact and form.side - SMALL.side <= most - SMALL.results
+        if not is_allowed or parts * channels < FEWEST_CHANNELS:
+            continue
+        tiles = -(-maps.static(1) // form.results) * -(-maps.static(2) // form.results)
+        products = form.points * parts * channels * vectors_out
+        each = tiles * (products + of_pixels * parts * vectors_in + of_results * vectors_out)
+        costs[form] = each, _loading(form.points * parts * channels * count * item)
 
-    def time(results: int, batch: int) -> float:
-        each, once = costs[results]
+    def time(form: Form | None, batch: int) -> float:
+        each, once = costs[form]
         return batch * each + once
 
     return best_in_all(list(costs), time, batches)
 
 
 @functools.cache
-def register_tile(maps: TensorType, results: int, target: Target, batches: Sequence[int]) -> tuple[int, int]:
+def register_tile(maps: TensorType, form: Form, target: Target, batches: Sequence[int]) -> tuple[int, int]:
     """Return how many tiles, and filters, a register tile of a correlation best has.
 
-    maps: the results, [N, H', W', D]. results: rows and columns of results that a tile yields. batches: of
-    these sizes, all of which the choice suits.
+    maps: the results, [N, H', W', D]. batches: of these sizes, all of which the choice suits.
     """
     lanes = target.lanes(SIZES[ITEMS[maps.dtype]])
     vectors = -(-maps.static(3) // lanes)
-    each = -(-maps.static(1) // results) * -(-maps.static(2) // results)
+    each = -(-maps.static(1) // form.results) * -(-maps.static(2) // form.results)
 
     def time(tile: tuple[int, int], batch: int) -> float:
         """Return what it takes; of a single sample, one of two threads: they share tiles or panels."""
@@ -287,11 +300,11 @@ def workspace(
 ) -> Workspace:
     """Lay out the workspace of a kernel for images [N, H, W, C] and maps [N, H', W', D]."""
     item = SIZES[ITEMS[images.dtype]]
-    lanes, count = target.lanes(item), points(op.results)
-    taken, parts = slice_of(images.static(3), math.prod(parts_of(op.taps, step_of(op))), lanes)
+    lanes, count, results = target.lanes(item), op.form.points, op.form.results
+    taken, parts = slice_of(images.static(3), math.prod(op.form.parts_of(op.taps, step_of(op))), lanes)
     beyond = -taken % lanes  # of the last vector of a part; the next part begins there
     channels, width = (-(-size // lanes) * lanes for size in (parts * taken + beyond, maps.static(3)))
-    in_block = max(BLOCK, lanes) * -(-maps.static(1) // op.results) * -(-maps.static(2) // op.results)
+    in_block = max(BLOCK, lanes) * -(-maps.static(1) // results) * -(-maps.static(2) // results)
     is_gradient = isinstance(op, WinogradFilterGradient)
     is_large = count * channels * width * item > LARGE_FILTERS
     least = FEWEST_SUMMED if is_gradient else FEWEST if is_large else 1
