@@ -18,7 +18,7 @@ from graphcnn_native.codegen.lanes import Column, load_lanes, store_lanes
 from graphcnn_native.elements import ITEMS, SIZES
 from graphcnn_native.kernels.nest import over_vectors
 from graphcnn_native.kernels.tile import ColumnGroup, Factors, accumulate, column_groups, zeros
-from graphcnn_native.kernels.winograd_maps import BothDimensions, Side, maps_of
+from graphcnn_native.kernels.winograd_maps import Side, along_both, maps_of
 from graphcnn_native.kernels.writer import Position, Range, Writer
 from graphcnn_native.lowering.program import ALIGNMENT, Place
 from graphcnn_native.lowering.winograd import (
@@ -43,7 +43,7 @@ def winograd_filters(w: Writer) -> None:
     item, buffer, form = ITEMS[filters.type.dtype], w.buffer(filters), node.op.form
     lanes, exact = w.target.lanes(SIZES[item]), buffer.place is Place.CALLER
     _, channels, count = (result.type.static(axis) for axis in range(3))
-    maps, both = maps_of(form, f, w.target), BothDimensions(f, item, lanes, form)
+    maps = maps_of(form, f, w.target)
     fills_lines = count % lanes == 0 and w.target.vector_bytes == ALIGNMENT
     past_caches = fills_lines and result.type.bytes(1) > LARGE_FILTERS
 
@@ -57,7 +57,7 @@ def winograd_filters(w: Writer) -> None:
             x = load_lanes(f, item, address, part.lanes, part.used, exact=exact)
             return x if is_there is None else f.select(is_there, x, constant(x.type, 0.0))
 
-        for row, mapped in enumerate(both.map(maps.of_filters, tap, form.taps)):
+        for row, mapped in along_both(w.target, maps.of_filters, tap, form.taps, form.side):
             for column, x in enumerate(mapped):
                 point = row * form.side + column
                 address = f.element(target, item, point * channels * count, part.offset)
@@ -174,7 +174,6 @@ class _Tiled:
         self.channels = self.slices * self.depth
         self.tile_rows, self.tile_columns = (-(-size // self.results) for size in (self.rows, self.columns))
         self.maps = maps_of(op.form, self.f, w.target)
-        self.both = BothDimensions(self.f, self.item, w.target.lanes(SIZES[self.item]), op.form)
         start = w.workspace
         self.zeros, self.mapped_images, self.mapped_maps, self.sums = (
             self.f.element(start, "i8", offset)
@@ -251,7 +250,7 @@ class _Tiled:
                 address = f.element(addresses[row][column], self.item, offset)
                 return load_lanes(f, self.item, address, lanes, used, exact=exact)
 
-            for row, mapped in enumerate(self.both.map(square.along, pixel, square.size)):
+            for row, mapped in along_both(w.target, square.along, pixel, square.size, self.form.side):
                 for column, x in enumerate(mapped):
                     point = row * self.form.side + column
                     f.store(x, f.element(target, self.item, offset, point * stride))
@@ -387,8 +386,8 @@ class WinogradForward(_Tiled):
                     point = (row * self.form.side + column) * self.space.map_stride
                     return f.load(vector(self.item, lanes), f.element(source, self.item, offset, point))
 
-                rows = self.both.map(self.maps.to_results, product, self.form.side)
-                for row, results in enumerate(rows):
+                rows = along_both(self.w.target, self.maps.to_results, product, self.form.side, self.results)
+                for row, results in rows:
                     for column, x in enumerate(results):
                         self._store(corner, (row, column), Position((offset,), lanes, used), x)
 
@@ -476,7 +475,9 @@ class WinogradGradient(_Tiled):
                 point = (row * self.form.side + column) * space.sum_stride
                 return f.load(vector(self.item, part.lanes), f.element(source, self.item, point, part.offset))
 
-            for row, taps in enumerate(self.both.map(self.maps.to_filters, total, self.form.side)):
+            for row, taps in along_both(
+                w.target, self.maps.to_filters, total, self.form.side, self.form.taps
+            ):
                 for across, x in enumerate(taps):
                     place, is_there = places[row][across]
                     with _where(f, is_there):

@@ -152,41 +152,38 @@ def maps_of(form: Form, f: Function, target: Target) -> Maps:
     return MapsOnFour(f, target) if form == SMALL else MapsOnSix(f, target, form)
 
 
-MOST_IN_REGISTERS = 16
-"""Vectors between the two dimensions; more of them go through memory, in good order."""
+BESIDE = 8
+"""Registers for what a map takes, yields and multiplies by, besides what lies between both dimensions."""
+FEWEST_BETWEEN = 16
+"""So many vectors at least are between them: what does not fit is little, and goes through memory."""
 
 
-class BothDimensions:
-    """Maps along both dimensions. What lies between them goes through memory where registers do not hold it.
+def along_both(
+    target: Target, along: Side, square: Callable[[int, int], Ssa], size: int, count: int
+) -> Iterator[tuple[int, list[Ssa]]]:
+    """Yield rows of a square whose columns were mapped, and then its rows, and the number of each.
 
-    It is made at the function's begin. lanes: of the widest vectors.
+    square: returns the vector at (row, column), which it loads when it is asked for; size: its rows and
+    columns; count: of the rows that `along` yields. As many rows at a time as the registers hold; columns are
+    loaded anew for the next ones, which costs less than to store what lies between the dimensions.
     """
+    for rows in _in_registers(count, max(FEWEST_BETWEEN, target.registers - BESIDE) // size):
+        columns = [along([square(row, column) for row in range(size)]) for column in range(size)]
+        for row in rows:
+            yield row, along([column[row] for column in columns])
 
-    def __init__(self, f: Function, item: str, lanes: int, form: Form) -> None:
-        self._f, self._item, self._lanes = f, item, lanes
-        size = form.points * lanes
-        self._between = f.allocate(item, size) if form.points > MOST_IN_REGISTERS else None
 
-    def map(self, along: Side, square: Callable[[int, int], Ssa], size: int) -> Iterator[list[Ssa]]:
-        """Yield the rows of a square whose columns were mapped, and then its rows.
+def _in_registers(count: int, most: int) -> list[list[int]]:
+    """Return rows of results in groups of `most`, or two. Those that share work stay together.
 
-        square: returns the vector at (row, column), which it loads when it is asked for.
-        """
-        columns = (along([square(row, column) for row in range(size)]) for column in range(size))
-        if self._between is None:
-            for row in zip(*columns, strict=True):
-                yield along(row)
-            return
-        kept = [self._keep(number, column, size) for number, column in enumerate(columns)]
-        for places in zip(*kept, strict=True):
-            yield along([self._f.load(type, address) for type, address in places])
-
-    def _keep(self, column: int, values: Sequence[Ssa], size: int) -> list[tuple[str, Ssa]]:
-        """Store a column; return for each of its rows the type and the address."""
-        assert self._between is not None
-        kept = []
-        for row, x in enumerate(values):
-            address = self._f.element(self._between, self._item, (row * size + column) * self._lanes)
-            self._f.store(x, address)
-            kept.append((x.type, address))
-        return kept
+    These are opposite points, or coefficients that are both even or odd.
+    """
+    pairs = [[0, 5], [1, 2], [3, 4]] if count == 6 else [[*range(first, count, 2)] for first in (0, 1)]
+    groups = [pairs.pop()]
+    while pairs:
+        pair = pairs.pop()
+        if len(groups[-1]) + len(pair) <= most:
+            groups[-1] = sorted([*groups[-1], *pair])
+        else:
+            groups.append(pair)
+    return groups[::-1]
