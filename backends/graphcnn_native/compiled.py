@@ -18,6 +18,7 @@ from graphcnn.ir import Graph, Op
 from graphcnn.phases import listener, phase
 from graphcnn.scalar import ScalarFunction
 from graphcnn_native.codegen.module import generate
+from graphcnn_native.codegen.shares import work
 from graphcnn_native.interface import Interface
 from graphcnn_native.lowering import Program, is_verified, lower
 from graphcnn_native.op_code import is_as_shipped
@@ -47,7 +48,7 @@ def compiled(graph: Graph, target: Target, *, winograd: bool | int) -> Compiled:
         return known
     program = lower(graph, target, winograd=winograd)
     code = generate(program, target)
-    interface = replace(program.interface, is_cut=code.is_cut)
+    interface = replace(program.interface, work=work(program))
     library = compile_modules(code.modules, target, listener=listener())
     if key is not None:
         cache.store(key, _entry(interface, library.keys))

@@ -35,7 +35,6 @@ from graphcnn_native.shortage import no_memory
 from graphcnn_native.target import Target, host_target
 from graphcnn_native.work import works
 from graphcnn_native.workspace import (
-    LARGEST_PART,
     Ranges,
     Workspace,
     address,
@@ -45,8 +44,8 @@ from graphcnn_native.workspace import (
     sizes,
 )
 
-LIGHT = 2 * 1024 * 1024
-"""Bytes of parameters and the like that are not worth passing around more threads than have samples."""
+WORTH_SHARING = 400_000
+"""Work of a call, in FLOPs, that is worth more threads than the caller's: some microseconds."""
 
 
 class NativeExecutable:
@@ -84,9 +83,6 @@ class NativeExecutable:
             Slot.RESTORE: threads_pool.restore_mode,
             Slot.REFERENCE: self._reference.address,
         }
-        self._shared_bytes = self.interface.arena + sum(
-            value.type.bytes(1) for value in graph.inputs.values() if not value.type.has_batch
-        )
         self._slots = {name: Slot.ARRAYS + number for number, name in enumerate(self.interface.slots)}
         self._inputs = {
             label: (int(self._slots["input", label]), value.type.shape, np.dtype(value.type.dtype))
@@ -315,9 +311,8 @@ class NativeExecutable:
 
     def _threads_for(self, batch: int) -> int:
         """Return how many threads a call on so many samples is worth; its results do not depend on it."""
-        _, shards, size = room_for(self.interface, batch)
-        is_shared = self.interface.is_cut and size <= self.interface.block
-        return self.threads if is_shared or self._shared_bytes >= LIGHT else min(self.threads, shards)
+        of_sample, beside = self.interface.work
+        return self.threads if of_sample * batch + beside >= WORTH_SHARING else 1
 
     def _log_for(self, batch: int) -> CallLog:
         """Return a log with room for all calls of kernels that one step makes, even on a single thread."""
@@ -400,7 +395,7 @@ class NativeExecutable:
                 facts=[f"left to the reference backend's kernels: {', '.join(self._reference.ops)}"],
                 mend="give them some: graphcnn_native.register(op, pointwise=...)",
             )
-        table = dict(self._numbers_of_table) | {Slot.THREADS: self._threads_for(LARGEST_PART)}
+        table = dict(self._numbers_of_table) | {Slot.THREADS: self.threads}
         return uninterrupted(lambda: numba_function(self, self._step_address, table, state))
 
     def llvm_ir(self) -> str:

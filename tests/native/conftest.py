@@ -2,11 +2,12 @@
 
 import ctypes
 import functools
+import math
 
 import numpy as np
 import pytest
 
-from graphcnn_native import NativeBackend, NativeExecutable
+from graphcnn_native import NativeBackend, NativeExecutable, executable
 from graphcnn_native.call_table import Slot
 from graphcnn_native.runtime.engine import compile_module
 from graphcnn_native.target import host_target
@@ -71,6 +72,14 @@ class Native:
 
     def compile(self, graph):
         return self.kind(graph, **self.options)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def every_call_is_shared():
+    """Let threads share all calls: the networks of tests are so small that most would run on one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(executable, "WORTH_SHARING", -math.inf)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -110,7 +110,8 @@ def test_an_executable_can_be_copied():
 
 def run_process(code):
     start = (
-        "import os, threading, time\nimport numpy as np, graphcnn as gcn\n"
+        "import os, threading, time\nimport numpy as np, graphcnn as gcn, graphcnn_native\n"
+        "graphcnn_native.executable.WORTH_SHARING = -(10**9)\n"
         "x = np.ones((4, 6, 6, 1), np.float32)\n"
         "def made(): return gcn.compile(gcn.Sequential(gcn.Conv2d(4, 3), gcn.Flatten(), gcn.Dense(3)),\n"
         "                               input_shape=(6, 6, 1), threads=3)\n"

@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 
+import graphcnn as gcn
 from graphcnn.errors import OptionError
+from graphcnn.zoo import ZOO
+from graphcnn_native import executable
+from graphcnn_native.executable import WORTH_SHARING
 from graphcnn_native.runtime import processors
 from graphcnn_native.runtime.engine import assembly, compile_module
 from graphcnn_native.runtime.pool_code import pool_module
@@ -524,3 +528,15 @@ def test_the_quota_is_the_smallest_of_the_group_and_those_above(tmp_path, files,
         file.write_text(content)
     assert processors._quota(membership, tmp_path / "tree") == quota
     assert processors._quota(tmp_path / "no such file", tmp_path / "tree") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "batch", "threads"), [("digits", 2, 1), ("digits", 512, 2), ("lenet5", 64, 2)]
+)
+def test_little_work_is_done_by_one_thread(monkeypatch, name, batch, threads):
+    """A step of digits on two samples takes three microseconds."""
+    monkeypatch.setattr(executable, "WORTH_SHARING", WORTH_SHARING)
+    entry = ZOO[name]
+    options = {"input_shape": entry.input_shape, "loss": gcn.CrossEntropy(), "optimizer": gcn.SGD(0.1)}
+    step = gcn.compile(entry.make(), **options, threads=2).executable("step")
+    assert step._threads_for(batch) == threads

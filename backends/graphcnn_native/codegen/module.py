@@ -25,11 +25,6 @@ class Code:
     modules: tuple[str, ...]
     kernels: tuple[WrittenKernel, ...]
 
-    @property
-    def is_cut(self) -> bool:
-        """Whether threads can share the work of kernels on the same samples."""
-        return any(kernel.most_parts > 1 for kernel in self.kernels)
-
     def __str__(self) -> str:
         return "\n".join(self.modules)
 

@@ -10,6 +10,7 @@ from graphcnn.ir import BATCH
 from graphcnn_native.kernels import nest, product
 from graphcnn_native.kernels.writer import Writer
 from graphcnn_native.lowering.panels import InPanels
+from graphcnn_native.lowering.program import PlannedKernel, Program
 from graphcnn_native.lowering.winograd import WinogradFilters
 from graphcnn_native.op_code import has_code
 
@@ -18,6 +19,11 @@ CHUNK = 8192
 FLOPS_OF_PART, BYTES_OF_PART = 200_000, 100_000
 """Work on one sample that is worth a thread of its own: some microseconds, where handing it out takes a
 fraction of one."""
+
+BYTE, BYTE_FETCHED = 1.5, 35
+"""FLOPs that take as long as to load or store a byte, and twice as long as to fetch it from another core."""
+NEAR = 1024 * 1024
+"""Bytes that stay in the cache of a core from one call to the next."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +74,32 @@ def share(writer: Writer) -> Share:
 
 def most_parts(writer: Writer) -> int:
     """Return into how many parts it is worth cutting a kernel's work on the same samples."""
-    if not writer.is_cut:
-        return 1
-    kernel = writer.kernel
-    flops = sum(node.cost(1).flops for node in kernel.counted)
-    moved = sum(value.type.bytes(1) for value in (*kernel.loads, *(value for value, _ in kernel.stores)))
-    return max(1, flops // FLOPS_OF_PART, moved // BYTES_OF_PART)
+    flops, moved = _work(writer.kernel, 1)
+    return min(writer.grains, max(1, flops // FLOPS_OF_PART, moved // BYTES_OF_PART))
+
+
+def work(program: Program) -> tuple[int, int]:
+    """Return the work of a sample, and that of a call beside it: FLOPs, and bytes that take as long.
+
+    Where a call changes parameters, threads have to fetch them from each other's caches, which is work that
+    one thread alone does not have, and counts against sharing; not where no cache holds them.
+    """
+
+    def of(batch: int) -> float:
+        total = 0.0
+        for kernel in program.kernels:
+            flops, moved = _work(kernel, batch)
+            total += flops + BYTE * moved
+        return total
+
+    one, two = of(1), of(2)
+    changed = sum(value.type.bytes(1) for value in program.graph.updates.values())
+    fetched = BYTE_FETCHED * changed if changed <= NEAR else 0
+    return round(two - one), round(2 * one - two - fetched)
+
+
+def _work(kernel: PlannedKernel, batch: int) -> tuple[int, int]:
+    """Return a kernel's FLOPs and the bytes that it moves."""
+    flops = sum(node.cost(batch).flops for node in kernel.counted)
+    values = (*kernel.loads, *(value for value, _ in kernel.stores))
+    return flops, sum(value.type.bytes(batch) for value in values)

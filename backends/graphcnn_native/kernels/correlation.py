@@ -96,7 +96,8 @@ class _Forward(CorrelationWriter[Correlate2d]):
         that memory is walked along, and asked for ahead.
         """
         f, w, pixels, places = self.f, self.w, self.pixels, self.rows * self.columns
-        begin, end = w.cut(f.multiply(w.begin, places), f.multiply(w.end, places), pixels)
+        all_places = f.multiply(w.begin, places), f.multiply(w.end, places)
+        begin, end = w.cut(*all_places, pixels, of_sample=places)
         writes_much = self.filters > self.channels and self.window.type.bytes(1) <= MANY_FILTERS
         ahead = -(-STRETCH // (self.filters * pixels * SIZES[self.item])) * pixels if writes_much else 0
         length = ahead or f.subtract(end, begin)

@@ -309,7 +309,9 @@ class WinogradForward(_Tiled):
         count = sum(group.count for group in self.groups)
         self.is_cut = count > 1 and self.filters == self.space.width
         grain = 1 if self.is_cut else count
-        tiles, self.units = self.w.cut_along((0, total, self.at_once), (0, count, grain))
+        of_sample = self.tile_rows * self.tile_columns
+        ranges = (0, total, self.at_once), (0, count, grain)
+        tiles, self.units = self.w.cut_along(*ranges, of_sample=of_sample)
         return tiles
 
     def begin(self, first: Index, count: Index) -> None:

@@ -82,7 +82,7 @@ class Writer:
         self.f = Function(f"k{kernel.number}_{kernel.title}", PARAMETERS, attributes="nounwind")
         self.context, self.block, self.sums, self.begin, self.end, self._places = self.f.parameters[:6]
         self._own, self._part, self._parts, self._block_begin, self._strip_begin = self.f.parameters[6:]
-        self.is_cut = False
+        self.grains = 1
         self.known: dict[tuple[Value, Position], Ssa] = {}
         self._scalars: dict[Value, Ssa] = {}
         self._addresses: dict[Buffer, Ssa] = {}
@@ -139,25 +139,34 @@ class Writer:
             self._shards, self._shard_bytes = self.slot(Slot.SHARDS, INDEX), self._place(SHARD)
             self._shard_sums = self.f.element(self.slot(Slot.SUMS), "i8", self._place(PARTIAL))
 
-    def cut(self, begin: Index, end: Index, grain: int = 1) -> Range:
+    def cut(self, begin: Index, end: Index, grain: int = 1, *, of_sample: int | None = None) -> Range:
         """Return this part of a range within the samples, in whole grains.
 
         A kernel that works on it alone can be shared by threads where there are fewer shards than these.
+        of_sample: how much of the range is of one sample, where that is not all.
         """
-        (part,) = self.cut_along((begin, end, grain))
+        (part,) = self.cut_along((begin, end, grain), of_sample=of_sample)
         return part
 
     def is_first_part(self) -> Ssa:
         """Return whether this part is the first; what is not cut is done by that one alone."""
         return self.f.compare("eq", self._part, self.f.index(0))
 
-    def cut_along(self, *ranges: tuple[Index, Index, int]) -> list[Range]:
-        """Return this part of a product of ranges: the first is cut as far as it can be, then the next."""
+    def cut_along(self, *ranges: tuple[Index, Index, int], of_sample: int | None = None) -> list[Range]:
+        """Return this part of a product of ranges: the first is cut as far as it can be, then the next.
+
+        of_sample: how much of the first one is of one sample, where that is not all.
+        """
         if not self.is_by_sample or self.kernel.adds_up_samples:
             return [(begin, end) for begin, end, _ in ranges]
         f, part, parts, found = self.f, self._part, self._parts, list[Range]()
-        self.is_cut = True
         for number, (begin, end, grain) in enumerate(ranges):
+            if number == 0 and of_sample is not None:
+                size = of_sample
+            else:
+                assert isinstance(begin, int) and isinstance(end, int)
+                size = end - begin
+            self.grains *= -(-size // grain)
             grains = f.divide(f.add(f.subtract(end, begin), grain - 1), grain)
             here, index = parts, part
             if number < len(ranges) - 1:
