@@ -9,7 +9,7 @@ demo: $(VENV)/demo-ready
 	$(BIN)/graphcnn train digits --epochs 15 --output runs/digits
 
 test: $(VENV)/dev-ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 test-slow: $(VENV)/dev-ready
 	$(BIN)/python -m pytest -m "slow and not browser"
