@@ -287,6 +287,7 @@ def run_script(script, **options):
     """Run a script in a process of its own, with a model that has taken a step; return what it prints."""
     start = (
         "import os, signal, sys, threading, time\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs have none
         "import numpy as np\n"
         "import graphcnn as gcn, graphcnn_native\n"
         "graphcnn_native.executable.WORTH_SHARING = -(10**9)\n"
