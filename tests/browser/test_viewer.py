@@ -201,7 +201,7 @@ def test_the_views_as_simplified_and_as_kernels(lenet5):
     assert "convolve2d" not in lenet5.texts(".node > .name"), "simplified to correlate2d"
     assert {"conv1.filters.velocity", "subtract"} <= set(lenet5.texts(".node.side2 > .name"))
     views["Kernels"].click()
-    lenet5.open_layer("conv2")
+    lenet5.open_layer("conv1")
     fused = lenet5.labelled("correlate2d_relu, kernel")
     assert {text.split()[0] for text in fused.text.splitlines() if "%" in text} >= {
         "correlate2d",
