@@ -48,7 +48,8 @@ def compiled(graph: Graph, target: Target, *, winograd: bool | int) -> Compiled:
         return known
     program = lower(graph, target, winograd=winograd)
     code = generate(program, target)
-    interface = replace(program.interface, work=work(program))
+    beside, of_sample = work(program)
+    interface = replace(program.interface, work=beside, work_per_sample=of_sample)
     library = compile_modules(code.modules, target, listener=listener())
     if key is not None:
         cache.store(key, _entry(interface, library.keys))

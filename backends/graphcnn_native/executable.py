@@ -311,8 +311,8 @@ class NativeExecutable:
 
     def _threads_for(self, batch: int) -> int:
         """Return how many threads a call on so many samples is worth; its results do not depend on it."""
-        of_sample, beside = self.interface.work
-        return self.threads if of_sample * batch + beside >= WORTH_SHARING else 1
+        work = self.interface.work + self.interface.work_per_sample * batch
+        return self.threads if work >= WORTH_SHARING else 1
 
     def _log_for(self, batch: int) -> CallLog:
         """Return a log with room for all calls of kernels that one step makes, even on a single thread."""

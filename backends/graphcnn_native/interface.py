@@ -15,7 +15,7 @@ class Interface:
     block: samples that are carried through a stage together. is_divided: whether a large batch goes through
     in parts.
     prepared: how many stages at the begin make of parameters and states alone what the others read.
-    work: of a sample, and of a call beside it, in FLOPs and what takes as long.
+    work, work_per_sample: what a call does, in FLOPs and what takes as long.
     In bytes: arena, arena_per_sample: what is kept for the whole call. scratch: of one thread's block.
     sums: of the partial sums of one shard.
     """
@@ -29,4 +29,5 @@ class Interface:
     arena_per_sample: int
     scratch: int
     sums: int
-    work: tuple[int, int] = (0, 0)
+    work: int = 0
+    work_per_sample: int = 0

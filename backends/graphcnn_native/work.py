@@ -57,18 +57,14 @@ def works(program: Program, batch: int, target: Target) -> list[Work]:
 
 def _work(program: Program, kernel: PlacedKernel, batch: int, share: float) -> Work:
     """Return the work of a kernel. share: of the samples, for which neighbours are done on the way."""
-
-    def flops(kernel: PlacedKernel) -> int:
-        return sum(node.cost(batch).flops for node in kernel.counted)
-
     loads, stores = {*kernel.loads}, {value for value, _ in kernel.stores}
     if kernel.is_optional:
-        done = flops(kernel)
+        done = kernel.flops(batch)
         moved = _between(_moved(program, loads | stores, batch), (0, 0), share)
         left = done - round(done * share)
         return Work(left, left, *moved, kernel.nodes)
     alone, together = loads | stores, loads | stores
-    total, nodes = flops(kernel), kernel.nodes
+    total, nodes = kernel.flops(batch), kernel.nodes
     if kernel.pad is not None:
         pad = program.kernels[kernel.pad]
         alone = alone - pad.loads
@@ -76,7 +72,7 @@ def _work(program: Program, kernel: PlacedKernel, batch: int, share: float) -> W
     if kernel.pool is not None:
         pool = program.kernels[kernel.pool]
         together = together - stores | {value for value, _ in pool.stores}
-        total += round(flops(pool) * share)
+        total += round(pool.flops(batch) * share)
         nodes = tuple(sorted({*nodes, *pool.nodes})) if share else nodes
     moved = _between(_moved(program, alone, batch), _moved(program, together, batch), share)
     return Work(total, round(total * _performed(program, kernel)), *moved, nodes)

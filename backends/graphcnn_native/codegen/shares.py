@@ -10,7 +10,7 @@ from graphcnn.ir import BATCH
 from graphcnn_native.kernels import nest, product
 from graphcnn_native.kernels.writer import Writer
 from graphcnn_native.lowering.panels import InPanels
-from graphcnn_native.lowering.program import PlannedKernel, Program
+from graphcnn_native.lowering.program import Program
 from graphcnn_native.lowering.winograd import WinogradFilters
 from graphcnn_native.op_code import has_code
 
@@ -20,8 +20,9 @@ FLOPS_OF_PART, BYTES_OF_PART = 200_000, 100_000
 """Work on one sample that is worth a thread of its own: some microseconds, where handing it out takes a
 fraction of one."""
 
-BYTE, BYTE_FETCHED = 1.5, 35
-"""FLOPs that take as long as to load or store a byte, and twice as long as to fetch it from another core."""
+BYTE, BYTE_FETCHED = 1.5, 35.0
+"""FLOPs that take as long as to load or store a byte, and as to fetch two of them from another core: threads
+halve the time of FLOPs, but not that of fetching."""
 NEAR = 1024 * 1024
 """Bytes that stay in the cache of a core from one call to the next."""
 
@@ -74,32 +75,32 @@ def share(writer: Writer) -> Share:
 
 def most_parts(writer: Writer) -> int:
     """Return into how many parts it is worth cutting a kernel's work on the same samples."""
-    flops, moved = _work(writer.kernel, 1)
-    return min(writer.grains, max(1, flops // FLOPS_OF_PART, moved // BYTES_OF_PART))
+    if writer.grains == 1:
+        return 1
+    kernel = writer.kernel
+    moved = sum(value.type.bytes(1) for value in kernel.touched)
+    return min(writer.grains, max(1, kernel.flops(1) // FLOPS_OF_PART, moved // BYTES_OF_PART))
 
 
 def work(program: Program) -> tuple[int, int]:
-    """Return the work of a sample, and that of a call beside it: FLOPs, and bytes that take as long.
+    """Return the work of a call beside its samples, and that of a sample: FLOPs, and bytes that take as long.
 
     Where a call changes parameters, threads have to fetch them from each other's caches, which is work that
     one thread alone does not have, and counts against sharing; not where no cache holds them.
     """
-
-    def of(batch: int) -> float:
-        total = 0.0
-        for kernel in program.kernels:
-            flops, moved = _work(kernel, batch)
-            total += flops + BYTE * moved
-        return total
-
-    one, two = of(1), of(2)
     changed = sum(value.type.bytes(1) for value in program.graph.updates.values())
-    fetched = BYTE_FETCHED * changed if changed <= NEAR else 0
-    return round(two - one), round(2 * one - two - fetched)
-
-
-def _work(kernel: PlannedKernel, batch: int) -> tuple[int, int]:
-    """Return a kernel's FLOPs and the bytes that it moves."""
-    flops = sum(node.cost(batch).flops for node in kernel.counted)
-    values = (*kernel.loads, *(value for value, _ in kernel.stores))
-    return flops, sum(value.type.bytes(batch) for value in values)
+    beside = -BYTE_FETCHED * changed if changed <= NEAR else 0
+    of_sample = 0.0
+    for kernel in program.kernels:
+        for node in kernel.counted:
+            types = *node.types, *(operand.type for operand in node.operands)
+            if any(type.has_batch for type in types):
+                of_sample += node.cost(1).flops
+            else:
+                beside += node.cost(1).flops
+        for value in kernel.touched:
+            if value.type.has_batch:
+                of_sample += BYTE * value.type.bytes(1)
+            else:
+                beside += BYTE * value.type.bytes(1)
+    return round(beside), round(of_sample)

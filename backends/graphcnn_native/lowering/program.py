@@ -145,6 +145,15 @@ class PlannedKernel:
         return stored if self.unfinished is None else (*stored, self.unfinished)
 
     @property
+    def touched(self) -> tuple[Value, ...]:
+        """The values that it reads from memory and writes there."""
+        return *self.loads, *(value for value, _ in self.stores)
+
+    def flops(self, batch: int) -> int:
+        """Return the FLOPs of what it finishes, as the ops are defined."""
+        return sum(node.cost(batch).flops for node in self.counted)
+
+    @property
     def written_from(self) -> int:
         """The number of the first kernel that may write what this one stores: where samples fill the lanes,
         the correlation that pools for it does."""
