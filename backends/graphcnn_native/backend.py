@@ -9,7 +9,7 @@ from graphcnn.ir import Graph, Op
 from graphcnn_native.codegen.emitters import WITHOUT_KERNEL
 from graphcnn_native.executable import NativeExecutable
 from graphcnn_native.lowering.canonical import OWN_FORMS
-from graphcnn_native.lowering.winograd import LARGEST, SMALL
+from graphcnn_native.lowering.winograd import CHOICES
 from graphcnn_native.op_code import EMITTERS, LANES, POINTWISE
 from graphcnn_native.runtime.processors import thread_count
 
@@ -31,7 +31,7 @@ class NativeBackend:
 
     def check_options(self, *, threads: int | None = None, winograd: bool | int = True) -> None:
         """Raise OptionError for values that `compile` does not take, also of the environment variable."""
-        if not isinstance(winograd, bool) and winograd not in (SMALL.results, LARGEST):
+        if not isinstance(winograd, bool) and winograd not in list(CHOICES):
             raise OptionError(
                 f"winograd={winograd!r:.60} is neither True, False, 2 nor 4",
                 mend="winograd=2, for tiles of 2x2 results",

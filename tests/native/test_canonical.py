@@ -20,7 +20,6 @@ from graphcnn.testing.cases import build_case
 from graphcnn_native.lowering.canonical import canonical, canonical_rules
 from graphcnn_native.lowering.strides import FilterGradientOfTaps, PhasedCorrelation
 from graphcnn_native.lowering.winograd import (
-    LARGEST,
     MAPPING,
     SMALL,
     WinogradCorrelation,
@@ -101,7 +100,10 @@ def is_cropped(graph, node):
 def is_suited(node):
     images, window = (operand.type for operand in node.operands)
     filters, maps = (node.types[0], window) if node.op.sum_over == "batch" else (window, node.types[0])
-    return images.shape[0] == "N" and best_form(node.op, images, filters, maps, TARGET, LARGEST) is not None
+    return (
+        images.shape[0] == "N"
+        and best_form(node.op, images, filters, maps, TARGET, tuple(MAPPING)) is not None
+    )
 
 
 def is_relu(graph, value):
@@ -181,8 +183,8 @@ def wide():
         sum_over = "batch" if over_batch else "channels"
         op = Correlate2d((stride, stride), edges, sum_over=sum_over)
         if over_batch:
-            sizes = rows + 2 * padding - taps + 1, columns + padding - taps + 1
-            other = TensorType(("N", *sizes, filters))
+            deltas = rows + 2 * padding - taps + 1, columns + padding - taps + 1
+            other = TensorType(("N", *deltas, filters))
         else:
             other = TensorType((taps, taps, channels, filters))
         yield graph_of(lambda e, x, w, op=op: e(op, x, w), images, other)

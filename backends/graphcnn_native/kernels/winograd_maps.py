@@ -178,12 +178,8 @@ def _in_registers(count: int, most: int) -> list[list[int]]:
 
     These are opposite points, or coefficients that are both even or odd.
     """
-    pairs = [[0, 5], [1, 2], [3, 4]] if count == 6 else [[*range(first, count, 2)] for first in (0, 1)]
-    groups = [pairs.pop()]
-    while pairs:
-        pair = pairs.pop()
-        if len(groups[-1]) + len(pair) <= most:
-            groups[-1] = sorted([*groups[-1], *pair])
-        else:
-            groups.append(pair)
-    return groups[::-1]
+    if count <= most:
+        return [[*range(count)]]
+    if count == 6:
+        return [[0, 5], [1, 2, 3, 4]] if most >= 4 else [[0, 5], [1, 2], [3, 4]]
+    return [[*range(first, count, 2)] for first in (0, 1)]

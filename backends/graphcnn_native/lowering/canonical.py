@@ -55,9 +55,10 @@ from graphcnn_native.lowering.strides import (
 )
 from graphcnn_native.lowering.sums import inverse_deviation, multiple_of_sum, wide_mean
 from graphcnn_native.lowering.winograd import (
+    CHOICES,
     FEW,
-    LARGEST,
     MANY,
+    Form,
     WinogradCorrelation,
     WinogradFilterGradient,
     WinogradFilters,
@@ -110,8 +111,8 @@ def canonical_rules(
     effect = "a correlation over inserted zeros multiplies what was there alone, phase by phase"
     chosen = [Rule("zeros-left-out", effect, Correlate2d, by_phases, keeps="finite")]
     if winograd:
-        most = LARGEST if winograd is True else winograd
-        on_tiles = partial(_on_tiles, target=target, most=most, batches=batches)
+        forms = CHOICES[max(CHOICES) if winograd is True else winograd]
+        on_tiles = partial(_on_tiles, target=target, forms=forms, batches=batches)
         effect = "a correlation of many channels, by 3x3 taps or more, is computed on tiles"
         kinds = Correlate2d, FilterGradientOfTaps
         chosen.append(Rule("winograd", effect, kinds, on_tiles, keeps="finite"))
@@ -150,14 +151,20 @@ def _group(match: Match, value: Value, groups: int, group: int) -> Value:
 
 
 def _on_tiles(
-    match: Match, op: Correlate2d, operands: Values, *, target: Target, most: int, batches: Sequence[int]
+    match: Match,
+    op: Correlate2d,
+    operands: Values,
+    *,
+    target: Target,
+    forms: Sequence[Form],
+    batches: Sequence[int],
 ) -> Value | None:
     """Emit a correlation as Winograd's, if it is faster that way."""
     images, window = operands
     (result,) = op.result_types(images.type, window.type)
     over_batch = op.sum_over == "batch"
     filters, maps = (result, window.type) if over_batch else (window.type, result)
-    form = best_form(op, images.type, filters, maps, target, most, batches)
+    form = best_form(op, images.type, filters, maps, target, forms, batches)
     if images.type.shape[0] != BATCH or form is None:
         return None
     taps = taps_of(filters)

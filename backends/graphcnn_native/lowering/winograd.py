@@ -13,7 +13,7 @@ right. Each result then takes 16 products instead of 49. Gradients are of the sa
 pixels apart, the taps of a part are too.
 
 The maps of the smallest form add, subtract and halve, and round less than plain sums do. Those on 6x6 pixels
-evaluate polynomials at 0, ±5/8, ±3/2 and ∞, which costs a bit of float32: errors are at most twice those of
+evaluate polynomials at 0, ±5/8, ±3/2 and ∞, which costs a bit of float32: errors are about twice those of
 plain sums, where the usual points 0, ±1, ±2 and ∞ cost two bits. (On points: Barabasz et al., "Error Analysis
 and Improving the Accuracy of Winograd Convolution for Deep Neural Networks", ACM TOMS 46, 2020.)
 """
@@ -71,15 +71,15 @@ class Form(NamedTuple):
 SMALL = Form(2, 3)
 MAPPING: Final = {SMALL: (110, 60), Form(4, 3): (400, 200), Form(3, 4): (400, 150), Form(2, 5): (350, 100)}
 """What it takes to map a tile's pixels, and its results, for a vector of channels, or of filters, in
-multiplications of vectors. These numbers and the next two were fitted to times of some hundred layers."""
+multiplications of vectors. These numbers and the next two were fitted to the times of some 70 layers."""
 PLACE = 25
 """What a place of the maps takes without tiles, beside the products."""
 SLOWER = 1.15
 """The time of a multiplication on tiles, which read more, in that of one without."""
 MOST_TAPS_SUMMED = 4
-"""Of the forms for filter gradients: those of five taps would come back with four times the error."""
-LARGEST: Final = 4
-"""Rows and columns of the results of the largest tiles."""
+"""Of the forms of filter gradients: in those of more, errors are four times those of plain sums."""
+CHOICES: Final = {2: (SMALL,), 4: tuple(MAPPING)}
+"""Forms that may be chosen, by the option `winograd`; True stands for the last ones."""
 WORKSPACE = 384 * 1024
 """Bytes of tiles that a thread has under way: about a third of the second cache."""
 WIDEST_SLICE = 128
@@ -194,15 +194,14 @@ def best_form(
     filters: TensorType,
     maps: TensorType,
     target: Target,
-    most: int,
+    forms: Sequence[Form],
     batches: Sequence[int] = (MANY,),
 ) -> Form | None:
     """Return the form that suits a correlation best; None for no tiles at all.
 
     op: forward, or of the filter gradient. images: [N, H, W, C]; filters: [K, K', C, D]; maps: the results or
-    their deltas, [N, H', W', D]. most: rows of the results of the largest tile that may be chosen, 0, 2 or 4;
-    larger ones than 2 are on 6x6 pixels. batches: the choice is the one that at none of these sizes takes far
-    longer than the best one there.
+    their deltas, [N, H', W', D]. forms: those that may be chosen. batches: the choice is the one that at none
+    of these sizes takes far longer than the best one there.
     """
     others = op.stride if op.sum_over == "batch" else op.dilation
     if images.dtype != "float32" or (others, op.groups) != ((1, 1), 1):
@@ -219,11 +218,10 @@ def best_form(
     taps = math.prod(size)
     plain = maps.static(1) * maps.static(2) * (taps * channels * vectors_out / SLOWER + PLACE)
     costs: dict[Form | None, tuple[float, float]] = {None: (plain, _loading(taps * channels * count * item))}
-    for form, (of_pixels, of_results) in MAPPING.items():
-        parts = math.prod(form.parts_of(size, step_of(op)))
+    for form in forms:
+        parts, (of_pixels, of_results) = math.prod(form.parts_of(size, step_of(op))), MAPPING[form]
         is_exact = op.sum_over == "channels" or form.taps <= MOST_TAPS_SUMMED
-        is_allowed = is_exact and form.side - SMALL.side <= most - SMALL.results
-        if not is_allowed or parts * channels < FEWEST_CHANNELS:
+        if not is_exact or parts * channels < FEWEST_CHANNELS:
             continue
         tiles = -(-maps.static(1) // form.results) * -(-maps.static(2) // form.results)
         products = form.points * parts * channels * vectors_out
