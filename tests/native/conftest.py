@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from graphcnn import Graph, TensorType, gradient, ops, simplify
 from graphcnn_native import NativeBackend, NativeExecutable, executable
 from graphcnn_native.call_table import Slot
 from graphcnn_native.runtime.engine import compile_module
@@ -122,3 +123,26 @@ def inputs_of():
         }
 
     return given
+
+
+@pytest.fixture(scope="session")
+def passes_of():
+    """Return a function that makes two graphs: a convolution, and both gradients of its product with `delta`.
+
+    Maps are of the size of the images.
+    """
+
+    def made(size, channels, filters, kernel, dtype="float32"):
+        graph = Graph("passes")
+        x = graph.input("x", TensorType(("N", size, size, channels), dtype))
+        window = graph.input("filters", TensorType((kernel, kernel, channels, filters), dtype))
+        sides = ((kernel - 1) // 2, kernel // 2)
+        output = graph.add(ops.Correlate2d(padding=(sides, sides)), x, window)
+        delta = graph.input("delta", output.type)
+        graph.output("output", output)
+        graph.output("loss", graph.add(ops.Sum((0, 1, 2, 3)), graph.add(ops.Multiply(), output, delta)))
+        forward = graph.copy(outputs=False)
+        forward.output("output", output)
+        return [forward, simplify(gradient(graph, "loss", ["x", "filters"]))]
+
+    return made

@@ -73,29 +73,13 @@ def test_all_forms_are_among_these():
     assert forms == {*MAPPING}
 
 
-def three_passes(size, channels, filters, kernel, dtype):
-    """Return graphs of a convolution, and of both gradients of its products with given numbers."""
-    graph = gcn.Graph("passes")
-    x = graph.input("x", gcn.TensorType(("N", size, size, channels), dtype))
-    w = graph.input("w", gcn.TensorType((kernel, kernel, channels, filters), dtype))
-    before = (kernel - 1) // 2
-    sides = (before, kernel - 1 - before)
-    output = graph.add(gcn.ops.Correlate2d(padding=(sides, sides)), x, w)
-    delta = graph.input("delta", output.type)
-    graph.output("output", output)
-    graph.output("loss", graph.add(gcn.ops.Sum((0, 1, 2, 3)), graph.add(gcn.ops.Multiply(), output, delta)))
-    forward = graph.copy(outputs=False)
-    forward.output("output", output)
-    return forward, gcn.simplify(gcn.gradient(graph, "loss", ["x", "w"]))
-
-
 @pytest.mark.parametrize(
     ("kernel", "size", "form"), [(6, 20, (4, 3)), (4, 18, (3, 4)), (7, 18, (3, 4)), (5, 10, (2, 5))]
 )
-def test_what_it_loses_is_about_a_bit(kernel, size, form, inputs_of):
+def test_what_it_loses_is_about_a_bit(kernel, size, form, passes_of, inputs_of):
     """Measured against float64: errors are at most four times those of plain sums."""
     for single, double in zip(
-        *(three_passes(size, 24, 64, kernel, t) for t in ("float32", "float64")), strict=True
+        *(passes_of(size, 24, 64, kernel, t) for t in ("float32", "float64")), strict=True
     ):
         inputs = inputs_of(single, 16)
         expected = load_backend("numpy").compile(double)(

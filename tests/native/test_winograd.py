@@ -162,22 +162,13 @@ def test_any_order_of_work_gives_the_same_bits(native_in_any_order, inputs_of):
 
 
 @pytest.fixture(scope="module", params=[2, 4])
-def three_passes(request):
+def three_passes(request, passes_of):
     """Return a convolution of x with filters and both gradients, with tiles of one size and without tiles."""
-    graph = gcn.Graph("passes")
-    x = graph.input("x", gcn.TensorType(("N", 16, 16, 32)))
-    filters = graph.input("filters", gcn.TensorType((3, 3, 32, 32)))
-    delta = graph.input("delta", gcn.TensorType(("N", 16, 16, 32)))
-    output = graph.add(gcn.ops.Correlate2d(padding=((1, 1), (1, 1))), x, filters)
-    graph.output("output", output)
-    graph.output("loss", graph.add(gcn.ops.Sum((0, 1, 2, 3)), graph.add(gcn.ops.Multiply(), output, delta)))
-    forward = graph.copy(outputs=False)
-    forward.output("output", output)
-    passes = [forward, gcn.simplify(gcn.gradient(graph, "loss", ["x", "filters"]))]
+    passes = passes_of(16, 32, 32, 3)
     random = np.random.default_rng(0)
     inputs = {
         name: random.standard_normal(value.type.concrete(2), np.float32)
-        for name, value in graph.inputs.items()
+        for name, value in passes[1].inputs.items()
     }
     executables = [
         [NativeExecutable(each, winograd=winograd) for each in passes] for winograd in (request.param, False)
