@@ -42,13 +42,16 @@ def winograd_filters(w: Writer) -> None:
     f, (result,), (filters,) = w.f, w.graph.results(w.kernel.root), node.operands
     item, buffer, form = ITEMS[filters.type.dtype], w.buffer(filters), node.op.form
     lanes, exact = w.target.lanes(SIZES[item]), buffer.place is Place.CALLER
-    _, channels, count = (result.type.static(axis) for axis in range(3))
+    depth, count = node.op.depth, result.type.static(2)
     maps = maps_of(form, f, w.target)
     fills_lines = count % lanes == 0 and w.target.vector_bytes == ALIGNMENT
     past_caches = fills_lines and result.type.bytes(1) > LARGE_FILTERS
 
-    def map_vector(part: Column, source: Ssa, taps: list[list[_Tap]], target: Ssa) -> None:
-        """source: a panel's first element in a row, at the first tap; target: it at the first point."""
+    def map_vector(part: Column, used: int, source: Ssa, taps: list[list[_Tap]], target: Ssa) -> None:
+        """source: a panel's first element in a row, at the first tap; target: it at the first point.
+
+        used: how wide the panel is.
+        """
 
         def tap(row: int, column: int) -> Ssa:
             offset, is_there = taps[row][column]
@@ -60,7 +63,7 @@ def winograd_filters(w: Writer) -> None:
         for row, mapped in along_both(w.target, maps.of_filters, tap, form.taps, form.side):
             for column, x in enumerate(mapped):
                 point = row * form.side + column
-                address = f.element(target, item, point * channels * count, part.offset)
+                address = f.element(target, item, point * depth * used, part.offset)
                 if past_caches:
                     f.store_past_caches(x, address)
                 else:
@@ -69,13 +72,16 @@ def winograd_filters(w: Writer) -> None:
     groups = column_groups(count, node.op.panel // lanes, w.target, item)
     with f.loop(w.begin, w.end, name="channel") as channel:
         taps = _taps_of_part(f, filters.type, form, node.op.step, channel.index)
+        number = f.divide(channel.index, depth)
+        within = f.subtract(channel.index, f.multiply(number, depth))
+        panels = f.element(w.address(w.buffer(result)), item, f.multiply(number, form.points * depth * count))
         for group in groups:
             with f.each(group.offset, group.count, group.width, name="column") as first:
                 source = f.element(w.address(buffer), item, first)
-                panel = f.element(w.address(w.buffer(result)), item, f.multiply(first, channels))
-                target = f.element(panel, item, f.multiply(channel.index, group.used))
+                panel = f.element(panels, item, f.multiply(first, form.points * depth))
+                target = f.element(panel, item, f.multiply(within, group.used))
                 for part in group.columns:
-                    map_vector(part, source, taps, target)
+                    map_vector(part, group.used, source, taps, target)
     if past_caches:
         f.publish()
 
@@ -171,7 +177,6 @@ class _Tiled:
         self.channel_slices = self.images.type.static(3) // space.taken
         self.slices = self.down * self.across * self.channel_slices // space.parts
         self.depth = space.parts * space.taken
-        self.channels = self.slices * self.depth
         self.tile_rows, self.tile_columns = (-(-size // self.results) for size in (self.rows, self.columns))
         self.maps = maps_of(op.form, self.f, w.target)
         start = w.workspace
@@ -319,37 +324,44 @@ class WinogradForward(_Tiled):
             self.f.clear(self.mapped_maps, self.space.sums - self.space.maps)
 
     def multiply(self, number: Index, count: Index) -> None:
-        with self.f.loop(0, self.form.points, name="point") as point:
-            self._multiply(point.index, number, count)
-
-    def _multiply(self, point: Index, number: Index, count: Index) -> None:
-        """Multiply the matrices of one point, on top of the slices before."""
-        f, w, space = self.f, self.w, self.space
-        channel = f.multiply(number, self.depth)
-        tiles = f.element(self.mapped_images, self.item, f.multiply(point, space.image_stride))
-        matrix = f.multiply(point, self.channels * self.filters)
-        filters = f.element(w.address(w.buffer(self.window)), self.item, matrix)
-        sums = f.element(self.mapped_maps, self.item, f.multiply(point, space.map_stride))
-        offsets = [row * space.channels for row in range(self.at_once)]
-        before = 0
+        f, before = self.f, 0
         for group in self.groups:
-            with self._columns_of(group, before) as column, f.loop(0, count, self.at_once, name="row") as row:
-                left = f.element(tiles, self.item, f.multiply(row.index, space.channels))
-                panel = f.add(f.multiply(column, self.channels), f.multiply(channel, group.used))
-                factors = Factors(left, offsets, 1, f.element(filters, self.item, panel), group.used)
-                first = f.element(sums, self.item, f.multiply(row.index, space.width), column)
-                places = [
-                    (f.element(first, self.item, down * space.width + part.offset), part.lanes)
-                    for down in range(self.at_once)
-                    for part in group.columns
-                ]
-                start = zeros(self.item, self.at_once, group.columns)
-                if self.slices > 1:
-                    start = [f.load(vector(self.item, lanes), address) for address, lanes in places]
-                totals = accumulate(f, w.target, self.item, factors, group.columns, self.depth, start)
-                for (address, _), total in zip(places, totals, strict=True):
-                    f.store(total, address)
+            with (
+                self._columns_of(group, before) as column,
+                f.loop(0, self.form.points, name="point") as point,
+                f.loop(0, count, self.at_once, name="row") as row,
+            ):
+                self._multiply(group, column, point.index, row.index, number)
             before += group.count
+
+    def _multiply(self, group: ColumnGroup, column: Index, point: Index, row: Index, number: Index) -> None:
+        """Multiply some rows of a point's matrices with a panel, on top of the slices before."""
+        f, w, space = self.f, self.w, self.space
+        left = f.add(f.multiply(point, space.image_stride), f.multiply(row, space.channels))
+        panels = f.multiply(f.add(f.multiply(number, self.filters), column), self.form.points)
+        panel = f.multiply(f.add(panels, f.multiply(point, group.used)), self.depth)
+        factors = Factors(
+            f.element(self.mapped_images, self.item, left),
+            [down * space.channels for down in range(self.at_once)],
+            1,
+            f.element(w.address(w.buffer(self.window)), self.item, panel),
+            group.used,
+        )
+        first = f.add(f.multiply(point, space.map_stride), f.multiply(row, space.width), column)
+        places = [
+            (
+                f.element(self.mapped_maps, self.item, first, down * space.width + part.offset),
+                vector(self.item, part.lanes),
+            )
+            for down in range(self.at_once)
+            for part in group.columns
+        ]
+        start = zeros(self.item, self.at_once, group.columns)
+        if self.slices > 1:
+            start = [f.load(type, address) for address, type in places]
+        totals = accumulate(f, w.target, self.item, factors, group.columns, self.depth, start)
+        for (address, _), total in zip(places, totals, strict=True):
+            f.store(total, address)
 
     @contextmanager
     def _columns_of(self, group: ColumnGroup, before: int) -> Iterator[Index]:

@@ -10,6 +10,7 @@ movements of scalars; multiplications of maps by parameters; nodes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -64,6 +65,7 @@ from graphcnn_native.lowering.winograd import (
     WinogradFilters,
     best_form,
     register_tile,
+    slice_of,
     step_of,
     taps_of,
 )
@@ -172,7 +174,8 @@ def _on_tiles(
     if over_batch:
         return match.emit(WinogradFilterGradient(*attributes, taps), images, window)
     tile = register_tile(maps, form, target, batches)
-    mapped = match.emit_once(WinogradFilters(form, tile[1], step_of(op)), window)
+    depth = math.prod(slice_of(images.type, form, taps, step_of(op), target))
+    mapped = match.emit_once(WinogradFilters(form, tile[1], depth, step_of(op)), window)
     return match.emit(WinogradCorrelation(*attributes, tile, taps), images, mapped)
 
 

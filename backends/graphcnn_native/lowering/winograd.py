@@ -110,8 +110,13 @@ def taps_of(filters: TensorType) -> Pair:
     return filters.static(0), filters.static(1)
 
 
-def slice_of(channels: int, parts: int, lanes: int) -> tuple[int, int]:
-    """Return how many channels of how many parts are mapped, and multiplied, before the next ones."""
+def slice_of(images: TensorType, form: Form, taps: Pair, step: Pair, target: Target) -> tuple[int, int]:
+    """Return how many channels of how many parts are mapped, and multiplied, before the next ones.
+
+    images: [N, H, W, C]; taps: of the filters; step: how far apart those of a part lie.
+    """
+    channels, parts = images.static(3), math.prod(form.parts_of(taps, step))
+    lanes = target.lanes(SIZES[ITEMS[images.dtype]])
     room = WIDEST_SLICE // channels
     if room:
         return channels, max(n for n in range(1, min(parts, room) + 1) if parts % n == 0)
@@ -123,13 +128,14 @@ def slice_of(channels: int, parts: int, lanes: int) -> tuple[int, int]:
 class WinogradFilters(Op):
     """Filters [K, K', C, D] mapped to [points, parts · C, D]: for each product of a tile, a matrix.
 
-    In memory, a matrix is in panels of `panel` columns at most, one behind the other, as products read it: a
-    panel holds the columns of a register tile, for all channels. So memory is read from begin to end.
-    step: how far apart the taps of a part lie.
+    In memory they lie as products read them, from begin to end: slice after slice of `depth` channels, in a
+    slice panel after panel with the columns of a register tile each, `panel` at most, and in a panel point
+    after point. step: how far apart the taps of a part lie.
     """
 
     form: Form
     panel: int
+    depth: int
     step: Pair = (1, 1)
 
     name: ClassVar[str] = "winograd_filters"
@@ -299,7 +305,7 @@ def workspace(
     """Lay out the workspace of a kernel for images [N, H, W, C] and maps [N, H', W', D]."""
     item = SIZES[ITEMS[images.dtype]]
     lanes, count, results = target.lanes(item), op.form.points, op.form.results
-    taken, parts = slice_of(images.static(3), math.prod(op.form.parts_of(op.taps, step_of(op))), lanes)
+    taken, parts = slice_of(images, op.form, op.taps, step_of(op), target)
     beyond = -taken % lanes  # of the last vector of a part; the next part begins there
     channels, width = (-(-size // lanes) * lanes for size in (parts * taken + beyond, maps.static(3)))
     in_block = max(BLOCK, lanes) * -(-maps.static(1) // results) * -(-maps.static(2) // results)
