@@ -27,9 +27,9 @@ test-browser: $(VENV)/dev-ready
 bench-peers: $(VENV)/dev-ready build/peers/ready
 	$(BIN)/python tests/bench/peers.py --peers build/peers/venv/bin/python $(BENCH)
 
-build/peers/ready:
+build/peers/ready: Makefile
 	$(PYTHON) -m venv build/peers/venv
-	build/peers/venv/bin/python -m pip install --quiet torch==2.13.0 jax onnx onnxruntime openvino
+	build/peers/venv/bin/python -m pip install --quiet torch==2.13.0 jax onnx onnxruntime openvino ncnn pnnx
 	touch $@
 
 lint: $(VENV)/dev-ready

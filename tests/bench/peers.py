@@ -4,8 +4,10 @@
 
 Every framework loads a network into a process of its own. Then they take turns of a quarter of a second each,
 while the others are stopped, so that a machine whose speed drifts is unfair to nobody. "Best / ours" is the
-median over the rounds of the time of the fastest other one, divided by that of graphcnn. The other frameworks
-are those that the Python of `--peers` finds; `make bench-peers` sets one up.
+median over the rounds of the time of the fastest other one, divided by that of graphcnn. "Share of peak" is
+what graphcnn achieves of the FLOP/s that its threads can do at most on this machine, both as `graphcnn bench`
+has them: Winograd takes fewer FLOPs than are counted, so it passes 100 %. The other frameworks are those that
+the Python of `--peers` finds (`make bench-peers` sets them up); one that is there but fails is reported.
 """
 
 from __future__ import annotations
@@ -17,12 +19,15 @@ import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from networks import NETWORKS, RANDOM
+
+from graphcnn_native.peak import measured_peak
 
 HERE = Path(__file__).parent
 BURST = 0.25
@@ -36,6 +41,7 @@ INFERENCE = {
     **TRAINING,
     "ONNX Runtime": ["onnx_worker.py", "--runtime", "onnxruntime"],
     "OpenVINO": ["onnx_worker.py", "--runtime", "openvino"],
+    "ncnn": ["ncnn_worker.py"],
 }
 CASES = [("train", 64), ("infer", 64), ("infer", 1)]
 LARGE_BATCH = {"cifar94": 512}
@@ -44,13 +50,18 @@ LARGE_BATCH = {"cifar94": 512}
 
 @dataclass(frozen=True)
 class Row:
-    """Milliseconds of each side, and how many times as long the best of the others took."""
+    """Milliseconds of each side, and how many times as long the best of the others took.
+
+    flops: of a call, as a plain convolution takes them. share: of the peak, which graphcnn achieves.
+    """
 
     network: str
     mode: str
     batch: int
     milliseconds: dict[str, float]
     ratio: float | None
+    flops: int
+    share: float
 
 
 class Worker:
@@ -58,11 +69,15 @@ class Worker:
 
     def __init__(self, name: str, command: Sequence[str]) -> None:
         self.name, self.times = name, list[float]()
+        # Not a pipe, which would fill up unread; the worker writes into it until it is closed.
+        self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True
         )
-        self.is_there = self._answer() is not None
-        if self.is_there:
+        ready = self._answer()
+        self.is_there = ready is not None
+        if ready is not None:
+            self.flops: int = ready.get("flops", 0)
             self._calls = max(1, round(BURST / max(self._seconds_of(1), 1e-7)))
             self._process.send_signal(signal.SIGSTOP)
 
@@ -72,8 +87,16 @@ class Worker:
         self._process.send_signal(signal.SIGSTOP)
 
     def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
+        with self._process, self._errors:
+            self._process.kill()
+
+    def failure(self) -> str:
+        """Return in one line why the process has ended: the signal, or the last line of its errors."""
+        status = self._process.wait()
+        if status < 0:
+            return signal.Signals(-status).name
+        self._errors.seek(0)
+        return ["it says nothing", *filter(None, map(str.strip, self._errors))][-1]
 
     def _seconds_of(self, calls: int) -> float:
         assert self._process.stdin is not None
@@ -81,7 +104,7 @@ class Worker:
         self._process.stdin.flush()
         answer = self._answer()
         if answer is None:
-            raise SystemExit(f"{self.name} ended while it was timed")
+            raise SystemExit(f"{self.name} ended while it was timed: {self.failure()}")
         return float(answer["seconds"])
 
     def _answer(self) -> dict[str, Any] | None:
@@ -129,12 +152,19 @@ def compared(given: argparse.Namespace, network: str, mode: str, batch: int) -> 
     sides = {"graphcnn": [sys.executable, str(HERE / "step_worker.py")]}
     for name, (file, *options) in (TRAINING if mode == "train" else INFERENCE).items():
         sides[name] = [given.peers, str(HERE / file), *options]
-    found = [Worker(name, [*command[:2], *told, *command[2:]]) for name, command in sides.items()]
+    found: list[Worker] = []
     try:
+        for name, (python, file, *options) in sides.items():
+            found.append(Worker(name, [python, file, *told, *options]))
+        ours, *others = found
+        if not ours.is_there:
+            raise SystemExit(f"graphcnn does not run {network}: {ours.failure()}")
+        for other in others:
+            if not other.is_there and not (failure := other.failure()).startswith("ModuleNotFoundError"):
+                print(f"{other.name} does not run {network}: {failure}", file=sys.stderr)
         workers = [worker for worker in found if worker.is_there]
-        if not found[0].is_there:
-            raise SystemExit(f"graphcnn does not run {network}: {' '.join([*sides['graphcnn'], *told])}")
         for _ in range(given.rounds):
+            peak = measured_peak(given.threads)
             for worker in workers:
                 worker.take_turn()
     finally:
@@ -142,26 +172,29 @@ def compared(given: argparse.Namespace, network: str, mode: str, batch: int) -> 
             worker.close()
     rounds = [min(times) / mine for mine, *times in zip(*(w.times for w in workers), strict=True) if times]
     ratio = statistics.median(rounds) if rounds else None
-    return Row(network, mode, batch, {w.name: statistics.median(w.times) for w in workers}, ratio)
+    medians = {worker.name: statistics.median(worker.times) for worker in workers}
+    share = ours.flops / (medians[ours.name] / 1e3) / peak
+    return Row(network, mode, batch, medians, ratio, ours.flops, share)
 
 
 def line_of(row: Row) -> str:
     times = ", ".join(f"{name} {milliseconds:.3g}" for name, milliseconds in row.milliseconds.items())
     ratio = "" if row.ratio is None else f"; best / ours {row.ratio:.2f}"
-    return f"{row.network}, {row.mode}, batch {row.batch}: {times} ms{ratio}"
+    return f"{row.network}, {row.mode}, batch {row.batch}: {times} ms{ratio}; {row.share:.0%} of the peak"
 
 
 def table(rows: Sequence[Row]) -> str:
     """Return the rows as Markdown: milliseconds for one call."""
     names = list(dict.fromkeys(name for row in rows for name in row.milliseconds))
     lines = [
-        f"| network | batch | {' | '.join(names)} | best / ours |",
-        f"|---|---:|{'---:|' * len(names)}---:|",
+        f"| network | batch | {' | '.join(names)} | best / ours | share of peak |",
+        f"|---|---:|{'---:|' * len(names)}---:|---:|",
     ]
     for row in rows:
         cells = [f"{row.milliseconds[name]:.3g}" if name in row.milliseconds else "" for name in names]
         ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
-        lines.append(f"| {row.network}, {row.mode} | {row.batch} | {' | '.join(cells)} | {ratio} |")
+        cells += [ratio, f"{row.share:.0%}"]
+        lines.append(f"| {row.network}, {row.mode} | {row.batch} | {' | '.join(cells)} |")
     return "\n".join([*lines, *summaries(rows)]) + "\n"
 
 

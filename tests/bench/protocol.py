@@ -1,7 +1,8 @@
 """How a worker of a benchmark is called, and how it answers on standard input and output.
 
-It prints one JSON line when it is ready, with the seconds of the first call (compilation included), and then
-answers every line that holds a number n with the seconds that n calls take, until a line says "quit".
+It prints one JSON line when it is ready, with the seconds of the first call (compilation included) and, where
+it counts them, the FLOPs of a call. It then answers every line that holds a number n with the seconds that n
+calls take, until a line says "quit".
 """
 
 from __future__ import annotations
@@ -26,14 +27,15 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def answer(name: str, call: Callable[[], object]) -> None:
-    """Time calls for whoever asks."""
+def answer(name: str, call: Callable[[], object], flops: Callable[[], int] | None = None) -> None:
+    """Time calls for whoever asks. flops: counts those of a call, once the first call has been timed."""
     start = time.perf_counter()
     call()
     first = time.perf_counter() - start
     for _ in range(WARM_UP):
         call()
-    print(json.dumps({"ready": True, "first_s": round(first, 3), "name": name}), flush=True)
+    counted = {} if flops is None else {"flops": flops()}
+    print(json.dumps({"ready": True, "first_s": round(first, 3), "name": name, **counted}), flush=True)
     for line in sys.stdin:
         if line.strip() == "quit":
             return

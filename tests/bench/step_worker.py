@@ -38,10 +38,14 @@ def main() -> None:
     random = np.random.default_rng(0)
     images = random.standard_normal((given.batch, *shape), dtype=np.float32)
     labels = random.integers(0, 10, given.batch)
-    if given.mode == "train":
-        answer(f"graphcnn-{given.backend}", lambda: model.train_step(images, labels))
-    else:
-        answer(f"graphcnn-{given.backend}", lambda: model.predict(images, batch_size=given.batch))
+    is_training = given.mode == "train"
+    answer(
+        f"graphcnn-{given.backend}",
+        (lambda: model.train_step(images, labels))
+        if is_training
+        else (lambda: model.predict(images, batch_size=given.batch)),
+        lambda: model.graph("step" if is_training else "forward").cost(given.batch).flops,
+    )
 
 
 def find(name: str) -> tuple[Any, tuple[int, ...]]:

@@ -1,4 +1,4 @@
-"""Times PyTorch on one network, as `step_worker.py` times graphcnn; also writes it as ONNX for others.
+"""Times PyTorch on one network, as `step_worker.py` times graphcnn; `ncnn_worker.py` converts its module.
 
 torch_worker.py NET --batch N --mode train|infer --threads T [--channels-last]
 """
