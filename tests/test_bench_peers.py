@@ -24,7 +24,9 @@ def test_a_framework_that_fails_is_reported_and_an_absent_one_is_left_out(
         (tmp_path / f"{name}.py").write_text(text)
     monkeypatch.setattr(peers, "INFERENCE", {name: [str(tmp_path / f"{name}.py")] for name in OTHERS})
     monkeypatch.setattr(peers, "BURST", 0.001)
-    row = peers.compared(Namespace(threads=1, rounds=1, peers=peers.sys.executable), "digits", "infer", 1)
+    row = peers.compared(
+        Namespace(threads=1, rounds=1, avx2=False, peers=peers.sys.executable), "digits", "infer", 1
+    )
     assert list(row.milliseconds) == ["graphcnn", "works"]
     assert capsys.readouterr().err.splitlines() == [
         "broken does not run digits: ValueError: no such layer",
@@ -33,7 +35,7 @@ def test_a_framework_that_fails_is_reported_and_an_absent_one_is_left_out(
 
 
 def test_a_network_that_graphcnn_does_not_run_ends_the_comparison_with_the_reason() -> None:
-    given = Namespace(threads=1, rounds=1, peers=peers.sys.executable)
+    given = Namespace(threads=1, rounds=1, avx2=False, peers=peers.sys.executable)
     with pytest.raises(SystemExit, match="graphcnn does not run lenet6: KeyError: 'lenet6'"):
         peers.compared(given, "lenet6", "infer", 1)
 
@@ -41,10 +43,9 @@ def test_a_network_that_graphcnn_does_not_run_ends_the_comparison_with_the_reaso
 def test_the_table_gives_the_share_of_the_peak(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers, "INFERENCE", {})
     monkeypatch.setattr(peers, "BURST", 0.001)
-    monkeypatch.setattr(peers, "measured_peak", lambda threads: 1e3)
-    row = peers.compared(Namespace(threads=1, rounds=1, peers=""), "digits", "infer", 2)
+    row = peers.compared(Namespace(threads=1, rounds=1, avx2=False, peers=""), "digits", "infer", 2)
     plain = 2 * (6 * 6 * 9 * 8 + 72 * 32 + 32 * 10)  # FLOPs of the products for an image
     assert 2 * plain < row.flops < 1.2 * 2 * plain
-    header, _, cells = peers.table([row]).splitlines()
+    header, _, cells = peers.table([row], peak=1e3).splitlines()
     assert header.endswith("| best / ours | share of peak |")
     assert cells.endswith(f"|  | {row.flops / row.milliseconds['graphcnn']:.0%} |")

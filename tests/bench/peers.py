@@ -1,6 +1,6 @@
 """Compares graphcnn with other frameworks on this machine: a table, and a plot.
 
-    python tests/bench/peers.py [--only lenet5 resnet20] [--random 20] [--rounds 7] [--output build/peers]
+    python tests/bench/peers.py [--only lenet5 resnet20] [--random 20] [--rounds 7] [--avx2]
 
 Every framework loads a network into a process of its own. Then they take turns of a quarter of a second each,
 while the others are stopped, so that a machine whose speed drifts is unfair to nobody. "Best / ours" is the
@@ -20,7 +20,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,8 @@ INFERENCE = {
     "OpenVINO": ["onnx_worker.py", "--runtime", "openvino"],
     "ncnn": ["ncnn_worker.py"],
 }
+AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "XLA_FLAGS": "--xla_cpu_max_isa=AVX2"}
+"""What keeps the other sides of a training step to AVX2. ONNX Runtime and ncnn cannot be kept to it."""
 CASES = [("train", 64), ("infer", 64), ("infer", 1)]
 LARGE_BATCH = {"cifar94": 512}
 """Networks that are trained with batches of another size than the others."""
@@ -52,7 +54,7 @@ LARGE_BATCH = {"cifar94": 512}
 class Row:
     """Milliseconds of each side, and how many times as long the best of the others took.
 
-    flops: of a call, as a plain convolution takes them. share: of the peak, which graphcnn achieves.
+    flops: of a call, as a plain convolution takes them.
     """
 
     network: str
@@ -61,18 +63,26 @@ class Row:
     milliseconds: dict[str, float]
     ratio: float | None
     flops: int
-    share: float
+
+    def share(self, peak: float) -> float:
+        """Return what graphcnn achieves of the peak, in FLOP/s."""
+        return self.flops / (self.milliseconds["graphcnn"] / 1e3) / peak
 
 
 class Worker:
     """A process that times calls when it is asked, and is stopped meanwhile."""
 
-    def __init__(self, name: str, command: Sequence[str]) -> None:
+    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
         self.name, self.times = name, list[float]()
         # Not a pipe, which would fill up unread; the worker writes into it until it is closed.
         self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            env={**os.environ, **environment},
         )
         ready = self._answer()
         self.is_there = ready is not None
@@ -126,15 +136,18 @@ def main() -> None:
     parser.add_argument("--modes", nargs="*", default=["train", "infer"], choices=["train", "infer"])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--avx2", action="store_true", help="no wider instructions, on any side that can")
     parser.add_argument("--output", type=Path, default=Path("build/peers"))
     given = parser.parse_args()
     given.output.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
     for row in measured(given, [*given.only, *(f"{RANDOM}{seed}" for seed in range(given.random))]):
-        print(line_of(row), flush=True)
+        print(line_of(row, measured_peak(given.threads)), flush=True)
         rows.append(row)
-    (given.output / "peers.json").write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
-    (given.output / "peers.md").write_text(table(rows))
+    peak = measured_peak(given.threads)
+    numbers = [asdict(row) | {"share": row.share(peak)} for row in rows]
+    (given.output / "peers.json").write_text(json.dumps(numbers, indent=1) + "\n")
+    (given.output / "peers.md").write_text(table(rows, peak))
     plot(rows, given.output / "peers.svg")
     print(f"{given.output}: peers.md, peers.svg, peers.json")
 
@@ -149,13 +162,13 @@ def measured(given: argparse.Namespace, networks: Sequence[str]) -> Iterator[Row
 
 def compared(given: argparse.Namespace, network: str, mode: str, batch: int) -> Row:
     told = [network, "--batch", f"{batch}", "--mode", mode, "--threads", f"{given.threads}"]
-    sides = {"graphcnn": [sys.executable, str(HERE / "step_worker.py")]}
-    for name, (file, *options) in (TRAINING if mode == "train" else INFERENCE).items():
+    sides = {"graphcnn": [sys.executable, str(HERE / "step_worker.py"), *["--target=avx2"] * given.avx2]}
+    for name, (file, *options) in (TRAINING if mode == "train" or given.avx2 else INFERENCE).items():
         sides[name] = [given.peers, str(HERE / file), *options]
     found: list[Worker] = []
     try:
         for name, (python, file, *options) in sides.items():
-            found.append(Worker(name, [python, file, *told, *options]))
+            found.append(Worker(name, [python, file, *told, *options], AVX2 if given.avx2 else {}))
         ours, *others = found
         if not ours.is_there:
             raise SystemExit(f"graphcnn does not run {network}: {ours.failure()}")
@@ -164,7 +177,6 @@ def compared(given: argparse.Namespace, network: str, mode: str, batch: int) -> 
                 print(f"{other.name} does not run {network}: {failure}", file=sys.stderr)
         workers = [worker for worker in found if worker.is_there]
         for _ in range(given.rounds):
-            peak = measured_peak(given.threads)
             for worker in workers:
                 worker.take_turn()
     finally:
@@ -173,18 +185,19 @@ def compared(given: argparse.Namespace, network: str, mode: str, batch: int) -> 
     rounds = [min(times) / mine for mine, *times in zip(*(w.times for w in workers), strict=True) if times]
     ratio = statistics.median(rounds) if rounds else None
     medians = {worker.name: statistics.median(worker.times) for worker in workers}
-    share = ours.flops / (medians[ours.name] / 1e3) / peak
-    return Row(network, mode, batch, medians, ratio, ours.flops, share)
+    return Row(network, mode, batch, medians, ratio, ours.flops)
 
 
-def line_of(row: Row) -> str:
+def line_of(row: Row, peak: float) -> str:
     times = ", ".join(f"{name} {milliseconds:.3g}" for name, milliseconds in row.milliseconds.items())
     ratio = "" if row.ratio is None else f"; best / ours {row.ratio:.2f}"
-    return f"{row.network}, {row.mode}, batch {row.batch}: {times} ms{ratio}; {row.share:.0%} of the peak"
+    return (
+        f"{row.network}, {row.mode}, batch {row.batch}: {times} ms{ratio}; {row.share(peak):.0%} of the peak"
+    )
 
 
-def table(rows: Sequence[Row]) -> str:
-    """Return the rows as Markdown: milliseconds for one call."""
+def table(rows: Sequence[Row], peak: float) -> str:
+    """Return the rows as Markdown: milliseconds for one call. peak: the FLOP/s that are possible."""
     names = list(dict.fromkeys(name for row in rows for name in row.milliseconds))
     lines = [
         f"| network | batch | {' | '.join(names)} | best / ours | share of peak |",
@@ -193,7 +206,7 @@ def table(rows: Sequence[Row]) -> str:
     for row in rows:
         cells = [f"{row.milliseconds[name]:.3g}" if name in row.milliseconds else "" for name in names]
         ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
-        cells += [ratio, f"{row.share:.0%}"]
+        cells += [ratio, f"{row.share(peak):.0%}"]
         lines.append(f"| {row.network}, {row.mode} | {row.batch} | {' | '.join(cells)} |")
     return "\n".join([*lines, *summaries(rows)]) + "\n"
 

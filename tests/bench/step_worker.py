@@ -1,6 +1,6 @@
 """Times graphcnn on one network for a comparison with other frameworks: answers on standard input and output.
 
-    step_worker.py NET --batch N --mode train|infer --threads T [--backend NAME]
+    step_worker.py NET --batch N --mode train|infer --threads T [--backend NAME | --target NAME]
 
 A training step is forward, mean cross-entropy, gradient and SGD with momentum; an inference gives logits.
 NET is one of `networks.py` or of `graphcnn.zoo`, `random:SEED`, or one of the Python file that the
@@ -18,12 +18,17 @@ from networks import NETWORKS, RANDOM, Layers, described
 from protocol import answer, arguments
 
 import graphcnn as gcn
+from graphcnn.ir import Graph
 from graphcnn.zoo import ZOO
+from graphcnn_native.backend import NativeBackend
+from graphcnn_native.executable import NativeExecutable
+from graphcnn_native.target import Target, named_target
 
 
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--backend", default="native")
+    parser.add_argument("--target", help="of the native backend: avx2, say, on a processor that has more")
     given = parser.parse_args()
     os.environ["GRAPHCNN_THREADS"] = str(given.threads)
     network, shape = find(given.net)
@@ -33,7 +38,7 @@ def main() -> None:
         loss=gcn.CrossEntropy(),
         optimizer=gcn.SGD(0.01, momentum=0.9),
         metrics=[],
-        backend=given.backend,
+        backend=ForTarget(named_target(given.target)) if given.target else given.backend,
     )
     random = np.random.default_rng(0)
     images = random.standard_normal((given.batch, *shape), dtype=np.float32)
@@ -46,6 +51,18 @@ def main() -> None:
         else (lambda: model.predict(images, batch_size=given.batch)),
         lambda: model.graph("step" if is_training else "forward").cost(given.batch).flops,
     )
+
+
+class ForTarget(NativeBackend):
+    """The native backend for a processor with fewer instructions than this one."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+
+    def compile(
+        self, graph: Graph, *, threads: int | None = None, winograd: bool | int = True
+    ) -> NativeExecutable:
+        return NativeExecutable(graph, target=self._target, threads=threads, winograd=winograd)
 
 
 def find(name: str) -> tuple[Any, tuple[int, ...]]:
