@@ -32,6 +32,12 @@ class Target:
     masks: bool
     broadcasts: bool
 
+    @property
+    def has(self) -> frozenset[str]:
+        """The features that its code may use, as LLVM names them: what its processor has, and what it adds."""
+        added = {flag[1:] for flag in self.features.split(",") if flag.startswith("+")}
+        return _LEVELS.get(self.cpu, frozenset()) | added
+
     def lanes(self, item_size: int) -> int:
         """Return how many elements of `item_size` bytes one vector register holds."""
         return self.vector_bytes // item_size
@@ -112,16 +118,12 @@ def runs_here(target: Target) -> bool:
     """Return whether this machine can execute code that was generated for the target."""
     if _architecture(target.triple) != _machine():
         return False
-    if target.cpu == llvm.get_host_cpu_name() or target.cpu == "generic":
-        needed = frozenset[str]()
-    elif target.cpu in _LEVELS:
-        needed = _LEVELS[target.cpu]
-    else:
+    if target.cpu not in (llvm.get_host_cpu_name(), "generic", *_LEVELS):
         return False
-    asked = {flag[1:] for flag in target.features.split(",") if flag.startswith("+")}
+    needed = target.has
     if _machine() == "aarch64":
-        asked.discard("neon")  # part of every AArch64 processor, and not always in LLVM's list of the host's
-    return all(_host_features().get(feature, False) for feature in needed | asked)
+        needed -= {"neon"}  # part of every AArch64 processor, and not always in LLVM's list of the host's
+    return all(_host_features().get(feature, False) for feature in needed)
 
 
 @functools.cache

@@ -83,12 +83,14 @@ class DotProduct:
 
     def _across_lanes(self, sums: list[Ssa]) -> Ssa:
         """Add up the lanes of each sum, and return the totals side by side."""
-        f = self.f
+        f, side = self.f, min(SQUARE, self.lanes)
         parts = []
-        for first in range(0, len(sums), SQUARE):
-            a, b, c, d = f.transposed(sums[first : first + SQUARE])
-            total = f.binary("fadd", f.binary("fadd", a, b), f.binary("fadd", c, d))
-            while (lanes := lanes_of(total.type)) > SQUARE:
+        for first in range(0, len(sums), side):
+            totals = f.transposed(sums[first : first + side])
+            while len(totals) > 1:
+                totals = [f.binary("fadd", x, y) for x, y in zip(totals[::2], totals[1::2], strict=True)]
+            (total,) = totals
+            while (lanes := lanes_of(total.type)) > side:
                 total = f.binary("fadd", f.part(total, 0, lanes // 2), f.part(total, lanes // 2, lanes // 2))
             parts.append(total)
         return f.joined(parts)

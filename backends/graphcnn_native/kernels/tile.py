@@ -142,8 +142,11 @@ def _multiply_add_half(f: Function, target: Target, x: Ssa, y: Ssa, total: Ssa) 
     """Return x · y + total for half a vector of 64 bytes, where x is a whole one of the same number.
 
     Half of x is there, in its register. LLVM would make it anew; or, where nobody reads x afterwards, have
-    the total take its register, and move all totals round. Code without instructions keeps it from both.
+    the total take its register, and move all totals round. Code without instructions keeps it from both. On a
+    processor whose registers are narrower, x is in several, and half of it is some of them.
     """
+    if "avx512f" not in target.has:
+        return multiply_add(f, target, f.part(x, 0, lanes_of(y.type)), y, total)
     held = f.emit(x.type, f'call {x.type} asm "", "=v,0"({x})')
     added = multiply_add(f, target, f.part(held, 0, lanes_of(y.type)), y, total)
     return f.emit(added.type, f'call {added.type} asm "", "=v,0,v"({added}, {held})')
