@@ -34,7 +34,7 @@ class Target:
 
     @property
     def has(self) -> frozenset[str]:
-        """The features that its code may use, as LLVM names them: what its processor has, and what it adds."""
+        """The features that its code may use, as LLVM names them: of the processor, or beside it."""
         added = {flag[1:] for flag in self.features.split(",") if flag.startswith("+")}
         return _LEVELS.get(self.cpu, frozenset()) | added
 

@@ -18,7 +18,47 @@ from graphcnn_native import NativeExecutable
 from graphcnn_native.runtime.engine import compile_module
 from graphcnn_native.target import host_target
 
-X86 = host_target().triple.startswith("x86_64")
+PROCESSOR = host_target().triple.partition("-")[0].replace("arm64", "aarch64")
+MODES = {
+    "x86_64": (
+        """
+        declare void @llvm.x86.sse.stmxcsr(ptr)
+        declare void @llvm.x86.sse.ldmxcsr(ptr)
+        define i64 @mode() {
+          %place = alloca i32
+          call void @llvm.x86.sse.stmxcsr(ptr %place)
+          %short = load i32, ptr %place
+          %mode = zext i32 %short to i64
+          ret i64 %mode
+        }
+        define void @set(i64 %mode) {
+          %place = alloca i32
+          %short = trunc i64 %mode to i32
+          store i32 %short, ptr %place
+          call void @llvm.x86.sse.ldmxcsr(ptr %place)
+          ret void
+        }
+        """,
+        *(0x1F80, 0x8040, 0x6000, 0x3F),
+    ),
+    "aarch64": (
+        """
+        declare i64 @llvm.aarch64.get.fpcr()
+        declare void @llvm.aarch64.set.fpcr(i64)
+        define i64 @mode() {
+          %mode = call i64 @llvm.aarch64.get.fpcr()
+          ret i64 %mode
+        }
+        define void @set(i64 %mode) {
+          call void @llvm.aarch64.set.fpcr(i64 %mode)
+          ret void
+        }
+        """,
+        *(0, 1 << 24, 3 << 22, 0),
+    ),
+}
+"""Code that reads and sets the mode; the ordinary mode; its bits that flush denormals and that round
+towards 0; and flags beside it, which computing raises."""
 
 
 def accumulator(dtype="float32"):
@@ -361,30 +401,14 @@ print(np.allclose(model.predict(images), other.predict(images), rtol=1e-4, atol=
     assert run_script(script) == "interrupted True\nTrue\n"
 
 
-@pytest.mark.skipif(not X86, reason="reads the register of x86")
+@pytest.mark.skipif(PROCESSOR not in MODES, reason="reads the register of another processor")
 def test_the_mode_for_denormal_numbers_is_the_callers_again():
-    text = """
-    declare void @llvm.x86.sse.stmxcsr(ptr)
-    declare void @llvm.x86.sse.ldmxcsr(ptr)
-    define i32 @mode() {
-      %place = alloca i32
-      call void @llvm.x86.sse.stmxcsr(ptr %place)
-      %mode = load i32, ptr %place
-      ret i32 %mode
-    }
-    define void @set(i32 %mode) {
-      %place = alloca i32
-      store i32 %mode, ptr %place
-      call void @llvm.x86.sse.ldmxcsr(ptr %place)
-      ret void
-    }
-    """
+    text, ordinary, flush, towards_0, flags = MODES[PROCESSOR]
     library = compile_module(text, host_target())
-    mode = ctypes.CFUNCTYPE(ctypes.c_uint32)(library.address("mode"))
-    set_mode = ctypes.CFUNCTYPE(None, ctypes.c_uint32)(library.address("set"))
-    flags, flush, masks = 0x3F, 0x8040, 0x1F80
+    mode = ctypes.CFUNCTYPE(ctypes.c_uint64)(library.address("mode"))
+    set_mode = ctypes.CFUNCTYPE(None, ctypes.c_uint64)(library.address("set"))
     executable, model = accumulator(), classifier()
-    for wanted in (masks, masks | flush, masks | 0x6000):  # as it is, denormals flushed, rounding towards 0
+    for wanted in (ordinary, ordinary | flush, ordinary | towards_0):
         try:
             set_mode(wanted)
             executable(total=np.zeros((3, 4), np.float32), w=W, x=X)
@@ -395,7 +419,7 @@ def test_the_mode_for_denormal_numbers_is_the_callers_again():
                 )
             after_an_error = mode()
         finally:
-            set_mode(masks)
+            set_mode(ordinary)
         assert after_a_call & ~flags == wanted
         assert after_an_error & ~flags == wanted
 
