@@ -12,6 +12,7 @@ Listener: TypeAlias = Callable[[int, int], None]
 """`listener(done, total)` is told, from any thread, how many functions of a compilation are compiled."""
 
 _LISTENER: Final[ContextVar[Listener]] = ContextVar("listener", default=lambda done, total: None)
+_COUNTS: Final[ContextVar[dict[str, int] | None]] = ContextVar("counts", default=None)
 _MEASURED: Final[ContextVar[dict[str, float] | None]] = ContextVar("measured", default=None)
 
 
@@ -36,6 +37,24 @@ def measured_phases() -> Iterator[dict[str, float]]:
         yield seconds
     finally:
         _MEASURED.reset(token)
+
+
+def count(name: str, number: int) -> None:
+    """Add to what is counted under a name, where somebody counts."""
+    counts = _COUNTS.get()
+    if counts is not None:
+        counts[name] = counts.get(name, 0) + number
+
+
+@contextmanager
+def counted() -> Iterator[dict[str, int]]:
+    """Give the numbers by name of what is counted within, on this thread; they are there in the end."""
+    counts: dict[str, int] = {}
+    token = _COUNTS.set(counts)
+    try:
+        yield counts
+    finally:
+        _COUNTS.reset(token)
 
 
 @contextmanager

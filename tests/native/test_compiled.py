@@ -1,6 +1,10 @@
 """A graph that was compiled before is not lowered again, if nothing that decides its code differs."""
 
+import json
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +12,9 @@ import pytest
 
 import graphcnn as gcn
 import graphcnn_native
+from graphcnn.phases import counted
 from graphcnn_native import NativeExecutable, compiled
+from graphcnn_native.codegen.module import generate
 from graphcnn_native.op_code import EMITTERS, LANES, POINTWISE, SHIPPED
 from graphcnn_native.runtime import cache
 
@@ -112,13 +118,96 @@ def test_a_function_for_numba_comes_from_the_disk_as_well(lowered):
     np.testing.assert_array_equal(first, second)
 
 
-def test_a_module_that_is_missing_is_made_again(folder, lowered):
-    expected = trained(model())
-    for path in sorted(folder.iterdir())[::2]:
-        path.unlink()
-    again = trained(model())
-    assert expected[0] == again[0]
-    np.testing.assert_array_equal(expected[1], again[1])
+def test_only_what_is_missing_or_damaged_is_compiled_again(folder):
+    def damage(path):
+        path.write_bytes(path.read_bytes()[:-9])
+
+    first = model()
+    expected = trained(first)
+    graphs = [first.executable(name) for name in ("step", "forward")]
+    total = len({text for each in graphs for text in generate(each.program, each.target).modules})
+    for spoil in (Path.unlink, damage):
+        made = []
+        for path in sorted(folder.iterdir()):
+            spoil(path)
+            with counted() as numbers:
+                again = trained(model())
+            made.append(numbers["modules compiled"])
+            assert expected[0] == again[0]
+            np.testing.assert_array_equal(expected[1], again[1])
+        assert set(made) == {0, 1}
+        assert sum(made) == total
+
+
+def deep(blocks, first=16, units=10):
+    """Return a network of alike layers: convolution, batch norm, relu, and a way around them."""
+    image = gcn.Input((5, 5, 1))
+    x = gcn.Conv2d(16, 1)(gcn.relu(gcn.Conv2d(first, 3, padding="same")(image)))
+    for _ in range(blocks):
+        x = gcn.relu(x + gcn.BatchNorm2d()(gcn.Conv2d(16, 3, padding="same", bias=False)(x)))
+    return gcn.Network(image, gcn.Dense(units)(gcn.Flatten()(x)))
+
+
+def step_of(made, **options):
+    return model(made, input_shape=None, **options).executable("step")
+
+
+@pytest.mark.parametrize(
+    ("other", "most"),
+    [
+        (lambda: step_of(deep(4)), 0.05),  # its tables
+        (lambda: step_of(deep(2, units=3)), 0.5),
+        (lambda: step_of(deep(2, first=8)), 0.5),
+        (lambda: step_of(deep(2), optimizer=gcn.SGD(0.1, momentum=0.9)), 0.4),
+    ],
+    ids=["deeper", "another last layer", "another first layer", "another optimizer"],
+)
+def test_kernels_that_two_networks_share_are_compiled_once(other, most):
+    def modules(executable):
+        texts = generate(executable.program, executable.target).modules
+        return {re.sub("\n *;.*", "", text) for text in texts}
+
+    known = modules(step_of(deep(2)))
+    with counted() as numbers:
+        executable = other()
+    kept, new = modules(executable) & known, modules(executable) - known
+    assert numbers == {"modules compiled": len(new), "modules from the cache": len(kept)}
+    assert len(new) <= most * len(kept | new)
+
+
+def test_processes_that_compile_at_once_share_what_they_make(folder):
+    """Two networks of the same kernels, in two processes that begin with an empty cache."""
+    code = """if True:
+        import json, sys
+        import numpy as np
+        import graphcnn as gcn
+
+        image = gcn.Input((8, 8, 3))
+        x = gcn.Conv2d(16, 1)(image)
+        for _ in range(int(sys.argv[1])):
+            x = gcn.relu(x + gcn.BatchNorm2d()(gcn.Conv2d(16, 3, padding="same", bias=False)(x)))
+        network = gcn.Network(image, gcn.Dense(10)(gcn.Flatten()(x)))
+        model = gcn.compile(network, loss=gcn.CrossEntropy(), optimizer=gcn.SGD(0.1), threads=2)
+        images = np.random.default_rng(0).standard_normal((8, 8, 8, 3), dtype=np.float32)
+        with gcn.phases.counted() as numbers:
+            losses = [model.train_step(images, np.arange(8))["loss"] for _ in range(3)]
+        print(json.dumps([losses, numbers["modules compiled"]]))
+    """
+
+    def together(*blocks):
+        processes = [
+            subprocess.Popen([sys.executable, "-W", "error", "-c", code, str(number)], stdout=subprocess.PIPE)
+            for number in blocks
+        ]
+        outputs = [process.communicate(timeout=120)[0] for process in processes]
+        assert [process.returncode for process in processes] == [0] * len(blocks)
+        return [json.loads(output) for output in outputs]
+
+    at_once = together(2, 3)
+    later = together(2), together(3), together(4)
+    assert [losses for losses, _ in at_once] == [losses for ((losses, _),) in later[:2]]
+    assert [compiled for ((_, compiled),) in later] == [0, 0, 1]
+    assert all(path.suffix == ".object" for path in folder.iterdir())
 
 
 def test_a_change_of_the_projects_code_makes_other_keys(tmp_path, monkeypatch):

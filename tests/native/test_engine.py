@@ -182,6 +182,30 @@ def test_loops_stay_as_the_generator_wrote_them():
     assert not re.findall(r"mulps|fmul\s+v", code)
 
 
+def test_a_module_is_compiled_once_whatever_it_comes_with(monkeypatch):
+    def times(number, comment=""):
+        name = f"times{number}"
+        return f"define i64 @{name}(i64 %x) {{{comment}\n  %y = mul i64 %x, {number}\n  ret i64 %y\n}}\n"
+
+    def parsed(text, context):
+        compiled.append(text)
+        return actual(text, context)
+
+    compiled, told, actual = [], [], engine._parsed
+    monkeypatch.setattr(engine, "_parsed", parsed)
+    compile_modules([ADD, times(3), times(5)], HOST)
+    assert sorted(compiled) == sorted([ADD, times(3), times(5)])
+    compiled.clear()
+    others = [times(7), times(5, "\n  ; %2 multiply of conv2"), ADD]
+    library = compile_modules(others, HOST, listener=lambda *numbers: told.append(numbers))
+    assert compiled == [times(7)]
+    assert told == [(1, 1)]
+    assert add(library) == 42
+    for number in (5, 7):
+        call = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(library.address(f"times{number}"))
+        assert call(6) == 6 * number
+
+
 def test_the_second_time_nothing_is_compiled(monkeypatch):
     compile_module(ADD, HOST)
     monkeypatch.setattr(engine, "_parsed", None)

@@ -2,16 +2,16 @@
 
 import re
 
-import pytest
-
 import graphcnn as gcn
 from graphcnn.testing import random_step
 from graphcnn.zoo import ZOO
 from graphcnn_native.codegen.emitters import written
-from graphcnn_native.codegen.module import generate
+from graphcnn_native.codegen.module import SHARED, SMALL, generate
 from graphcnn_native.lowering import lower
 from graphcnn_native.lowering.layout import Layout, shared
 from graphcnn_native.target import host_target
+
+DEFINITION = re.compile(r"^define void @(\w+)(\(.*?^\})", re.MULTILINE | re.DOTALL)
 
 
 def step_of(network, shape):
@@ -42,27 +42,50 @@ def test_kernels_of_one_signature_are_written_alike():
         for kernel, layout, first in zip(program.kernels, layouts, shared(layouts), strict=True):
             if program.kernels[first] is not kernel:
                 alike += 1
-                texts = []
-                for number in (first, kernel.number):
-                    writer = written(program, program.kernels[number], layouts[number], target)
-                    lines = str(writer.f).replace(f"@k{number}_", "@k_").splitlines()
-                    texts.append("\n".join(line for line in lines if not line.startswith("  ;")))
-                # The titles may differ where the ops do not: "multiply_add" and "add_multiply".
-                assert texts[0].partition("(")[2] == texts[1].partition("(")[2], layout.signature
+                digests = {
+                    written(program, program.kernels[number], layouts[number], target).f.digest()
+                    for number in (first, kernel.number)
+                }
+                assert len(digests) == 1, layout.signature
     assert alike > 100
 
 
-@pytest.mark.parametrize("blocks", [4, 8])
-def test_a_deep_network_has_as_many_functions_as_a_shallow_one(blocks):
+def test_a_deep_network_has_the_functions_of_a_shallow_one():
     target = host_target()
     shallow, deeper = (
-        sum(
-            text.count("define")
-            for text in generate(lower(step_of(deep(n), None), target), target).modules[1:]
-        )
-        for n in (4, blocks)
+        {kernel.function for kernel in generate(lower(step_of(deep(blocks), None), target), target).kernels}
+        for blocks in (4, 8)
     )
     assert shallow == deeper
+
+
+def test_functions_of_one_name_are_the_same_code_in_all_programs():
+    target, named, met = host_target(), {}, 0
+    for graph in graphs():
+        code = generate(lower(graph, target), target)
+        found = DEFINITION.findall("\n".join(code.modules[2:]))
+        assert sorted(name for name, _ in found) == sorted({kernel.function for kernel in code.kernels})
+        for name, text in found:
+            lines = [line for line in text.splitlines() if not line.startswith("  ;")]
+            met += name in named
+            assert named.setdefault(name, lines) == lines
+    assert met > 100
+
+
+def test_a_module_of_kernels_is_one_function_or_some_small_ones():
+    target = host_target()
+    for graph in graphs():
+        modules = generate(lower(graph, target), target).modules[2:]
+        lengths = [[text.count("\n") for _, text in DEFINITION.findall(module)] for module in modules]
+        several = [each for each in lengths if len(each) > 1]
+        assert len(several) <= SHARED
+        assert all(length < SMALL + 3 for each in several for length in each)
+
+
+def test_the_step_is_the_same_code_for_all_programs():
+    target = host_target()
+    steps = {generate(lower(graph, target), target).modules[0] for graph in graphs()}
+    assert len(steps) == 1
 
 
 def test_code_says_what_it_computes():

@@ -88,7 +88,7 @@ register(ops.UserFunction, pointwise=lambda op: op.function)
 
 
 def written(plan: Plan, kernel: PlannedKernel, layout: Layout, target: Target) -> Writer:
-    """Return the writer of a kernel, all of which is written."""
+    """Return the writer of a kernel, all of which is written; its function is named by what it is."""
     writer = Writer(plan, kernel, layout, target)
     op = kernel.op(plan.graph)
     if kernel.root is not None:
@@ -100,4 +100,5 @@ def written(plan: Plan, kernel: PlannedKernel, layout: Layout, target: Target) -
     else:
         (EMITTERS[type(op)].write if has_code(op) else called.call_reference)(writer)
     writer.f.end()
+    writer.f.name = f"{kernel.title}_{writer.f.digest()}"
     return writer

@@ -8,6 +8,7 @@ arithmetic; what is known when the code is generated is folded.
 from __future__ import annotations
 
 import functools
+import hashlib
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from graphcnn_native.elements import SIZES, SQUARE
 
 POINTER = "ptr"
 INDEX = "i64"
+COMMENT = "  ; "
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,11 @@ class Function:
         """How many lines the function has: about what it costs to compile."""
         return len(self._lines)
 
+    def digest(self) -> str:
+        """Return some letters and digits that only functions of the same code have, whatever their names."""
+        code = "\n".join([line for line in self._lines if not line.startswith(COMMENT)])
+        return hashlib.sha256(f"{self.result} {self.parameters} {code}".encode()).hexdigest()[:16]
+
     # Instructions
 
     def emit(self, type: str, text: str) -> Ssa:
@@ -131,7 +138,7 @@ class Function:
 
     def comment(self, text: str) -> None:
         """Append a line for readers of the code."""
-        self._lines.append("  ; " + "".join(letter if letter.isprintable() else "?" for letter in text))
+        self._lines.append(COMMENT + "".join(letter if letter.isprintable() else "?" for letter in text))
 
     def binary(self, instruction: str, x: Ssa, y: Ssa) -> Ssa:
         return self.emit(x.type, f"{instruction} {x.type} {x.name}, {y.name}")

@@ -1,7 +1,7 @@
 """The step: goes through the stages, and through the kernels of each, on all threads.
 
-Its code is the same for every program; what differs stands in three tables of numbers, which `tables` writes:
-the kernels in the order in which stages go through them, the stages, and the places of all kernels.
+Its code is the same for every program; what differs is a few numbers, and three tables of them: the kernels
+in the order in which stages go through them, the stages, and the places of all kernels.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from graphcnn.ir import BATCH
 from graphcnn_native.call_table import Slot
 from graphcnn_native.codegen.function import INDEX, POINTER, Function, Index
 from graphcnn_native.codegen.shares import Share
-from graphcnn_native.codegen.step_code import OTHER_TICKS, STEP, TICKS
+from graphcnn_native.codegen.step_code import OTHER_TICKS, ROWS, STEP, TICKS
 from graphcnn_native.elements import ITEMS
 from graphcnn_native.kernels.writer import named
 from graphcnn_native.lowering.program import Domain, PlacedKernel, Program, partial_sum_type
@@ -43,28 +43,34 @@ class WrittenKernel:
         return 1 if self.share is None else self.share.pieces
 
 
-def step(program: Program, kernels: Sequence[WrittenKernel], target: Target) -> str:
-    """Return the text of `step(context)`, which returns how many labels name no class, and its tables."""
-    unfit = _unfit_labels(program)
+def step(target: Target) -> str:
+    """Return the text of `step(context)`, which returns how many labels name no class."""
     numbers = {slot.name.lower(): int(slot) for slot in Slot}
-    code = STEP.substitute(
-        numbers,
-        block_size=program.block,
-        scratch_bytes=program.scratch,
-        sums_bytes=program.sums,
-        stages=program.stages,
-        divided=program.divided,
-        sums_up_products=str(program.sums_up_products).lower(),
-        flushes=str(_flushes(program)).lower(),
-        item="stage" if _flushes(program) else "exact_stage",
-        began=BEGAN,
-        ended=ENDED,
-        header=HEADER,
-        clock=6 if "apple" in target.triple or "darwin" in target.triple else 1,
+    clock = 6 if "apple" in target.triple or "darwin" in target.triple else 1
+    code = STEP.substitute(numbers, began=BEGAN, ended=ENDED, header=HEADER, clock=clock)
+    return "\n".join([ROWS, code, TICKS if target.triple.startswith("x86_64") else OTHER_TICKS])
+
+
+def tables(program: Program, kernels: Sequence[WrittenKernel]) -> str:
+    """Return the text of the tables that the step goes through, and of its check of labels."""
+    unfit = _unfit_labels(program)
+    numbers = {
+        "stage_count": program.stages,
+        "divided": program.divided,
+        "block_size": program.block,
+        "block_bytes": program.scratch,
+        "sums_bytes": program.sums,
+    }
+    answers = {"sums_up_products": program.sums_up_products, "flushes": _flushes(program)}
+    return "\n".join(
+        [
+            *sorted(unfit.declarations),
+            *_tables(program, kernels),
+            *(f"@{name} = constant i64 {number}" for name, number in numbers.items()),
+            *(f"@{name} = constant i1 {str(answer).lower()}" for name, answer in answers.items()),
+            str(unfit),
+        ]
     )
-    ticks = TICKS if target.triple.startswith("x86_64") else OTHER_TICKS
-    declared = sorted(unfit.declarations)
-    return "\n".join([*declared, *_tables(program, kernels), code, ticks, str(unfit)])
 
 
 def _flushes(program: Program) -> bool:
@@ -99,13 +105,8 @@ def _tables(program: Program, kernels: Sequence[WrittenKernel]) -> list[str]:
     return [
         *declared,
         _table("functions", "ptr", [f"ptr @{name}" for name in functions]),
-        "%Kernel = type { i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64 }",
-        "; function, first place, number, partial sums: offset and bytes, pieces, chunk, extent,",
-        "; whether that is for every sample, whether its sums may stay unfinished, most parts, strip,",
-        "; kernels from here to the end of its loop over strips",
+        ROWS,
         _table("kernels", "%Kernel", rows),
-        "%Stage = type { i64, i64, i64, i64, i64 }",
-        "; first kernel of samples, first of the whole, behind the last, pieces, whether kernels are cut",
         _table("stages", "%Stage", stages),
         _table("places", INDEX, [_numbers(place) for place in places]),
     ]
@@ -140,7 +141,7 @@ def _numbers(*numbers: int) -> str:
 def _table(name: str, type: str, rows: Sequence[str]) -> str:
     lines = ",\n  ".join(rows)
     content = f"[\n  {lines}\n]" if rows else "zeroinitializer"
-    return f"@{name} = internal constant [{len(rows)} x {type}] {content}"
+    return f"@{name} = constant [{len(rows)} x {type}] {content}"
 
 
 def _unfit_labels(program: Program) -> Function:

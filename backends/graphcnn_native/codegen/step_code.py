@@ -1,11 +1,36 @@
-"""The code of every step, as LLVM IR: what `step.py` writes tables for."""
+"""The code of every step, as LLVM IR, the same for all programs: `step.py` writes the tables for it."""
 
 from __future__ import annotations
 
 from string import Template
 from typing import Final
 
+ROWS: Final = """
+; function, first place, number, partial sums: offset and bytes, pieces, chunk, extent,
+; whether that is for every sample, whether its sums may stay unfinished, most parts, strip,
+; kernels from here to the end of its loop over strips
+%Kernel = type { i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64 }
+; first kernel of samples, first of the whole, behind the last, pieces, whether kernels are cut
+%Stage = type { i64, i64, i64, i64, i64 }
+"""
 STEP: Final = Template("""
+@functions = external constant ptr
+@kernels = external constant %Kernel
+@stages = external constant %Stage
+@places = external constant i64
+
+; How many stages there are, and which one is divided or -1; samples that go through a stage together; bytes
+; of a thread's block, and of a shard's partial sums; whether products over samples sum up after each part of
+; the batch, and whether denormals are flushed to zero.
+@stage_count = external constant i64
+@divided = external constant i64
+@block_size = external constant i64
+@block_bytes = external constant i64
+@sums_bytes = external constant i64
+@sums_up_products = external constant i1
+@flushes = external constant i1
+
+declare i64 @unfit_labels(ptr)
 declare i32 @clock_gettime(i32, ptr)
 declare i64 @llvm.smin.i64(i64, i64)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1 immarg)
@@ -30,16 +55,21 @@ begin:
   %restore = load ptr, ptr %restore.at
   %skipped.at = getelementptr i64, ptr %context, i64 $skipped
   %skipped = load i64, ptr %skipped.at
-  br i1 $flushes, label %stages, label %keep
+  %flushes = load i1, ptr @flushes
+  br i1 %flushes, label %begun, label %keep
 keep:
   call void %restore(i64 %mode)
+  br label %begun
+begun:
+  %stage.count = load i64, ptr @stage_count
+  %divided = load i64, ptr @divided
   br label %stages
 stages:
-  %stage = phi i64 [ %skipped, %begin ], [ %skipped, %keep ], [ %next, %went ]
-  %more = icmp slt i64 %stage, $stages
+  %stage = phi i64 [ %skipped, %begun ], [ %next, %went ]
+  %more = icmp slt i64 %stage, %stage.count
   br i1 %more, label %go, label %end
 go:
-  %is.divided = icmp eq i64 %stage, $divided
+  %is.divided = icmp eq i64 %stage, %divided
   br i1 %is.divided, label %in.parts, label %at.once
 in.parts:
   call void @run_in_parts(ptr %context, i64 %stage)
@@ -79,7 +109,8 @@ part:
   call void @run_stage(ptr %context, i64 %stage)
   %then = add nsw i64 %first, %count
   %is.early = icmp slt i64 %then, %batch
-  %sums.up = and i1 %is.early, $sums_up_products
+  %sums.up.products = load i1, ptr @sums_up_products
+  %sums.up = and i1 %is.early, %sums.up.products
   br i1 %sums.up, label %sum.up, label %next
 sum.up:
   call void @run_stage(ptr %context, i64 %following)
@@ -109,14 +140,17 @@ define internal void @run_stage(ptr %context, i64 %stage) nounwind {
   %can.cut = icmp ne i64 %cut, 0
   %size.at = getelementptr i64, ptr %context, i64 $shard_size
   %size = load i64, ptr %size.at
-  %is.small = icmp sle i64 %size, $block_size
+  %block.size = load i64, ptr @block_size
+  %is.small = icmp sle i64 %size, %block.size
   %are.few = icmp slt i64 %shards, %threads
   %may = and i1 %is.small, %are.few
-  %can = and i1 %may, $flushes
+  %flushes = load i1, ptr @flushes
+  %can = and i1 %may, %flushes
   %is.cut = and i1 %can, %can.cut
   br i1 %is.cut, label %kernel.by.kernel, label %at.once
 at.once:
-  call void %parallel.for(ptr %pool, ptr @$item, ptr %context, i64 %items, i64 %threads)
+  %item = select i1 %flushes, ptr @stage, ptr @exact_stage
+  call void %parallel.for(ptr %pool, ptr %item, ptr %context, i64 %items, i64 %threads)
   ret void
 kernel.by.kernel:
   call void @run_kernels(ptr %context, i64 %stage, i64 %shards, i64 %pieces, i64 %threads)
@@ -328,7 +362,8 @@ done:
 define internal ptr @block_of(ptr %context, i64 %worker) nounwind {
   %blocks.at = getelementptr i64, ptr %context, i64 $scratch
   %blocks = load ptr, ptr %blocks.at
-  %behind = mul nsw i64 %worker, $scratch_bytes
+  %bytes = load i64, ptr @block_bytes
+  %behind = mul nsw i64 %worker, %bytes
   %block = getelementptr i8, ptr %blocks, i64 %behind
   ret ptr %block
 }
@@ -337,7 +372,8 @@ define internal ptr @block_of(ptr %context, i64 %worker) nounwind {
 define internal ptr @sums_of(ptr %context, i64 %shard) nounwind {
   %all.at = getelementptr i64, ptr %context, i64 $sums
   %all = load ptr, ptr %all.at
-  %before = mul nsw i64 %shard, $sums_bytes
+  %bytes = load i64, ptr @sums_bytes
+  %before = mul nsw i64 %shard, %bytes
   %sums = getelementptr i8, ptr %all, i64 %before
   ret ptr %sums
 }
@@ -391,6 +427,7 @@ entry:
   %sums = call ptr @sums_of(ptr %context, i64 %item)
   %start.at = getelementptr i64, ptr %context, i64 $first
   %start = load i64, ptr %start.at
+  %block.size = load i64, ptr @block_size
   %is.first = icmp eq i64 %start, 0
   br i1 %is.first, label %clear, label %blocks
 clear:
@@ -401,7 +438,7 @@ blocks:
   %more.samples = icmp slt i64 %sample, %end
   br i1 %more.samples, label %carry, label %done
 carry:
-  %full = add nsw i64 %sample, $block_size
+  %full = add nsw i64 %sample, %block.size
   %last = call i64 @llvm.smin.i64(i64 %full, i64 %end)
   br label %kernels
 kernels:

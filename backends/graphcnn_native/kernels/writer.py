@@ -79,7 +79,7 @@ class Writer:
         self.target = target
         self.tile = ""
         self._section = -1
-        self.f = Function(f"k{kernel.number}_{kernel.title}", PARAMETERS, attributes="nounwind")
+        self.f = Function(kernel.title, PARAMETERS, attributes="nounwind")
         self.context, self.block, self.sums, self.begin, self.end, self._places = self.f.parameters[:6]
         self._own, self._part, self._parts, self._block_begin, self._strip_begin = self.f.parameters[6:]
         self.grains = 1

@@ -14,7 +14,7 @@ import re
 import secrets
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import llvmlite
@@ -23,12 +23,13 @@ import llvmlite.binding as llvm
 import graphcnn
 from graphcnn_native.target import Target
 
-# Some thousands of networks; the least recently used ones are removed beyond it.
+# Some hundreds of networks; the least recently used ones are removed beyond it.
 _MOST_BYTES = 256 << 20
 
-_TIDIED_AT = "00"
-"""Entries whose keys begin with this have the folder listed and tidied, one in 256: for that, all its files
-are looked at, which takes as long as a small network's compilation once there are ten thousands."""
+_TIDIED_AT = "000"
+"""Entries whose keys begin with this have the folder listed and tidied, one in 4096, or in some tens of
+networks: for that, all its files are looked at, which takes as long as a network's compilation once there are
+ten thousands."""
 
 _MAGIC = b"graphcnn object 1\n"
 _KEY_LENGTH = 64
@@ -53,16 +54,19 @@ def key(text: str, target: Target, options: str) -> str:
 
 def load(key: str) -> bytes | None:
     """Return what is kept under the key, or None if there is none that is whole and ours."""
+    return load_all([key]).get(key)
+
+
+def load_all(keys: Iterable[str]) -> dict[str, bytes]:
+    """Return what is kept under each of the keys for which there is something that is whole and ours."""
+    found: dict[str, bytes] = {}
     with contextlib.suppress(OSError), _opened_folder() as folder:
-        handle = os.open(f"{key}.object", os.O_RDONLY | os.O_NONBLOCK | _OWN, dir_fd=folder)
-        with os.fdopen(handle, "rb") as file:
-            if not _is_ours(os.fstat(handle), stat.S_IFREG):
-                return None
-            code = _unwrapped(key, file.read(_MOST_BYTES))
-            if code is not None:
-                _mark_used(handle)
-            return code
-    return None
+        for key in keys:
+            with contextlib.suppress(OSError):
+                code = _read(folder, key)
+                if code is not None:
+                    found[key] = code
+    return found
 
 
 def store(key: str, code: bytes) -> None:
@@ -74,6 +78,18 @@ def store(key: str, code: bytes) -> None:
         _write(folder, key, content)
         if key.startswith(_TIDIED_AT):
             _remove_oldest(folder)
+
+
+def _read(folder: int, key: str) -> bytes | None:
+    handle = os.open(f"{key}.object", os.O_RDONLY | os.O_NONBLOCK | _OWN, dir_fd=folder)
+    with os.fdopen(handle, "rb") as file:
+        status = os.fstat(handle)
+        if not _is_ours(status, stat.S_IFREG) or status.st_size > _MOST_BYTES:
+            return None
+        code = _unwrapped(key, file.read(status.st_size))
+        if code is not None:
+            _mark_used(handle)
+        return code
 
 
 def _wrapped(key: str, code: bytes) -> bytes:

@@ -14,7 +14,7 @@ import llvmlite.binding as llvm
 
 from graphcnn.errors import BackendError
 from graphcnn.interrupts import interrupts_put_off, uninterrupted
-from graphcnn.phases import Listener
+from graphcnn.phases import Listener, count
 from graphcnn_native.runtime import cache as object_cache
 from graphcnn_native.runtime.forks import COMPILING
 from graphcnn_native.runtime.processors import thread_count
@@ -72,9 +72,9 @@ def compile_modules(
     """Return the machine code of modules of LLVM IR that call each other, for a target that runs here.
 
     They are compiled at the same time, on several threads. With `cache`, machine code on disk that a text
-    became before is loaded rather than made again, and what is made is kept. listener: is told how many of
-    the functions are compiled. Raises BackendError if this machine cannot run the target's code, LLVM refuses
-    a text, or a function that it calls is not to be found.
+    became before, in whatever company, is loaded rather than made again, and what is made is kept. listener:
+    is told how many functions are compiled of those that have to be. Raises BackendError if this machine
+    cannot run the target's code, LLVM refuses a text, or a function that it calls is not to be found.
     """
     if not runs_here(target):
         raise BackendError(
@@ -82,28 +82,36 @@ def compile_modules(
             facts=[f"the code is for {target.triple}, {target.cpu}; this is {host_target().cpu}"],
             mend='Take the target "host" to run it; any target can be compiled for reading.',
         )
-    defined = [_DEFINITION.findall("\n" + text) for text in texts]
-    known = frozenset(name for names in defined for name in names)
-    finished: list[int] = []
     keys = [object_cache.key(_COMMENTS.sub("", text), target, _OPTIONS) for text in texts]
-
-    def made(number: int) -> bytes:
-        key = keys[number]
-        code = object_cache.load(key) if cache else None
-        if code is None:
-            code = _object_code(texts[number], target, known)
-            if cache:
-                object_cache.store(key, code)
-        if listener is not None:
-            finished.append(len(defined[number]))
-            listener(sum(finished), sum(map(len, defined)))
-        return code
+    by_key = dict(zip(keys, texts, strict=True))
+    defined = {key: _DEFINITION.findall("\n" + text) for key, text in by_key.items()}
+    known = frozenset(name for names in defined.values() for name in names)
 
     def compiled() -> Library:
         with COMPILING:
-            _target_machine(target)  # sets LLVM up, which only one thread may do
-            codes = side_by_side(made, range(len(texts)), thread_count())
-            return Library(_engine(codes, target), tuple(keys))
+            codes = object_cache.load_all(by_key) if cache else {}
+            missing = sorted(by_key.keys() - codes.keys(), key=lambda key: (-len(by_key[key]), key))
+            threads = min(thread_count(), len(missing))
+            machines = [_target_machine(target) for _ in range(threads)]  # one thread alone may set LLVM up
+            finished: list[str] = []
+            total = sum(len(defined[key]) for key in missing)
+
+            def made(key: str) -> bytes:
+                machine = machines.pop()
+                try:
+                    code = _object_code(by_key[key], machine, known)
+                finally:
+                    machines.append(machine)
+                if cache:
+                    object_cache.store(key, code)
+                if listener is not None:
+                    finished.extend(defined[key])
+                    listener(len(finished), total)
+                return code
+
+            codes |= zip(missing, side_by_side(made, missing, threads), strict=True)
+            _count(made=len(missing), kept=len(codes) - len(missing))
+            return Library(_engine([codes[key] for key in by_key], target), tuple(by_key))
 
     return uninterrupted(compiled)
 
@@ -112,27 +120,35 @@ def load_modules(keys: Sequence[str], target: Target) -> Library | None:
     """Return machine code that the cache holds, linked, or None if it lacks any of these modules."""
 
     def loaded() -> Library | None:
-        codes = [code for key in keys if (code := object_cache.load(key)) is not None]
-        if len(codes) < len(keys) or not runs_here(target):
+        codes = object_cache.load_all(keys)
+        if codes.keys() != set(keys) or not runs_here(target):
             return None
+        _count(made=0, kept=len(codes))
         with COMPILING:
-            return Library(_engine(codes, target), tuple(keys))
+            return Library(_engine([codes[key] for key in keys], target), tuple(keys))
 
     return uninterrupted(loaded)
+
+
+def _count(*, made: int, kept: int) -> None:
+    count("modules compiled", made)
+    count("modules from the cache", kept)
 
 
 def assembly(text: str, target: Target) -> str:
     """Return the module's assembly, for any target. Raises BackendError if LLVM refuses the text."""
 
     def emitted() -> str:
-        with COMPILING, _loaded(text, target) as (module, machine):
-            return str(machine.emit_assembly(module))
+        with COMPILING:
+            machine = _target_machine(target)
+            with _loaded(text, machine) as module:
+                return str(machine.emit_assembly(module))
 
     return uninterrupted(emitted)
 
 
-def _object_code(text: str, target: Target, known: frozenset[str] = frozenset()) -> bytes:
-    with _loaded(text, target) as (module, machine):
+def _object_code(text: str, machine: Any, known: frozenset[str]) -> bytes:
+    with _loaded(text, machine) as module:
         missing = sorted(function.name for function in module.functions if _is_missing(function, known))
         if missing:
             raise _fault(f"the generated code calls {', '.join(missing)}, which this process does not have")
@@ -173,17 +189,16 @@ def _is_missing(function: Any, known: frozenset[str]) -> bool:
 
 
 @contextmanager
-def _loaded(text: str, target: Target) -> Iterator[tuple[Any, Any]]:
-    """Give the module, in a context of its own, which frees its memory, and the target machine.
+def _loaded(text: str, machine: Any) -> Iterator[Any]:
+    """Give the module, in a context of its own, which frees its memory, as it is for that target machine.
 
     The generator writes explicit vectors, unrolls and shares by itself, so LLVM's passes would cost far more
     time than they gain.
     """
-    machine = _target_machine(target)
     with llvm.create_context() as context, _parsed(text, context) as module:
-        module.triple = target.triple
+        module.triple = machine.triple
         module.data_layout = str(machine.target_data)
-        yield module, machine
+        yield module
 
 
 def _parsed(text: str, context: Any) -> Any:
