@@ -54,9 +54,9 @@ def evenly(length: int, largest: int) -> Split:
 def largest_rows(target: Target, wide: int) -> int:
     """Return how many rows fit into the registers beside `wide` columns, and factors or products.
 
-    Where one is in memory, it needs a register; NEON has several on their way, to be taken lane by lane.
+    Where one is in memory, it needs a register; others have several on their way, NEON two to a load.
     """
-    beside = 1 if _takes_memory(target) else 3
+    beside = 1 if _takes_memory(target) else 4 if target.broadcasts else 3
     return max(1, (target.registers - beside - wide) // wide)
 
 

@@ -129,15 +129,15 @@ def inputs_of():
 def passes_of():
     """Return a function that makes two graphs: a convolution, and both gradients of its product with `delta`.
 
-    Maps are of the size of the images.
+    Maps are of the size of the images, or a stride smaller.
     """
 
-    def made(size, channels, filters, kernel, dtype="float32"):
+    def made(size, channels, filters, kernel, dtype="float32", stride=1):
         graph = Graph("passes")
         x = graph.input("x", TensorType(("N", size, size, channels), dtype))
         window = graph.input("filters", TensorType((kernel, kernel, channels, filters), dtype))
         sides = ((kernel - 1) // 2, kernel // 2)
-        output = graph.add(ops.Correlate2d(padding=(sides, sides)), x, window)
+        output = graph.add(ops.Correlate2d(stride=(stride, stride), padding=(sides, sides)), x, window)
         delta = graph.input("delta", output.type)
         graph.output("output", output)
         graph.output("loss", graph.add(ops.Sum((0, 1, 2, 3)), graph.add(ops.Multiply(), output, delta)))

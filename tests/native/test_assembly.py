@@ -19,7 +19,7 @@ from graphcnn_native.target import named_target, runs_here
 NAMES = ("avx512", "avx2", "baseline", "neon")
 FUSED = {"avx512": r"^vfn?m(add|sub)\d+p[sd]", "avx2": r"^vfn?m(add|sub)\d+p[sd]", "neon": r"^fmla\s+v"}
 SPILL = re.compile(r"(16|32|64)-byte (Folded )?(Spill|Reload)")
-STORE = re.compile(r"^(vmov\w+\s+%\w+, .*\(|st[rp]\s+q)")
+STORE = re.compile(r"^(vmov\w+\s+%\w+, .*\(|st[rp1]\s+(q|d|s|\{ ?v)\d)")
 """Of a vector. A loop that sums up products stores nothing; one that maps tiles does, and keeps no sums."""
 JUMP = re.compile(r"^(?:j\w+|b|b\.\w+|cbn?z|tbn?z)\s.*?(\.L\w+)$")
 NETWORKS = [
@@ -29,6 +29,32 @@ NETWORKS = [
     "odd",
     pytest.param("mnist_cnn", marks=pytest.mark.slow),
     pytest.param("vgg_small", marks=pytest.mark.slow),
+]
+TIGHT = [
+    # size, channels, filters, kernel, type, stride
+    (14, 3, 24, 5, "float32", 1),  # indices of pixels and deltas in one register
+    (14, 3, 24, 5, "float64", 1),
+    (17, 3, 96, 4, "float32", 2),
+    (17, 1, 8, 2, "float32", 1),  # a tap meets the pixels of the one before
+    (9, 5, 20, 1, "float32", 1),
+    (9, 2, 20, 1, "float32", 1),  # sums of two lanes
+    (17, 24, 4, 4, "float32", 1),
+    (17, 2, 12, 1, "float64", 1),  # two sets of sums
+    (14, 5, 4, 5, "float32", 1),  # samples in the lanes
+    (17, 4, 2, 7, "float64", 1),
+]
+"""Layers whose sums and factors want every register, each for a reason of its own."""
+CHANNELS = [(1, 6), (2, 37), (3, 8), (3, 40), (4, 8), (5, 96), (6, 24), (7, 20), (9, 72), (13, 10)]
+CHANNELS += [(16, 3), (40, 33)]
+LAYERS = [
+    *TIGHT,
+    *(
+        pytest.param((size, channels, filters, kernel, dtype, stride), marks=pytest.mark.slow)
+        for number, (channels, filters) in enumerate(CHANNELS)
+        for kernel in range(1, 8)
+        for size, stride in [(9 + number % 3 * 4, 1 + (number + kernel) % 3 // 2)]
+        for dtype in ("float32", "float64")
+    ),
 ]
 
 
@@ -113,21 +139,40 @@ def innermost_loops(lines):
     ]
 
 
+def sums_of_products(graph, target):
+    """Return the loops of a graph's code that sum up products, and the spills in each, with their kernel."""
+    modules = generate(lower(graph, target), target).modules[1:]  # the first one has the step, and no kernel
+    found = []
+    for text in modules:
+        with engine._loaded(text, target) as (module, machine):
+            kernels = kernels_in(commented_assembly(module, machine))
+        for kernel, lines in kernels.items():
+            if not any(product in kernel for product in ("correlate2d", "winograd", "matmul")):
+                continue
+            for loop in innermost_loops(lines):
+                spills = [instruction for instruction in loop if SPILL.search(instruction)]
+                stores = [each for each in loop if STORE.match(each) and each not in spills]
+                if not stores and any(re.match(FUSED[target.name], instruction) for instruction in loop):
+                    found.append((kernel, spills))
+    return found
+
+
 @pytest.mark.parametrize("name", FUSED)
 @pytest.mark.parametrize("network", NETWORKS)
 def test_sums_of_products_stay_in_registers(network, name):
-    kernels = kernels_in("\n".join(made(step_of(network), named_target(name), commented_assembly)))
-    looked_at = 0
-    for kernel, lines in kernels.items():
-        if not any(product in kernel for product in ("correlate2d", "winograd", "matmul")):
-            continue
-        for loop in innermost_loops(lines):
-            spills = [instruction for instruction in loop if SPILL.search(instruction)]
-            stores = [each for each in loop if STORE.match(each) and each not in spills]
-            if not stores and any(re.match(FUSED[name], instruction) for instruction in loop):
-                assert spills == [], kernel
-                looked_at += 1
-    assert looked_at > 10
+    loops = sums_of_products(step_of(network), named_target(name))
+    assert [loop for loop in loops if loop[1]] == []
+    assert len(loops) > 10
+
+
+@pytest.mark.parametrize("name", FUSED)
+@pytest.mark.parametrize("layer", LAYERS, ids=str)
+def test_sums_of_all_passes_of_a_layer_stay_in_registers(layer, name, passes_of):
+    *sizes, dtype, stride = layer
+    graphs = passes_of(*sizes, dtype=dtype, stride=stride)
+    loops = [loop for graph in graphs for loop in sums_of_products(graph, named_target(name))]
+    assert [loop for loop in loops if loop[1]] == []
+    assert len(loops) > 1
 
 
 def test_a_spill_in_a_loop_would_be_found():

@@ -414,7 +414,7 @@ class Function:
         outside = dict(self._known)
         yield state
         self._known = outside
-        following = self._opaque(self.emit(INDEX, f"add nsw i64 {index.name}, {self.index(step).name}"))
+        following = self.opaque(self.emit(INDEX, f"add nsw i64 {index.name}, {self.index(step).name}"))
         latch = self._block
         self.do(f"br label %{head}")
         lines = [f"  {index.name} = phi i64 [ {self.index(begin).name}, %{before} ], "
@@ -458,13 +458,13 @@ class Function:
         self._count += 1
         self._enter(f"dead{self._count}")
 
-    def _opaque(self, index: Ssa) -> Ssa:
-        """Return the index as a value that LLVM cannot follow, by an instruction that takes no time.
+    def opaque(self, x: Ssa) -> Ssa:
+        """Return an index or an address as a value that LLVM cannot follow, by code without instructions.
 
         Loops over an index that it can follow go through its strength reduction, which took half of the time
         that LLVM needs for a network and made no step faster: addresses share what they can as it is.
         """
-        return self.emit(INDEX, f'call i64 asm "", "=r,0"({index})')
+        return self.emit(x.type, f'call {x.type} asm "", "=r,0"({x})')
 
     def _enter(self, block: str) -> None:
         self._lines.append(f"{block}:")

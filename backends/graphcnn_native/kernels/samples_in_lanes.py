@@ -155,8 +155,8 @@ class ForwardOfSamples(_SamplesInLanes):
         super().__init__(w, op, filters.type, w.graph.results(w.kernel.root)[0].type)
         self.left, self.right = self._zeros_beside()
         self.skips_zeros = self.channels >= LATENCY and self.left + self.right > 0
-        sums = w.target.registers - 1 - (0 if w.target.broadcasts else 1)
-        self.pixels = max(1, min(self.columns, sums // (self.count + 1)))
+        factors = 2 if not w.target.broadcasts else 1 if w.target.masks else 3
+        self.pixels = max(1, min(self.columns, (w.target.registers - factors) // (self.count + 1)))
         self.finished = self._finished()
         self.pool = None if w.kernel.pool is None else w.plan.kernels[w.kernel.pool]
         if self.pool is not None:

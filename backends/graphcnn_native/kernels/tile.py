@@ -16,6 +16,11 @@ INDEPENDENT = 8
 LARGEST_BODY = 24
 """Multiplications in the body of an innermost loop: enough to hide the loop, few enough to compile fast."""
 
+LARGEST_SCALE = 8
+"""By so much x86-64 multiplies an index as it computes an address."""
+PAIR = vector("float", 2)
+"""Too small for a vector register by itself, as LLVM sees it; as a number of 8 bytes it is not."""
+
 
 @dataclass(frozen=True, slots=True)
 class ColumnGroup:
@@ -149,7 +154,20 @@ def _multiply_add_half(f: Function, target: Target, x: Ssa, y: Ssa, total: Ssa) 
         return multiply_add(f, target, f.part(x, 0, lanes_of(y.type)), y, total)
     held = f.emit(x.type, f'call {x.type} asm "", "=v,0"({x})')
     added = multiply_add(f, target, f.part(held, 0, lanes_of(y.type)), y, total)
-    return f.emit(added.type, f'call {added.type} asm "", "=v,0,v"({added}, {held})')
+    return _left_in_place(f, added, held)
+
+
+def _left_in_place(f: Function, total: Ssa, factor: Ssa) -> Ssa:
+    """Return a sum that a factor was just added to, in the register that it was in before.
+
+    Where nobody reads the factor afterwards, LLVM may have the sum take the factor's register, and move all
+    sums round at the end of the loop, through a register that there is not. Code without instructions, which
+    reads the factor once more, keeps it from that.
+    """
+    if total.type != PAIR:
+        return f.emit(total.type, f'call {total.type} asm "", "=v,0,v"({total}, {factor})')
+    left = _left_in_place(f, *(f.emit("double", f"bitcast {x} to double") for x in (total, factor)))
+    return f.emit(PAIR, f"bitcast {left} to {PAIR}")
 
 
 def _turns(
@@ -165,7 +183,13 @@ def _turns(
     left = f.element(factors.left, item, f.multiply(first, factors.left_step))
     right = f.element(factors.right, item, f.multiply(first, factors.right_step))
     sums, products = list(totals), len(factors.offsets) * len(group)
+    holds_copies = target.fused and not target.broadcasts
+    at_once = products + (len(factors.offsets) + len(group)) * turns
+    if at_once > target.registers and _shares_register(factors.left_step, factors.right_step, SIZES[item]):
+        left = f.opaque(left)
     for turn in range(turns):
+        if holds_copies:
+            left, right = f.opaque(left), f.opaque(right)
         here, there = f.multiply(factors.left_step, turn), f.multiply(factors.right_step, turn)
         rights = [
             load_lanes(f, item, f.element(right, item, there, c.offset), c.lanes, c.used, exact=factors.exact)
@@ -182,4 +206,18 @@ def _turns(
                     sums[place] = _multiply_add_half(f, target, x, rights[number], sums[place])
                     continue
                 sums[place] = multiply_add(f, target, x, rights[number], sums[place])
+                if holds_copies:
+                    sums[place] = _left_in_place(f, sums[place], x)
     return sums
+
+
+def _shares_register(left: Index, right: Index, size: int) -> bool:
+    """Whether LLVM makes the right index of the left one by a shift in its register; size: of an element.
+
+    All factors on the left then have to be loaded before the first one on the right.
+    """
+    if not isinstance(left, int) or not isinstance(right, int):
+        return False
+    times, rest = divmod(right, left)
+    scale = left * size & -(left * size)
+    return rest == 0 and times.bit_count() == 1 and scale < left * size and scale <= LARGEST_SCALE
