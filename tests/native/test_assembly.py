@@ -144,7 +144,8 @@ def sums_of_products(graph, target):
     modules = generate(lower(graph, target), target).modules[1:]  # the first one has the step, and no kernel
     found = []
     for text in modules:
-        with engine._loaded(text, target) as (module, machine):
+        machine = engine._target_machine(target)
+        with engine._loaded(text, machine) as module:
             kernels = kernels_in(commented_assembly(module, machine))
         for kernel, lines in kernels.items():
             if not any(product in kernel for product in ("correlate2d", "winograd", "matmul")):
