@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow test-torch test-browser bench-peers lint examples wheel clean
+.PHONY: demo test test-slow test-torch test-browser test-neon bench-peers lint examples wheel clean
 
 demo: $(VENV)/demo-ready
 	$(BIN)/graphcnn train digits --epochs 15 --output runs/digits
@@ -22,6 +22,22 @@ test-torch: $(VENV)/dev-ready
 test-browser: $(VENV)/dev-ready
 	$(BIN)/python -c "import selenium" 2> /dev/null || $(BIN)/python -m pip install --quiet --editable '.[browser]'
 	$(BIN)/python -m pytest -m "browser and not slow" tests/browser
+
+# Code for NEON, executed by an emulator: apt-get install qemu-user-static mmdebstrap debian-archive-keyring
+# NEON="tests/native/test_winograd.py -k passes" for a part
+NEON ?= tests/native tests/backends tests/op_db tests/test_random_networks.py
+test-neon: $(VENV)/dev-ready build/neon/ready
+	$(BIN)/python tests/neon/run.py --numprocesses auto --maxprocesses 4 --dist worksteal $(NEON)
+
+build/neon/ready: pyproject.toml
+	rm -rf build/neon && mkdir -p build/neon
+	mmdebstrap --quiet --mode=chrootless --variant=extract --architectures=arm64 --include=python3,libstdc++6 \
+		bookworm build/neon/system http://deb.debian.org/debian
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/neon .
+	$(BIN)/python -m pip install --quiet --target build/neon/packages --python-version 3.11 --only-binary :all: \
+		--platform manylinux_2_28_aarch64 --platform manylinux_2_17_aarch64 --platform manylinux2014_aarch64 \
+		"graphcnn[test] @ file://$(CURDIR)/$$(ls build/neon/*.whl)" llvmlite==$$($(BIN)/python -c "import llvmlite; print(llvmlite.__version__)")
+	touch $@
 
 # Against other frameworks, in an environment of their own; BENCH="--only lenet5 --random 20 --rounds 3"
 bench-peers: $(VENV)/dev-ready build/peers/ready
