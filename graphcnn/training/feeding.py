@@ -15,6 +15,8 @@ from graphcnn.ir import BATCH, TensorType, format_shape
 
 def check_batch_size(batch_size: object) -> int:
     """Return the batch size; raise OptionError unless it is an integer of at least 1."""
+    if type(batch_size) is int and batch_size > 0:
+        return batch_size
     if not isinstance(batch_size, int | np.integer) or isinstance(batch_size, bool) or batch_size < 1:
         raise OptionError(
             f"batch_size={batch_size!r} is not an integer of at least 1", mend="batch_size=32, for example"

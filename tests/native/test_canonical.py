@@ -50,7 +50,12 @@ def measure(graph):
         sum(is_over_zeros(graph, node) for node in correlations),
         sum(is_cropped(graph, node) for node in needed),
         sum(any(node.op.padding[1]) or is_suited(node) for node in correlations),
-        sum(routed[value.key] for node in needed if type(node.op) is ops.Multiply for value in node.operands),
+        sum(
+            routed[value.key]
+            for node in needed
+            if type(node.op) in (ops.Multiply, ops.Sum)
+            for value in node.operands
+        ),
         sum(type(node.op) is ops.ReluMask and not is_relu(graph, node.operands[0]) for node in needed),
         sum(type(node.op) in MOVEMENTS and node.operands[0].type.is_scalar for node in needed),
         len(graph),
@@ -220,6 +225,19 @@ def routed():
         yield graph_of(build, TensorType(("N", 4, 3, 2), "float64"))
 
 
+def sums_of_routed():
+    """Yield sums of routed errors, over all pixels and over some."""
+    options = (2, 2), (2, 1), ((1, 0), (0, 1))
+    for axes, keep in itertools.product(((0, 1, 2), (1, 2), (1, 2, 3), (0, 1)), (True, False)):
+
+        def build(emit, x, axes=axes, keep=keep):
+            pooled, index = emit.all(ops.MaxPool2d(*options), x)
+            route = emit(ops.RouteToWinner2d(*options, x.type.shape), pooled, index)
+            return emit(ops.Sum(axes, keep), route)
+
+        yield graph_of(build, TensorType(("N", 4, 3, 2), "float64"))
+
+
 def errors():
     for shape in (("N",), ("N", 3), ("N", 2, 2)):
         type = TensorType(shape, "float64")
@@ -285,6 +303,7 @@ DOMAINS = {
     "mask-of-relu": masks,
     "scalar-stays": scalars,
     "masked-before-routing": routed,
+    "sum-before-routing": sums_of_routed,
     "wide-mean": means,
     "multiple-of-sum": sums,
     "squared-error": errors,

@@ -4,8 +4,8 @@ That rewriting ends is seen from these numbers of what is needed: each rule lowe
 only those behind it. Stopped gradients; 1x1 convolutions with strides; squared errors; inverse deviations;
 means of float32 over images; sums; convolutions; correlations over images; correlations over inserted zeros;
 correlations that are cropped; those that are padded at the sides or could be Winograd's; for all
-multiplications together, through how many pools their operands were routed; masks that do not ask a relu;
-movements of scalars; multiplications of maps by parameters; nodes.
+multiplications and sums together, through how many pools their operands were routed; masks that do not ask a
+relu; movements of scalars; multiplications of maps by parameters; nodes.
 """
 
 from __future__ import annotations
@@ -223,6 +223,14 @@ def _masked_before_routing(match: Match, op: Multiply, operands: Values) -> Valu
     return None
 
 
+def _sum_before_routing(match: Match, op: Sum, operands: Values) -> Value | None:
+    """Every error is routed to one pixel, so a sum over all pixels is one over the fewer pooled errors."""
+    route = match.definition(operands[0])
+    if not isinstance(route.op, RouteToWinner2d) or not {1, 2} <= set(op.axes):
+        return None
+    return match.emit(op, route.operands[0])
+
+
 def _squared_error(match: Match, op: SquaredError, operands: Values) -> Value:
     difference = match.emit(Subtract(), *operands)
     square = match.emit(Multiply(), difference, difference)
@@ -362,6 +370,13 @@ FORMS: Final = (
         "route(d) · mask(relu(x)) → route(d · mask(pooled relu(x)))",
         Multiply,
         _masked_before_routing,
+        keeps="finite",
+    ),
+    Rule(
+        "sum-before-routing",
+        "Σ route(d) over all pixels → Σ d",
+        Sum,
+        _sum_before_routing,
         keeps="finite",
     ),
     Rule(
