@@ -12,6 +12,8 @@ from graphcnn.errors import OptionError
 from graphcnn.ir import BATCH, TensorType
 from graphcnn.zoo import ZOO
 from graphcnn_native import NativeExecutable
+from graphcnn_native.codegen.module import generate
+from graphcnn_native.lowering import lower
 from graphcnn_native.lowering.canonical import canonical
 from graphcnn_native.lowering.winograd import Form, WinogradCorrelation, register_tile
 from graphcnn_native.target import named_target, runs_here
@@ -119,6 +121,18 @@ def test_two_threads_share_a_sample_evenly(size, filters, results):
     times = math.ceil((size // results) ** 2 / tiles)
     panels = math.ceil(filters / panel)
     assert (panels if times == 1 else times) % 2 == 0
+
+
+def test_maps_that_leave_the_cache_are_asked_for_ahead():
+    layers = [gcn.Conv2d(16, 3, padding=1, bias=False), gcn.BatchNorm2d(), gcn.ReLU()] * 2
+    network = gcn.Sequential(*layers, gcn.GlobalAvgPool2d(), gcn.Dense(10))
+    options = {"input_shape": (32, 32, 16), "backend": "numpy", "loss": gcn.CrossEntropy()}
+    model = gcn.compile(network, optimizer=gcn.SGD(0.1), **options)
+    target, name = named_target("avx512"), r"winograd_(?!filters|gradient)\w+"
+    for graph, asks in ((model.step_graph, {True}), (model.forward_graph, {False})):
+        text = str(generate(lower(graph, target), target))
+        kernels = re.findall(rf"^define void @{name}\(.*?^}}", text, re.M | re.S)
+        assert {"@llvm.prefetch" in kernel for kernel in kernels} == asks
 
 
 def test_it_can_be_switched_off():

@@ -23,6 +23,7 @@ from graphcnn_native.kernels import (
     rows,
     taking,
     winograd,
+    winograd_filters,
 )
 from graphcnn_native.kernels.pointwise import POINTWISE
 from graphcnn_native.kernels.registration import register
@@ -41,7 +42,7 @@ KERNELS: dict[type[Op], Callable[[Writer], None]] = {
     ops.Correlate2d: correlation.correlation,
     InPanels: panels.in_panels,
     PanelCorrelation: correlation.correlation,
-    WinogradFilters: winograd.winograd_filters,
+    WinogradFilters: winograd_filters.winograd_filters,
     WinogradCorrelation: winograd.winograd,
     WinogradFilterGradient: winograd.winograd_gradient,
     FilterGradientOfTaps: correlation.correlation,

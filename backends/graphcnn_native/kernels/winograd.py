@@ -6,134 +6,29 @@ channels], are multiplied by the mapped filters, and come back as 2x2 to 4x4 res
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from graphcnn.ir import TensorType, Value
+from graphcnn.ir import Value
 from graphcnn.ops.attributes import NO_PADDING, Padding, Pair
-from graphcnn_native.codegen.function import Function, Index, Ssa, constant, vector
+from graphcnn_native.codegen.function import Index, Ssa, vector
 from graphcnn_native.codegen.lanes import Column, load_lanes, store_lanes
 from graphcnn_native.elements import ITEMS, SIZES
 from graphcnn_native.kernels.nest import over_vectors
 from graphcnn_native.kernels.tile import ColumnGroup, Factors, accumulate, column_groups, zeros
+from graphcnn_native.kernels.winograd_filters import both, offset_of_part, taps_of_part, where
 from graphcnn_native.kernels.winograd_maps import Side, along_both, maps_of
 from graphcnn_native.kernels.writer import Position, Range, Writer
-from graphcnn_native.lowering.program import ALIGNMENT, Place
+from graphcnn_native.lowering.program import ALIGNMENT, Buffer, Place
 from graphcnn_native.lowering.winograd import (
-    LARGE_FILTERS,
-    Form,
     WinogradCorrelation,
     WinogradFilterGradient,
-    WinogradFilters,
     step_of,
-    taps_of,
     workspace,
 )
 from graphcnn_native.tile_sizes import best_tile, evenly
-
-
-def winograd_filters(w: Writer) -> None:
-    """Map filters [K, K', C, D] to [points, parts · C, D], in panels; its share is a range of channels."""
-    assert w.kernel.root is not None
-    node = w.graph.node(w.kernel.root)
-    assert isinstance(node.op, WinogradFilters)
-    f, (result,), (filters,) = w.f, w.graph.results(w.kernel.root), node.operands
-    item, buffer, form = ITEMS[filters.type.dtype], w.buffer(filters), node.op.form
-    lanes, exact = w.target.lanes(SIZES[item]), buffer.place is Place.CALLER
-    depth, count = node.op.depth, result.type.static(2)
-    maps = maps_of(form, f, w.target)
-    fills_lines = count % lanes == 0 and w.target.vector_bytes == ALIGNMENT
-    past_caches = fills_lines and result.type.bytes(1) > LARGE_FILTERS
-
-    def map_vector(part: Column, used: int, source: Ssa, taps: list[list[_Tap]], target: Ssa) -> None:
-        """source: a panel's first element in a row, at the first tap; target: it at the first point.
-
-        used: how wide the panel is.
-        """
-
-        def tap(row: int, column: int) -> Ssa:
-            offset, is_there = taps[row][column]
-            offset = offset if is_there is None else f.select(is_there, f.index(offset), f.index(0))
-            address = f.element(source, item, offset, part.offset)
-            x = load_lanes(f, item, address, part.lanes, part.used, exact=exact)
-            return x if is_there is None else f.select(is_there, x, constant(x.type, 0.0))
-
-        for row, mapped in along_both(w.target, maps.of_filters, tap, form.taps, form.side):
-            for column, x in enumerate(mapped):
-                point = row * form.side + column
-                address = f.element(target, item, point * depth * used, part.offset)
-                if past_caches:
-                    f.store_past_caches(x, address)
-                else:
-                    store_lanes(f, x, address, part.used, w.target)
-
-    groups = column_groups(count, node.op.panel // lanes, w.target, item)
-    with f.loop(w.begin, w.end, name="channel") as channel:
-        taps = _taps_of_part(f, filters.type, form, node.op.step, channel.index)
-        number = f.divide(channel.index, depth)
-        within = f.subtract(channel.index, f.multiply(number, depth))
-        panels = f.element(w.address(w.buffer(result)), item, f.multiply(number, form.points * depth * count))
-        for group in groups:
-            with f.each(group.offset, group.count, group.width, name="column") as first:
-                source = f.element(w.address(buffer), item, first)
-                panel = f.element(panels, item, f.multiply(first, form.points * depth))
-                target = f.element(panel, item, f.multiply(within, group.used))
-                for part in group.columns:
-                    map_vector(part, group.used, source, taps, target)
-    if past_caches:
-        f.publish()
-
-
-_Tap: TypeAlias = tuple[Index, Ssa | None]
-"""Where in filters a tap is, and whether it is one of theirs, unless that is sure."""
-
-
-def _taps_of_part(
-    f: Function, filters: TensorType, form: Form, step: Pair, channel: Index
-) -> list[list[_Tap]]:
-    """Return the taps of a part of filters [K, K', C, D]; channel: of all parts, one after the other."""
-    size, channels, count = taps_of(filters), filters.static(2), filters.static(3)
-    parts = form.parts_of(size, step)
-    part = f.divide(channel, channels) if parts != (1, 1) else 0
-    channel = f.subtract(channel, f.multiply(part, channels))
-    down = f.divide(part, parts[1])
-    places: list[list[_Tap]] = []
-    for axis, along in enumerate((down, f.subtract(part, f.multiply(down, parts[1])))):
-        first = _offset(f, form, along, step[axis])
-        furthest = form.offset_of(parts[axis] - 1, step[axis])
-        places.append([])
-        for tap in range(form.taps):
-            place = f.add(first, tap * step[axis])
-            is_sure = furthest + tap * step[axis] < size[axis]
-            is_there = None if is_sure else f.compare("ult", f.index(place), f.index(size[axis]))
-            places[-1].append((place, is_there))
-
-    def of(row: Index, column: Index) -> Index:
-        tap = f.add(f.multiply(row, size[1]), column)
-        return f.multiply(f.add(f.multiply(tap, channels), channel), count)
-
-    return [
-        [(of(row, column), _both(f, in_row, in_column)) for column, in_column in places[1]]
-        for row, in_row in places[0]
-    ]
-
-
-def _offset(f: Function, form: Form, part: Index, step: int) -> Index:
-    """Return `Form.offset_of` a part that is known when the program runs."""
-    return f.add(part, f.multiply(f.divide(part, step), (form.taps - 1) * step))
-
-
-def _both(f: Function, x: Ssa | None, y: Ssa | None) -> Ssa | None:
-    """Return whether both conditions hold; None stands for one that surely does."""
-    return f.binary("and", x, y) if x is not None and y is not None else x or y
-
-
-def _where(f: Function, condition: Ssa | None) -> AbstractContextManager[None]:
-    """A block that runs where the condition holds."""
-    return nullcontext() if condition is None else f.when(condition)
-
 
 Place3: TypeAlias = tuple[Index, Index, Index]
 """Of a tile: its sample, row and column."""
@@ -193,6 +88,7 @@ class _Tiled:
         begin, end = self.cut(total)
         with f.loop(begin, end, self.space.tiles, name="first") as first:
             count = f.least(self.space.tiles, f.subtract(end, first.index))
+            self.first = first.index
             self.begin(first.index, count)
             with f.each(0, self.slices, 1, name="slice") as number:
                 with f.loop(0, count, name="tile") as tile:
@@ -224,7 +120,10 @@ class _Tiled:
             channel = f.multiply(f.subtract(number, slices_before), space.taken)
             down = f.divide(part, self.across)
             across = f.subtract(part, f.multiply(down, self.across))
-            moved = _offset(f, self.form, down, self.step[0]), _offset(f, self.form, across, self.step[1])
+            moved = (
+                offset_of_part(f, self.form, down, self.step[0]),
+                offset_of_part(f, self.form, across, self.step[1]),
+            )
             square = _Square(self.images, along, size, self.op.padding, self.step, moved, channel)
             target = f.element(row, self.item, f.multiply(each, space.taken))
             self.map_square(square, space.taken, place, target, space.image_stride)
@@ -284,7 +183,7 @@ class _Tiled:
             found.append([])
             for column, column_inside in offsets[1]:
                 address = f.element(base, self.item, w.offset(type, (sample, row, column, square.channel)))
-                inside = _both(f, row_inside, column_inside)
+                inside = both(f, row_inside, column_inside)
                 if inside is not None:
                     address = f.select(inside, address, self.zeros)
                 found[-1].append(address)
@@ -324,15 +223,56 @@ class WinogradForward(_Tiled):
             self.f.clear(self.mapped_maps, self.space.sums - self.space.maps)
 
     def multiply(self, number: Index, count: Index) -> None:
-        f, before = self.f, 0
+        f, before, far = self.f, 0, self._far_maps()
         for group in self.groups:
             with (
                 self._columns_of(group, before) as column,
                 f.loop(0, self.form.points, name="point") as point,
-                f.loop(0, count, self.at_once, name="row") as row,
             ):
-                self._multiply(group, column, point.index, row.index, number)
+                with f.loop(0, count, self.at_once, name="row") as row:
+                    self._multiply(group, column, point.index, row.index, number)
+                if far:
+                    unit = f.add(before, f.divide(f.add(column, -group.offset), group.width))
+                    self._ask_for_share(far, (number, unit, point.index), count)
             before += group.count
+
+    def _far_maps(self) -> list[Buffer]:
+        """Return the buffers that results are written to, or meet where they are, and that no cache holds."""
+        w, shape = self.w, self.result.type.shape
+        by_root = {w.plan.unshaped(value) for value in (self.images, self.window)}
+        read = [value for value in w.kernel.loads if value not in by_root]
+        buffers = [w.buffer(value) for value in sorted(read, key=lambda value: (value.key, value.index))]
+        buffers += [buffer for _, buffer in w.kernel.stores]
+        return [each for each in buffers if each.value.type.shape == shape and each.place is Place.ARENA]
+
+    def _ask_for_share(self, maps: Sequence[Buffer], step: tuple[Index, Index, Index], count: Index) -> None:
+        """Ask for some of the tiles, all of which are asked for by the time that their products are there.
+
+        step: the slice, the column of register tiles and the point whose products have been computed.
+        """
+        f, points, units = self.f, self.form.points, sum(group.count for group in self.groups)
+        number, unit, point = step
+        done = f.add(f.multiply(f.add(f.multiply(number, units), unit), points), point)
+        begin, end = (
+            f.divide(f.multiply(f.add(done, n), count), self.slices * units * points) for n in (0, 1)
+        )
+        with f.loop(begin, end, name="asked") as tile:
+            self._ask(maps, self.place(f.add(self.first, tile.index)))
+
+    def _ask(self, maps: Sequence[Buffer], place: Place3) -> None:
+        """Ask for the places of a tile in maps, while there is nothing but products to be computed.
+
+        Its rows are short and lie apart, so that processors do not see what comes next.
+        """
+        f, w = self.f, self.w
+        sample, row, column = place
+        rows = [f.add(f.multiply(row, self.results), down) for down in range(self.results)]
+        across, type = f.multiply(column, self.results), self.result.type
+        with f.loop(0, self.results * self.filters, ALIGNMENT // SIZES[self.item], name="line") as line:
+            for each in rows:
+                first = w.offset(type, (sample, each, across, 0))
+                for buffer in maps:
+                    f.prefetch(f.element(w.address(buffer), self.item, first, line.index))
 
     def _multiply(self, group: ColumnGroup, column: Index, point: Index, row: Index, number: Index) -> None:
         """Multiply some rows of a point's matrices with a panel, on top of the slices before."""
@@ -426,7 +366,7 @@ class WinogradForward(_Tiled):
             else None
             for index, size, further in ((row, self.rows, beside[0]), (column, self.columns, beside[1]))
         )
-        with _where(f, _both(f, in_row, in_column)):
+        with where(f, both(f, in_row, in_column)):
             self.w.store(place, {self.result: x})
 
 
@@ -482,7 +422,7 @@ class WinogradGradient(_Tiled):
         """Add to the taps of one channel what its sums mean for them."""
         f, w, space = self.f, self.w, self.space
         source = f.element(self.sums, self.item, f.multiply(row, group.width))
-        places = _taps_of_part(f, self.result.type, self.form, self.step, f.add(channel, row))
+        places = taps_of_part(f, self.result.type, self.form, self.step, f.add(channel, row))
         for part in group.columns:
 
             def total(row: int, column: int, part: Column = part) -> Ssa:
@@ -494,7 +434,7 @@ class WinogradGradient(_Tiled):
             ):
                 for across, x in enumerate(taps):
                     place, is_there = places[row][across]
-                    with _where(f, is_there):
+                    with where(f, is_there):
                         address = f.element(w.shard, self.item, place, column, part.offset)
                         before = load_lanes(f, self.item, address, part.lanes, part.used, exact=False)
                         store_lanes(f, f.binary("fadd", before, x), address, part.used, w.target)
