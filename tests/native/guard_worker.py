@@ -29,6 +29,7 @@ from graphcnn.zoo import ZOO
 from graphcnn_native import NativeBackend, NativeExecutable, executable, workspace
 from graphcnn_native.call_table import Slot
 from graphcnn_native.lowering import placing
+from graphcnn_native.lowering.placing import sums_room
 from graphcnn_native.lowering.program import ALIGNMENT, Place, partial_sum_type
 
 FILLING = 0xFF
@@ -119,10 +120,12 @@ class Guarded(NativeExecutable):
         program, capacity = self.program, table[Slot.CAPACITY]
         stored = [buffer for kernel in program.kernels for buffer in kernel.kept]
         if slot is Slot.SUMS:
-            partial = [kernel for kernel in program.kernels if kernel.adds_up_samples]
+            partial = [kernel for kernel in program.kernels if kernel.partial]
             for shard in range(table[Slot.SHARDS]):
                 for kernel in partial:
-                    size = partial_sum_type(program.graph, kernel.root).bytes(1)
+                    size = sum(sums_room(program.graph, kernel, key) for key in kernel.sums)
+                    if kernel.adds_up_samples:
+                        size = partial_sum_type(program.graph, kernel.root).bytes(1)
                     yield shard * program.sums + kernel.sums_offset, size
         elif slot is Slot.SCRATCH:
             for worker in range(self.threads):

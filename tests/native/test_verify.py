@@ -409,13 +409,20 @@ def nobody_totals_partial_sums(program):
 def sums_of_another_kernel_are_totalled(program):
     totals = each(program, lambda k: k.totals is not None)
     for first, second in itertools.pairwise(totals):
-        yield with_kernel(program, first, totals=second.totals)
+        if first.totals != second.totals:
+            yield with_kernel(program, first, totals=second.totals)
+
+
+@fault
+def sums_are_totalled_elsewhere_than_where_they_are(program):
+    for kernel in each(program, lambda k: k.totals is not None):
+        yield with_kernel(program, kernel, sums_offset=kernel.sums_offset + ALIGNMENT)
 
 
 @fault
 def sums_are_totalled_that_nobody_adds_up(program):
     for kernel in each(program, lambda k: k.totals is not None):
-        yield with_kernel(program, program.kernels[kernel.totals], adds_up_samples=False)
+        yield with_kernel(program, program.kernels[kernel.totals], adds_up_samples=False, sums=())
 
 
 @fault

@@ -48,6 +48,14 @@ class Loop:
     results: list[Ssa] = field(default_factory=list)
 
 
+@dataclass
+class Branch:
+    """A block that may not run: what it hands on, and what stands for that where it does not run."""
+
+    results: list[Ssa] = field(default_factory=list)
+    otherwise: list[Ssa] = field(default_factory=list)
+
+
 def vector(item: str, lanes: int) -> str:
     """Return the type of `lanes` elements; one lane is the element itself."""
     return item if lanes == 1 else f"<{lanes} x {item}>"
@@ -217,6 +225,12 @@ class Function:
         if isinstance(x, int):
             return x // y
         return x if y == 1 else self.pure(INDEX, f"udiv i64 {x.name}, {y}")
+
+    def quotient(self, x: Index, y: Index) -> Index:
+        """Return x // y, for x of at least 0 and y of at least 1."""
+        if isinstance(y, int):
+            return self.divide(x, y)
+        return self.pure(INDEX, f"udiv i64 {self.index(x).name}, {y.name}")
 
     def least(self, x: Index, y: Index) -> Index:
         if isinstance(x, int) and isinstance(y, int):
@@ -437,17 +451,24 @@ class Function:
             yield loop.index
 
     @contextmanager
-    def when(self, condition: Ssa) -> Iterator[None]:
-        """A block that runs only where the condition holds; it hands on no values."""
+    def when(self, condition: Ssa) -> Iterator[Branch]:
+        """A block that runs only where the condition holds; it hands on nothing but its `results`."""
         self._count += 1
         then, after = f"then{self._count}", f"after{self._count}"
+        before = self._block
         self.do(f"br {condition}, label %{then}, label %{after}")
         self._enter(then)
         outside = dict(self._known)
-        yield
+        state = Branch()
+        yield state
         self._known = outside
+        last = self._block
         self.do(f"br label %{after}")
         self._enter(after)
+        state.results = [
+            self.emit(x.type, f"phi {x.type} [ {x.name}, %{last} ], [ {other.name}, %{before} ]")
+            for x, other in zip(state.results, state.otherwise, strict=True)
+        ]
 
     def end(self, value: Ssa | None = None) -> None:
         """Return from the function."""

@@ -17,6 +17,7 @@ from graphcnn_native.codegen.shares import Share
 from graphcnn_native.codegen.step_code import OTHER_TICKS, ROWS, STEP, TICKS
 from graphcnn_native.elements import ITEMS
 from graphcnn_native.kernels.writer import named
+from graphcnn_native.lowering.placing import sums_room
 from graphcnn_native.lowering.program import Domain, PlacedKernel, Program, partial_sum_type
 from graphcnn_native.runtime.call_log import BEGAN, ENDED, HEADER
 from graphcnn_native.target import Target
@@ -113,16 +114,22 @@ def _tables(program: Program, kernels: Sequence[WrittenKernel]) -> list[str]:
 
 
 def _row(program: Program, kernel: WrittenKernel, function: int, first_place: int) -> str:
-    placed, share, size = kernel.placed, kernel.share or Share(0, 0, 0), 0
-    if placed.adds_up_samples:
-        assert placed.root is not None
-        size = partial_sum_type(program.graph, placed.root).bytes(1)
+    placed, share = kernel.placed, kernel.share or Share(0, 0, 0)
     numbers = _numbers(
-        *(function, first_place, placed.number, max(placed.sums_offset, 0), size),
+        *(function, first_place, placed.number, *_to_clear(program, placed)),
         *(share.pieces, share.chunk, share.extent, share.for_every_sample, placed.unfinished is not None),
         *(kernel.most_parts, placed.strip, _left_in_loop(program, placed)),
     )
     return f"%Kernel {{ {numbers} }}"
+
+
+def _to_clear(program: Program, kernel: PlacedKernel) -> tuple[int, int]:
+    """Return where in the memory of a shard a kernel's partial sums are, and how many bytes they take."""
+    if not kernel.partial:
+        return 0, 0
+    if kernel.adds_up_samples and kernel.root is not None:
+        return kernel.sums_offset, partial_sum_type(program.graph, kernel.root).bytes(1)
+    return kernel.sums_offset, sum(sums_room(program.graph, kernel, key) for key in kernel.sums)
 
 
 def _left_in_loop(program: Program, kernel: PlacedKernel) -> int:

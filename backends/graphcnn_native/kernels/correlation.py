@@ -119,9 +119,9 @@ class _Forward(CorrelationWriter[Correlate2d]):
             done = f.multiply(f.subtract(pixel.index, begin), group.used)
             for buffer in self.maps_beside_images() if ahead else ():
                 self.ask(buffer, 0, 0, f.add(next_one, done), pixels * group.used)
-            self._tile(group, column, 0, 0, pixel.index, pixels, (0, 1))
+            self._tile(group, column, 0, 0, pixel.index, pixels, (0, 1), pixel.index)
         with f.loop(whole, end, name="pixel") as pixel:
-            self._tile(group, column, 0, 0, pixel.index, 1, (0, 1))
+            self._tile(group, column, 0, 0, pixel.index, 1, (0, 1), pixel.index)
 
     def _columns(self, group: ColumnGroup, column: Index) -> None:
         f = self.f
@@ -130,7 +130,7 @@ class _Forward(CorrelationWriter[Correlate2d]):
             taps = self.rows_met(first_row, self.window.type.static(0), self.op.dilation[0])
             for start, size, count in evenly(self.columns, self.pixels).parts():
                 with f.each(start, count, size, name="pixel") as pixel:
-                    self._tile(group, column, row.index, first_row, pixel, size, taps)
+                    self._tile(group, column, row.index, first_row, pixel, size, taps, row.index)
 
     def _tile(
         self,
@@ -141,6 +141,7 @@ class _Forward(CorrelationWriter[Correlate2d]):
         pixel: Index,
         pixels: int,
         taps: tuple[Index, Index],
+        at: Index,
     ) -> None:
         f, w, op = self.f, self.w, self.op
         channel = f.multiply(self.g, self.group_channels)
@@ -164,7 +165,8 @@ class _Forward(CorrelationWriter[Correlate2d]):
                 )
             else:
                 m.results = self.over_taps(here, there, offsets, group, k2, (op.dilation[1], 1), m.values)
-        self.store_tile(group, row, (f.add(pixel, p) for p in range(pixels)), filter_, m.results)
+        across = (f.add(pixel, p) for p in range(pixels))
+        self.store_tile(group, row, across, filter_, m.results, at)
 
     def _in_panel(self, group: ColumnGroup, column: Index, filter_row: Index) -> Ssa:
         """Return where a panel has a row of the filters."""

@@ -124,13 +124,23 @@ class CorrelationWriter(Generic[Correlation]):
         return tap.results
 
     def store_tile(
-        self, group: ColumnGroup, row: Index, across: Iterable[Index], filter_: Index, totals: list[Ssa]
+        self,
+        group: ColumnGroup,
+        row: Index,
+        across: Iterable[Index],
+        filter_: Index,
+        totals: list[Ssa],
+        at: Index = 0,
     ) -> None:
-        """Store the sums of a tile, at these places across a row."""
-        for p, place in enumerate(across):
-            for number, c in enumerate(group.columns):
-                position = Position((self.n, row, place, self.f.add(filter_, c.offset)), c.lanes, c.used)
-                self.w.store(position, {self.result: totals[p * len(group.columns) + number]})
+        """Store the sums of a tile, at these places across a row.
+
+        at: where the tile is, along what the kernel is cut along.
+        """
+        with self.w.on_the_way.tile(at):
+            for p, place in enumerate(across):
+                for number, c in enumerate(group.columns):
+                    position = Position((self.n, row, place, self.f.add(filter_, c.offset)), c.lanes, c.used)
+                    self.w.store(position, {self.result: totals[p * len(group.columns) + number]})
 
     def load(self, address: Ssa, column: Column) -> Ssa:
         """Load a vector of channels; `address`: of those of the first column."""

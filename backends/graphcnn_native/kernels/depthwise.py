@@ -62,7 +62,8 @@ class DepthwiseForward(CorrelationWriter[Correlate2d]):
             here = f.element(images, self.item, down)
             there = f.element(window, self.item, f.multiply(m.index, self.k2 * self.filters))
             m.results = add_taps(self, group, here, there, taps, (op.stride[1], op.dilation[1], 1), m.values)
-        self.store_tile(group, self.i, (f.add(j, p) for p in range(len(taps))), column, m.results)
+        across = (f.add(j, p) for p in range(len(taps)))
+        self.store_tile(group, self.i, across, column, m.results, self.i)
 
     def _ask(self, group: ColumnGroup, column: Index, j: Index, size: int) -> None:
         """Ask for a tile's share of the next row of the maps, and of the images' rows below those at work."""

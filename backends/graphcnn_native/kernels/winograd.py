@@ -341,9 +341,10 @@ class WinogradForward(_Tiled):
                     return f.load(vector(self.item, lanes), f.element(source, self.item, offset, point))
 
                 rows = along_both(self.w.target, self.maps.to_results, product, self.form.side, self.results)
-                for row, results in rows:
-                    for column, x in enumerate(results):
-                        self._store(corner, (row, column), Position((offset,), lanes, used), x)
+                with self.w.on_the_way.tile(f.add(first, tile.index)):
+                    for row, results in rows:
+                        for column, x in enumerate(results):
+                            self._store(corner, (row, column), Position((offset,), lanes, used), x)
 
             if self.is_cut:
                 lanes = self.w.target.lanes(SIZES[self.item])
@@ -366,7 +367,7 @@ class WinogradForward(_Tiled):
             else None
             for index, size, further in ((row, self.rows, beside[0]), (column, self.columns, beside[1]))
         )
-        with where(f, both(f, in_row, in_column)):
+        with self.w.on_the_way.where(both(f, in_row, in_column)):
             self.w.store(place, {self.result: x})
 
 

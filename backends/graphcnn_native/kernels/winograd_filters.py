@@ -111,6 +111,6 @@ def both(f: Function, x: Ssa | None, y: Ssa | None) -> Ssa | None:
     return f.binary("and", x, y) if x is not None and y is not None else x or y
 
 
-def where(f: Function, condition: Ssa | None) -> AbstractContextManager[None]:
+def where(f: Function, condition: Ssa | None) -> AbstractContextManager[object]:
     """A block that runs where the condition holds."""
     return nullcontext() if condition is None else f.when(condition)

@@ -21,15 +21,18 @@ from graphcnn_native.call_table import Slot
 from graphcnn_native.codegen.function import INDEX, POINTER, Function, Index, Ssa, constant, lanes_of, vector
 from graphcnn_native.codegen.lanes import load_lanes, store_lanes
 from graphcnn_native.elements import ITEMS
+from graphcnn_native.kernels.on_the_way import SumsOnTheWay
 from graphcnn_native.kernels.philox import random_number
 from graphcnn_native.kernels.user import require_numbers, user_function
 from graphcnn_native.lowering.layout import ARENA, PARTIAL, SHARD, WORKSPACE, Layout
 from graphcnn_native.lowering.program import (
+    BANDS,
     Buffer,
     Domain,
     Place,
     Plan,
     PlannedKernel,
+    aligned,
     operands_read,
     partial_sum_type,
 )
@@ -84,6 +87,7 @@ class Writer:
         self._own, self._part, self._parts, self._block_begin, self._strip_begin = self.f.parameters[6:]
         self.grains = 1
         self.known: dict[tuple[Value, Position], Ssa] = {}
+        self.on_the_way = SumsOnTheWay(self)
         self._scalars: dict[Value, Ssa] = {}
         self._addresses: dict[Buffer, Ssa] = {}
         self.batch = self.slot(Slot.BATCH, INDEX)
@@ -131,7 +135,7 @@ class Writer:
         """Compute the addresses of all that the kernel loads and stores, outside of the loops to come."""
         for buffer in self.layout.buffers:
             self.address(buffer)
-        if self.kernel.adds_up_samples:
+        if self.kernel.partial:
             self.shard = self.f.element(self.sums, "i8", self._place(PARTIAL))
         if self.kernel.workspace:
             self.workspace = self.f.element(self._own, "i8", self._place(WORKSPACE))
@@ -160,14 +164,20 @@ class Writer:
         if not self.is_by_sample or self.kernel.adds_up_samples:
             return [(begin, end) for begin, end, _ in ranges]
         f, part, parts, found = self.f, self._part, self._parts, list[Range]()
-        for number, (begin, end, grain) in enumerate(ranges):
+        for number, (begin, end, of_grain) in enumerate(ranges):
             if number == 0 and of_sample is not None:
                 size = of_sample
             else:
                 assert isinstance(begin, int) and isinstance(end, int)
                 size = end - begin
-            self.grains *= -(-size // grain)
-            grains = f.divide(f.add(f.subtract(end, begin), grain - 1), grain)
+            grain: Index = of_grain
+            grains = f.divide(f.add(f.subtract(end, begin), of_grain - 1), of_grain)
+            most = -(-size // of_grain)
+            if number == 0 and self.kernel.sums:
+                grain = f.multiply(f.divide(f.add(grains, BANDS - 1), BANDS), of_grain)
+                grains, most = BANDS, min(BANDS, most)
+                self.on_the_way.bands = begin, grain
+            self.grains *= most
             here, index = parts, part
             if number < len(ranges) - 1:
                 here = f.index(f.greatest(1, f.least(parts, grains)))
@@ -270,13 +280,18 @@ class Writer:
         """Add up what every shard has summed, in the order of the shards."""
         f, node = self.f, self.graph.node(value.key)
         assert self.kernel.totals is not None
-        item = ITEMS[partial_sum_type(self.graph, value.key).dtype]
+        kept = partial_sum_type(self.graph, value.key)
+        item, bands = ITEMS[kept.dtype], 1
+        if value.key in self.plan.kernels[self.kernel.totals].sums:
+            bands = BANDS
         address = f.element(self._shard_sums, item, self.offset(value.type, position.indices))
         zero = constant(vector(item, position.lanes), 0.0)
         with f.loop(0, self._shards, carried=[zero], name="shard") as shard:
             part = f.element(address, "i8", f.multiply(shard.index, self._shard_bytes))
-            loaded = load_lanes(f, item, part, position.lanes, position.used, exact=True)
-            shard.results = [f.binary("fadd", shard.values[0], loaded)]
+            for band in range(bands):
+                there = f.element(part, "i8", band * aligned(kept.bytes(1)))
+                loaded = load_lanes(f, item, there, position.lanes, position.used, exact=True)
+                shard.results = [f.binary("fadd", shard.results[0], loaded)]
         total = shard.results[0]
         if isinstance(node.op, Mean):
             count = self.count(node.op, node.operands[0], value.type.with_dtype("float64"))
@@ -327,8 +342,8 @@ class Writer:
         seen: set[Value] = set()
         pending = [value for value in self.kernel.values if not self._is_root(value)]
         pending += [v for value in pending for v in operands_read(self.graph.node(value.key))]
-        if self.kernel.root is not None:
-            pending += self.graph.node(self.kernel.root).operands
+        for key in (*self.kernel.sums, *(() if self.kernel.root is None else (self.kernel.root,))):
+            pending += self.graph.node(key).operands
         while pending:
             value = pending.pop()
             if value in seen or self._is_root(value):
@@ -345,6 +360,10 @@ class Writer:
         is_total = self.kernel.totals is not None and value == self.kernel.values[0]
         return is_total or value.key == self.kernel.root
 
+    def along(self, position: Position) -> Position:
+        """Return where a position is along the last axis."""
+        return Position(position.indices[-1:], position.lanes, position.used)
+
     # Storing
 
     def store(self, position: Position, known: Mapping[Value, Ssa] | None = None) -> None:
@@ -356,6 +375,7 @@ class Writer:
                     self.value(value, position)
         for value, buffer in self.kernel.stores:
             self.put(buffer, position, self.value(value, position))
+        self.on_the_way.add(position)
 
     def put(self, buffer: Buffer, position: Position, x: Ssa) -> None:
         """Store lanes in a buffer at a position."""
@@ -376,7 +396,8 @@ class Writer:
         """Whether what follows from the root needs to know no more of a place than its last index."""
         for key in self.kernel.work:
             node = self.graph.node(key)
-            if key == self.kernel.root or is_pointwise(node.op) or isinstance(node.op, Constant | Count):
+            is_done = key == self.kernel.root or key in self.kernel.sums
+            if is_done or is_pointwise(node.op) or isinstance(node.op, Constant | Count):
                 continue
             if not isinstance(node.op, Broadcast) or not _asks_for_channel(node.operands[0].type):
                 return False

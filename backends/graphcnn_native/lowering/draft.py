@@ -21,6 +21,7 @@ class Draft:
     loads: frozenset[Value] = frozenset()
     stores: list[tuple[Value, Buffer]] = field(default_factory=list)
     adds_up_samples: bool = False
+    sums: list[int] = field(default_factory=list)
     totals: Draft | None = None
     unfinished: Buffer | None = None
     copies: Value | None = None

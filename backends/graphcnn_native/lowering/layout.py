@@ -46,8 +46,7 @@ class Layout:
 
     def places(self, program: Program, kernel: PlacedKernel) -> list[int]:
         """Return the places of a kernel in its program."""
-        sums = kernel.sums_offset if kernel.totals is None else program.kernels[kernel.totals].sums_offset
-        found = [program.arena, program.sums, sums, kernel.workspace_offset]
+        found = [program.arena, program.sums, kernel.sums_offset, kernel.workspace_offset]
         return found + [b.slot if b.place is Place.CALLER else program.offsets[b] for b in self.buffers]
 
     def number(self, buffer: Buffer) -> int:
@@ -72,6 +71,9 @@ class Layout:
             if neighbour is not None and neighbour.root is not None and number == kernel.pad:
                 self._parts.append(self._operands(graph.node(neighbour.root)))
         self._parts += [self._visit(value) for value in kernel.values]
+        for key in kernel.sums:
+            node = graph.node(key)
+            self._parts += [_identity(node), node.types, self._operands(node)]
 
     def _write(self) -> None:
         """Note where the kernel stores what."""
@@ -107,7 +109,9 @@ class Layout:
         if value.key == kernel.root:
             return "root", value.index, value.type
         if value == kernel.total:
-            return "total", _identity(node), value.type, tuple(operand.type for operand in node.operands)
+            in_bands = kernel.totals is not None and value.key in self._plan.kernels[kernel.totals].sums
+            types = tuple(operand.type for operand in node.operands)
+            return "total", _identity(node), value.type, types, in_bands
         if isinstance(node.op, Input):
             return "shape", value.type
         return _identity(node), value.index, value.type, self._operands(node)

@@ -37,8 +37,8 @@ def live_bytes(program: Program, capacity: int, shards: int, threads: int) -> li
                 lives(stages, sample if buffer.per_sample else whole)
         if kernel.totals is not None:
             adding = program.kernels[kernel.totals]
-            assert adding.root is not None
-            lives((adding.stage, kernel.stage), shards * sums_room(program.graph, adding.root))
+            room = sums_room(program.graph, adding, kernel.values[0].key)
+            lives((adding.stage, kernel.stage), shards * room)
     for kernels in program.by_stage:
         for number, size in _in_blocks(program, kernels).items():
             by_kernel[number] += threads * size

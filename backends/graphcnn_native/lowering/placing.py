@@ -11,6 +11,7 @@ from graphcnn.arrays import Array
 from graphcnn.ir import Graph
 from graphcnn.ops import Mean, Sum
 from graphcnn_native.lowering.program import (
+    BANDS,
     Buffer,
     Place,
     PlacedKernel,
@@ -33,7 +34,7 @@ def place(plan: Plan) -> Program:
     kernels = tuple(
         PlacedKernel(
             **vars(kernel),
-            sums_offset=sums_offsets.get(kernel.number, -1),
+            sums_offset=next((sums_offsets[key] for key in _sums(kernel)), -1),
             workspace_offset=workspaces.get(kernel.number, -1),
         )
         for kernel in plan.kernels
@@ -119,21 +120,27 @@ def kernels_alive(plan: Plan, kernel: PlannedKernel, buffer: Buffer) -> tuple[in
     return min(kernel.written_from, plan.strip_loops[kernel.number][0]), plan.strip_loops[last][1]
 
 
+def _sums(kernel: PlannedKernel) -> tuple[int, ...]:
+    """Return the keys of the sums that a kernel adds up, or totals."""
+    return kernel.partial if kernel.total is None else (kernel.total.key,)
+
+
 def _partial_sums(plan: Plan) -> tuple[int, dict[int, int]]:
-    """Place the partial sums of a shard one behind the other."""
+    """Place the partial sums of a shard one behind the other: return where those of each op are."""
     length, offsets = 0, dict[int, int]()
     for kernel in plan.kernels:
-        if kernel.adds_up_samples:
-            assert kernel.root is not None
-            offsets[kernel.number] = length
-            length += sums_room(plan.graph, kernel.root)
+        for key in kernel.partial:
+            offsets[key] = length
+            length += sums_room(plan.graph, kernel, key)
     return length, offsets
 
 
-def sums_room(graph: Graph, root: int) -> int:
-    """Return the bytes of one kernel's sums in a shard. Kernels that reduce read just what is theirs."""
-    kept = partial_sum_type(graph, root)
-    return aligned(kept.bytes(1) + (0 if isinstance(graph.node(root).op, Sum | Mean) else SLACK))
+def sums_room(graph: Graph, kernel: PlannedKernel, key: int) -> int:
+    """Return the bytes of an op's sums in a shard. Kernels that reduce read just what is theirs."""
+    kept = partial_sum_type(graph, key).bytes(1)
+    if key in kernel.sums:
+        return BANDS * aligned(kept)
+    return aligned(kept + (0 if isinstance(graph.node(key).op, Sum | Mean) else SLACK))
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from graphcnn_native.lowering.program import (
 from graphcnn_native.lowering.samples_in_lanes import join_neighbours
 from graphcnn_native.lowering.schedule import Schedule
 from graphcnn_native.lowering.strips import strips
+from graphcnn_native.lowering.sums_on_the_way import add_up_on_the_way
 from graphcnn_native.lowering.winograd import WinogradCorrelation, WinogradFilterGradient, workspace
 from graphcnn_native.target import Target
 
@@ -35,6 +36,7 @@ def plan(graph: Graph, compiled: Graph, sources: Mapping[int, int], target: Targ
     compiled: the graph that it was made of; sources: for each key of the canonical one, the key in that.
     """
     schedule = Schedule(graph)
+    add_up_on_the_way(schedule, target)
     arrays = CallerArrays(schedule)
     drafts = _busy(schedule.kernels)
     schedule.kernels[:] = drafts
@@ -135,6 +137,7 @@ class _Finishing:
             draft.loads,
             tuple(draft.stores),
             draft.adds_up_samples,
+            tuple(draft.sums),
             _number(draft.totals),
             draft.unfinished,
             draft.copies,
@@ -215,7 +218,7 @@ def _title(graph: Graph, draft: Draft) -> str:
     if draft.copies is not None:
         return "copy"
     root = [] if draft.root is None else [draft.root]
-    keys = list(dict.fromkeys([*root, *(value.key for value in draft.values)]))
+    keys = list(dict.fromkeys([*root, *(value.key for value in draft.values), *draft.sums]))
     names = [graph.node(key).op.name for key in keys]
     if draft.totals is not None:
         names[0] = "total"

@@ -23,6 +23,8 @@ stored value: what stands behind reshapes, which hold the same elements (`unshap
 buffer: memory for one stored value: an array of the caller's, or a place in the arena or in a block.
 arena: memory for the whole call. Part of it holds values of the whole, part of it a row for each sample.
 partial sums: what a kernel of samples adds up over a shard; a kernel of the whole *totals* them.
+sums on the way: of what a kernel computes anyway, added up while it is in registers (`sums_on_the_way.py`).
+band: a part of a kernel's work on a shard that has sums on the way of its own, so that threads can share it.
 unfinished sums: of a product over samples, between the parts of a batch that goes through a stage in parts.
 divided stage: the stage that a large batch can go through in parts, so that memory does not grow with it.
 samples in the lanes: a correlation of few filters whose vectors hold one pixel of many samples
@@ -50,6 +52,9 @@ KEPT: tuple[Role, ...] = ("parameter", "state", "frozen")
 """Roles of inputs that inference leaves as they are."""
 BLOCK = 8
 """Samples that are carried through a stage together, at least: enough for a tile of a matrix product."""
+BANDS = 4
+"""Into so many bands the work on a shard is cut, which is into how many parts threads can cut it. There are
+up to 16 shards, and few only of few samples."""
 
 
 class Domain(Enum):
@@ -99,8 +104,9 @@ class PlannedKernel:
     number: its place in the plan; kernels refer to each other by it. shape: of the values.
     values: what it can compute: the results of its root, and what follows from them. loads: the stored values
     that it reads; it reads no others. stores: what it writes, and into which buffer.
-    adds_up_samples: whether its root's result is a partial sum. totals: the kernel whose partial sums it adds
-    up. unfinished: where a product over samples keeps its sums. copies: a value that is copied as it is, from
+    adds_up_samples: whether its root's result is a partial sum. sums: the keys of the sums over samples that
+    it adds up on the way. totals: the kernel whose partial sums it adds up: those of its own first value.
+    unfinished: where a product over samples keeps its sums. copies: a value that is copied as it is, from
     `source` where that is not the value's own buffer.
     pad, pool: the kernels whose work it does where samples fill the lanes. pooled_by: of one that pools.
     is_optional: whether another kernel may do its work. workspace: bytes that it needs to itself.
@@ -118,6 +124,7 @@ class PlannedKernel:
     loads: frozenset[Value]
     stores: tuple[tuple[Value, Buffer], ...]
     adds_up_samples: bool = False
+    sums: tuple[int, ...] = ()
     totals: int | None = None
     unfinished: Buffer | None = None
     copies: Value | None = None
@@ -137,6 +144,11 @@ class PlannedKernel:
     def total(self) -> Value | None:
         """The value whose partial sums it adds up."""
         return None if self.totals is None else self.values[0]
+
+    @property
+    def partial(self) -> tuple[int, ...]:
+        """The keys of the ops of which it has partial sums: of its root, or those on the way."""
+        return (self.root,) if self.adds_up_samples and self.root is not None else self.sums
 
     @property
     def kept(self) -> tuple[Buffer, ...]:
@@ -268,8 +280,8 @@ class Plan:
 class PlacedKernel(PlannedKernel):
     """A planned kernel, and where in memory it works.
 
-    In bytes, or -1. sums_offset: of its partial sums in the memory of a shard. workspace_offset: in that of
-    a block.
+    In bytes, or -1. sums_offset: of its partial sums in the memory of a shard, or of those that it totals.
+    workspace_offset: in that of a block.
     """
 
     sums_offset: int = -1
@@ -312,11 +324,11 @@ class Program(Plan):
         """Return in words when a kernel runs, its tile, and where it reads and writes."""
         sources = [self._name(buffer) for buffer in self.read_by(kernel)]
         if kernel.totals is not None:
-            sources.append(f"sums+{self.kernels[kernel.totals].sums_offset}")
+            sources.append(f"sums+{kernel.sums_offset}")
         targets = [self._name(buffer) for _, buffer in kernel.stores]
         if kernel.unfinished is not None:
             targets.append(f"unfinished {self._name(kernel.unfinished)}")
-        if kernel.adds_up_samples:
+        if kernel.partial:
             targets.append(f"sums+{kernel.sums_offset}")
         op = kernel.op(self.graph)
         made = f", tile {tile}" if tile else ""

@@ -188,7 +188,7 @@ class Schedule:
             fits = kernel.domain is domain and kernel.shape == shape and not kernel.adds_up_samples
             op = kernel.op(self.graph)
             fits = fits and (op is None or has_code(op))
-            if fits and all(other is kernel or _runs_before(other, kernel) for other in makers):
+            if fits and all(other is kernel or runs_before(other, kernel) for other in makers):
                 kernel.values.append(value)
                 self.kernel_of[value] = kernel
                 return
@@ -285,6 +285,9 @@ class Schedule:
                 if isinstance(node.op, Sum | Mean)
                 else []
             )
+        for key in kernel.sums:
+            found.add(key)
+            pending += self.graph.node(key).operands
         while pending:
             value = pending.pop()
             node = self.graph.node(value.key)
@@ -322,7 +325,8 @@ def _takes_dot_products(product: Node) -> bool:
     return left.shape[0] == BATCH and BATCH not in right.shape and right.static(0) >= SHALLOW
 
 
-def _runs_before(other: Draft, kernel: Draft) -> bool:
+def runs_before(other: Draft, kernel: Draft) -> bool:
+    """Whether a kernel is done, with the samples at hand, when another one runs."""
     if other.domain is kernel.domain is Domain.SAMPLES:
         return other.stage <= kernel.stage and other.number < kernel.number
     return other.stage < kernel.stage

@@ -61,8 +61,7 @@ def _samples(graph: Graph, kernel: PlannedKernel, block: int, target: Target) ->
     stored = [value for value, _ in kernel.stores]
     moved = sum(value.type.bytes(1) for value in (*kernel.loads, *stored) if value.type.has_batch)
     again = sum(value.type.bytes(1) for value in kernel.loads if not value.type.has_batch)
-    if kernel.adds_up_samples and kernel.root is not None:
-        again += 2 * partial_sum_type(graph, kernel.root).bytes(1)
+    again += sum(2 * partial_sum_type(graph, key).bytes(1) for key in kernel.partial)
     samples = 1
     while samples < block and (2 * samples * moved <= NEARBY or samples * moved < again):
         samples *= 2

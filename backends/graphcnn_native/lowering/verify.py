@@ -28,6 +28,7 @@ from graphcnn.ops import (
 from graphcnn.ops.attributes import NO_PADDING
 from graphcnn_native.lowering.program import (
     ALIGNMENT,
+    BANDS,
     Buffer,
     Domain,
     Keeps,
@@ -35,6 +36,7 @@ from graphcnn_native.lowering.program import (
     PlacedKernel,
     PlannedKernel,
     Program,
+    aligned,
     is_product_over_samples,
     operands_read,
     partial_sum_type,
@@ -103,7 +105,7 @@ def _root(program: Program, kernel: PlacedKernel) -> Node | None:
 def _verify_computing(program: Program, kernel: PlacedKernel) -> None:
     """A kernel reads only its loads: all else it can compute where it is read."""
     root = _root(program, kernel)
-    _require(bool(kernel.stores or kernel.adds_up_samples), kernel, "it stores nothing, and adds up nothing")
+    _require(bool(kernel.stores or kernel.partial), kernel, "it stores nothing, and adds up nothing")
     if kernel.copies is not None:
         is_loaded = kernel.source is not None or kernel.loads == {kernel.copies}
         _require(is_loaded, kernel, "what it copies is not what it loads")
@@ -115,6 +117,7 @@ def _verify_computing(program: Program, kernel: PlacedKernel) -> None:
     pending = [operand for value in computed for operand in _computed_from(program, kernel, value)]
     if root is not None and isinstance(root.op, Sum | Mean):
         pending += root.operands
+    pending += [operand for key in kernel.sums for operand in program.graph.node(key).operands]
     seen = {*kernel.values}
     while pending:
         value = pending.pop()
@@ -208,18 +211,23 @@ def _runs_before(first: PlacedKernel, then: PlacedKernel) -> bool:
 
 
 def _verify_sums(program: Program, kernel: PlacedKernel) -> None:
-    if kernel.adds_up_samples:
-        totals = [other for other in program.kernels if other.totals == kernel.number]
-        _require(kernel.root is not None and len(totals) == 1, kernel, "nobody totals its partial sums")
+    if kernel.partial:
+        totals = [other.values[0].key for other in program.kernels if other.totals == kernel.number]
+        _require(sorted(totals) == sorted(kernel.partial), kernel, "nobody totals its partial sums")
         _require(kernel.domain is Domain.SAMPLES, kernel, "partial sums are of samples")
         _require(kernel.sums_offset >= 0, kernel, "its partial sums have no place")
+    _require(not (kernel.adds_up_samples and kernel.sums), kernel, "it adds up its results and others too")
+    for key in kernel.sums:
+        _verify_sum_on_the_way(program, kernel, key)
     if kernel.totals is not None:
         _require(kernel.totals in range(len(program.kernels)), kernel, "it totals sums of no kernel")
         adding = program.kernels[kernel.totals]
-        _require(adding.adds_up_samples, kernel, "it totals sums that nobody adds up")
+        _require(bool(adding.partial), kernel, "it totals sums that nobody adds up")
         _require(adding.stage < kernel.stage, kernel, "it totals sums before they are added up")
-        is_result = bool(kernel.values) and kernel.values[0].key == adding.root
+        is_result = bool(kernel.values) and kernel.values[0].key in adding.partial
         _require(is_result, kernel, "it totals sums of another value")
+        place = dict(_places_of_sums(program, adding))[kernel.values[0].key]
+        _require(kernel.sums_offset == place[0], kernel, "it totals sums elsewhere than where they are")
     root = _root(program, kernel)
     is_product = root is not None and is_product_over_samples(root)
     _require((kernel.unfinished is not None) == is_product, kernel, "unfinished sums are of products")
@@ -227,6 +235,15 @@ def _verify_sums(program: Program, kernel: PlacedKernel) -> None:
         kept = kernel.unfinished
         fits = (kept.place, kept.keeps, kept.value.key) == (Place.ARENA, Keeps.UNFINISHED, kernel.root)
         _require(fits, kernel, "its unfinished sums are not in the arena")
+
+
+def _verify_sum_on_the_way(program: Program, kernel: PlacedKernel, key: int) -> None:
+    """Summands are at the places of what the kernel computes, and a vector of them is of as many sums."""
+    node = program.graph.node(key)
+    op, shape = node.op, node.operands[0].type.shape
+    is_sum = isinstance(op, Sum | Mean) and op.axes == tuple(range(len(shape) - 1)) and not op.keep
+    _require(is_sum, kernel, "it adds up on its way what is no sum over all places")
+    _require(shape == kernel.shape, kernel, "it adds up on its way what is of another shape")
 
 
 def _verify_neighbours(program: Program, kernel: PlacedKernel) -> None:
@@ -463,10 +480,19 @@ def _loop(program: Program, kernel: PlannedKernel) -> list[int]:
 def _verify_partial_sums(program: Program) -> None:
     lives: list[Life] = []
     for kernel in program.kernels:
-        if kernel.adds_up_samples and kernel.root is not None:
-            size = partial_sum_type(program.graph, kernel.root).bytes(1)
-            lives.append((f"sums of %{kernel.root}", 0, 0, kernel.sums_offset, size))
+        for key, (offset, size) in _places_of_sums(program, kernel):
+            lives.append((f"sums of %{key}", 0, 0, offset, size))
     _require_apart(lives, program.sums, "the partial sums")
+
+
+def _places_of_sums(program: Program, kernel: PlacedKernel) -> Iterator[tuple[int, tuple[int, int]]]:
+    """Yield the keys of what a kernel adds up, and where in a shard the sums are: offset and bytes."""
+    offset = kernel.sums_offset
+    for key in kernel.partial:
+        size = partial_sum_type(program.graph, key).bytes(1)
+        size = BANDS * aligned(size) if kernel.sums else size
+        yield key, (offset, size)
+        offset += size
 
 
 def _require_apart(lives: Iterable[Life], length: int, memory: str) -> None:
