@@ -14,6 +14,7 @@ from graphcnn.ir import Value
 from graphcnn_native.elements import ITEMS, SIZES
 from graphcnn_native.lowering import Program
 from graphcnn_native.lowering.program import Place, PlacedKernel
+from graphcnn_native.lowering.routing import RoutedCorrelation, RoutedFilterGradient
 from graphcnn_native.lowering.samples_in_lanes import too_few
 from graphcnn_native.lowering.winograd import (
     WinogradCorrelation,
@@ -79,8 +80,11 @@ def _work(program: Program, kernel: PlacedKernel, batch: int, share: float) -> W
 
 
 def _performed(program: Program, kernel: PlacedKernel) -> float:
-    """Return which share of its FLOPs a kernel takes: on Winograd's tiles, the products of their points."""
+    """Return which share of its FLOPs a kernel takes: on Winograd's tiles, the products of their
+    points; by lists, at most those of one unit of each window."""
     op = kernel.op(program.graph)
+    if isinstance(op, RoutedCorrelation | RoutedFilterGradient):
+        return 1 / math.prod(op.size)
     if kernel.root is None or not isinstance(op, WinogradCorrelation | WinogradFilterGradient):
         return 1.0
     window = program.graph.node(kernel.root).operands[1]

@@ -148,7 +148,7 @@ def sums_of_products(graph, target):
         with engine._loaded(text, machine) as module:
             kernels = kernels_in(commented_assembly(module, machine))
         for kernel, lines in kernels.items():
-            if not any(product in kernel for product in ("correlate2d", "winograd", "matmul")):
+            if not any(product in kernel for product in ("correlate2d", "routed", "winograd", "matmul")):
                 continue
             for loop in innermost_loops(lines):
                 spills = [instruction for instruction in loop if SPILL.search(instruction)]

@@ -18,6 +18,7 @@ from graphcnn.rewrite import rewrite
 from graphcnn.testing import backend_cases, check_end, check_rule, naive, random_step
 from graphcnn.testing.cases import build_case
 from graphcnn_native.lowering.canonical import canonical, canonical_rules
+from graphcnn_native.lowering.routing import CORRELATION, RoutedCorrelation, RoutedFilterGradient
 from graphcnn_native.lowering.strides import FilterGradientOfTaps, PhasedCorrelation
 from graphcnn_native.lowering.winograd import (
     MAPPING,
@@ -29,11 +30,17 @@ from graphcnn_native.lowering.winograd import (
 )
 from graphcnn_native.target import named_target
 
-TARGET = named_target("avx2")
-RULES = {rule.name: rule for rule in canonical_rules(TARGET) if rule.rewrite is not None}
+TARGET, WIDE = named_target("avx2"), named_target("avx512")
+RULES = {
+    rule.name: rule
+    for target in (WIDE, TARGET)
+    for rule in canonical_rules(target)
+    if rule.rewrite is not None
+}
+"""All of them: some are of processors with wide vectors alone."""
 
 
-def measure(graph):
+def measure(graph, target=TARGET):
     """Return the numbers that the canonical rules lower, in the order that their module states."""
     needed = [graph.node(key) for key in sorted(needed_nodes(graph))]
     routed = routes(graph)
@@ -49,7 +56,8 @@ def measure(graph):
         sum(is_over_images(node) for node in correlations),
         sum(is_over_zeros(graph, node) for node in correlations),
         sum(is_cropped(graph, node) for node in needed),
-        sum(any(node.op.padding[1]) or is_suited(node) for node in correlations),
+        len(correlations),
+        sum(any(node.op.padding[1]) or is_suited(node, target) for node in correlations),
         sum(
             routed[value.key]
             for node in needed
@@ -102,12 +110,12 @@ def is_cropped(graph, node):
     return isinstance(node.op, ops.Crop) and type(graph.node(node.operands[0].key).op) is Correlate2d
 
 
-def is_suited(node):
+def is_suited(node, target):
     images, window = (operand.type for operand in node.operands)
     filters, maps = (node.types[0], window) if node.op.sum_over == "batch" else (window, node.types[0])
     return (
         images.shape[0] == "N"
-        and best_form(node.op, images, filters, maps, TARGET, tuple(MAPPING)) is not None
+        and best_form(node.op, images, filters, maps, target, tuple(MAPPING)) is not None
     )
 
 
@@ -225,6 +233,35 @@ def routed():
         yield graph_of(build, TensorType(("N", 4, 3, 2), "float64"))
 
 
+def gradients_of_routed():
+    """Yield both gradients of convolutions whose errors a pool routes back, from windows apart or not."""
+    sizes = (
+        # rows, columns, channels, filters, taps, pool, stride, padding of the pool
+        (6, 8, 16, 16, (3, 2), (2, 2), (2, 2), 0),
+        (9, 8, 6, 17, (4, 3), (2, 3), (2, 3), 0),
+        (7, 6, 16, 5, (2, 2), (4, 1), (4, 1), 0),
+        (6, 6, 16, 16, (2, 2), (2, 2), (1, 1), 0),
+        (6, 6, 16, 16, (2, 2), (2, 2), (2, 2), 1),
+    )
+    for (*size, channels, filters, taps, pool, stride, padding), border in itertools.product(sizes, (1, 0)):
+        images = TensorType(("N", *size, channels))
+        maps = images.with_shape(("N", *(n - k + 1 for n, k in zip(size, taps, strict=True)), filters))
+        options = pool, stride, ((padding, 0), (0, padding))
+        window = TensorType((*taps, channels, filters))
+        edges = tuple((tap - 1, tap - 1 if border else 0) for tap in taps)
+
+        def build(emit, x, w, y, over_batch, options=options, maps=maps, edges=edges):
+            pooled, index = emit.all(ops.MaxPool2d(*options), y)
+            route = emit(ops.RouteToWinner2d(*options, maps.shape), pooled, index)
+            if over_batch:
+                return emit(Correlate2d(sum_over="batch"), x, route)
+            turned = emit(ops.Transpose((0, 1, 3, 2)), emit(ops.Rot180((0, 1)), w))
+            return emit(Correlate2d(padding=edges), route, turned)
+
+        for over_batch in (True, False):
+            yield graph_of(partial(build, over_batch=over_batch), images, window, maps)
+
+
 def sums_of_routed():
     """Yield sums of routed errors, over all pixels and over some."""
     options = (2, 2), (2, 1), ((1, 0), (0, 1))
@@ -298,6 +335,8 @@ DOMAINS = {
     "zeros-on-the-other-side": over_zeros,
     "taps-alone": cropped_gradients,
     "zeros-left-out": over_zeros,
+    "listed-errors": gradients_of_routed,
+    "listed-errors-back": gradients_of_routed,
     "winograd": wide,
     "pad-at-the-sides": lambda: contractions(Correlate2d),
     "mask-of-relu": masks,
@@ -313,7 +352,7 @@ DOMAINS = {
 
 def test_every_rule_has_a_domain():
     assert list(DOMAINS) == list(RULES)
-    plain = [rule.name for rule in canonical_rules(TARGET, winograd=False) if rule.rewrite is not None]
+    plain = [rule.name for rule in canonical_rules(WIDE, winograd=False) if rule.rewrite is not None]
     assert [name for name in RULES if name != "winograd"] == plain
 
 
@@ -408,13 +447,44 @@ def of_taps(op, arrays, batch):
     return naive.sliding_product(op, *arrays)[: op.taps[0], : op.taps[1]]
 
 
+def routed(op, pooled, index):
+    """Return the map before a pool, with errors where the numbers of winners say."""
+    (n, rows, columns, channels), (down, across) = pooled.shape, op.size
+    found = np.full((n, *op.map_size, channels), Fraction(0), object)
+    for place in np.ndindex(n, rows, columns, channels):
+        s, i, j, d = place
+        row, column = divmod(int(index[place]), across)
+        found[s, i * down + row, j * across + column, d] = pooled[place]
+    return found
+
+
+def routed_filter_gradient(op, arrays, batch):
+    images, pooled, index = arrays
+    return naive.sliding_product(CORRELATION, images, routed(op, pooled, index))
+
+
+def routed_correlation(op, arrays, batch):
+    pooled, index, filters = arrays
+    turned = filters[:, ::-1, ::-1].transpose(1, 2, 0, 3)
+    return naive.sliding_product(Correlate2d(padding=op.padding), routed(op, pooled, index), turned)
+
+
 MEANINGS = {
+    RoutedFilterGradient: routed_filter_gradient,
+    RoutedCorrelation: routed_correlation,
     PhasedCorrelation: by_phases,
     FilterGradientOfTaps: of_taps,
     WinogradFilters: mapped_filters,
     WinogradCorrelation: on_tiles,
     WinogradFilterGradient: lambda op, arrays, batch: naive.sliding_product(op, *arrays),
 }
+
+
+OF_OWN_FORMS = (
+    *("winograd", "zeros-left-out", "taps-alone", "zeros-on-the-other-side"),
+    *("listed-errors", "listed-errors-back"),
+)
+"""Rules that emit ops which only the native backend has."""
 
 
 def test_tiles_of_all_forms_are_proved():
@@ -427,9 +497,7 @@ def test_tiles_of_all_forms_are_proved():
 @pytest.mark.parametrize("name", DOMAINS)
 def test_a_rule_keeps_its_graphs_on_small_shapes(name):
     graphs = [graph for graph in DOMAINS[name]() if graph is not None]
-    backend = (
-        None if name in ("winograd", "zeros-left-out", "taps-alone", "zeros-on-the-other-side") else "numpy"
-    )
+    backend = None if name in OF_OWN_FORMS else "numpy"
     assert check_rule(RULES[name], graphs, measure=measure, meanings=MEANINGS, backend=backend)
 
 
@@ -476,6 +544,7 @@ def test_rewriting_ends_on_networks():
 
 
 def check_canonical(graph):
+    check_end(graph, canonical_rules(WIDE), partial(measure, target=WIDE))
     rules = canonical_rules(TARGET)
     steps = check_end(graph, rules, measure)
     result, sources = canonical(graph, TARGET, winograd=True)

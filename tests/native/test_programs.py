@@ -603,6 +603,45 @@ def test_correlations_do_not_pool_where_they_must_not(build):
     assert neighbours(build)[0] == 0
 
 
+# Errors behind pools
+
+
+@graph
+def errors_go_back_through_pools_of_the_callers(case, emit):
+    """Vectors of pixels, of filters and of errors end where the caller's arrays do."""
+    for batch, rows, columns, channels, filters, taps, pool in (
+        (17, 9, 11, 6, 19, (4, 5), (2, 2)),
+        (17, 8, 6, 11, 16, (3, 4), (3, 3)),
+        (17, 15, 14, 6, 16, (5, 5), (2, 4)),
+    ):
+        maps = rows - taps[0] + 1, columns - taps[1] + 1
+        pooled = tuple(size // window for size, window in zip(maps, pool, strict=True))
+        images = case.normal("float32", batch, rows, columns, channels, batch=True)
+        errors = case.random.standard_normal((batch, *pooled, filters)) * case.random.integers(
+            2, size=filters
+        )
+        delta = case.input(errors.astype(np.float32), batch=True)
+        winners = case.random.integers(pool[0] * pool[1], size=errors.shape)
+        index = case.input(winners.astype(np.uint8), batch=True)
+        routed = emit(ops.RouteToWinner2d(pool, pool, shape=(BATCH, *maps, filters)), delta, index)
+        output(case, emit(ops.Correlate2d(sum_over="batch"), images, routed))
+        weights = case.normal("float32", *taps, channels, filters)
+        turned = emit(ops.Transpose((0, 1, 3, 2)), emit(ops.Rot180((0, 1)), weights))
+        for cropped in (0, 1):
+            padding = tuple((tap - 1, tap - 1 - cropped) for tap in taps)
+            back = emit(ops.Correlate2d(padding=padding), routed, turned)
+            by_pixel = emit(ops.Broadcast(back.type.shape), case.normal("float32", channels))
+            output(case, emit(ops.Multiply(), back, by_pixel if cropped else images))
+
+
+def test_errors_are_listed_where_lanes_can_be_moved_together():
+    case = Case("lists")
+    errors_go_back_through_pools_of_the_callers(case, Emitter(case.graph))
+    for target, count in (("avx512", 9), ("avx2", 0)):
+        titles = [kernel.title for kernel in lower(case.graph, named_target(target), winograd=False).kernels]
+        assert sum(title.startswith("routed") for title in titles) == count
+
+
 # Long ways
 
 

@@ -20,6 +20,11 @@ def like_lenet():
     return gcn.Sequential(*layers, gcn.Flatten(), gcn.Dense(20), gcn.ReLU(), gcn.Dense(CLASSES))
 
 
+def pooled():
+    layers = [gcn.Conv2d(6, 1), gcn.ReLU(), gcn.Conv2d(20, 5), gcn.ReLU(), gcn.MaxPool2d(2)]
+    return gcn.Sequential(*layers, gcn.Flatten(), gcn.Dense(CLASSES))
+
+
 def residual():
     image = gcn.Input((8, 8, 3))
     x = gcn.ReLU()(gcn.BatchNorm2d()(gcn.Conv2d(8, 3, padding="same")(image)))
@@ -54,7 +59,7 @@ def with_strides():
     return gcn.Sequential(*layers, gcn.ConvTranspose2d(16, 3, stride=2), gcn.Flatten(), gcn.Dense(CLASSES))
 
 
-NETWORKS = (like_lenet, residual, with_dropout, with_holes, with_strides)
+NETWORKS = (like_lenet, pooled, residual, with_dropout, with_holes, with_strides)
 
 
 def model_of(network, threads=2):

@@ -20,6 +20,7 @@ from graphcnn_native.kernels import (
     pooling,
     product,
     reduction,
+    routed,
     rows,
     taking,
     winograd,
@@ -32,6 +33,7 @@ from graphcnn_native.kernels.writer import Writer
 from graphcnn_native.lowering.layout import Layout
 from graphcnn_native.lowering.panels import InPanels, PanelCorrelation
 from graphcnn_native.lowering.program import Plan, PlannedKernel
+from graphcnn_native.lowering.routing import RoutedCorrelation, RoutedFilterGradient
 from graphcnn_native.lowering.schedule import GENERATED
 from graphcnn_native.lowering.strides import FilterGradientOfTaps, PhasedCorrelation
 from graphcnn_native.lowering.winograd import WinogradCorrelation, WinogradFilterGradient, WinogradFilters
@@ -47,6 +49,8 @@ KERNELS: dict[type[Op], Callable[[Writer], None]] = {
     WinogradFilterGradient: winograd.winograd_gradient,
     FilterGradientOfTaps: correlation.correlation,
     PhasedCorrelation: phased.phased,
+    RoutedCorrelation: routed.routed_correlation,
+    RoutedFilterGradient: routed.routed_filter_gradient,
     ops.Matmul: product.matmul,
     ops.MaxPool2d: pooling.max_pool,
     ops.GatherWinner2d: pooling.gather,

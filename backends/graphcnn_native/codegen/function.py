@@ -242,6 +242,12 @@ class Function:
             return max(x, y)
         return self.call(INDEX, "llvm.smax.i64", self.index(x), self.index(y))
 
+    def count_of(self, chosen: Ssa) -> Ssa:
+        """Return how many lanes of a vector of conditions hold."""
+        item = f"i{lanes_of(chosen.type)}"
+        bits = self.emit(item, f"bitcast {chosen} to {item}")
+        return self.convert("zext", self.intrinsic("ctpop", bits), INDEX)
+
     # Memory
 
     def element(self, base: Ssa, item: str, *offsets: Index) -> Ssa:

@@ -108,6 +108,32 @@ def _first(lanes: int, used: int) -> Ssa:
     return Ssa(vector("i1", lanes), f"<{mask}>")
 
 
+def load_first(f: Function, item: str, address: Ssa, lanes: int, used: int) -> Ssa:
+    """Load `used` elements as a vector of `lanes`, and nothing beyond, by a target that has masks."""
+    type = vector(item, lanes)
+    if used == lanes:
+        return f.load(type, address)
+    mask, name = _first(lanes, used), f"llvm.masked.load.v{lanes}{'f32' if item == 'float' else 'f64'}.p0"
+    f.declare(type, name, ["ptr", "i32", mask.type, type])
+    return f.emit(type, f"call {type} @{name}({address}, i32 {SIZES[item]}, {mask}, {constant(type, 0.0)})")
+
+
+def first_lanes(f: Function, chosen: Ssa, used: int) -> Ssa:
+    """Return a vector of conditions that hold in the first lanes only."""
+    lanes = lanes_of(chosen.type)
+    return chosen if used == lanes else f.binary("and", chosen, _first(lanes, used))
+
+
+def moved_together(f: Function, x: Ssa, chosen: Ssa) -> Ssa:
+    """Return the lanes of a vector of 64 bytes that are chosen, side by side, and zeros behind them.
+
+    In registers: to store them like this takes some processors a hundred times as long.
+    """
+    item = {"float": "f32", "i32": "i32"}[item_of(x.type)]
+    name = f"llvm.x86.avx512.mask.compress.v{lanes_of(x.type)}{item}"
+    return f.call(x.type, name, x, constant(x.type, 0), chosen)
+
+
 def _placed(f: Function, part: Ssa, first: int, whole: Ssa | None, lanes: int) -> Ssa:
     """Put a part into the lanes of a vector from `first` on."""
     item, width = item_of(part.type), lanes_of(part.type)

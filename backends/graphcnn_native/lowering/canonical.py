@@ -3,9 +3,9 @@
 That rewriting ends is seen from these numbers of what is needed: each rule lowers one of them, and raises
 only those behind it. Stopped gradients; 1x1 convolutions with strides; squared errors; inverse deviations;
 means of float32 over images; sums; convolutions; correlations over images; correlations over inserted zeros;
-correlations that are cropped; those that are padded at the sides or could be Winograd's; for all
-multiplications and sums together, through how many pools their operands were routed; masks that do not ask a
-relu; movements of scalars; multiplications of maps by parameters; nodes.
+correlations that are cropped; correlations; those that are padded at the sides or could be Winograd's; for
+all multiplications and sums together, through how many pools their operands were routed; masks that do not
+ask a relu; movements of scalars; multiplications of maps by parameters; nodes.
 """
 
 from __future__ import annotations
@@ -46,6 +46,13 @@ from graphcnn.rewrite import DEAD_NODES, Match, Rule, rewrite
 from graphcnn_native.lowering.depthwise import reads_edges
 from graphcnn_native.lowering.folding import folded_scale
 from graphcnn_native.lowering.panels import InPanels, PanelCorrelation, filters_in_panels
+from graphcnn_native.lowering.routing import (
+    RoutedCorrelation,
+    RoutedFilterGradient,
+    moves_lanes_together,
+    routed_correlation,
+    routed_filter_gradient,
+)
 from graphcnn_native.lowering.skipping import stride_before
 from graphcnn_native.lowering.strides import (
     FilterGradientOfTaps,
@@ -112,6 +119,13 @@ def canonical_rules(
     by_phases = partial(_by_phases, target=target)
     effect = "a correlation over inserted zeros multiplies what was there alone, phase by phase"
     chosen = [Rule("zeros-left-out", effect, Correlate2d, by_phases, keeps="finite")]
+    if moves_lanes_together(target):
+        by_lists = partial(routed_filter_gradient, target=target)
+        effect = "images ⋆ route(d) adds up products of d alone, where that is faster"
+        chosen.append(Rule("listed-errors", effect, Correlate2d, by_lists, keeps="finite"))
+        by_lists = partial(routed_correlation, target=target)
+        effect = "route(d) ⋆ rot180(w) adds up products of d alone, where that is faster"
+        chosen.append(Rule("listed-errors-back", effect, Correlate2d, by_lists, keeps="finite"))
     if winograd:
         forms = CHOICES[max(CHOICES) if winograd is True else winograd]
         on_tiles = partial(_on_tiles, target=target, forms=forms, batches=batches)
@@ -296,6 +310,7 @@ def _of_taps(match: Match, op: Crop, operands: Values) -> Value | None:
 OWN_FORMS: Final = frozenset(
     {
         *(WinogradFilters, WinogradCorrelation, WinogradFilterGradient),
+        *(RoutedCorrelation, RoutedFilterGradient),
         *(PhasedCorrelation, FilterGradientOfTaps, InPanels, PanelCorrelation),
     }
 )

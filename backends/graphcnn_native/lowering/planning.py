@@ -22,6 +22,12 @@ from graphcnn_native.lowering.program import (
     is_product_over_samples,
     unshaped,
 )
+from graphcnn_native.lowering.routing import (
+    RoutedCorrelation,
+    RoutedFilterGradient,
+    filter_lists,
+    map_lists,
+)
 from graphcnn_native.lowering.samples_in_lanes import join_neighbours
 from graphcnn_native.lowering.schedule import Schedule
 from graphcnn_native.lowering.strips import strips
@@ -164,12 +170,19 @@ class _Finishing:
     def _workspace(self, draft: Draft) -> int:
         """Return the bytes that a kernel needs to itself while it works."""
         graph = self._schedule.graph
-        op = draft.op(graph)
-        if draft.root is None or not isinstance(op, WinogradCorrelation | WinogradFilterGradient):
+        if draft.root is None:
             return 0
-        images, window = graph.node(draft.root).operands
-        maps = window if op.sum_over == "batch" else graph.results(draft.root)[0]
-        return workspace(op, images.type, maps.type, self._target).bytes
+        node = graph.node(draft.root)
+        types = [operand.type for operand in node.operands]
+        match node.op:
+            case RoutedFilterGradient():
+                return filter_lists(node.op, types[0], types[1], self._target).bytes
+            case RoutedCorrelation():
+                return map_lists(node.op, types[0], types[2], self._target).bytes
+            case WinogradCorrelation() | WinogradFilterGradient():
+                maps = types[1] if node.op.sum_over == "batch" else graph.results(draft.root)[0].type
+                return workspace(node.op, types[0], maps, self._target).bytes
+        return 0
 
 
 def _finishing_nodes(graph: Graph, sources: Mapping[int, int]) -> dict[int, int]:

@@ -26,6 +26,7 @@ from graphcnn.ops import (
 )
 from graphcnn_native.lowering.draft import Draft
 from graphcnn_native.lowering.program import Domain, operands_read, turns_matrices, unshaped
+from graphcnn_native.lowering.routing import RoutedFilterGradient
 from graphcnn_native.op_code import has_code, is_by_sample, is_pointwise
 
 GENERATED = (Constant, Count, Broadcast, OneHot, RandomUniform, RandomNormal)
@@ -237,7 +238,8 @@ class Schedule:
         if isinstance(node.op, Sum | Mean):
             shape = node.operands[0].type.shape
             return bool(shape) and shape[0] == BATCH and 0 in node.op.axes
-        return isinstance(node.op, Correlate2d) and node.op.sum_over == "batch"
+        is_correlation = isinstance(node.op, Correlate2d) and node.op.sum_over == "batch"
+        return is_correlation or isinstance(node.op, RoutedFilterGradient)
 
     def _reads_through(self, node: Node, operand: Value) -> bool:
         """Whether a product reads the operand's own operand in its place."""
