@@ -56,6 +56,12 @@ class Branch:
     otherwise: list[Ssa] = field(default_factory=list)
 
 
+def suffix_of(type: str) -> str:
+    """Return what names of LLVM's functions for a type end with: v16f32 for <16 x float>."""
+    item = {"float": "f32", "double": "f64"}.get(item_of(type), item_of(type))
+    return item if lanes_of(type) == 1 else f"v{lanes_of(type)}{item}"
+
+
 def vector(item: str, lanes: int) -> str:
     """Return the type of `lanes` elements; one lane is the element itself."""
     return item if lanes == 1 else f"<{lanes} x {item}>"
@@ -161,9 +167,7 @@ class Function:
     def intrinsic(self, name: str, *arguments: Ssa) -> Ssa:
         """Call `llvm.<name>` for the type of the first argument, which is the type of the result."""
         type = arguments[0].type
-        item = {"float": "f32", "double": "f64"}.get(item_of(type), item_of(type))
-        suffix = item if lanes_of(type) == 1 else f"v{lanes_of(type)}{item}"
-        return self.call(type, f"llvm.{name}.{suffix}", *arguments)
+        return self.call(type, f"llvm.{name}.{suffix_of(type)}", *arguments)
 
     def select(self, condition: Ssa, x: Ssa, y: Ssa) -> Ssa:
         return self.emit(x.type, f"select {condition}, {x}, {y}")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import overload
 
-from graphcnn_native.codegen.function import Function, Ssa, constant, item_of, lanes_of, vector
+from graphcnn_native.codegen.function import Function, Ssa, constant, item_of, lanes_of, suffix_of, vector
 from graphcnn_native.elements import SIZES
 from graphcnn_native.target import Target
 
@@ -113,7 +113,7 @@ def load_first(f: Function, item: str, address: Ssa, lanes: int, used: int) -> S
     type = vector(item, lanes)
     if used == lanes:
         return f.load(type, address)
-    mask, name = _first(lanes, used), f"llvm.masked.load.v{lanes}{'f32' if item == 'float' else 'f64'}.p0"
+    mask, name = _first(lanes, used), f"llvm.masked.load.{suffix_of(type)}.p0"
     f.declare(type, name, ["ptr", "i32", mask.type, type])
     return f.emit(type, f"call {type} @{name}({address}, i32 {SIZES[item]}, {mask}, {constant(type, 0.0)})")
 
@@ -129,8 +129,7 @@ def moved_together(f: Function, x: Ssa, chosen: Ssa) -> Ssa:
 
     In registers: to store them like this takes some processors a hundred times as long.
     """
-    item = {"float": "f32", "i32": "i32"}[item_of(x.type)]
-    name = f"llvm.x86.avx512.mask.compress.v{lanes_of(x.type)}{item}"
+    name = f"llvm.x86.avx512.mask.compress.{suffix_of(x.type)}"
     return f.call(x.type, name, x, constant(x.type, 0), chosen)
 
 
@@ -164,8 +163,7 @@ def store_lanes(f: Function, value: Ssa, address: Ssa, used: int, target: Target
         return
     if target.masks and item in ("float", "double"):
         mask = _first(lanes, used)
-        suffix = f"v{lanes}{'f32' if item == 'float' else 'f64'}"
-        name = f"llvm.masked.store.{suffix}.p0"
+        name = f"llvm.masked.store.{suffix_of(value.type)}.p0"
         f.declare("void", name, [value.type, "ptr", "i32", mask.type])
         f.do(f"call void @{name}({value}, {address}, i32 {SIZES[item]}, {mask})")
         return

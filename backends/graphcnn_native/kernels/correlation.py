@@ -117,7 +117,7 @@ class _Forward(CorrelationWriter[Correlate2d]):
         next_one = f.add(f.multiply(f.add(begin, ahead), self.filters), before)
         with f.loop(begin, whole, pixels, name="pixel") as pixel:
             done = f.multiply(f.subtract(pixel.index, begin), group.used)
-            for buffer in self.maps_beside_images() if ahead else ():
+            for buffer in self.w.maps_beside(self.result, self.images, self.window) if ahead else ():
                 self.ask(buffer, 0, 0, f.add(next_one, done), pixels * group.used)
             self._tile(group, column, 0, 0, pixel.index, pixels, (0, 1), pixel.index)
         with f.loop(whole, end, name="pixel") as pixel:

@@ -50,14 +50,6 @@ class CorrelationWriter(Generic[Correlation]):
         w = self.w
         return self.f.element(w.address(w.buffer(value)), self.item, w.offset(value.type, indices))
 
-    def maps_beside_images(self) -> list[Buffer]:
-        """Return the buffers that the kernel writes, and those that it reads at the same places."""
-        w, shape = self.w, self.result.type.shape
-        by_root = {w.plan.unshaped(value) for value in (self.images, self.window)}
-        read = [value for value in w.kernel.loads if value.type.shape == shape and value not in by_root]
-        buffers = [w.buffer(value) for value in sorted(read, key=lambda value: (value.key, value.index))]
-        return [*buffers, *(buffer for _, buffer in w.kernel.stores if buffer.value.type.shape == shape)]
-
     def is_far(self, maps: TensorType) -> bool:
         """Whether images and maps of a sample do not stay in the cache, so that rows are to be asked for."""
         return self.images.type.bytes(1) + maps.bytes(1) > NEARBY

@@ -36,7 +36,8 @@ class DepthwiseForward(CorrelationWriter[Correlate2d]):
         w.tile = f"{pixels} pixels x {wide} vectors"
         groups = column_groups(self.filters, wide, w.target, self.item)
         met = taps_met(self.columns, self.k2, self.width, op.padding[1][0], (op.stride[1], op.dilation[1]))
-        self.asks, self.others = self.is_far(self.result.type), self.maps_beside_images()
+        self.asks = self.is_far(self.result.type)
+        self.others = self.w.maps_beside(self.result, self.images, self.window)
         run = w.cut(0, rows)
         with f.loop(w.begin, w.end, name="sample") as n, f.loop(*run, name="row") as i:
             self.n, self.i = n.index, i.index

@@ -85,7 +85,8 @@ class _DepthwisePhased(_Phased):
         pixels, wide = pixels_at_once(w.target, found[0].count, taps, wide)
         w.tile = f"{pixels} pixels x {wide} vectors, {op.factors[0]}x{op.factors[1]} phases"
         groups = column_groups(self.filters, wide, w.target, self.item)
-        self.others = self.maps_beside_images() if self.is_far(self.result.type) else []
+        is_far = self.is_far(self.result.type)
+        self.others = self.w.maps_beside(self.result, self.images, self.window) if is_far else []
         with f.loop(w.begin, w.end, name="sample") as n, f.loop(0, self.rows, name="row") as row:
             self.n, self.row = n.index, row.index
             self._enter_row()

@@ -7,7 +7,7 @@ from typing import Any
 
 from graphcnn import ops
 from graphcnn.ir import Op, TensorType
-from graphcnn_native.codegen.function import Function, Ssa, constant, item_of, lanes_of, vector
+from graphcnn_native.codegen.function import Function, Ssa, constant, item_of, lanes_of, suffix_of, vector
 from graphcnn_native.elements import ITEMS
 from graphcnn_native.kernels.elementary import (
     by_lane,
@@ -132,9 +132,8 @@ def _power(f: Function, op: ops.Power, x: list[Ssa], type: TensorType) -> Ssa:
 def _whole(f: Function, x: Ssa, item: str) -> Ssa:
     """Round towards 0; beyond the range of the integers their greatest or least, and 0 for NaN."""
     lanes = lanes_of(x.type)
-    kind, source = "fptoui" if item == "i8" else "fptosi", {"float": "f32", "double": "f64"}[item_of(x.type)]
-    types = f"{item}.{source}" if lanes == 1 else f"v{lanes}{item}.v{lanes}{source}"
-    return f.call(vector(item, lanes), f"llvm.{kind}.sat.{types}", x)
+    kind, type = "fptoui" if item == "i8" else "fptosi", vector(item, lanes)
+    return f.call(type, f"llvm.{kind}.sat.{suffix_of(type)}.{suffix_of(x.type)}", x)
 
 
 def _cast(f: Function, op: ops.Cast, x: list[Ssa], type: TensorType) -> Ssa:

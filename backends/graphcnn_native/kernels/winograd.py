@@ -238,12 +238,8 @@ class WinogradForward(_Tiled):
 
     def _far_maps(self) -> list[Buffer]:
         """Return the buffers that results are written to, or meet where they are, and that no cache holds."""
-        w, shape = self.w, self.result.type.shape
-        by_root = {w.plan.unshaped(value) for value in (self.images, self.window)}
-        read = [value for value in w.kernel.loads if value not in by_root]
-        buffers = [w.buffer(value) for value in sorted(read, key=lambda value: (value.key, value.index))]
-        buffers += [buffer for _, buffer in w.kernel.stores]
-        return [each for each in buffers if each.value.type.shape == shape and each.place is Place.ARENA]
+        maps = self.w.maps_beside(self.result, self.images, self.window)
+        return [buffer for buffer in maps if buffer.place is Place.ARENA]
 
     def _ask_for_share(self, maps: Sequence[Buffer], step: tuple[Index, Index, Index], count: Index) -> None:
         """Ask for some of the tiles, all of which are asked for by the time that their products are there.

@@ -181,14 +181,22 @@ class Writer:
             here, index = parts, part
             if number < len(ranges) - 1:
                 here = f.index(f.greatest(1, f.least(parts, grains)))
-                parts = f.pure(INDEX, f"udiv i64 {parts.name}, {here.name}")
-                index = f.pure(INDEX, f"udiv i64 {part.name}, {parts.name}")
+                parts = f.index(f.quotient(parts, here))
+                index = f.index(f.quotient(part, parts))
                 part = f.index(f.subtract(part, f.multiply(index, parts)))
             up = f.index(f.subtract(f.add(grains, here), 1))
-            each = f.multiply(f.pure(INDEX, f"udiv i64 {up.name}, {here.name}"), grain)
+            each = f.multiply(f.quotient(up, here), grain)
             first = f.least(end, f.add(begin, f.multiply(index, each)))
             found.append((first, f.least(end, f.add(first, each))))
         return found
+
+    def maps_beside(self, result: Value, *operands: Value) -> list[Buffer]:
+        """Return the buffers that the kernel writes, and others that it reads at the same places."""
+        by_root = {self.plan.unshaped(value) for value in operands}
+        shape = result.type.shape
+        read = [value for value in self.kernel.loads if value.type.shape == shape and value not in by_root]
+        buffers = [self.buffer(value) for value in sorted(read, key=lambda value: (value.key, value.index))]
+        return [*buffers, *(buffer for _, buffer in self.kernel.stores if buffer.value.type.shape == shape)]
 
     def sizes(self, type: TensorType) -> tuple[Index, ...]:
         return tuple(self.batch if size == BATCH else int(size) for size in type.shape)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import ClassVar, Final
 
 from graphcnn.ir import BATCH, Op, TensorType, Value, Values
@@ -54,15 +55,11 @@ class RoutedFilterGradient(Op):
     arity: ClassVar[int] = 3
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
-        return CORRELATION.result_types(operands[0], self.routed(operands[1]))
-
-    def routed(self, pooled: TensorType) -> TensorType:
-        """Return the type of the errors where they are routed to."""
-        return pooled.with_shape((pooled.shape[0], *self.map_size, pooled.shape[3]))
+        return CORRELATION.result_types(operands[0], _routed(operands[1], self.map_size))
 
     def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType], batch: int) -> int:
         """Return the FLOPs of the correlation with all of the routed map."""
-        return CORRELATION.flops((operands[0], self.routed(operands[1])), results, batch)
+        return CORRELATION.flops((operands[0], _routed(operands[1], self.map_size)), results, batch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +86,16 @@ class RoutedCorrelation(Op):
         """Return the types of the map before the pool and of the turned filters."""
         pooled, _, filters = operands
         count, *taps, channels = filters.shape
-        maps = pooled.with_shape((pooled.shape[0], *self.map_size, pooled.shape[3]))
-        return maps, filters.with_shape((*taps, count, channels))
+        return _routed(pooled, self.map_size), filters.with_shape((*taps, count, channels))
 
     def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType], batch: int) -> int:
         """Return the FLOPs of the correlation of all of the routed map."""
         return Correlate2d(padding=self.padding).flops(self.dense(operands), results, batch)
+
+
+def _routed(pooled: TensorType, map_size: Pair) -> TensorType:
+    """Return the type of pooled errors where they are routed to."""
+    return pooled.with_shape((pooled.shape[0], *map_size, pooled.shape[3]))
 
 
 CORRELATION = Correlate2d(sum_over="batch")
@@ -139,16 +140,9 @@ def filter_lists(op: RoutedFilterGradient, images: TensorType, pooled: TensorTyp
     places = _up(samples * taken * columns, lanes)
     run, length = _up(taps[1] * int(channels), lanes), places + lanes
     sums = _up(pooled.static(3), lanes) * taps[0] * run
-    offsets = [0]
-    for count, item in (
-        (sums, size),
-        (places, size),
-        (lanes * lanes, size),
-        (lanes, SIZES["i64"]),
-        *((lanes * length, size),) * 2,
-    ):
-        offsets.append(offsets[-1] + count * item)
-    return Lists(samples, taken, places, length, run, *offsets[1:])
+    lists = [lanes * length * size] * 2
+    sizes = sums * size, places * size, lanes * lanes * size, lanes * SIZES["i64"], *lists
+    return Lists(samples, taken, places, length, run, *accumulate(sizes))
 
 
 @dataclass(frozen=True)
@@ -178,10 +172,8 @@ def map_lists(op: RoutedCorrelation, pooled: TensorType, filters: TensorType, ta
     samples = max(1, min(MOST_SAMPLES, NEAREST // (map_ * size)))
     length = _up(count, lanes) + lanes
     lists_ = samples * math.prod(op.size)
-    offsets = [0]
-    for number, item in ((samples * map_, size), *((lists_ * length, size),) * 2, (lists_, SIZES["i64"])):
-        offsets.append(offsets[-1] + number * item)
-    return Maps(samples, map_, length, *offsets[1:])
+    sizes = samples * map_ * size, *[lists_ * length * size] * 2, lists_ * SIZES["i64"]
+    return Maps(samples, map_, length, *accumulate(sizes))
 
 
 def routed_filter_gradient(

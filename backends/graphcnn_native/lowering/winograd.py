@@ -24,6 +24,7 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import ClassVar, Final, NamedTuple
 
 from graphcnn.ir import Op, TensorType
@@ -318,9 +319,8 @@ def workspace(
     image_stride, map_stride = (_spread(tiles * row * item) // item for row in (channels, width))
     rows, wide = best_tile(target, parts * taken, width // lanes)
     sum_stride = _spread(rows * wide * lanes * item) // item if is_gradient else 0
-    offsets = [0]
-    for size in (max(channels, width), count * image_stride, count * map_stride, count * sum_stride):
-        offsets.append(offsets[-1] + size * item)
+    sizes = max(channels, width), count * image_stride, count * map_stride, count * sum_stride
+    offsets = accumulate((size * item for size in sizes), initial=0)
     return Workspace(tiles, taken, parts, channels, width, image_stride, map_stride, sum_stride, *offsets)
 
 
