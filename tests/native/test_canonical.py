@@ -244,17 +244,19 @@ def gradients_of_routed():
         (6, 6, 16, 16, (2, 2), (2, 2), (2, 2), 1),
     )
     for (*size, channels, filters, taps, pool, stride, padding), border in itertools.product(sizes, (1, 0)):
-        images = TensorType(("N", *size, channels))
+        padding_of_images = ((0, 0), (0, 0)) if border else ((1, 0), (0, 1))
+        gradient = Correlate2d(padding=padding_of_images, sum_over="batch")
+        images = TensorType(("N", *(n - (not border) for n in size), channels))
         maps = images.with_shape(("N", *(n - k + 1 for n, k in zip(size, taps, strict=True)), filters))
         options = pool, stride, ((padding, 0), (0, padding))
         window = TensorType((*taps, channels, filters))
         edges = tuple((tap - 1, tap - 1 if border else 0) for tap in taps)
 
-        def build(emit, x, w, y, over_batch, options=options, maps=maps, edges=edges):
+        def build(emit, x, w, y, over_batch, options=options, maps=maps, edges=edges, gradient=gradient):
             pooled, index = emit.all(ops.MaxPool2d(*options), y)
             route = emit(ops.RouteToWinner2d(*options, maps.shape), pooled, index)
             if over_batch:
-                return emit(Correlate2d(sum_over="batch"), x, route)
+                return emit(gradient, x, route)
             turned = emit(ops.Transpose((0, 1, 3, 2)), emit(ops.Rot180((0, 1)), w))
             return emit(Correlate2d(padding=edges), route, turned)
 

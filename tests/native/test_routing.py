@@ -14,23 +14,23 @@ from graphcnn_native.target import named_target, runs_here
 
 TARGETS = [name for name in ("avx512", "avx2") if runs_here(named_target(name))]
 LAYERS = [
-    # height, width, channels, filters, kernel, pool, batch
-    (14, 14, 6, 16, 5, 2, 64),
-    (14, 14, 6, 16, 5, 2, 17),
-    (13, 12, 16, 24, 3, 2, 9),
-    (15, 20, 3, 33, 5, 3, 5),
-    (30, 41, 4, 16, 7, (2, 4), 3),
-    (9, 9, 64, 32, 2, 2, 19),
-    (7, 8, 90, 5, (4, 3), 2, 2),  # more sums than registers
-    (40, 40, 16, 16, 3, 2, 2),  # not all rows of a map are listed together
+    # height, width, channels, filters, kernel, pool, padding, batch
+    (14, 14, 6, 16, 5, 2, 0, 64),
+    (14, 14, 6, 16, 5, 2, 0, 17),
+    (13, 12, 16, 24, 3, 2, 1, 9),
+    (15, 20, 3, 33, 5, 3, "same", 5),
+    (30, 41, 4, 16, 7, (2, 4), ((3, 0), (1, 2)), 3),
+    (9, 9, 64, 32, 2, 2, 0, 19),
+    (7, 8, 90, 5, (4, 3), 2, 1, 2),  # more sums than registers
+    (40, 40, 16, 16, 3, 2, 0, 2),  # not all rows of a map are listed together
 ]
 
 
-def step_of(height, width, channels, filters, kernel, pool, activation=None):
+def step_of(height, width, channels, filters, kernel, pool, padding=0, activation=None):
     network = gcn.Sequential(
         gcn.Conv2d(channels, 1),
         gcn.Tanh(),
-        gcn.Conv2d(filters, kernel),
+        gcn.Conv2d(filters, kernel, padding=padding),
         activation or gcn.ReLU(),
         gcn.MaxPool2d(pool),
         gcn.Flatten(),
@@ -128,7 +128,9 @@ def test_lists_are_made_where_they_are_faster():
     assert by_lists(steps["lenet5"], "avx2") == set()
     assert by_lists(step_of(20, 20, 1, 16, 3, 2), "avx512") == set()
     assert by_lists(step_of(26, 26, 32, 64, 3, 2), "avx512") == {"routed_filter_gradient"}
-    assert by_lists(step_of(26, 26, 32, 64, 3, 2, gcn.Tanh()), "avx512") == set(), "every window has an error"
+    assert by_lists(step_of(26, 26, 32, 64, 3, 2, activation=gcn.Tanh()), "avx512") == set(), (
+        "every window has an error"
+    )
 
 
 def compiled_step(entry):

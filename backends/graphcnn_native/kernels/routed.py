@@ -8,7 +8,7 @@ in registers as long as it is read.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import product
 
@@ -113,22 +113,27 @@ class _FilterGradient(_Listing):
             w.address(w.buffer(value))
 
     def write(self) -> None:
-        f, w, taken, lanes = self.f, self.w, self.lists, self.lanes
+        f, w, taken = self.f, self.w, self.lists
         w.tile = f"lists of {taken.places} errors, {self.taps} x {len(self.row)} vectors"
         f.clear(w.workspace, taken.first_pixels)
         self._find_first_pixels()
-        whole = self.filters // lanes * lanes
         with f.loop(w.begin, w.end, taken.samples, name="chunk") as chunk:
             samples = f.least(taken.samples, f.subtract(w.end, chunk.index))
             with f.loop(0, self.rows, taken.rows, name="row") as row:
                 self.first = chunk.index, row.index
                 rows = f.least(taken.rows, f.subtract(self.rows, row.index))
                 self.places = f.multiply(f.multiply(samples, rows), self.columns)
-                with f.loop(0, whole, lanes, name="filter") as filter_:
-                    self._filters(filter_.index, lanes)
-                if whole < self.filters:
-                    self._filters(whole, self.filters - whole)
+                self._by_vectors(self.filters, self._filters)
         self._add_up()
+
+    def _by_vectors(self, size: int, body: Callable[[Index, int], None]) -> None:
+        """Run `body(first, used)` for the vectors of a row of whole lanes, and for the rest of the row."""
+        whole = size // self.lanes * self.lanes
+        if whole:
+            with self.f.loop(0, whole, self.lanes, name="first") as first:
+                body(first.index, self.lanes)
+        if whole < size:
+            body(whole, size - whole)
 
     def _find_first_pixels(self) -> None:
         """Note for each place that is listed together where its window begins in the images."""
@@ -224,25 +229,26 @@ class _FilterGradient(_Listing):
 
     def _add_up(self) -> None:
         """Turn the sums so that filters are side by side, and add them to those of the shard."""
-        f, taken, lanes = self.f, self.lists, self.lanes
         size = self.row[-1].offset + self.row[-1].used
-        for first in range(0, self.filters, lanes):
-            filters = Column(0, lanes, min(lanes, self.filters - first))
-            with f.loop(0, self.taps, name="filter_row") as m:
-                for place in range(0, size, lanes):
-                    of_first = f.add(f.multiply(m.index, taken.run), first * self.taps * taken.run + place)
-                    block = [
-                        f.load(
-                            vector(self.item, lanes),
-                            self._at(0, self.item, of_first, d * self.taps * taken.run),
-                        )
-                        for d in range(lanes)
-                    ]
-                    for number, total in enumerate(f.turned(block)[: size - place]):
-                        sums = f.multiply(f.add(f.multiply(m.index, size), place + number), self.filters)
-                        address = f.element(self.w.shard, self.item, sums, first)
-                        before = load_lanes(f, self.item, address, lanes, filters.used, exact=False)
-                        store_lanes(f, f.binary("fadd", before, total), address, filters.used, self.w.target)
+        with self.f.loop(0, self.taps, name="filter_row") as m:
+
+            def of_filters(filter_: Index, count: int) -> None:
+                self._by_vectors(size, partial(self._add_square, m.index, filter_, count))
+
+            self._by_vectors(self.filters, of_filters)
+
+    def _add_square(self, m: Index, filter_: Index, filters: int, place: Index, places: int) -> None:
+        """Add up a vector of sums of a row of taps, of as many filters as a vector has lanes, or fewer."""
+        f, lanes, of_filter = self.f, self.lanes, self.taps * self.lists.run
+        first = f.add(f.multiply(m, self.lists.run), f.multiply(filter_, of_filter), place)
+        type = vector(self.item, lanes)
+        block = [f.load(type, self._at(0, self.item, first, d * of_filter)) for d in range(lanes)]
+        row = f.multiply(m, self.row[-1].offset + self.row[-1].used)
+        for number, total in enumerate(f.turned(block)[:places]):
+            sums = f.add(f.multiply(f.add(row, place, number), self.filters), filter_)
+            address = f.element(self.w.shard, self.item, sums)
+            before = load_lanes(f, self.item, address, lanes, filters, exact=False)
+            store_lanes(f, f.binary("fadd", before, total), address, filters, self.w.target)
 
 
 class _InputGradient(_Listing):

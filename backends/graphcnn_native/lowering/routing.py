@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import ClassVar, Final
 
 from graphcnn.ir import BATCH, Op, TensorType, Value, Values
-from graphcnn.ops import Correlate2d, Multiply, ReluMask, Rot180, RouteToWinner2d, Transpose
+from graphcnn.ops import Correlate2d, Multiply, Pad, ReluMask, Rot180, RouteToWinner2d, Transpose
 from graphcnn.ops.attributes import NO_PADDING, Padding, Pair
 from graphcnn.ops.convolution import FILTER_AXES
 from graphcnn.rewrite import Match
@@ -182,19 +182,23 @@ def routed_filter_gradient(
     """Emit the filter gradient of a convolution before a pool, if it is faster by lists."""
     images, window = operands
     routing = match.definition(window)
-    if op != CORRELATION or not isinstance(routing.op, RouteToWinner2d) or images.type.shape[0] != BATCH:
+    if op != replace(CORRELATION, padding=op.padding) or not isinstance(routing.op, RouteToWinner2d):
         return None
     delta, index = routing.operands
     if not _suits_lists(routing.op, delta.type, index.type, target):
         return None
     gradient = RoutedFilterGradient(routing.op.size, (window.type.static(1), window.type.static(2)))
-    (filters,) = gradient.result_types(images.type, delta.type)
-    places = filter_lists(gradient, images.type, delta.type, target).places
+    padding = Pad(((0, 0), *op.padding, (0, 0)))
+    (padded,) = padding.result_types(images.type)
+    (filters,) = gradient.result_types(padded, delta.type)
+    places = filter_lists(gradient, padded, delta.type, target).places
     largest = LARGEST_FILTERS if _is_masked(match, delta) else NEAREST
     if filters.bytes(1) > largest or places > MOST_PLACES:
         return None
     if not _is_faster(gradient, filters, places, target):
         return None
+    if any(map(any, op.padding)):
+        images = match.emit_once(padding, images)
     return match.emit(gradient, images, delta, index)
 
 
