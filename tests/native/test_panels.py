@@ -1,4 +1,4 @@
-"""Inference reads wide filters panel by panel, from memory in which they were put into this order once."""
+"""Inference reads wide filters and weights panel by panel, from memory that has them in this order."""
 
 import math
 
@@ -8,9 +8,17 @@ import pytest
 import graphcnn as gcn
 from graphcnn.backend import load_backend
 from graphcnn_native import NativeExecutable
+from graphcnn_native.codegen.module import generate
+from graphcnn_native.lowering import lower
 from graphcnn_native.lowering.canonical import canonical
-from graphcnn_native.lowering.panels import WIDE_FILTERS, InPanels, PanelCorrelation
-from graphcnn_native.target import named_target, runs_here
+from graphcnn_native.lowering.panels import (
+    WEIGHT_VECTORS,
+    WIDE_FILTERS,
+    InPanels,
+    PanelCorrelation,
+    PanelMatmul,
+)
+from graphcnn_native.target import host_target, named_target, runs_here
 from graphcnn_native.tile_sizes import tile_of_run
 
 TARGETS = [name for name in ("avx512", "avx2", "baseline", "neon") if runs_here(named_target(name))]
@@ -37,7 +45,8 @@ def images(batch, size):
 
 def kinds(graph):
     rewritten, _ = canonical(graph, named_target("avx512"), winograd=True)
-    return [node.op for _, node in rewritten.items() if isinstance(node.op, InPanels | PanelCorrelation)]
+    in_panels = InPanels | PanelCorrelation | PanelMatmul
+    return [node.op for _, node in rewritten.items() if isinstance(node.op, in_panels)]
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -60,6 +69,61 @@ def test_panels_have_the_columns_of_a_register_tile():
     assert math.prod(LAYERS[0][:1] * 2) % correlation.tile[0] == 0, "a sample fills its register tiles"
 
 
+def dense_inference(depth, units, dtype="float32"):
+    """Return the graph of an inference whose first dense layer has many weights, with arrays for it."""
+    network = gcn.Sequential(gcn.Dense(units), gcn.ReLU(), gcn.Dense(3))
+    model = gcn.compile(network, input_shape=(depth,), backend="numpy", seed=1, dtype=dtype)
+    return model.forward_graph, dict(model.weights)
+
+
+def rows(batch, depth, dtype="float32"):
+    return np.random.default_rng(batch).standard_normal((batch, depth)).astype(dtype)
+
+
+DENSE = [
+    # depth, units, type
+    (1280, 128, "float32"),
+    (700, 250, "float32"),
+    (2049, 533, "float32"),
+    (1100, 100, "float64"),
+    (9216, 65, "float32"),
+]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(("depth", "units", "dtype"), DENSE)
+def test_dense_layers_compute_what_the_reference_does(depth, units, dtype, target):
+    graph, weights = dense_inference(depth, units, dtype)
+    executable, reference = NativeExecutable(graph, target=named_target(target)), load_backend("numpy")
+    assert any("matmul_in_panels" in kernel.title for kernel in executable.program.kernels)
+    for batch in (1, 3, 8, 17):
+        arrays = {"image": rows(batch, depth, dtype), **weights}
+        expected = reference.compile(graph)(**arrays)["output"]
+        found = executable(**arrays)["output"]
+        limit = 2e-5 if dtype == "float32" else 1e-13
+        np.testing.assert_allclose(found, expected, rtol=0, atol=limit * np.abs(expected).max())
+
+
+def test_samples_have_the_same_bits_alone_in_a_batch_and_on_any_number_of_threads():
+    graph, weights = dense_inference(2049, 533)
+    batch = rows(17, 2049)
+    expected = NativeExecutable(graph, threads=1)(image=batch, **weights)["output"]
+    for threads in (1, 2, 3, 8):
+        executable = NativeExecutable(graph, threads=threads)
+        np.testing.assert_array_equal(executable(image=batch, **weights)["output"], expected)
+        for number in (0, 16):
+            alone = executable(image=batch[number : number + 1], **weights)["output"]
+            np.testing.assert_array_equal(alone[0], expected[number])
+
+
+def test_threads_share_the_panels_of_a_single_sample():
+    target = host_target()
+    graph, _ = dense_inference(1280, 256)
+    kernels = generate(lower(graph, target), target).kernels
+    (product,) = (kernel for kernel in kernels if kernel.function.startswith("matmul_in_panels"))
+    assert product.most_parts == 256 // (WEIGHT_VECTORS * target.lanes(4)) > 1
+
+
 @pytest.mark.parametrize("places", [4, 16, 36, 64])
 def test_two_threads_share_the_places_of_a_sample(places):
     rows, _ = tile_of_run(named_target("avx512"), places, 16, 20)
@@ -70,11 +134,14 @@ def test_narrow_filters_stay_as_they_are():
     channels, filters = 256, WIDE_FILTERS // 4 // 256
     assert kinds(inference(4, channels, filters, 1, {})[0])
     assert not kinds(inference(4, channels - 1, filters, 1, {})[0])
+    assert kinds(dense_inference(512, WIDE_FILTERS // 4 // 512)[0])
+    assert not kinds(dense_inference(511, WIDE_FILTERS // 4 // 512)[0])
 
 
 def test_training_whose_filters_change_reads_them_as_they_are():
-    network = gcn.Sequential(gcn.Conv2d(300, 1), gcn.Conv2d(256, 1), gcn.Flatten(), gcn.Dense(3))
-    model = gcn.compile(network, input_shape=(4, 4, 2), loss=gcn.CrossEntropy(), optimizer=gcn.SGD(0.1))
+    layers = gcn.Conv2d(300, 1), gcn.Conv2d(256, 1), gcn.Flatten(), gcn.Dense(80), gcn.Dense(3)
+    options = {"loss": gcn.CrossEntropy(), "optimizer": gcn.SGD(0.1)}
+    model = gcn.compile(gcn.Sequential(*layers), input_shape=(4, 4, 2), **options)
     assert kinds(model.forward_graph)
     assert not kinds(model.step_graph)
 

@@ -31,7 +31,7 @@ from graphcnn_native.kernels.registration import register
 from graphcnn_native.kernels.samples_in_lanes import leave_to_neighbours
 from graphcnn_native.kernels.writer import Writer
 from graphcnn_native.lowering.layout import Layout
-from graphcnn_native.lowering.panels import InPanels, PanelCorrelation
+from graphcnn_native.lowering.panels import InPanels, PanelCorrelation, PanelMatmul
 from graphcnn_native.lowering.program import Plan, PlannedKernel
 from graphcnn_native.lowering.routing import RoutedCorrelation, RoutedFilterGradient
 from graphcnn_native.lowering.schedule import GENERATED
@@ -44,6 +44,7 @@ KERNELS: dict[type[Op], Callable[[Writer], None]] = {
     ops.Correlate2d: correlation.correlation,
     InPanels: panels.in_panels,
     PanelCorrelation: correlation.correlation,
+    PanelMatmul: product.matmul,
     WinogradFilters: winograd_filters.winograd_filters,
     WinogradCorrelation: winograd.winograd,
     WinogradFilterGradient: winograd.winograd_gradient,

@@ -18,7 +18,7 @@ def in_panels(w: Writer) -> None:
     f, (result,), (filters,) = w.f, w.graph.results(w.kernel.root), node.operands
     item, exact = ITEMS[filters.type.dtype], w.buffer(filters).place is Place.CALLER
     source, target = w.address(w.buffer(filters)), w.address(w.buffer(result))
-    rows, count = node.op.rows(filters.type), filters.type.static(3)
+    rows, count = node.op.rows(filters.type), int(filters.type.shape[-1])
     groups = column_groups(count, node.op.panel // w.target.lanes(SIZES[item]), w.target, item)
     with f.loop(w.begin, w.end, name="row") as row:
         for group in groups:

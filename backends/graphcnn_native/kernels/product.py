@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from graphcnn.ir import BATCH, Value
 from graphcnn.ops import Transpose
@@ -11,9 +12,17 @@ from graphcnn_native.codegen.function import INDEX, Index, Ssa, constant
 from graphcnn_native.codegen.lanes import Column, columns, load_lanes
 from graphcnn_native.elements import ITEMS, SIZES
 from graphcnn_native.kernels.dot import DotProduct
-from graphcnn_native.kernels.nest import over_run
-from graphcnn_native.kernels.tile import ColumnGroup, Factors, accumulate, column_groups, multiply_add, zeros
+from graphcnn_native.kernels.nest import UNROLLED, over_vectors
+from graphcnn_native.kernels.tile import (
+    Factors,
+    accumulate,
+    column_groups,
+    multiply_add,
+    over_columns,
+    zeros,
+)
 from graphcnn_native.kernels.writer import Position, Writer
+from graphcnn_native.lowering.panels import PanelMatmul
 from graphcnn_native.lowering.program import Buffer, Place, turns_matrices
 from graphcnn_native.tile_sizes import largest_rows
 
@@ -64,6 +73,26 @@ def _each_matrix(w: Writer, result: Value, outer: tuple[Index, ...]) -> None:
         product.write()
 
 
+@dataclass(frozen=True)
+class _Panel:
+    """Columns of the result from `first` on, and the address of their factors, row by row."""
+
+    first: Index
+    width: int
+    right: Ssa
+
+
+@dataclass(frozen=True)
+class _Tile:
+    """Rows of the result, and vectors of a panel: `offset` is that of the first within the panel."""
+
+    first: Index
+    rows: int
+    columns: tuple[Column, ...]
+    offset: Index
+    panel: _Panel
+
+
 class _Product:
     """One product: where its factors are, and the tiles of its result.
 
@@ -80,6 +109,8 @@ class _Product:
         self.left, self.row_stride, self.step = self._left(x)
         self.right_address = self._matrix(self.right)
         self.depth = w.sizes(self.right.type)[-2]
+        op = w.graph.node(w.kernel.root).op
+        self.panel = op.panel if isinstance(op, PanelMatmul) else None
 
     def _left(self, x: Value) -> tuple[Ssa, Index, Index]:
         """Return the left matrix's address, and how far apart its rows and its columns are."""
@@ -104,12 +135,11 @@ class _Product:
     def write(self) -> None:
         """Sum up each tile at once."""
 
-        def tile(first: Index, rows: int, group: ColumnGroup, column: Index) -> None:
-            totals = self._sum_in_parts(first, rows, group.columns, column)
-            for place, total in zip(self._places(first, rows, group.columns, column), totals, strict=True):
+        def tile(t: _Tile) -> None:
+            for place, total in zip(self._places(t), self._sum_in_parts(t), strict=True):
                 self.w.store(place, {self.value: total})
 
-        self._tiles(tile)
+        self._over_panels(lambda panel: self._tiles(panel, tile))
 
     def write_over_samples(self, sums: Buffer) -> None:
         """Sum up over the batch and finish; between the parts of a batch, sums are put back."""
@@ -119,11 +149,11 @@ class _Product:
         is_last = f.compare("sge", f.index(f.add(first, count)), w.batch)
         is_early = f.compare("slt", f.index(f.add(first, count)), w.batch)
 
-        def tile(row: Index, rows: int, group: ColumnGroup, column: Index) -> None:
-            places = self._places(row, rows, group.columns, column)
-            with f.loop(0, is_later, carried=zeros(self.item, rows, group.columns), name="before") as before:
+        def tile(t: _Tile) -> None:
+            places, none = self._places(t), zeros(self.item, t.rows, t.columns)
+            with f.loop(0, is_later, carried=none, name="before") as before:
                 before.results = [self._unfinished(sums, place) for place in places]
-            totals = self._more(before.results, row, rows, group.columns, column, first, count)
+            totals = self._more(before.results, t, first, count)
             with f.when(is_last):
                 for place, total in zip(places, totals, strict=True):
                     w.store(place, {self.value: total})
@@ -131,24 +161,29 @@ class _Product:
                 for place, total in zip(places, totals, strict=True):
                     w.put(sums, place, total)
 
-        self._tiles(tile)
+        self._over_panels(lambda panel: self._tiles(panel, tile))
 
-    def _clear(self, sums: Buffer) -> None:
+    def _clear(self, sums: Buffer, panel: _Panel) -> None:
         f, w = self.f, self.w
-        address = f.element(w.address(sums), self.item, f.multiply(w.begin, self.width))
-        f.clear(address, f.multiply(f.subtract(w.end, w.begin), self.width * SIZES[self.item]))
+        begin = f.element(w.address(sums), self.item, panel.first)
+        if self.panel is None:
+            address = f.element(begin, self.item, f.multiply(w.begin, self.width))
+            f.clear(address, f.multiply(f.subtract(w.end, w.begin), self.width * SIZES[self.item]))
+            return
+        with f.loop(w.begin, w.end, name="row") as row:
+            address = f.element(begin, self.item, f.multiply(row.index, self.width))
+            f.clear(address, panel.width * SIZES[self.item])
 
-    def _add_to(self, sums: Buffer, begin: Index, depth: Index) -> None:
+    def _add_to(self, sums: Buffer, panel: _Panel, begin: Index, depth: Index) -> None:
         """Add products from `begin` on to the sums in a buffer."""
 
-        def tile(first: Index, rows: int, group: ColumnGroup, column: Index) -> None:
-            places = self._places(first, rows, group.columns, column)
-            start = [self._unfinished(sums, place) for place in places]
-            totals = self._more(start, first, rows, group.columns, column, begin, depth)
+        def tile(t: _Tile) -> None:
+            places = self._places(t)
+            totals = self._more([self._unfinished(sums, place) for place in places], t, begin, depth)
             for place, total in zip(places, totals, strict=True):
                 self.w.put(sums, place, total)
 
-        self._tiles(tile)
+        self._tiles(panel, tile)
 
     def _unfinished(self, sums: Buffer, place: Position) -> Ssa:
         f, w = self.f, self.w
@@ -170,23 +205,43 @@ class _Product:
         return next((depth for depth in DEPTHS if self.depth % depth == 0), None)
 
     def write_in_depths(self, sums: Buffer) -> None:
-        """Go through the depth in parts, for all tiles; then finish the sums."""
+        """Go through the depth in parts, for all tiles of a panel; then finish the sums."""
         f, w, at_once = self.f, self.w, self._depth_at_once()
         assert at_once is not None
-        self._clear(sums)
-        with f.loop(0, self.depth, at_once, name="depth") as depth:
-            self._add_to(sums, depth.index, at_once)
 
-        def finish(place: Position) -> None:
-            w.store(place, {self.value: self._unfinished(sums, place)})
+        def write(panel: _Panel) -> None:
+            self._clear(sums, panel)
+            with f.loop(0, self.depth, at_once, name="depth") as depth:
+                self._add_to(sums, panel, depth.index, at_once)
+            with f.loop(w.begin, w.end, name="row") as row:
 
-        with f.loop(w.begin, w.end, name="row") as row:
-            over_run(w, 0, self.width, (row.index,), finish, self.item)
+                def finish(offset: Index, lanes: int, used: int) -> None:
+                    place = Position((row.index, f.add(panel.first, offset)), lanes, used)
+                    w.store(place, {self.value: self._unfinished(sums, place)})
 
-    def _tiles(self, tile: Callable[[Index, int, ColumnGroup, Index], None]) -> None:
-        """Run `tile(first row, rows, columns, first column)` for all tiles, and the rows left one by one."""
+                over_vectors(w, 0, panel.width, self.item, finish, unrolled=UNROLLED)
+
+        self._over_panels(write)
+
+    def _over_panels(self, write: Callable[[_Panel], None]) -> None:
+        """Run `write` for this part's panels; a matrix that is in none is one."""
         f, w = self.f, self.w
-        wide = min(COLUMNS, len(columns(self.width, w.target, self.item)))
+        if self.panel is None:
+            write(_Panel(0, self.width, self.right_address))
+            return
+        vectors = self.panel // w.target.lanes(SIZES[self.item])
+        groups = column_groups(self.width, vectors, w.target, self.item)
+        units, before = w.cut(0, sum(group.count for group in groups)), 0
+        for group in groups:
+            with over_columns(f, group, before, units) as first:
+                address = f.element(self.right_address, self.item, f.multiply(first, self.depth))
+                write(_Panel(first, group.used, address))
+            before += group.count
+
+    def _tiles(self, panel: _Panel, tile: Callable[[_Tile], None]) -> None:
+        """Run `tile` for all of a panel, and for the rows left one by one."""
+        f, w = self.f, self.w
+        wide = min(COLUMNS, len(columns(panel.width, w.target, self.item)))
         rows = product_rows(w)
         w.tile = f"{rows} rows x {wide} vectors"
         whole = f.add(self.begin, f.multiply(f.divide(f.subtract(self.end, self.begin), rows), rows))
@@ -195,69 +250,52 @@ class _Product:
         if height == BATCH or int(height) % rows:
             kinds.append((1, whole, self.end, SINGLE_ROW_COLUMNS))
         for at_once, begin, end, most in kinds:
-            for group in column_groups(self.width, most, w.target, self.item):
+            for group in column_groups(panel.width, most, w.target, self.item):
                 across = f.each(group.offset, group.count, group.width)
-                with across as column, f.loop(begin, end, at_once, name="first") as first:
-                    tile(first.index, at_once, group, column)
+                with across as offset, f.loop(begin, end, at_once, name="first") as first:
+                    tile(_Tile(first.index, at_once, group.columns, offset, panel))
 
-    def _places(self, first: Index, rows: int, group: tuple[Column, ...], column: Index) -> list[Position]:
+    def _places(self, tile: _Tile) -> list[Position]:
         """Return the positions of a tile's sums, row by row."""
         f = self.f
+        column = f.add(tile.panel.first, tile.offset)
         return [
-            Position((*self.outer, f.add(first, row), f.add(column, c.offset)), c.lanes, c.used)
-            for row in range(rows)
-            for c in group
+            Position((*self.outer, f.add(tile.first, row), f.add(column, c.offset)), c.lanes, c.used)
+            for row in range(tile.rows)
+            for c in tile.columns
         ]
 
-    def _sum_in_parts(self, first: Index, rows: int, group: tuple[Column, ...], column: Index) -> list[Ssa]:
+    def _sum_in_parts(self, tile: _Tile) -> list[Ssa]:
         """Sum up all products of a tile, of a deep product part by part: so a sum of many stays right."""
-        f, start = self.f, zeros(self.item, rows, group)
+        f = self.f
         if not isinstance(self.depth, int) or self.depth < DEEP:
-            return self._sum(first, rows, group, column, 0, self.depth, start)
-        whole = self.depth // PART * PART
-        with f.loop(0, whole, PART, carried=start, name="part") as part:
-            part.results = self._more(part.values, first, rows, group, column, part.index, PART)
+            return self._sum(tile, 0, self.depth)
+        whole, none = self.depth // PART * PART, zeros(self.item, tile.rows, tile.columns)
+        with f.loop(0, whole, PART, carried=none, name="part") as part:
+            part.results = self._more(part.values, tile, part.index, PART)
         if whole == self.depth:
             return part.results
-        return self._more(part.results, first, rows, group, column, whole, self.depth - whole)
+        return self._more(part.results, tile, whole, self.depth - whole)
 
-    def _more(
-        self,
-        sums: list[Ssa],
-        first: Index,
-        rows: int,
-        group: tuple[Column, ...],
-        column: Index,
-        begin: Index,
-        depth: Index,
-    ) -> list[Ssa]:
+    def _more(self, sums: list[Ssa], tile: _Tile, begin: Index, depth: Index) -> list[Ssa]:
         """Return sums and what the products of a tile from `begin` on add up to, added to them."""
-        more = self._sum(first, rows, group, column, begin, depth, zeros(self.item, rows, group))
+        more = self._sum(tile, begin, depth)
         return [self.f.binary("fadd", x, y) for x, y in zip(sums, more, strict=True)]
 
-    def _sum(
-        self,
-        first: Index,
-        rows: int,
-        group: tuple[Column, ...],
-        column: Index,
-        begin: Index,
-        depth: Index,
-        start: list[Ssa],
-    ) -> list[Ssa]:
-        """Sum up the products of a tile from `begin` on, on top of `start`."""
-        f, w = self.f, self.w
-        buffer = w.buffer(self.right)
-        row, step = f.multiply(first, self.row_stride), f.multiply(begin, self.step)
+    def _sum(self, tile: _Tile, begin: Index, depth: Index) -> list[Ssa]:
+        """Sum up the products of a tile from `begin` on."""
+        f, w, width = self.f, self.w, tile.panel.width
+        row, step = f.multiply(tile.first, self.row_stride), f.multiply(begin, self.step)
         factors = Factors(
             f.element(self.left, self.item, row, step),
-            [f.multiply(self.row_stride, row) for row in range(rows)],
+            [f.multiply(self.row_stride, row) for row in range(tile.rows)],
             self.step,
-            f.element(self.right_address, self.item, column, f.multiply(begin, self.width)),
-            self.width,
-            exact=buffer.place is Place.CALLER,
+            f.element(tile.panel.right, self.item, tile.offset, f.multiply(begin, width)),
+            width,
+            exact=w.buffer(self.right).place is Place.CALLER,
         )
-        return accumulate(f, w.target, self.item, factors, group, depth, start)
+        start = zeros(self.item, tile.rows, tile.columns)
+        return accumulate(f, w.target, self.item, factors, tile.columns, depth, start)
 
     def write_plain(self) -> None:
         """A product whose columns are the batch: element by element."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from graphcnn_native.codegen.function import Function, Index, Ssa, constant, lanes_of, vector
@@ -64,6 +65,23 @@ def column_groups(size: int, wide: int, target: Target, item: str) -> list[Colum
             )
         first += length * count
     return groups
+
+
+@contextmanager
+def over_columns(
+    f: Function, group: ColumnGroup, before: int, units: tuple[Index, Index] | None
+) -> Iterator[Index]:
+    """A loop over the first columns of a group's tiles: of all, or of those that are among `units`.
+
+    before: how many tiles there are in the groups before it, which units count as well.
+    """
+    if units is None:
+        with f.each(group.offset, group.count, group.width, name="column") as column:
+            yield column
+        return
+    first, last = (f.greatest(before, f.least(before + group.count, unit)) for unit in units)
+    with f.loop(first, last, name="unit") as unit:
+        yield f.add(group.offset, f.multiply(f.subtract(unit.index, before), group.width))
 
 
 def unrolling(length: int, products: int) -> int:

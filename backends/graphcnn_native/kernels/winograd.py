@@ -6,8 +6,7 @@ channels], are multiplied by the mapped filters, and come back as 2x2 to 4x4 res
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -17,7 +16,7 @@ from graphcnn_native.codegen.function import Index, Ssa, vector
 from graphcnn_native.codegen.lanes import Column, load_lanes, store_lanes
 from graphcnn_native.elements import ITEMS, SIZES
 from graphcnn_native.kernels.nest import over_vectors
-from graphcnn_native.kernels.tile import ColumnGroup, Factors, accumulate, column_groups, zeros
+from graphcnn_native.kernels.tile import ColumnGroup, Factors, accumulate, column_groups, over_columns, zeros
 from graphcnn_native.kernels.winograd_filters import both, offset_of_part, taps_of_part, where
 from graphcnn_native.kernels.winograd_maps import Side, along_both, maps_of
 from graphcnn_native.kernels.writer import Position, Range, Writer
@@ -226,7 +225,7 @@ class WinogradForward(_Tiled):
         f, before, far = self.f, 0, self._far_maps()
         for group in self.groups:
             with (
-                self._columns_of(group, before) as column,
+                over_columns(f, group, before, self.units if self.is_cut else None) as column,
                 f.loop(0, self.form.points, name="point") as point,
             ):
                 with f.loop(0, count, self.at_once, name="row") as row:
@@ -298,21 +297,6 @@ class WinogradForward(_Tiled):
         totals = accumulate(f, w.target, self.item, factors, group.columns, self.depth, start)
         for (address, _), total in zip(places, totals, strict=True):
             f.store(total, address)
-
-    @contextmanager
-    def _columns_of(self, group: ColumnGroup, before: int) -> Iterator[Index]:
-        """A loop over the first columns of a group's tiles that this part of the kernel works on.
-
-        before: how many columns of tiles there are in the groups before it.
-        """
-        f = self.f
-        if not self.is_cut:
-            with f.each(group.offset, group.count, group.width, name="column") as column:
-                yield column
-            return
-        first, last = (f.greatest(before, f.least(before + group.count, unit)) for unit in self.units)
-        with f.loop(first, last, name="unit") as unit:
-            yield f.add(group.offset, f.multiply(f.subtract(unit.index, before), group.width))
 
     def _begin_of(self, unit: Index) -> Index:
         """Return the first filter of a column of register tiles, or the one behind the last."""

@@ -25,6 +25,7 @@ from graphcnn.ops import (
     Correlate2d,
     Crop,
     InverseDeviation,
+    Matmul,
     MaxPool2d,
     Mean,
     Multiply,
@@ -45,7 +46,13 @@ from graphcnn.ops.convolution import FILTER_AXES, IMAGE_AXES
 from graphcnn.rewrite import DEAD_NODES, Match, Rule, rewrite
 from graphcnn_native.lowering.depthwise import reads_edges
 from graphcnn_native.lowering.folding import folded_scale
-from graphcnn_native.lowering.panels import InPanels, PanelCorrelation, filters_in_panels
+from graphcnn_native.lowering.panels import (
+    InPanels,
+    PanelCorrelation,
+    PanelMatmul,
+    filters_in_panels,
+    weights_in_panels,
+)
 from graphcnn_native.lowering.routing import (
     RoutedCorrelation,
     RoutedFilterGradient,
@@ -88,7 +95,7 @@ def canonical(graph: Graph, target: Target, *, winograd: bool | int) -> tuple[Gr
     batches = (MANY,) if graph.updates else (FEW, MANY)
     rules = canonical_rules(target, winograd=winograd, batches=batches)
     if not graph.updates:
-        rules = *rules, FOLDING, in_panels(target)
+        rules = *rules, FOLDING, *in_panels(target)
     if not _leaves_out(graph):
         found = rewrite(graph, rules)
         return found.graph, dict(found.sources)
@@ -135,10 +142,15 @@ def canonical_rules(
     return (DEAD_NODES, *CONTRACTIONS, *chosen, *FORMS)
 
 
-def in_panels(target: Target) -> Rule:
-    """Return the rule of an inference whose filters are prepared."""
-    effect = "a correlation with wide filters has them in the order in which it reads them"
-    return Rule("in-panels", effect, Correlate2d, partial(filters_in_panels, target=target))
+def in_panels(target: Target) -> tuple[Rule, Rule]:
+    """Return the rules of an inference whose filters and weights are prepared."""
+    by_filters, by_weights = (partial(rule, target=target) for rule in (filters_in_panels, weights_in_panels))
+    correlation = "a correlation with wide filters has them in the order in which it reads them"
+    product = "a product with many weights has them in the order in which it reads them"
+    return (
+        Rule("filters-in-panels", correlation, Correlate2d, by_filters),
+        Rule("weights-in-panels", product, Matmul, by_weights),
+    )
 
 
 def _convolution_as_correlation(match: Match, op: Convolve2d, operands: Values) -> Value:
@@ -311,7 +323,7 @@ OWN_FORMS: Final = frozenset(
     {
         *(WinogradFilters, WinogradCorrelation, WinogradFilterGradient),
         *(RoutedCorrelation, RoutedFilterGradient),
-        *(PhasedCorrelation, FilterGradientOfTaps, InPanels, PanelCorrelation),
+        *(PhasedCorrelation, FilterGradientOfTaps, InPanels, PanelCorrelation, PanelMatmul),
     }
 )
 """Ops that only this backend's own graphs hold."""

@@ -1,8 +1,9 @@
-"""Filters in the order in which products read them: a rule of `canonical.py`, and the ops that it emits.
+"""Filters in the order in which products read them: rules of `canonical.py`, and the ops that they emit.
 
 A register tile reads the same few columns of all rows of the filters. Where these are wide, such columns lie
-kilobytes apart, which prefetchers do not follow: a call at batch 1 waits for them. Inference puts filters
-that the second cache does not hold into panels, once, and reads memory from begin to end.
+kilobytes apart, which prefetchers do not follow: a call at batch 1 waits for them. Inference puts filters,
+and weights of dense layers, that the second cache does not hold into panels, once, and reads memory from
+begin to end; threads that share a single sample each have panels of their own.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from graphcnn.ir import BATCH, Input, Op, TensorType, Value, Values
-from graphcnn.ops import Correlate2d, RandomNumbers
+from graphcnn.ops import Correlate2d, Matmul, RandomNumbers
 from graphcnn.ops.attributes import NO_PADDING
 from graphcnn.rewrite import Match
 from graphcnn_native.elements import ITEMS, SIZES
@@ -22,6 +23,9 @@ from graphcnn_native.tile_sizes import best_tile, tile_of_run
 
 WIDE_FILTERS = 256 * 1024
 """Bytes of filters beside which the second cache holds little else."""
+WEIGHT_VECTORS = 4
+"""Vectors in a row of a panel of dense weights: so many independent sums of a single sample, and for several
+two tiles of two vectors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,7 @@ class InPanels(Op):
     @staticmethod
     def rows(filters: TensorType) -> int:
         """Return how many rows of D there are."""
-        return math.prod(filters.static(axis) for axis in range(3))
+        return math.prod(filters.static(axis) for axis in range(filters.rank - 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,27 @@ class PanelCorrelation(Correlate2d):
     tile: tuple[int, int] = (1, 16)
 
     name: ClassVar[str] = "correlate2d_in_panels"
+
+
+@dataclass(frozen=True, slots=True)
+class PanelMatmul(Matmul):
+    """A product of samples [N, C] and weights [C, D], which are in panels of `panel` columns at most."""
+
+    panel: int = 16
+
+    name: ClassVar[str] = "matmul_in_panels"
+
+
+def weights_in_panels(match: Match, op: Matmul, operands: Values, *, target: Target) -> Value | None:
+    """Emit a product of samples with many weights as one that reads them panel by panel."""
+    samples, weights = operands
+    if samples.type.rank != 2 or samples.type.shape[0] != BATCH or BATCH in weights.type.shape:
+        return None
+    panel = WEIGHT_VECTORS * target.lanes(SIZES[ITEMS[weights.type.dtype]])
+    is_wide = weights.type.bytes(1) >= WIDE_FILTERS and weights.type.static(1) > panel
+    if type(op) is not Matmul or not is_wide or not is_kept(match, weights):
+        return None
+    return match.emit(PanelMatmul(panel), samples, match.emit_once(InPanels(panel), weights))
 
 
 def filters_in_panels(match: Match, op: Correlate2d, operands: Values, *, target: Target) -> Value | None:
