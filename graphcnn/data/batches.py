@@ -29,14 +29,15 @@ class Batches:
     def __len__(self) -> int:
         return math.ceil(self.samples / self.size)
 
-    def epoch(self, number: int) -> Iterator[tuple[Array, ...]]:
-        """Yield the batches of one epoch."""
+    def epoch(self, number: int, begin: int = 0) -> Iterator[tuple[Array, ...]]:
+        """Yield the batches of one epoch from batch `begin` on, counted from 0."""
+        starts = range(begin * self.size, self.samples, self.size)
         if self.seed is None:
-            for start in range(0, self.samples, self.size):
+            for start in starts:
                 yield tuple(array[start : start + self.size] for array in self.arrays)
             return
         sequence = np.random.SeedSequence([self.seed & 0xFFFFFFFFFFFFFFFF, number])
         order = np.random.Generator(np.random.Philox(sequence)).permutation(self.samples)
-        for start in range(0, self.samples, self.size):
+        for start in starts:
             chosen = order[start : start + self.size]
             yield tuple(array[chosen] for array in self.arrays)

@@ -30,10 +30,23 @@ class Callback:
 
     Epochs count from 1 through all training of the model, steps from 1 in each epoch. `logs` maps names to
     numbers. `model.learning_rate` may be set in any method, and is that of the next step.
+
+    A callback that must know what was before has `state` and `set_state`, so that training can go on from a
+    checkpoint in another process as if it had never stopped.
     """
 
+    def state(self) -> dict[str, Any]:
+        """Return what it needs to go on, by name: values of JSON, arrays, and dictionaries of arrays by name.
+
+        Called between steps. Arrays that are written into later on have to be copies.
+        """
+        return {}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take over what `state` returned in another process; called after `on_train_begin`."""
+
     def on_train_begin(self, model: Model) -> None:
-        """Called once before the first epoch."""
+        """Called once before the first epoch, and again, by each process, where training goes on."""
 
     def on_epoch_begin(self, model: Model, epoch: int) -> None:
         """Called before each epoch."""
@@ -178,6 +191,12 @@ class EarlyStopping(Callback):
             facts=[f"recorded: {', '.join(recorded)}"],
             mend=mend,
         )
+
+    def state(self) -> dict[str, Any]:
+        return {"best": self._best, "best_epoch": self.best_epoch, "state": self._state}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self._best, self.best_epoch, self._state = state["best"], state["best_epoch"], state["state"]
 
     def on_train_begin(self, model: Model) -> None:
         self._forget(model.epochs_done)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,12 +27,13 @@ BatchesOf = Iterable[tuple[Any, ...]]
 class Source:
     """Where the batches of an epoch come from.
 
-    epoch: yields those of an epoch, counted from 0. steps: how many there are, where that is known.
+    epoch: yields those of an epoch from one of its batches on; both are counted from 0. steps: how many there
+    are in an epoch, where that is known.
     is_repeatable: whether the same batches come when an epoch is asked for again. inputs: the arrays of
     inputs, where all samples are at hand.
     """
 
-    epoch: Callable[[int], Iterator[Batch]]
+    epoch: Callable[[int, int], Iterator[Batch]]
     steps: int | None = None
     is_repeatable: bool = False
     inputs: tuple[Array, ...] = ()
@@ -109,7 +111,9 @@ class Feed:
             raise OptionError(
                 "sample_weight is for arrays; batches bring their own", mend="yield x, y, sample_weight"
             )
-        return Source(lambda _: (self._given(given, class_weight) for given in x))
+        return Source(
+            lambda _, begin: (self._given(given, class_weight) for given in itertools.islice(x, begin, None))
+        )
 
     def _rows(self, batch: Batch) -> Batch:
         """Return the arrays that have a row per sample; the others are shared by all batches."""
@@ -122,8 +126,8 @@ class Feed:
         names = list(self._rows(whole))
         shared = {name: array for name, array in whole.items() if not self._has_rows(name)}
 
-        def epoch(number: int) -> Iterator[Batch]:
-            for arrays in batches.epoch(number):
+        def epoch(number: int, begin: int) -> Iterator[Batch]:
+            for arrays in batches.epoch(number, begin):
                 yield {**shared, **dict(zip(names, arrays, strict=True))}
 
         inputs = tuple(whole[name] for name in names if name in self.inputs)

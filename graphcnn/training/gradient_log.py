@@ -104,6 +104,22 @@ class GradientLog(Callback):
 
     # Recording
 
+    def state(self) -> dict[str, Any]:
+        return {
+            "steps": list(self.steps),
+            "seen": self._seen,
+            "norms": {layer: np.array(norms, np.float64) for layer, norms in self._norms.items()},
+            "histograms": {
+                layer: np.array(counts, np.int64).reshape(-1, len(EDGES) - 1)
+                for layer, counts in self._histograms.items()
+            },
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self.steps, self._seen = list(state["steps"]), state["seen"]
+        self._norms = {layer: norms.tolist() for layer, norms in state["norms"].items()}
+        self._histograms = {layer: list(counts) for layer, counts in state["histograms"].items()}
+
     def on_train_begin(self, model: Model) -> None:
         model.executable("gradient")  # compiles before there is a bar of the epoch
         self._forget()

@@ -105,6 +105,7 @@ class Loop:
     def _epoch(self, epoch: int, history: History) -> dict[str, float]:
         """Train and evaluate one epoch, and enter it in both histories; return its numbers."""
         model = self._model
+        model.steps_done = 0
         for callback in self._callbacks:
             callback.on_epoch_begin(model, epoch)
         self._warn_of_rate(epoch)
@@ -120,7 +121,7 @@ class Loop:
         results = totals.result()
         logs, rows = results | rates, model.history.epochs
         with interrupts_put_off():
-            model.epochs_done = epoch
+            model.epochs_done, model.steps_done = epoch, 0
             history.epochs.append(logs)
             rows.append(logs)
         if self._validation is not None:
@@ -134,11 +135,12 @@ class Loop:
         totals = model.totals()
         self._course = Course(self._course if self._course.latest else None)
         trail = Trail(state)
-        for step, batch in enumerate(self._source.epoch(epoch - 1), 1):
+        for step, batch in enumerate(self._source.epoch(epoch - 1, 0), 1):
             for callback in self._callbacks:
                 callback.on_step_begin(model, epoch, step, batch)
             trail.add(model.learning_rate, None if self._source.is_repeatable else batch)
             results = model.step_on(batch)
+            model.steps_done = step
             totals.add(results, model.samples(batch))
             loss = float(results["loss"])
             if not math.isfinite(loss):
@@ -181,7 +183,7 @@ class Loop:
         """Return the error for a loss that is no number; it names the node, the layer and the line."""
         model, batches = self._model, None
         if self._source.is_repeatable:
-            batches = self._source.epoch(epoch - 1)
+            batches = self._source.epoch(epoch - 1, 0)
         found = display("first_nonfinite_of_steps")(model, trail.state, trail.steps(batches))
         problem, rate = f"the loss became {loss} in step {step} of epoch {epoch}", model.learning_rate
         if found is None:

@@ -62,7 +62,7 @@ WEIGHTED = ("evaluation", "gradient", "step")
 GRAPHS = ("forward", "training", *WEIGHTED, *(f"weighted_{name}" for name in WEIGHTED))
 """What `Model.graph` returns; the weighted ones take a weight for each sample as well."""
 
-ATTRIBUTES = ("seed", "epochs_done", "backend", "history", "resume")
+ATTRIBUTES = ("seed", "epochs_done", "steps_done", "backend", "history", "resume")
 """What a model has beside its methods and properties."""
 
 OF_EVERY_BATCH = ("executable", "graph", "step_on", "as_batch", "samples")
@@ -87,6 +87,7 @@ class Model:
     """A network, compiled. `gcn.compile` and `gcn.load` make it.
 
     parameters: name → array. learning_rate: may be set at any time. history: of all `fit` calls so far.
+    epochs_done: how many epochs `fit` has trained. steps_done: of the epoch that is under way.
     resume: what callbacks need in order to go on, a JSON object by name; it is in the model's file.
     """
 
@@ -103,6 +104,7 @@ class Model:
     ) -> None:
         self.seed = seed
         self.epochs_done = epochs_done
+        self.steps_done = 0
         self.backend = backend
         self._options = dict(options or {})
         self._learning_rate = float(graphs.optimizer.learning_rate) if graphs.optimizer else 0.0
@@ -591,7 +593,7 @@ class Model:
             self.executable("step")
             if validation is not None:
                 self.executable("evaluation")
-            self.epochs_done = numbers.start - 1
+            self.epochs_done, self.steps_done = numbers.start - 1, 0
             return Loop(self, self._state, source, validation, callbacks, bar).run(numbers)
 
     def _require_trained(self, step: Graph) -> None:
@@ -628,7 +630,7 @@ class Model:
     def evaluate_batches(self, source: Source) -> dict[str, float]:
         """Return loss and metrics over batches that are checked as far as they can be beforehand."""
         totals = self.totals()
-        for batch in source.epoch(0):
+        for batch in source.epoch(0, 0):
             evaluation = self.executable(variant("evaluation", batch))
             totals.add(evaluation.step(self._state, **batch), self.samples(batch))
         if not totals.samples:

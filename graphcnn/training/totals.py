@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from graphcnn.arrays import Array
 
@@ -20,6 +21,14 @@ class Totals:
         for name, value in results.items():
             weight = 1 if name in self._summed else samples
             self._totals[name] = self._totals.get(name, 0.0) + float(value) * weight
+
+    def state(self) -> dict[str, object]:
+        """Return the sums as JSON data, for `set_state` of others to go on with."""
+        return {"samples": self.samples, "sums": dict(self._totals)}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        self.samples, self._totals = state["samples"], dict(state["sums"])
 
     def result(self) -> dict[str, float]:
         return {

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import graphcnn as gcn
+from graphcnn.data.batches import Batches
 from graphcnn.errors import OptionError
 from graphcnn.training.callbacks import StopTraining
 
@@ -206,6 +207,83 @@ def test_an_epoch_counts_and_is_recorded_though_its_evaluation_is_interrupted():
     with pytest.raises(KeyboardInterrupt):
         train(model, 2, validation_data=images())
     assert model.epochs_done == len(model.history) == 1
+
+
+# Positions within an epoch
+
+
+@pytest.mark.parametrize("seed", [None, 5])
+def test_an_epoch_is_gone_through_from_any_of_its_batches_on(seed):
+    batches = Batches(np.arange(20), np.arange(20) * 2, size=8, seed=seed)
+    whole = list(batches.epoch(3))
+    assert len(whole) == 3
+    for begin in range(5):
+        rest = list(batches.epoch(3, begin))
+        assert len(rest) == max(3 - begin, 0)
+        for batch, expected in zip(rest, whole[begin:], strict=True):
+            assert all(map(np.array_equal, batch, expected))
+
+
+def test_a_model_knows_the_steps_of_the_epoch_under_way():
+    seen = []
+
+    class Look(gcn.Callback):
+        def on_epoch_begin(self, model, epoch):
+            seen.append(model.steps_done)
+
+        def on_step_begin(self, model, epoch, step, batch):
+            seen.append(model.steps_done)
+            if (epoch, step) == (2, 3):
+                raise StopTraining
+
+        def on_epoch_end(self, model, epoch, logs):
+            seen.append((model.epochs_done, model.steps_done))
+
+    model = classifier()
+    assert (model.epochs_done, model.steps_done) == (0, 0)
+    train(model, 5, Look())
+    assert seen == [0, 0, 1, 2, (1, 0), 0, 0, 1, 2]
+    assert (model.epochs_done, model.steps_done) == (1, 2)
+    train(model, 1)
+    assert (model.epochs_done, model.steps_done) == (2, 0)
+
+
+# What callbacks keep
+
+
+def test_early_stopping_goes_on_with_the_best_epoch_it_knew():
+    class Scores(gcn.Callback):
+        scores = (3.0, 1.0, 2.0, 2.0)
+
+        def on_epoch_end(self, model, epoch, logs):
+            logs["score"] = self.scores[epoch - 1]
+
+    class TakeOver(gcn.Callback):
+        def on_train_begin(self, model):
+            second.set_state(first.state())
+
+    model = classifier()
+    first, second = (gcn.EarlyStopping("score", patience=2, mode="min") for _ in range(2))
+    train(model, 2, Scores(), first)
+    best = model.state()
+    assert len(train(model, 9, Scores(), second, TakeOver())) == 2
+    assert second.best_epoch == 2
+    assert all(np.array_equal(array, best[name]) for name, array in model.state().items())
+
+
+def test_a_log_of_gradients_goes_on_with_what_it_recorded():
+    class TakeOver(gcn.Callback):
+        def on_train_begin(self, model):
+            second.set_state(first.state())
+
+    whole, first, second = (gcn.GradientLog(every=2) for _ in range(3))
+    train(classifier(), 3, whole)
+    model = classifier()
+    train(model, 2, first)
+    train(model, 1, second, TakeOver())
+    assert second.steps == whole.steps == [1, 3, 5, 7, 9]
+    assert second.norms("dense1") == whole.norms("dense1")
+    assert np.array_equal(second.histograms("dense1"), whole.histograms("dense1"))
 
 
 # Logs
