@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
+import graphcnn as gcn
 from graphcnn.backend import load_backend
 from graphcnn.ir import Emitter, Graph, TensorType
 from graphcnn.ops import Correlate2d, Relu
 from graphcnn_native import NativeExecutable
 from graphcnn_native.codegen.module import generate
+from graphcnn_native.kernels.correlation_writer import NEARBY
 from graphcnn_native.kernels.depthwise_tiles import taps_met, tiles
 from graphcnn_native.lowering import lower
 from graphcnn_native.target import named_target, runs_here
@@ -72,6 +74,23 @@ def test_native_and_numpy_agree(case, dtype, target, over_batch):
         tolerance = 1e-5 if dtype == "float32" else 1e-12
         found = executable(**inputs)["y"]
         np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * max(1, np.abs(expected).max()))
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_images_and_errors_are_reshaped_ones_of_many_bytes(stride):
+    size = 2 * NEARBY // (4 * 40 * 24)
+    layers = [gcn.Dense(size * 40 * 24), gcn.Reshape((size, 40, 24))]
+    layers += [gcn.DepthwiseConv2d(3, stride=stride, padding=1), gcn.Flatten(), gcn.Dense(3)]
+    options = {"input_shape": (2,), "loss": gcn.CrossEntropy(), "optimizer": gcn.SGD(0.1), "dtype": "float64"}
+    native, numpy = (
+        gcn.compile(gcn.Sequential(*layers), backend=backend, seed=0, **options)
+        for backend in ("native", "numpy")
+    )
+    x, labels = np.random.default_rng(0).standard_normal((3, 2)), np.arange(3)
+    for model in (native, numpy):
+        model.train_step(x, labels)
+    for name, values in numpy.parameters.items():
+        np.testing.assert_allclose(native.parameters[name], values, rtol=1e-9, atol=1e-12)
 
 
 def test_taps_are_those_that_fall_on_the_row():

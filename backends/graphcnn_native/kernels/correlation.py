@@ -118,7 +118,7 @@ class _Forward(CorrelationWriter[Correlate2d]):
         with f.loop(begin, whole, pixels, name="pixel") as pixel:
             done = f.multiply(f.subtract(pixel.index, begin), group.used)
             for buffer in self.w.maps_beside(self.result, self.images, self.window) if ahead else ():
-                self.ask(buffer, 0, 0, f.add(next_one, done), pixels * group.used)
+                self.ask(buffer.value, 0, 0, f.add(next_one, done), pixels * group.used)
             self._tile(group, column, 0, 0, pixel.index, pixels, (0, 1), pixel.index)
         with f.loop(whole, end, name="pixel") as pixel:
             self._tile(group, column, 0, 0, pixel.index, 1, (0, 1), pixel.index)

@@ -13,7 +13,7 @@ from graphcnn_native.elements import ITEMS, SIZES
 from graphcnn_native.kernels.tile import ColumnGroup, Factors, accumulate
 from graphcnn_native.kernels.writer import Position, Range, Writer
 from graphcnn_native.lowering.depthwise import is_depthwise
-from graphcnn_native.lowering.program import ALIGNMENT, Buffer, Place
+from graphcnn_native.lowering.program import ALIGNMENT, Place
 from graphcnn_native.lowering.strides import PhasedCorrelation
 
 NEARBY = 256 * 1024
@@ -54,15 +54,14 @@ class CorrelationWriter(Generic[Correlation]):
         """Whether images and maps of a sample do not stay in the cache, so that rows are to be asked for."""
         return self.images.type.bytes(1) + maps.bytes(1) > NEARBY
 
-    def ask(self, buffer: Buffer, n: Index, row: Index, first: Index, count: int) -> None:
+    def ask(self, maps: Value, n: Index, row: Index, first: Index, count: int) -> None:
         """Ask for `count` elements of a sample's map, `first` after the begin of a row that is to come.
 
         Rows are asked for from their begin to their end, by and by. Processors recognise such a walk along
         memory and run ahead of it; not so a walk over a few channels of each pixel, which tiles take.
         """
-        w, f, type = self.w, self.f, buffer.value.type
-        item = ITEMS[type.dtype]
-        start = f.element(w.address(buffer), item, w.offset(type, (n, row, 0, 0)), first)
+        w, f, item = self.w, self.f, ITEMS[maps.type.dtype]
+        start = f.element(w.address(w.buffer(maps)), item, w.offset(maps.type, (n, row, 0, 0)), first)
         for element in range(0, count, ALIGNMENT // SIZES[item]):
             f.prefetch(f.element(start, item, element))
 

@@ -72,10 +72,10 @@ class DepthwiseForward(CorrelationWriter[Correlate2d]):
         count = size * group.used
         first = f.add(f.multiply(column, self.columns), f.multiply(j, group.used))
         for buffer in self.others:
-            self.ask(buffer, self.n, f.add(self.i, 1), first, count)
+            self.ask(buffer.value, self.n, f.add(self.i, 1), first, count)
         share = -(-op.stride[0] * self.width // self.columns)
         below = f.add(self.first_row, (self.k1 - 1) * op.dilation[0] + 1)
-        self.ask(self.w.buffer(self.images), self.n, below, f.multiply(first, share), count * share)
+        self.ask(self.images, self.n, below, f.multiply(first, share), count * share)
 
 
 class DepthwiseFilterGradient(CorrelationWriter[Correlate2d]):
@@ -184,15 +184,15 @@ class DepthwiseFilterGradient(CorrelationWriter[Correlate2d]):
 
     def _ask(self, group: ColumnGroup, column: Index, n: Index, i: Index, j: Index, turns: int) -> None:
         """Ask for a share of the next row of the window, and of the images' rows below those at work."""
-        f, w, op = self.f, self.w, self.op
+        f, op = self.f, self.op
         first, count = (
             f.add(f.multiply(column, self.columns), f.multiply(j, group.used)),
             turns * group.used,
         )
-        self.ask(w.buffer(self.window), n, f.add(i, 1), first, count)
+        self.ask(self.window, n, f.add(i, 1), first, count)
         share = -(-op.dilation[0] * self.width // self.columns)
         below = f.add(f.multiply(i, op.dilation[0]), (self.k1 - 1) * op.stride[0] + 1 - self.top)
-        self.ask(w.buffer(self.images), n, below, f.multiply(first, share), count * share)
+        self.ask(self.images, n, below, f.multiply(first, share), count * share)
 
     def _place(
         self,

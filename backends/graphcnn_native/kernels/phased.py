@@ -108,7 +108,7 @@ class _DepthwisePhased(_Phased):
         f = self.f
         first = f.add(f.multiply(column, self.result.type.static(2)), f.multiply(done, group.used))
         for buffer in self.others:
-            self.ask(buffer, self.n, f.add(self.row, 1), first, size * group.used)
+            self.ask(buffer.value, self.n, f.add(self.row, 1), first, size * group.used)
 
     def _places(
         self, group: ColumnGroup, column: Index, phase: Phase, pixel: Index, taps: Sequence[range]
