@@ -174,11 +174,10 @@ if TYPE_CHECKING:
     from graphcnn.rewrite import Match as Match
     from graphcnn.rewrite import Rule as Rule
     from graphcnn.training.callbacks import Callback as Callback
-    from graphcnn.training.callbacks import EarlyStopping as EarlyStopping
-    from graphcnn.training.callbacks import ModelCheckpoint as ModelCheckpoint
     from graphcnn.training.csv_log import CSVLog as CSVLog
     from graphcnn.training.gradient_log import GradientLog as GradientLog
     from graphcnn.training.history import History as History
+    from graphcnn.training.live_plot import LivePlot as LivePlot
     from graphcnn.training.losses import AbsoluteError as AbsoluteError
     from graphcnn.training.losses import BinaryCrossEntropy as BinaryCrossEntropy
     from graphcnn.training.losses import CosineSimilarity as CosineSimilarity
@@ -192,6 +191,10 @@ if TYPE_CHECKING:
     from graphcnn.training.losses import SquaredError as SquaredError
     from graphcnn.training.metrics import Metric as Metric
     from graphcnn.training.model import Model as Model
+    from graphcnn.training.monitors import BestWeights as BestWeights
+    from graphcnn.training.monitors import EarlyStopping as EarlyStopping
+    from graphcnn.training.monitors import ModelCheckpoint as ModelCheckpoint
+    from graphcnn.training.monitors import ReduceOnPlateau as ReduceOnPlateau
     from graphcnn.training.optimizers import SGD as SGD
     from graphcnn.training.optimizers import Adagrad as Adagrad
     from graphcnn.training.optimizers import Adam as Adam
@@ -200,9 +203,16 @@ if TYPE_CHECKING:
     from graphcnn.training.optimizers import Muon as Muon
     from graphcnn.training.optimizers import Optimizer as Optimizer
     from graphcnn.training.optimizers import RMSprop as RMSprop
+    from graphcnn.training.rate_finder import find_learning_rate as find_learning_rate
     from graphcnn.training.schedules import LearningRateSchedule as LearningRateSchedule
     from graphcnn.training.schedules import cosine_decay as cosine_decay
+    from graphcnn.training.schedules import exponential_decay as exponential_decay
+    from graphcnn.training.schedules import one_cycle as one_cycle
+    from graphcnn.training.schedules import polynomial_decay as polynomial_decay
     from graphcnn.training.schedules import step_decay as step_decay
+    from graphcnn.training.schedules import triangular as triangular
+    from graphcnn.training.tensorboard import TensorBoard as TensorBoard
+    from graphcnn.training.views import Views as Views
     from graphcnn.transform import Pass as Pass
     from graphcnn.transform import gradient as gradient
     from graphcnn.transform import simplification_rules as simplification_rules
@@ -246,19 +256,25 @@ _HOMES = {
     "ir": ("Emitter", "Graph", "Op", "Origin", "TensorType", "Value", "verify"),
     "ops": ("parse", "register_op"),
     "rewrite": ("Match", "Rule"),
-    "training.callbacks": (
-        *("Callback", "EarlyStopping", "ModelCheckpoint"),
-    ),
+    "training.callbacks": ("Callback",),
     "training.csv_log": ("CSVLog",),
     "training.gradient_log": ("GradientLog",),
     "training.history": ("History",),
+    "training.live_plot": ("LivePlot",),
     "training.losses": (
         *("AbsoluteError", "BinaryCrossEntropy", "CosineSimilarity", "CrossEntropy", "Dice", "Focal"),
         *("Hinge", "Huber", "KLDivergence", "Loss", "SquaredError"),
     ),
     "training.metrics": ("Metric",),
     "training.model": ("Model",),
-    "training.schedules": ("LearningRateSchedule", "cosine_decay", "step_decay"),
+    "training.monitors": ("BestWeights", "EarlyStopping", "ModelCheckpoint", "ReduceOnPlateau"),
+    "training.rate_finder": ("find_learning_rate",),
+    "training.schedules": (
+        *("LearningRateSchedule", "cosine_decay", "exponential_decay", "one_cycle", "polynomial_decay"),
+        *("step_decay", "triangular"),
+    ),
+    "training.tensorboard": ("TensorBoard",),
+    "training.views": ("Views",),
     "training.optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Lion", "Muon", "Optimizer", "RMSprop"),
     "transform": ("Pass", "gradient", "simplification_rules", "simplify"),
 }  # fmt: skip

@@ -1,7 +1,9 @@
-"""Figures of matplotlib, where it is installed."""
+"""Figures of matplotlib, where it is installed, as pictures and in notebooks."""
 
 from __future__ import annotations
 
+import io
+import sys
 from typing import TYPE_CHECKING, Any
 
 from graphcnn.errors import OptionError
@@ -22,3 +24,28 @@ def new_figure(**options: Any) -> Figure:
     from graphcnn.displayed_figure import DisplayedFigure
 
     return DisplayedFigure(**options)
+
+
+def require_format(figure: Figure, format: str) -> None:
+    """Raise OptionError for a format, as names of files end with it, that matplotlib does not write."""
+    known = figure.canvas.get_supported_filetypes()
+    if format.lower() not in known:
+        raise OptionError(
+            f"a picture's name ends with its format, and not with {format!r}",
+            facts=[f"formats: {', '.join(known)}"],
+            mend='for example save("maps.png")',
+        )
+
+
+def picture(figure: Figure, format: str) -> bytes:
+    """Return a figure as the content of a file. Raises as `require_format` does."""
+    require_format(figure, format)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=format)
+    return buffer.getvalue()
+
+
+def is_in_notebook() -> bool:
+    """Return whether a notebook is running this: a terminal's IPython has no kernel."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return hasattr(shell, "kernel")

@@ -79,6 +79,14 @@ SAME: Final = {
     "gamma": ("factor",),
     "initial_learning_rate": ("start",),
     "width_mult": ("width",),
+    "max_lr": ("peak",),
+    "pct_start": ("rise",),
+    "base_lr": ("start",),
+    "min_lr": ("min_rate",),
+    "decay_rate": ("factor",),
+    "log_dir": ("folder",),
+    "logdir": ("folder",),
+    "threshold": ("min_delta",),
 }
 """Another framework's name → those that mean the same here, of which a call has one at most."""
 
@@ -162,8 +170,6 @@ INSTEAD: Final = {
     "max_norm": _CLIP.format(name="clip_norm=1.0"),
     "clipvalue": _CLIP.format(name="clip_value=0.5"),
     "use_ema": "gcn.compile(..., average=0.999), and model.averaged()",
-    "save_best_only": "gcn.EarlyStopping(restore_best=True) ends with the best epoch's parameters",
-    "min_delta": "leave it out: any improvement counts",
     "verbose": "leave it out: fit(..., progress=False) is quiet",
 }
 """Another framework's name, or that of one layer → what to write where no argument means the same."""

@@ -17,7 +17,9 @@ _HERE: Final = "gcn.Conv2d, gcn.ReLU, gcn.CrossEntropy, gcn.Adam; all else is in
 _ARRAYS: Final = "model.fit(images, labels); arrays go to a model as they are"
 _SEED: Final = "gcn.compile(network, seed=0)"
 _POOL: Final = "gcn.{0}(2)(x); the layer, called on a value"
-_OWN_METRIC: Final = 'gcn.compile(network, metrics=["accuracy"]); also "binary_accuracy", "iou", and your own'
+_OWN_METRIC: Final = (
+    'gcn.compile(network, metrics=["accuracy"]); also "top5_accuracy", "f1", "mean_iou", "rmse", and your own'
+)
 _LIST: Final = (
     "gcn.Sequential(gcn.Flatten(), gcn.Dense(10)); a list of layers is unpacked: Sequential(*layers)"
 )
@@ -26,7 +28,7 @@ _INITIAL: Final = (
     "gcn.Conv2d(16, 3, initializer=gcn.Glorot()); or gcn.He, gcn.LeCun, gcn.Normal, gcn.Constant"
 )
 _ONE_HOT: Final = "gcn.CrossEntropy(); it takes labels as they are; shares of classes with soft_targets=True"
-_SCHEDULES: Final = "gcn.cosine_decay(0.1, epochs=10); a callback of model.fit, as gcn.step_decay, too"
+_SCHEDULES: Final = "gcn.cosine_decay(0.1, epochs=10); a callback of model.fit, as gcn.one_cycle, too"
 _SEPARABLE: Final = 'gcn.Sequential(gcn.DepthwiseConv2d(3, padding="same"), gcn.Conv2d(16, 1))'
 
 FOREIGN: Final = {
@@ -165,13 +167,21 @@ FOREIGN: Final = {
     # training
     "StepLR": "gcn.step_decay(0.1, every=30)",
     "CosineAnnealingLR": "gcn.cosine_decay(0.1, epochs=10)",
-    "ExponentialLR": "gcn.step_decay(0.1, every=1, factor=0.9)",
-    "ReduceLROnPlateau": "gcn.cosine_decay(0.1, epochs=10); a callback; gcn.EarlyStopping() watches a number",
+    "ExponentialLR": "gcn.exponential_decay(0.1, 0.9)",
+    "ReduceLROnPlateau": "gcn.ReduceOnPlateau()",
     "lr_scheduler": _SCHEDULES,
     "schedules": _SCHEDULES,
     "CosineDecay": _SCHEDULES,
     "LambdaLR": "gcn.LearningRateSchedule(lambda epoch: 0.1 / epoch)",
     "LearningRateScheduler": "gcn.LearningRateSchedule(lambda epoch: 0.1 / epoch)",
+    "OneCycleLR": "gcn.one_cycle(0.1, epochs=10)",
+    "CyclicLR": "gcn.triangular(0.1, epochs=10)",
+    "PolynomialLR": "gcn.polynomial_decay(0.1, epochs=10)",
+    "PolynomialDecay": "gcn.polynomial_decay(0.1, epochs=10)",
+    "LinearLR": "gcn.polynomial_decay(0.1, epochs=10)",
+    "ExponentialDecay": "gcn.exponential_decay(0.1, 0.9)",
+    "CosineAnnealingWarmRestarts": "gcn.one_cycle(0.1, epochs=10)",
+    "LRFinder": "gcn.find_learning_rate(model, images, labels)",
     "CSVLogger": 'gcn.CSVLog("log.csv")',
     "save": 'model.save("model.safetensors")',
     "load_model": 'gcn.load("model.safetensors")',
@@ -179,7 +189,7 @@ FOREIGN: Final = {
     "manual_seed": _SEED,
     "set_seed": _SEED,
     "no_grad": "model.predict(images); it keeps nothing for gradients",
-    "TensorBoard": 'gcn.CSVLog("log.csv")',
+    "SummaryWriter": 'gcn.TensorBoard("logs")',
     "metrics": _OWN_METRIC,
     "Accuracy": _OWN_METRIC,
     "accuracy": _OWN_METRIC,

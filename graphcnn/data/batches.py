@@ -6,8 +6,15 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from graphcnn.arrays import Array
+
+
+def permutation(samples: int, *seeds: int) -> NDArray[np.int64]:
+    """Return the numbers from 0 to below `samples` in an order that is a function of the seeds alone."""
+    sequence = np.random.SeedSequence([seed & 0xFFFFFFFFFFFFFFFF for seed in seeds])
+    return np.random.Generator(np.random.Philox(sequence)).permutation(samples)
 
 
 class Batches:
@@ -36,8 +43,7 @@ class Batches:
             for start in starts:
                 yield tuple(array[start : start + self.size] for array in self.arrays)
             return
-        sequence = np.random.SeedSequence([self.seed & 0xFFFFFFFFFFFFFFFF, number])
-        order = np.random.Generator(np.random.Philox(sequence)).permutation(self.samples)
+        order = permutation(self.samples, self.seed, number)
         for start in starts:
             chosen = order[start : start + self.size]
             yield tuple(array[chosen] for array in self.arrays)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from dataclasses import dataclass
 from os import PathLike
@@ -12,8 +11,7 @@ import numpy as np
 
 from graphcnn.arguments import known_methods
 from graphcnn.arrays import Array
-from graphcnn.errors import OptionError
-from graphcnn.figures import new_figure
+from graphcnn.figures import new_figure, picture
 from graphcnn.interchange.files import as_path, write_atomically
 from graphcnn.visible import visible
 
@@ -85,16 +83,7 @@ class ImageGrid:
         return self._drawn("png")
 
     def _drawn(self, format: str) -> bytes:
-        figure, buffer = self.plot(), io.BytesIO()
-        known = figure.canvas.get_supported_filetypes()
-        if format.lower() not in known:
-            raise OptionError(
-                f"a picture's name ends with its format, and not with {format!r}",
-                facts=[f"formats: {', '.join(known)}"],
-                mend='for example save("maps.png")',
-            )
-        figure.savefig(buffer, format=format)
-        return buffer.getvalue()
+        return picture(self.plot(), format)
 
 
 def _joined(tiles: Array, columns: int) -> Array:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
+from graphcnn.figures import is_in_notebook
 from graphcnn.inspection.labels import GREY, shown
 from graphcnn.inspection.svg import graph_svg
 from graphcnn.inspection.tables import LEFT_ALIGNED, layer_cells
@@ -59,8 +59,7 @@ class Page:
 
 def display_in_notebook(page: str) -> bool:
     """Display a page in the notebook that is running; return False where none is."""
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    if not hasattr(shell, "kernel"):  # a terminal's IPython has none
+    if not is_in_notebook():
         return False
     importlib.import_module("IPython.display").display(Page(page))
     return True

@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Mapping, Sequence
-from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
-from graphcnn.arguments import known_arguments
 from graphcnn.arrays import Array
 from graphcnn.errors import OptionError, meant
-from graphcnn.interchange.files import as_path, require_place
-from graphcnn.ops.attributes import is_int
 from graphcnn.origin import is_internal
 
 if TYPE_CHECKING:
@@ -34,6 +27,12 @@ class Callback:
     A callback that must know what was before has `state` and `set_state`, so that training can go on from a
     checkpoint in another process as if it had never stopped.
     """
+
+    sets_rate: ClassVar[bool] = False
+    """Whether it decides on the learning rate, which one callback alone can do."""
+
+    def require(self, recorded: Sequence[str]) -> None:
+        """Raise OptionError where it needs a number that `fit` does not record of each epoch."""
 
     def state(self) -> dict[str, Any]:
         """Return what it needs to go on, by name: values of JSON, arrays, and dictionaries of arrays by name.
@@ -56,6 +55,12 @@ class Callback:
 
     def on_step_end(self, model: Model, epoch: int, step: int, logs: dict[str, float]) -> None:
         """Called after each step. logs: loss and metrics of its batch, as they were before the step."""
+
+    def on_validation_end(self, model: Model, epoch: int, step: int, logs: dict[str, float]) -> None:
+        """Called after each validation within an epoch, which `fit(validate_every=)` asks for.
+
+        step: after which it was made. logs: with val_, loss and metrics of the validation data.
+        """
 
     def on_epoch_end(self, model: Model, epoch: int, logs: dict[str, float]) -> None:
         """Called after each epoch, once it counts: what is saved here goes on with the next.
@@ -108,10 +113,14 @@ def check_callbacks(callbacks: object, recorded: Sequence[str]) -> None:
         for name in dir(callback):
             if name.startswith("on_") and callable(method := getattr(callback, name)):
                 _check_hook(type(callback).__name__, name, method)
+    setters = [type(callback).__name__ for callback in callbacks if callback.sets_rate]
+    if len(setters) > 1:
+        raise OptionError(
+            " and ".join(setters) + " both set the learning rate", mend="callbacks with one of them alone"
+        )
     if all(is_internal(type(callback).__module__) for callback in callbacks):
         for callback in callbacks:
-            if isinstance(callback, EarlyStopping):
-                callback.require(recorded)
+            callback.require(recorded)
 
 
 def _check_hook(owner: str, name: str, method: Callable[..., object]) -> None:
@@ -140,94 +149,3 @@ def _check_hook(owner: str, name: str, method: Callable[..., object]) -> None:
 def hears_steps(callback: Callback) -> bool:
     """Return whether a callback does something after each step: most do not, and steps can be short."""
     return getattr(callback.on_step_end, "__func__", None) is not Callback.on_step_end
-
-
-@known_arguments
-class EarlyStopping(Callback):
-    """Ends training when a number has not improved for `patience` epochs.
-
-    monitor: the name of the number. mode: "min" or "max"; by default "max" for accuracy and iou, else "min".
-    restore_best: whether the model gets back the state that it had in its best epoch.
-    """
-
-    def __init__(
-        self, monitor: str = "val_loss", patience: int = 3, *, mode: str = "", restore_best: bool = True
-    ) -> None:
-        if not isinstance(monitor, str):
-            raise OptionError(
-                f"monitor={monitor!r:.60} is not the name of a number",
-                mend=f"gcn.EarlyStopping(patience={monitor})"
-                if is_int(monitor, 0)
-                else 'gcn.EarlyStopping("val_loss")',
-            )
-        if mode not in ("", "min", "max"):
-            raise OptionError(f"mode={mode!r} is neither 'min' nor 'max'", mend='mode="min" for a loss')
-        if not is_int(patience, 0):
-            is_mode = str(patience) in ("min", "max")
-            mend = f'gcn.EarlyStopping("{monitor}", mode="{patience}")' if is_mode else "patience=3"
-            raise OptionError(f"patience={patience!r:.60} is not a number of epochs", mend=mend)
-        self.monitor = monitor
-        self.patience = patience
-        self.restore_best = restore_best
-        is_score = monitor.endswith(("accuracy", "iou"))
-        self.sign = 1.0 if (mode or ("max" if is_score else "min")) == "min" else -1.0
-        self._forget()
-
-    def _forget(self, epochs_done: int = 0) -> None:
-        self.best_epoch = epochs_done
-        self._best = math.inf
-        self._state: dict[str, np.ndarray[Any, Any]] = {}
-
-    def require(self, recorded: Sequence[str]) -> None:
-        """Raise OptionError unless the number that is watched is among those that are recorded."""
-        if self.monitor in recorded:
-            return
-        mend = "pass validation_data to fit, or watch another number"
-        if self.monitor.removeprefix("val_") not in recorded:
-            could_be = {*recorded, *(f"val_{name}" for name in recorded)}
-            mend = meant(self.monitor, could_be, mend)
-        raise OptionError(
-            f"EarlyStopping watches {self.monitor!r}, which is not recorded",
-            facts=[f"recorded: {', '.join(recorded)}"],
-            mend=mend,
-        )
-
-    def state(self) -> dict[str, Any]:
-        return {"best": self._best, "best_epoch": self.best_epoch, "state": self._state}
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        self._best, self.best_epoch, self._state = state["best"], state["best_epoch"], state["state"]
-
-    def on_train_begin(self, model: Model) -> None:
-        self._forget(model.epochs_done)
-
-    def on_epoch_end(self, model: Model, epoch: int, logs: dict[str, float]) -> None:
-        self.require(list(logs))
-        if self.sign * logs[self.monitor] < self._best:
-            self._best, self.best_epoch = self.sign * logs[self.monitor], epoch
-            if self.restore_best:
-                self._state = model.state()
-        elif epoch - self.best_epoch >= self.patience:
-            raise StopTraining
-
-    def on_train_end(self, model: Model) -> None:
-        if self.restore_best and self._state:
-            model.set_state(self._state)
-
-
-@known_arguments
-class ModelCheckpoint(Callback):
-    """Saves the model after each epoch, so that what ends the training costs one epoch at most.
-
-    path: the file, which `gcn.load` reads; each epoch replaces it atomically. `fit` raises OSError before the
-    first epoch where it cannot be written.
-    """
-
-    def __init__(self, path: str | PathLike[str]) -> None:
-        self.path = as_path(path)
-
-    def on_train_begin(self, model: Model) -> None:
-        require_place(self.path)
-
-    def on_epoch_end(self, model: Model, epoch: int, logs: dict[str, float]) -> None:
-        model.save(self.path)

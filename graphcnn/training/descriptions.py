@@ -10,7 +10,8 @@ from typing import Any, Final, TypeAlias, cast
 from graphcnn.errors import FileError, GraphcnnError, OptionError
 from graphcnn.scalar import ScalarFunction, by_name
 from graphcnn.training.losses import LOSSES, Loss, check_loss
-from graphcnn.training.metrics import METRICS, Metric, resolve_metrics
+from graphcnn.training.metrics import METRICS, Metric, named_metric, resolve_metrics
+from graphcnn.training.metrics.shares import TopAccuracy
 from graphcnn.training.objective import Losses
 from graphcnn.training.optimizers import OPTIMIZERS, Optimizer, check_optimizer
 from graphcnn.training.parts import title
@@ -21,7 +22,7 @@ Classes: TypeAlias = Mapping[str, type]
 _BUILT_IN: Final[dict[str, type]] = {
     **LOSSES,
     **OPTIMIZERS,
-    **{title(each): type(each) for each in METRICS.values()},
+    **{title(each): type(each) for each in (*METRICS.values(), TopAccuracy(1))},
 }
 
 BY_OUTPUT: Final = "by output"
@@ -125,7 +126,7 @@ def described_metrics(metrics: Sequence[Metric] | Mapping[str, Sequence[Metric]]
     """Return metrics, or those of several outputs, as JSON data: graphcnn's own by their names."""
     if isinstance(metrics, Mapping):
         return {output: described_metrics(each) for output, each in metrics.items()}
-    return [metric.name if METRICS.get(metric.name) == metric else described(metric) for metric in metrics]
+    return [metric.name if named_metric(metric.name) == metric else described(metric) for metric in metrics]
 
 
 def restored_loss(text: str | None, classes: Classes) -> Losses | None:

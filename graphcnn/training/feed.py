@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from graphcnn.arrays import Array
-from graphcnn.data.batches import Batches
+from graphcnn.data.batches import Batches, permutation
 from graphcnn.errors import DataError, OptionError, meant
 from graphcnn.inputs import as_input
 from graphcnn.ir import BATCH, TensorType, format_shape
@@ -107,6 +107,11 @@ class Feed:
                 f"images and labels are given as one {type(x).__name__}, which would be batches",
                 mend=f"as arguments of their own: images, labels{', sample_weight=weights' * (len(x) == 3)}",
             )
+        if isinstance(class_weight, str):
+            raise OptionError(
+                f"class_weight={class_weight!r:.60} is for arrays, of which all labels are at hand",
+                mend="class_weight={0: 1.0, 1: 5.0}, by label",
+            )
         if sample_weight is not None:
             raise OptionError(
                 "sample_weight is for arrays; batches bring their own", mend="yield x, y, sample_weight"
@@ -114,6 +119,50 @@ class Feed:
         return Source(
             lambda _, begin: (self._given(given, class_weight) for given in itertools.islice(x, begin, None))
         )
+
+    def split(
+        self,
+        x: object,
+        y: object,
+        share: float,
+        *,
+        size: int,
+        seed: int | None,
+        drawn_by: int,
+        sample_weight: object = None,
+        class_weight: object = None,
+    ) -> tuple[Source, Source]:
+        """Return arrays as two sources: what to train on, and the share of the samples to evaluate.
+
+        drawn_by: the seed that chooses them. Weights of classes are for training alone.
+        Raises OptionError for an iterable of batches, and where one of the two would be empty.
+        """
+        if y is None:
+            raise OptionError(
+                "validation_split is for arrays, of which samples can be chosen",
+                mend="validation_data=batches, others than those to train on",
+            )
+        whole = self.batch(x, y, sample_weight, class_weight)
+        tested = whole if class_weight is None else self.batch(x, y, sample_weight)
+        _require_all_finite(whole)
+        samples = self.samples(whole)
+        held = round(share * samples)
+        if not 0 < held < samples:
+            raise OptionError(
+                f"validation_split={share!r} of {samples:,} samples leaves no sample to "
+                f"{'train on' if held else 'evaluate'}",
+                mend="validation_data=(images, labels), or another share",
+            )
+        order = permutation(samples, drawn_by)
+        parts = [
+            {name: array[np.sort(rows)] if self._has_rows(name) else array for name, array in arrays.items()}
+            for arrays, rows in ((whole, order[held:]), (tested, order[:held]))
+        ]
+        train, test = (
+            self._of_arrays(part, Batches(*self._rows(part).values(), size=size, seed=each))
+            for part, each in zip(parts, (seed, None), strict=True)
+        )
+        return train, test
 
     def _rows(self, batch: Batch) -> Batch:
         """Return the arrays that have a row per sample; the others are shared by all batches."""
@@ -209,6 +258,8 @@ class Feed:
         """Return what each sample's loss is multiplied by, or None for 1."""
         head = next(iter(self._targets.values()))
         type = head.type.with_shape((BATCH,))
+        if isinstance(class_weight, str):
+            class_weight = self._balanced(head, class_weight, batch)
         weights: Array | None = None
         if sample_weight is not None:
             weights = _of_samples(sample_weight, samples, type)
@@ -224,6 +275,19 @@ class Feed:
                 mend="give a sample that does not count the weight 0",
             )
         return weights
+
+    def _balanced(self, head: Head, class_weight: str, batch: Batch) -> dict[int, float]:
+        """Return weights with which classes that occur count alike, and all samples together as before."""
+        if class_weight != "balanced":
+            raise OptionError(
+                f"class_weight={class_weight!r:.60} is neither 'balanced' nor a dictionary",
+                mend='class_weight="balanced", or class_weight={0: 1.0, 1: 5.0}',
+            )
+        self._of_class(head, {}, head.type)
+        labels = batch[next(iter(self._targets))]
+        found, counts = np.unique(labels[(labels >= 0) & (labels < head.classes)], return_counts=True)
+        each = counts.sum() / (len(counts) * counts)
+        return dict(zip(found.tolist(), each.tolist(), strict=True))
 
     def _of_class(self, head: Head, class_weight: object, type: TensorType) -> Array:
         """Return the weight of each class; those that are not named weigh 1."""

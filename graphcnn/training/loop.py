@@ -39,6 +39,7 @@ class Loop:
         validation: Source | None,
         callbacks: Sequence[Callback],
         bar: Progress,
+        validate_every: int | None = None,
     ) -> None:
         self._model = model
         self._state = state
@@ -47,6 +48,8 @@ class Loop:
         self._callbacks = callbacks
         self._step_callbacks = [callback for callback in callbacks if hears_steps(callback)]
         self._bar = bar
+        self._validate_every = validate_every
+        self._validating = 0.0
         self._has_warned = False
         self._may_hint = True
         self._course = Course()
@@ -110,9 +113,9 @@ class Loop:
             callback.on_epoch_begin(model, epoch)
         self._warn_of_rate(epoch)
         self._bar.begin(epoch)
-        start = time.perf_counter()
+        start, self._validating = time.perf_counter(), 0.0
         totals = self._train(epoch)
-        seconds = time.perf_counter() - start
+        seconds = time.perf_counter() - start - self._validating
         rates = {
             "learning_rate": model.learning_rate,
             "seconds": seconds,
@@ -125,9 +128,7 @@ class Loop:
             history.epochs.append(logs)
             rows.append(logs)
         if self._validation is not None:
-            with of_validation():
-                measured = {f"val_{k}": v for k, v in model.evaluate_batches(self._validation).items()}
-            logs = rows[-1] = history.epochs[-1] = results | measured | rates
+            logs = rows[-1] = history.epochs[-1] = results | self._measured(self._validation) | rates
         return logs
 
     def _train(self, epoch: int) -> Totals:
@@ -148,6 +149,8 @@ class Loop:
             self._course.add(loss)
             if self._step_callbacks:
                 self._tell_step(epoch, step, results)
+            if self._validate_every and step % self._validate_every == 0 and step != self._source.steps:
+                self._validate_within(epoch, step)
             self._bar.advance(step, totals.samples, totals.result)
         if not totals.samples:
             raise DataError(
@@ -157,9 +160,23 @@ class Loop:
         return totals
 
     def _tell_step(self, epoch: int, step: int, results: Mapping[str, Array]) -> None:
-        logs = {name: float(value) for name, value in results.items()}
+        logs = self._model.numbers(results)
         for callback in self._step_callbacks:
             callback.on_step_end(self._model, epoch, step, logs)
+
+    def _measured(self, validation: Source) -> dict[str, float]:
+        with of_validation():
+            return {f"val_{name}": value for name, value in self._model.evaluate_batches(validation).items()}
+
+    def _validate_within(self, epoch: int, step: int) -> None:
+        """Evaluate in the middle of an epoch, which counts for no time of it, and tell callbacks."""
+        assert self._validation is not None
+        start = time.perf_counter()
+        logs = self._measured(self._validation)
+        self._bar.validated(epoch, step, logs)
+        for callback in self._callbacks:
+            callback.on_validation_end(self._model, epoch, step, logs)
+        self._validating += time.perf_counter() - start
 
     def _warn_of_rate(self, epoch: int) -> None:
         """Warn, once, of an epoch that trains nothing."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ from graphcnn.training.checkpoint import (
     write_weights_alone,
 )
 from graphcnn.training.compiling import compilations_shown, shown
+from graphcnn.training.epoch_length import check_validation, of_steps
 from graphcnn.training.feed import BatchesOf, Feed, Source, of_validation
 from graphcnn.training.feeding import (
     as_inputs,
@@ -39,13 +40,14 @@ from graphcnn.training.history import TIMES, History
 from graphcnn.training.loop import Loop, epoch_numbers
 from graphcnn.training.metrics import Metric
 from graphcnn.training.named import Named
-from graphcnn.training.objective import OUTPUT, Losses, variant
+from graphcnn.training.objective import OUTPUT, Head, Losses, variant
 from graphcnn.training.optimizers import AVERAGE, LEARNING_RATE, Optimizer, checked_rate, given_optimizer
 from graphcnn.training.options import refuse
 from graphcnn.training.other_arguments import FIT
 from graphcnn.training.parameters import Parameters, Weights
 from graphcnn.training.progress import Progress
 from graphcnn.training.totals import Totals
+from graphcnn.training.views import View, Views, averaged
 from graphcnn.transform import Passes
 from graphcnn.visible import visible
 
@@ -65,7 +67,7 @@ GRAPHS = ("forward", "training", *WEIGHTED, *(f"weighted_{name}" for name in WEI
 ATTRIBUTES = ("seed", "epochs_done", "steps_done", "backend", "history", "resume")
 """What a model has beside its methods and properties."""
 
-OF_EVERY_BATCH = ("executable", "graph", "step_on", "as_batch", "samples")
+OF_EVERY_BATCH = ("executable", "graph", "step_on", "as_batch", "samples", "numbers")
 """The methods that `fit` and `evaluate` call for every batch."""
 
 
@@ -115,6 +117,8 @@ class Model:
         self._state = State(state)
         self._layers = LayersWord(frozen_by_layers)
         self._executables: dict[str, Executable] = {}
+        self._steps_per_epoch: int | None = None
+        self._statistics = {} if graphs.objective is None else graphs.objective.statistics
         self._outputs = {label: value.type for label, value in graphs.forward.outputs.items()}
         self._feed = Feed(
             {label: value.type for label, value in graphs.forward.inputs_with_role("data").items()},
@@ -139,6 +143,11 @@ class Model:
     def metrics(self) -> tuple[Metric, ...] | Mapping[str, tuple[Metric, ...]]:
         """The metrics, or for several outputs those of each, where they differ."""
         return () if self._graphs.objective is None else self._graphs.objective.metrics
+
+    @property
+    def heads(self) -> tuple[Head, ...]:
+        """What is trained: outputs with their losses, metrics and targets."""
+        return () if self._graphs.objective is None else self._graphs.objective.heads
 
     @property
     def optimizer(self) -> Optimizer | None:
@@ -510,7 +519,19 @@ class Model:
             if y is None:
                 raise DataError("labels are missing", mend="model.train_step(images, labels)")
             results = self.step_on(self.as_batch(x, y, sample_weight))
-        return Named({name: float(value) for name, value in results.items()}, "model.train_step(x, y)")
+        return Named(self.numbers(results), "model.train_step(x, y)")
+
+    def numbers(self, results: Mapping[str, Array]) -> dict[str, float]:
+        """Return what `step_on` returned as numbers: loss and metrics of its batch."""
+        if not self._statistics:
+            return {name: float(value) for name, value in results.items()}
+        totals = self.totals()
+        totals.add(results, 1)
+        return totals.result()
+
+    def source(self, x: object, y: object = None, *, batch_size: int = 32) -> Source:
+        """Return the batches of `fit`, epoch by epoch. Raises DataError for data that does not fit."""
+        return self._feed.arrays(x, y, size=check_batch_size(batch_size), seed=self.seed)
 
     def step_on(self, batch: Mapping[str, Array]) -> dict[str, Array]:
         """Take one step on a batch that `as_batch` made; return its results as arrays."""
@@ -549,8 +570,11 @@ class Model:
         batch_size: int = 32,
         initial_epoch: int | None = None,
         validation_data: tuple[object, ...] | BatchesOf | None = None,
+        validation_split: float | None = None,
+        validate_every: int | None = None,
+        steps_per_epoch: int | None = None,
         sample_weight: object = None,
-        class_weight: Mapping[int, float] | Sequence[float] | None = None,
+        class_weight: Mapping[int, float] | Sequence[float] | str | None = None,
         shuffle: bool = True,
         callbacks: Sequence[Callback] = (),
         progress: bool = True,
@@ -564,8 +588,12 @@ class Model:
         alike. initial_epoch: the number of epochs to count as done instead; `epochs` is the number of the
         last one then. 0 begins anew. batch_size: samples per step (the last batch of an epoch may be
         smaller); unused for an iterable. validation_data: likewise arrays or batches, evaluated after each
-        epoch. sample_weight: [n], what each sample's loss is multiplied by; a mean still divides by the
-        number of samples. class_weight: the same by label, {1: 5.0}; classes that it leaves out weigh 1.
+        epoch. validation_split: the share of the samples of arrays, such as 0.1, that is evaluated so and not
+        trained on; drawn by the model's seed, so the same in each call. validate_every: evaluates after so
+        many steps of an epoch, too. steps_per_epoch: how many steps an epoch takes, whatever a pass through
+        the data takes: each epoch goes on where the one before has left off. sample_weight: [n], what each
+        sample's loss is multiplied by; a mean still divides by the number of samples. class_weight: the same
+        by label, {1: 5.0}, where classes that it leaves out weigh 1; or "balanced": all count alike.
         shuffle: whether to shuffle arrays; the order follows from the model's seed and the epoch. progress:
         whether to show progress, of compiling too.
 
@@ -573,18 +601,23 @@ class Model:
         TrainingError when the loss is no longer finite.
         """
         self._require_trained(self.graph("step"))
-        check_callbacks(callbacks, self._recorded(has_validation=validation_data is not None))
+        has_validation = validation_data is not None or validation_split is not None
+        check_validation(validation_data, validation_split, validate_every)
+        check_callbacks(callbacks, self._recorded(has_validation=has_validation))
         numbers = epoch_numbers(epochs, initial_epoch, self.epochs_done)
         size = check_batch_size(batch_size)
-        source = self._feed.arrays(
-            x,
-            y,
-            size=size,
-            seed=self.seed if shuffle else None,
-            sample_weight=sample_weight,
-            class_weight=class_weight,
-        )
-        validation = None
+        weights = {"sample_weight": sample_weight, "class_weight": class_weight}
+        seed = self.seed if shuffle else None
+        validation: Source | None = None
+        if validation_split is None:
+            source = self._feed.arrays(x, y, size=size, seed=seed, **weights)
+        else:
+            source, validation = self._feed.split(
+                x, y, validation_split, size=size, seed=seed, drawn_by=self.seed, **weights
+            )
+        if steps_per_epoch is not None:
+            source = of_steps(source, steps_per_epoch, is_iterator=isinstance(x, Iterator))
+        self._steps_per_epoch = source.steps
         if validation_data is not None:
             with of_validation():
                 validation = self._feed.validation(validation_data, size)
@@ -594,7 +627,12 @@ class Model:
             if validation is not None:
                 self.executable("evaluation")
             self.epochs_done, self.steps_done = numbers.start - 1, 0
-            return Loop(self, self._state, source, validation, callbacks, bar).run(numbers)
+            return Loop(self, self._state, source, validation, callbacks, bar, validate_every).run(numbers)
+
+    @property
+    def steps_per_epoch(self) -> int | None:
+        """How many steps an epoch of `fit` has; None before it, and where batches do not tell."""
+        return self._steps_per_epoch
 
     def _require_trained(self, step: Graph) -> None:
         """Raise OptionError for a step that trains nothing, or not what the layers say by now."""
@@ -609,13 +647,19 @@ class Model:
 
     def totals(self) -> Totals:
         """Return sums of losses and metrics over batches, as this model's losses add up, still empty."""
-        return Totals(set() if self._graphs.objective is None else self._graphs.objective.summed)
+        summed = set() if self._graphs.objective is None else self._graphs.objective.summed
+        return Totals(summed, self._statistics)
 
     # Use
 
     @translated_arguments(FIT)
     def evaluate(
-        self, x: object, y: object = None, *, batch_size: int = 256, sample_weight: object = None
+        self,
+        x: object,
+        y: object = None,
+        *,
+        batch_size: int = 256,
+        sample_weight: object = None,
     ) -> dict[str, float]:
         """Return loss and metrics over a whole dataset, for example {"loss": 0.05, "accuracy": 0.98}.
 
@@ -624,8 +668,8 @@ class Model:
         """
         self.executable("evaluation")
         size = check_batch_size(batch_size)
-        results = self.evaluate_batches(self._feed.arrays(x, y, size=size, sample_weight=sample_weight))
-        return Named(results, "model.evaluate(x, y)")
+        source = self._feed.arrays(x, y, size=size, sample_weight=sample_weight)
+        return Named(self.evaluate_batches(source), "model.evaluate(x, y)")
 
     def evaluate_batches(self, source: Source) -> dict[str, float]:
         """Return loss and metrics over batches that are checked as far as they can be beforehand."""
@@ -641,14 +685,21 @@ class Model:
         return totals.result()
 
     @translated_arguments(FIT)
-    def predict(self, x: object, *, batch_size: int = 256) -> Any:
+    def predict(
+        self, x: object, *, batch_size: int = 256, views: Views | Sequence[View] | None = None
+    ) -> Any:
         """Return the network's outputs, a row per sample, for example logits [n, 10].
 
         Of a network with several outputs, a dictionary of arrays by name.
         x: the inputs, [n, ...]; of no samples, [0, ...] or an empty list, there are no outputs, [0, 10].
+        views: return the mean of the outputs of several views of each image: `gcn.Views()` sees it mirrored,
+        too. Functions of your own from images to images count alike.
         Raises DataError for arrays that do not fit.
         """
         executable, size = self.executable("forward"), check_batch_size(batch_size)
+        if views is not None:
+            found = averaged(self.predict, self._feed.inputs, self._outputs, x, views, size)
+            return Named(found, "model.predict(x)") if isinstance(found, dict) else found
         types, form = self._feed.inputs, self._feed.form
         if form is not None and form.fits(x) and len(x) <= size:
             return self._predicted(executable.step(self._state, **{self._feed.only_input: x}))

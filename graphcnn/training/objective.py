@@ -9,16 +9,26 @@ from dataclasses import dataclass, field
 from graphcnn.errors import GraphcnnError, OptionError, meant
 from graphcnn.ir import TensorType
 from graphcnn.training.losses import (
+    AbsoluteError,
     BinaryCrossEntropy,
     CrossEntropy,
     Dice,
     Focal,
     Hinge,
+    Huber,
     Loss,
+    SquaredError,
     check_loss,
     target_type,
 )
-from graphcnn.training.metrics import METRICS, Metric, for_loss, resolve_metrics
+from graphcnn.training.metrics import (
+    METRICS,
+    Metric,
+    StatisticsMetric,
+    for_loss,
+    has_statistics,
+    resolve_metrics,
+)
 from graphcnn.training.parts import title
 
 OUTPUT = "output"
@@ -111,6 +121,16 @@ class Objective:
     def summed(self) -> set[str]:
         """The names of results that add up over batches."""
         return {LOSS, *(head.loss_name for head in self.heads)} if self.is_sum else set()
+
+    @property
+    def statistics(self) -> dict[str, StatisticsMetric]:
+        """The metrics that are numbers of statistics, by the names of their results."""
+        return {
+            head.result(metric): metric
+            for head in self.heads
+            for metric in head.metrics
+            if has_statistics(metric)
+        }
 
     @property
     def results(self) -> list[str]:
@@ -270,9 +290,11 @@ def _fitting(loss: Loss, output: TensorType) -> list[str]:
         found = ["accuracy"]
     elif isinstance(loss, BinaryCrossEntropy | Focal | Dice):
         found = ["binary_accuracy"]
+    elif isinstance(loss, SquaredError | AbsoluteError | Huber):
+        return ["mae", "rmse", "r2", "mse"]
     else:
         return []
-    return [*found, "iou"] if output.rank > 2 else found
+    return [*found, *(["iou", "mean_iou"] if output.rank > 2 else []), "f1", "precision", "recall"]
 
 
 def _usual(loss: Loss, output: TensorType) -> tuple[str, ...]:

@@ -8,13 +8,11 @@ _LABELS = "fit(images, labels): an image and its label at the same place"
 _RATE = "the optimiser has it: gcn.compile(..., optimizer=gcn.SGD(0.05)), later model.learning_rate = 0.01"
 _CPU = "leave it out: a model computes on the CPU, on threads= of them"
 _PARALLEL = "leave it out: gcn.compile(..., threads=) says how many threads compute"
-_STEPS = "leave it out: an epoch goes through all that x yields; hand over fewer batches"
+_ALL_STEPS = "leave it out: the whole validation data are evaluated; hand over fewer"
 
 FIT: Final = {
-    "validation_split": "validation_data=(images[n:], labels[n:]), and train on images[:n], labels[:n]",
     "verbose": "progress=False for a quiet run",
-    "steps_per_epoch": _STEPS,
-    "validation_steps": _STEPS,
+    "validation_steps": _ALL_STEPS,
     "workers": _PARALLEL,
     "use_multiprocessing": _PARALLEL,
     "num_workers": _PARALLEL,
@@ -27,7 +25,8 @@ FIT: Final = {
     "labels": _LABELS,
     "targets": _LABELS,
     "images": _LABELS,
-    "validation_freq": "leave it out: each epoch is evaluated; a callback can call model.evaluate less often",
+    "validation_freq": "leave it out: each epoch is evaluated; validate_every=100 adds steps",
+    "val_check_interval": "validate_every=100, in steps",
     "validation_batch_size": "leave it out: batch_size is that of the evaluation too",
     "device": _CPU,
 }

@@ -58,6 +58,15 @@ class Progress:
         speed = f"{samples / (now - self._start):,.0f} images/s"
         self._bar.update(self._task, completed=step, numbers=f"{format_numbers(numbers())}  {speed}")
 
+    def validated(self, epoch: int, step: int, numbers: dict[str, float]) -> None:
+        """Show what a validation within an epoch has measured, on a line that stays."""
+        if self._console is not None:
+            self._console.print(
+                f"epoch {epoch}/{self._epochs}  step {step}  {format_numbers(numbers)}",
+                highlight=False,
+                soft_wrap=True,
+            )
+
     def close(self) -> None:
         """Take the bar away."""
         if self._bar is not None:

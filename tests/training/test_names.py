@@ -24,7 +24,8 @@ def classifier():
 @pytest.mark.parametrize(
     ("name", "mend"),
     [
-        ("validation_split", r"validation_data=\(images\[n:\], labels\[n:\]\)"),
+        ("validation_steps", "the whole validation data are evaluated"),
+        ("val_check_interval", "validate_every=100"),
         ("epoch", "did you mean 'epochs'"),
         ("batchsize", "did you mean 'batch_size'"),
         ("callback", "did you mean 'callbacks'"),

@@ -111,7 +111,7 @@ def test_weights_that_do_not_fit(weights, problem):
     assert all(np.array_equal(array, before[name]) for name, array in model.state().items())
 
 
-@pytest.mark.parametrize("given", [{3: 1.0}, {"a": 1.0}, [1.0, 2.0], "balanced", {1: "much"}])
+@pytest.mark.parametrize("given", [{3: 1.0}, {"a": 1.0}, [1.0, 2.0], "equal", {1: "much"}])
 def test_class_weights_that_do_not_fit(given):
     with pytest.raises(OptionError, match="class_weight"):
         compiled().fit(IMAGES, LABELS, class_weight=given)

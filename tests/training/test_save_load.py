@@ -326,7 +326,7 @@ METADATA = {
     "no text": ("training_graph", "\x00\x01", ""),
     "no metrics": ("metrics", None, "there is no 'metrics'"),
     "metrics of another type": ("metrics", "[3]", "metrics [3] is not a list of names"),
-    "an unknown metric": ("metrics", '["f1"]', "unknown metric 'f1'"),
+    "an unknown metric": ("metrics", '["g1"]', "unknown metric 'g1'"),
     "an unknown optimiser": ("optimizer", '{"name": "Tiger", "options": {}}', "or metric 'Tiger'"),
     "a loss as optimiser": ("optimizer", '{"name": "CrossEntropy", "options": {}}', "'CrossEntropy'"),
     "a module as optimiser": ("optimizer", '{"name": "os.system", "options": {}}', "'os.system'"),

@@ -447,13 +447,13 @@ def test_early_stopping_of_what_is_not_recorded_is_refused_before_training(monit
 
 
 def test_a_callback_of_ones_own_may_add_what_is_watched():
-    class F1(gcn.Callback):
+    class Ink(gcn.Callback):
         def on_epoch_end(self, model, epoch, logs):
-            logs["f1"] = -epoch
+            logs["ink"] = -epoch
 
-    stop = gcn.EarlyStopping("f1", patience=3)
+    stop = gcn.EarlyStopping("ink", patience=3)
     model = classifier()
-    model.fit(IMAGES, LABELS, epochs=3, callbacks=[F1(), stop], progress=False)
+    model.fit(IMAGES, LABELS, epochs=3, callbacks=[Ink(), stop], progress=False)
     assert (model.epochs_done, stop.best_epoch) == (3, 3)
 
 
