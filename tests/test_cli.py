@@ -322,15 +322,24 @@ def test_ctrl_c_saves_the_model_and_says_how_to_go_on(
 
 
 def test_a_saved_model_is_trained_on_to_the_bits_of_one_run(script: Path) -> None:
-    assert invoke("train", "digits", "--epochs", "4", "--output", "whole").exit_code == 0
-    assert invoke("train", "digits", "--epochs", "2", "--output", "half").exit_code == 0
-    result = invoke("train", "half/model.safetensors", "--epochs", "2", "--output", "rest")
+    assert (
+        invoke("train", "digits", "--epochs", "4", "--schedule", "constant", "--output", "whole").exit_code
+        == 0
+    )
+    assert (
+        invoke("train", "digits", "--epochs", "2", "--schedule", "constant", "--output", "half").exit_code
+        == 0
+    )
+    options = ["--schedule", "constant", "--output", "rest"]
+    result = invoke("train", "half/model.safetensors", "--epochs", "2", *options)
     assert result.exit_code == 0, result.output
     whole, rest = (Path(folder, "model.safetensors").read_bytes() for folder in ("whole", "rest"))
     assert whole == rest
 
 
-@pytest.mark.parametrize("option", ["--optimizer=adam", "--momentum=0.5", "--seed=1"])
+@pytest.mark.parametrize(
+    "option", ["--optimizer=adam", "--momentum=0.5", "--seed=1", "--label-smoothing=0.1", "--metric=f1"]
+)
 def test_what_a_saved_model_has_already_cannot_be_chosen(script: Path, option: str) -> None:
     assert invoke("train", "digits", "--epochs", "1", "--output", "run").exit_code == 0
     result = invoke("train", "run/model.safetensors", option)

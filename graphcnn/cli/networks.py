@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import click
 
@@ -18,7 +18,7 @@ from graphcnn.errors import OptionError
 from graphcnn.ir import Graph, format_shape
 from graphcnn.training.losses import CrossEntropy
 from graphcnn.training.model import Model
-from graphcnn.training.optimizers import SGD, Optimizer
+from graphcnn.training.optimizers import SGD
 from graphcnn.zoo import PUBLISHED, ZOO
 
 MODEL_SUFFIX = ".safetensors"
@@ -46,13 +46,13 @@ def model_named(
     backend: str | None = None,
     *,
     data_shape: Sequence[int] | None = None,
-    optimizer: Optimizer | None = None,
+    options: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> Model:
     """Return the model that a name stands for: a saved one, one of a script, or a network with a usual loss.
 
     input_shape: what the user has asked for. data_shape: for a network of which nothing else tells the shape.
-    optimizer, seed: for a network that is no model yet.
+    options, seed: for a network that is no model yet, what it is compiled with.
     """
     if name.endswith(MODEL_SUFFIX):
         _refuse_shape(name, input_shape)
@@ -80,13 +80,13 @@ def model_named(
                 f"{name} is a model for the backend {definition.backend.name!r}", mend="leave out --backend"
             )
         return definition
+    usual: dict[str, Any] = {"loss": CrossEntropy(), "optimizer": SGD(0.01, momentum=0.9)}
     return compile(
         definition,
         input_shape=None if chosen is None else tuple(chosen),
-        loss=CrossEntropy(),
-        optimizer=optimizer or SGD(0.01, momentum=0.9),
         backend=backend or DEFAULT,
         seed=seed,
+        **(usual | dict(options or {})),
     )
 
 

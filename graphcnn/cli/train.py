@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 from click.core import ParameterSource
 
+from graphcnn.cli.config import config_option
 from graphcnn.cli.interruption import Interruption
 from graphcnn.cli.networks import (
     DIGITS,
@@ -21,12 +24,12 @@ from graphcnn.cli.networks import (
 )
 from graphcnn.cli.printing import say
 from graphcnn.cli.show import STAGES
+from graphcnn.cli.training_options import OF_THE_MODEL, TrainingOptions, training_options
 from graphcnn.errors import OptionError
 from graphcnn.interchange.files import require_place, write_atomically
-from graphcnn.training.callbacks import ModelCheckpoint
 from graphcnn.training.csv_log import CSVLog
 from graphcnn.training.model import Model
-from graphcnn.training.optimizers import SGD, Adam, AdamW, Optimizer
+from graphcnn.training.monitors import ModelCheckpoint
 
 PAGE = "graphs.html"
 INTERRUPTED = 130
@@ -38,11 +41,7 @@ INTERRUPTED = 130
 @click.option(
     "--data", default=DIGITS, show_default=True, help="'digits', or a folder of IDX files like MNIST's."
 )
-@click.option("--epochs", default=10, show_default=True, type=click.IntRange(1))
-@click.option("--batch-size", default=32, show_default=True, type=click.IntRange(1))
-@click.option("--optimizer", default="sgd", show_default=True, type=click.Choice(["sgd", "adam", "adamw"]))
-@click.option("--learning-rate", type=float, help="Default: 0.05 for sgd, 0.001 for adam and adamw.")
-@click.option("--momentum", default=0.9, show_default=True, type=float, help="Of sgd.")
+@training_options
 @backend_option
 @click.option("--seed", default=0, show_default=True, type=int)
 @click.option(
@@ -51,18 +50,16 @@ INTERRUPTED = 130
     help="Default: runs/NETWORK, or the place of a saved model.",
 )
 @input_shape_option
+@config_option
 def train(
     network: str,
     data: str,
-    epochs: int,
-    batch_size: int,
-    optimizer: str,
-    learning_rate: float | None,
-    momentum: float,
     backend: str | None,
     seed: int,
     output: Path | None,
     input_shape: Shape | None,
+    config: Path | None,
+    **options: Any,
 ) -> None:
     """Train NETWORK: a name from the zoo, SCRIPT.py:VARIABLE, or a saved MODEL.safetensors, to train it on.
 
@@ -70,13 +67,14 @@ def train(
     output folder. Ctrl-C ends training after the present step and saves the weights; a second one, at once.
     """
     dataset = dataset_named(data)
-    chosen = _optimizer(optimizer, learning_rate, momentum)
+    chosen = TrainingOptions(**options)
+    compiled = chosen.compiled_with()
     model = model_named(
-        network, input_shape, backend, data_shape=dataset.images.shape[1:], optimizer=chosen, seed=seed
+        network, input_shape, backend, data_shape=dataset.images.shape[1:], options=compiled, seed=seed
     )
-    if model.optimizer is not chosen:
-        _require_no_choice(network)
-        model.learning_rate = model.learning_rate if learning_rate is None else learning_rate
+    if model.optimizer is not compiled["optimizer"]:
+        _require_no_choice(network, model, compiled)
+        model.learning_rate = chosen.learning_rate or model.learning_rate
     require_images(network, model, data, dataset, "a folder with IDX files of such images: --data FOLDER")
     weights = _place(network, output)
     folder = weights.parent
@@ -84,16 +82,24 @@ def train(
     for path in (weights, folder / PAGE):
         require_place(path)
     say(f"{dataset}\n{model}")
-    last = model.epochs_done + epochs
+    tests = (dataset.test_images, dataset.test_labels)
+    arguments = chosen.fit_with()
+    if chosen.validation_split is None:
+        arguments["validation_data"] = tests
+    last = model.epochs_done + chosen.epochs
+    callbacks = chosen.callbacks(model.learning_rate, model.epochs_done)
     try:
         with Interruption() as interruption:
-            history = model.fit(
+            model.fit(
                 dataset.images,
                 dataset.labels,
-                epochs=epochs,
-                batch_size=batch_size,
-                validation_data=(dataset.test_images, dataset.test_labels),
-                callbacks=[CSVLog(folder / "history.csv"), ModelCheckpoint(weights), interruption],
+                callbacks=[
+                    *callbacks,
+                    CSVLog(folder / "history.csv"),
+                    ModelCheckpoint(weights),
+                    interruption,
+                ],
+                **arguments,
             )
     except BrokenPipeError:
         _stop(model, weights, last, "nobody reads the output any more")
@@ -101,13 +107,21 @@ def train(
     if interruption.came:
         _stop(model, weights, last, "interrupted")
         raise SystemExit(INTERRUPTED)
+    if chosen.gives_back:
+        model.save(weights)
     _write_graphs(model, folder)
-    accuracy = f"accuracy {history['val_accuracy'][-1]:.2%}, " if "val_accuracy" in history.names else ""
-    say(f"test {accuracy}loss {history['val_loss'][-1]:.4f}")
+    _say_results(model, tests)
     say(f"weights         {weights}")
     say(f"history         {folder / 'history.csv'}")
     say(f"gradient graph  {folder / 'gradient.graph'}  (also forward.graph and step.graph)")
     say(f"viewer          {folder / PAGE}  (open it in a browser)")
+
+
+def _say_results(model: Model, tests: tuple[Any, Any]) -> None:
+    """Evaluate the test images."""
+    results = model.evaluate(*tests)
+    accuracy = f"accuracy {results['accuracy']:.2%}, " if "accuracy" in results else ""
+    say(f"test {accuracy}loss {results['loss']:.4f}")
 
 
 def _place(network: str, output: Path | None) -> Path:
@@ -119,21 +133,28 @@ def _place(network: str, output: Path | None) -> Path:
     return Path("runs") / Path(network.partition(":")[0]).stem / f"model{MODEL_SUFFIX}"
 
 
-def _given(*options: str) -> list[str]:
-    """Return those of the options that are on the command line, as they are written there."""
-    source = click.get_current_context().get_parameter_source
+def _given(options: Iterable[str]) -> list[tuple[str, Any]]:
+    """Return those of the options that are on the command line as written there, and their values."""
+    context = click.get_current_context()
     return [
-        f"--{option.replace('_', '-')}" for option in options if source(option) is ParameterSource.COMMANDLINE
+        (parameter.opts[0], context.params[parameter.name])
+        for parameter in context.command.params
+        if parameter.name in options
+        and context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
     ]
 
 
-def _require_no_choice(network: str) -> None:
+def _require_no_choice(network: str, model: Model, compiled: Mapping[str, Any]) -> None:
     """Raise OptionError where something is chosen that a model has already."""
-    given = ", ".join(_given("optimizer", "momentum", "seed"))
+    given = [option for option, _ in _given([*OF_THE_MODEL, "seed"])]
+    context = click.get_current_context()
+    is_of_file = context.get_parameter_source("optimizer") is ParameterSource.DEFAULT_MAP
+    if is_of_file and model.optimizer != compiled["optimizer"]:
+        given.append("optimizer in the file")
     if given:
         raise OptionError(
-            f"{network} is a model, which has its optimiser and seed already",
-            mend=f"leave out {given}; --learning-rate can be given",
+            f"{network} is a model, which has its loss, optimiser and seed already",
+            mend=f"leave out {', '.join(given)}; --learning-rate can be given",
         )
 
 
@@ -144,20 +165,13 @@ def _stop(model: Model, weights: Path, last: int, why: str) -> None:
     say(f"Stopped after epoch {model.epochs_done} of {last}: {why}. The weights are in {weights}", err=True)
     if not left:
         return
-    parameters = click.get_current_context().params
-    options = [
-        part
-        for option in _given("data", "batch_size", "backend")
-        for part in (option, str(parameters[option[2:].replace("-", "_")]))
-    ]
-    command = shlex.join(["graphcnn", "train", str(weights), "--epochs", str(left), *options])
-    say(f"Go on, with epoch {model.epochs_done + 1} from its first batch: {command}", err=True)
-
-
-def _optimizer(name: str, learning_rate: float | None, momentum: float) -> Optimizer:
-    if name == "sgd":
-        return SGD(0.05 if learning_rate is None else learning_rate, momentum=momentum)
-    return (Adam if name == "adam" else AdamW)(0.001 if learning_rate is None else learning_rate)
+    again = {parameter.name for parameter in click.get_current_context().command.params}
+    again -= {*OF_THE_MODEL, "epochs", "network", "output", "seed", "input_shape"}
+    command = ["graphcnn", "train", str(weights), "--epochs", str(left)]
+    for option, value in _given(again):
+        for each in value if isinstance(value, tuple | list) else [value]:
+            command += [option] if each is True else [option, str(each)]
+    say(f"Go on, with epoch {model.epochs_done + 1} from its first batch: {shlex.join(command)}", err=True)
 
 
 def _write_graphs(model: Model, folder: Path) -> None:

@@ -1,0 +1,79 @@
+"""`--config FILE`: options of a command from a TOML file; what is on the command line comes first."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from graphcnn.errors import FileError, OptionError, meant
+from graphcnn.interchange.files import as_path
+
+F = TypeVar("F", bound=Callable[..., Any])
+LARGEST = 2**20
+"""Bytes of a file: options take a few lines."""
+
+
+def config_option(command: F) -> F:
+    """Give a command the option `--config`."""
+    option = click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        is_eager=True,
+        callback=_take_over,
+        help="A TOML file with options, such as batch-size = 64; options of the command line come first.",
+    )
+    return option(command)
+
+
+def _take_over(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
+    """Make the options of a file the defaults of the command. Raises FileError and OptionError."""
+    if path is None:
+        return None
+    known = {
+        each.opts[0].removeprefix("--"): each for each in context.command.params if each is not parameter
+    }
+    values: dict[str, object] = {}
+    for key, value in _read(path).items():
+        option = known.get(key.replace("_", "-"))
+        if option is None or option.name is None:
+            raise OptionError(
+                f"{path}: there is no option {key!r:.60}",
+                facts=[f"there are: {', '.join(known)}"],
+                mend=meant(key, known, "leave it out"),
+            )
+        values[option.name] = _checked(path, key, value, option)
+    context.default_map = {**(context.default_map or {}), **values}
+    return path
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with as_path(path).open("rb") as file:
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise FileError(f"{path} has more than {LARGEST:,} bytes", mend="name a file with options")
+        return tomllib.loads(content.decode())
+    except OSError as error:
+        raise FileError(f"{path} cannot be read: {error.strerror}", mend="check the path") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise FileError(
+            f"{path} is no TOML file", facts=[str(error)], mend='write lines such as optimizer = "adamw"'
+        ) from None
+
+
+def _checked(path: Path, key: str, value: object, option: click.Parameter) -> object:
+    """Return a value as the command line would give it. Raises OptionError for what it could not."""
+    is_list = option.multiple if isinstance(option, click.Option) else False
+    is_many = is_list or option.nargs != 1
+    given = value if is_many and isinstance(value, list) else [value]
+    is_flag = isinstance(option, click.Option) and option.is_flag
+    for each in given:
+        if isinstance(each, bool) == is_flag and isinstance(each, bool | int | float | str):
+            continue
+        example = f"{key} = true" if is_flag else f'{key} = "..."'
+        raise OptionError(f"{path}: {key} = {each!r:.60} is no value of this option", mend=example)
+    return given if is_many else value
