@@ -58,6 +58,19 @@ LAYERS = [
 ]
 
 
+DEPTHWISE = [
+    # channels, kernel, stride: pixels that neighbours share, and sums of 16 registers less a few
+    (24, 5, 2),
+    (36, 2, 1),
+    *(
+        pytest.param((channels, kernel, stride), marks=pytest.mark.slow)
+        for channels in (8, 13, 24, 36, 100)
+        for kernel in (2, 3, 4, 5, 7)
+        for stride in (1, 2)
+    ),
+]
+
+
 def wide():
     """Return a network whose 3x3 convolutions have channels for whole vectors."""
     layers = [gcn.Conv2d(16, 3), gcn.ReLU(), gcn.Conv2d(32, 3, padding=1), gcn.ReLU(), gcn.Conv2d(64, 3)]
@@ -172,6 +185,20 @@ def test_sums_of_all_passes_of_a_layer_stay_in_registers(layer, name, passes_of)
     *sizes, dtype, stride = layer
     graphs = passes_of(*sizes, dtype=dtype, stride=stride)
     loops = [loop for graph in graphs for loop in sums_of_products(graph, named_target(name))]
+    assert [loop for loop in loops if loop[1]] == []
+    assert len(loops) > 1
+
+
+@pytest.mark.parametrize("name", FUSED)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("layer", DEPTHWISE, ids=str)
+def test_sums_of_depthwise_layers_stay_in_registers(layer, dtype, name):
+    channels, kernel, stride = layer
+    middle = gcn.DepthwiseConv2d(kernel, stride=stride, padding=kernel // 2)
+    network = gcn.Sequential(gcn.Conv2d(channels, 1), middle, gcn.Flatten(), gcn.Dense(3))
+    options = {"loss": gcn.CrossEntropy(), "optimizer": gcn.SGD(0.1), "dtype": dtype, "backend": "numpy"}
+    step = gcn.compile(network, input_shape=(15, 15, 3), **options).step_graph
+    loops = sums_of_products(step, named_target(name))
     assert [loop for loop in loops if loop[1]] == []
     assert len(loops) > 1
 

@@ -14,7 +14,14 @@ from graphcnn_native.codegen.function import Index, Ssa
 from graphcnn_native.codegen.lanes import columns
 from graphcnn_native.kernels.correlation_writer import NEARBY, CorrelationWriter
 from graphcnn_native.kernels.depthwise_tiles import Tiles, add_taps, taps_met, tiles
-from graphcnn_native.kernels.tile import ColumnGroup, column_groups, multiply_add, unrolling, zeros
+from graphcnn_native.kernels.tile import (
+    ColumnGroup,
+    column_groups,
+    holds_copies,
+    multiply_add,
+    unrolling,
+    zeros,
+)
 from graphcnn_native.kernels.writer import Range
 from graphcnn_native.lowering.depthwise import MOST_TAPS
 from graphcnn_native.tile_sizes import evenly, pixels_at_once, taps_at_once
@@ -177,7 +184,10 @@ class DepthwiseFilterGradient(CorrelationWriter[Correlate2d]):
                     self._ask(group, column, n, i, j.index, turns)
                 for number in range(turns):
                     place = f.add(j.index, number)
-                    totals = self._place(group, images, window, place, taps, rows, totals)
+                    here = images
+                    if number and holds_copies(self.w.target):  # of pixels, where places share some
+                        here = f.opaque(images)
+                    totals = self._place(group, here, window, place, taps, rows, totals)
                 j.results = totals
             totals = j.results
         return totals

@@ -9,7 +9,7 @@ from typing import Any
 
 from graphcnn_native.codegen.function import Ssa
 from graphcnn_native.kernels.correlation_writer import CorrelationWriter
-from graphcnn_native.kernels.tile import ColumnGroup, multiply_add
+from graphcnn_native.kernels.tile import ColumnGroup, add_product
 from graphcnn_native.lowering.depthwise import MOST_TAPS
 from graphcnn_native.tile_sizes import evenly
 
@@ -101,5 +101,5 @@ def _add_few(
             x = c.load(address, column)
             for place, n in products:
                 at = place * wide + number
-                sums[at] = multiply_add(f, c.w.target, x, loaded[n][number], sums[at])
+                sums[at] = add_product(f, c.w.target, x, loaded[n][number], sums[at])
     return sums

@@ -131,6 +131,17 @@ def multiply_add(f: Function, target: Target, x: Ssa, y: Ssa, total: Ssa) -> Ssa
     return f.intrinsic("fma" if target.fused else "fmuladd", x, y, total)
 
 
+def holds_copies(target: Target) -> bool:
+    """Whether LLVM keeps copies of what it could load again, though registers are few."""
+    return target.fused and not target.broadcasts
+
+
+def add_product(f: Function, target: Target, x: Ssa, y: Ssa, total: Ssa) -> Ssa:
+    """Return x · y + total in the register of the total, where there are no registers to spare."""
+    added = multiply_add(f, target, x, y, total)
+    return _left_in_place(f, added, x) if holds_copies(target) else added
+
+
 def accumulate(
     f: Function,
     target: Target,
@@ -201,12 +212,11 @@ def _turns(
     left = f.element(factors.left, item, f.multiply(first, factors.left_step))
     right = f.element(factors.right, item, f.multiply(first, factors.right_step))
     sums, products = list(totals), len(factors.offsets) * len(group)
-    holds_copies = target.fused and not target.broadcasts
     at_once = products + (len(factors.offsets) + len(group)) * turns
     if at_once > target.registers and _shares_register(factors.left_step, factors.right_step, SIZES[item]):
         left = f.opaque(left)
     for turn in range(turns):
-        if holds_copies:
+        if holds_copies(target):
             left, right = f.opaque(left), f.opaque(right)
         here, there = f.multiply(factors.left_step, turn), f.multiply(factors.right_step, turn)
         rights = [
@@ -223,9 +233,7 @@ def _turns(
                 if lanes_of(x.type) > column.lanes:
                     sums[place] = _multiply_add_half(f, target, x, rights[number], sums[place])
                     continue
-                sums[place] = multiply_add(f, target, x, rights[number], sums[place])
-                if holds_copies:
-                    sums[place] = _left_in_place(f, sums[place], x)
+                sums[place] = add_product(f, target, x, rights[number], sums[place])
     return sums
 
 
