@@ -90,6 +90,7 @@ if TYPE_CHECKING:
     from graphcnn.dsl.layers import Conv2d as Conv2d
     from graphcnn.dsl.layers import ConvTranspose1d as ConvTranspose1d
     from graphcnn.dsl.layers import ConvTranspose2d as ConvTranspose2d
+    from graphcnn.dsl.layers import Cutout as Cutout
     from graphcnn.dsl.layers import Dense as Dense
     from graphcnn.dsl.layers import DepthwiseConv2d as DepthwiseConv2d
     from graphcnn.dsl.layers import Dropout as Dropout
@@ -116,10 +117,14 @@ if TYPE_CHECKING:
     from graphcnn.dsl.layers import MaxPool2d as MaxPool2d
     from graphcnn.dsl.layers import MaxUnpool2d as MaxUnpool2d
     from graphcnn.dsl.layers import Mish as Mish
+    from graphcnn.dsl.layers import Normalize as Normalize
     from graphcnn.dsl.layers import Pad2d as Pad2d
     from graphcnn.dsl.layers import PixelShuffle as PixelShuffle
     from graphcnn.dsl.layers import PixelUnshuffle as PixelUnshuffle
     from graphcnn.dsl.layers import PReLU as PReLU
+    from graphcnn.dsl.layers import RandomCrop as RandomCrop
+    from graphcnn.dsl.layers import RandomErasing as RandomErasing
+    from graphcnn.dsl.layers import RandomFlip as RandomFlip
     from graphcnn.dsl.layers import ReLU as ReLU
     from graphcnn.dsl.layers import ReLU6 as ReLU6
     from graphcnn.dsl.layers import Reshape as Reshape
@@ -243,6 +248,8 @@ _HOMES = {
         *("MaxUnpool2d", "Mish", "PReLU", "RMSNorm", "ReLU", "ReLU6", "SELU", "ScaledTanh", "SiLU"),
         *("Sigmoid", "Softmax", "Softplus", "Softsign", "StochasticDepth", "Tanh"),
     ),
+    "dsl.layers.augmentation": ("Cutout", "RandomCrop", "RandomErasing", "RandomFlip"),
+    "dsl.layers.normalize": ("Normalize",),
     "dsl.layers.resampling": ("PixelShuffle", "PixelUnshuffle", "Upsample2d"),
     "dsl.layers.shape": ("Pad2d", "Reshape"),
     "dsl.network": ("Input", "Network", "Parameter", "Sequential"),

@@ -179,6 +179,7 @@ def load(
         options=options,
         seed=checkpoint.seed,
         epochs_done=checkpoint.epochs_done,
+        samples_trained=checkpoint.samples_trained,
     )
     model.learning_rate = checkpoint.learning_rate
     model.history.epochs.extend(map(dict, checkpoint.history))

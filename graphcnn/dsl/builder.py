@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from graphcnn.dsl.initializers import Constant, Initializer
 from graphcnn.errors import GraphcnnError, OptionError, ShapeError
-from graphcnn.ir import DType, Emitter, Graph, Origin, TensorType, Value
+from graphcnn.ir import SAMPLE_KEYS, DType, Emitter, Graph, Origin, TensorType, Value
+from graphcnn.sample_keys import SAMPLE_KEY
 
 if TYPE_CHECKING:
     from graphcnn.dsl.layers.base import Layer
@@ -152,6 +154,30 @@ class Builder(Emitter):
             )
         held = next((old for old, new in self.replaced.items() if new == state), state)
         self.replaced[held] = replacement
+
+    def sample_keys(self) -> Value:
+        """Return the key of each sample, int64 [N], from which its random numbers are drawn.
+
+        They are an input of the graph that training supplies. Raises OptionError where its name is taken.
+        """
+        known = self.graph.inputs.get(SAMPLE_KEY)
+        if known is None:
+            place = Origin(self.origin.file, self.origin.line)
+            return self.graph.input(SAMPLE_KEY, SAMPLE_KEYS, role="sample", origin=place)
+        if self.graph.role(SAMPLE_KEY) != "sample":
+            raise OptionError(
+                f"the name {SAMPLE_KEY!r} of an input is that of the keys that samples draw by",
+                mend='give the input another name, for example gcn.Input(shape, name="image")',
+            )
+        return known
+
+    def stream(self, label: str) -> int:
+        """Return what tells the numbers that the layer draws for a purpose from all others: 32 bits.
+
+        They follow from the layer's name, so that other layers may come and go, and a layer that is applied
+        to several values draws the same for all of them.
+        """
+        return zlib.crc32(f"{self.origin.layer}.{label}".encode())
 
     def finish(self) -> Graph:
         """Return the graph, with the replacement of each state as its update."""

@@ -18,7 +18,8 @@ def traced_graph(graph: Graph) -> tuple[Traced, Traced]:
     their own, it has them all. Training has its updates as well, inference has not. Parameters of two and
     more axes start as those of `Conv2d` and `Dense` do, other parameters and states at 0.
 
-    Raises GraphError for a graph that is not valid, that has no output, or that has a setting.
+    Raises GraphError for a graph that is not valid, that has no output, that has a setting, or that
+    draws random numbers of samples.
     """
     verify(graph)
     outputs = _outputs(graph)
@@ -27,6 +28,11 @@ def traced_graph(graph: Graph) -> tuple[Traced, Traced]:
         raise GraphError(
             f"graph {graph.name!r} has a setting among its inputs: {', '.join(settings)}",
             mend='give inputs the role "data", "parameter" or "state"',
+        )
+    if graph.inputs_with_role("sample"):
+        raise GraphError(
+            f"graph {graph.name!r} draws random numbers of samples, which inference does not",
+            mend="compile the network that has its layers, or model.forward_graph, which draws none",
         )
     initializers = {
         label: _initializer(label, graph) for label in graph.inputs_with_role("parameter", "state")

@@ -7,6 +7,7 @@ import numpy as np
 from graphcnn.arrays import Array
 from graphcnn.inspection.profile import Mode, Profile, measure
 from graphcnn.ir import Graph
+from graphcnn.sample_keys import identities
 from graphcnn.training.model import Model
 
 
@@ -31,4 +32,5 @@ def random_batch(model: Model, graph: Graph, batch: int) -> dict[str, Array]:
             inputs[label] = random.standard_normal(shape).astype(value.type.dtype)
         else:
             inputs[label] = random.integers(classes, size=shape).astype(value.type.dtype)
-    return inputs
+    keys = dict.fromkeys(graph.inputs_with_role("sample"), identities(0, np.arange(batch)))
+    return {**inputs, **keys}

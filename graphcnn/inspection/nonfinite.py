@@ -172,4 +172,5 @@ _GIVEN = {
     "state": "this state of the training was not finite before the step: load or train it anew",
     "frozen": "the frozen parameter is not finite: load or assign finite numbers",
     "setting": "give a finite number",
+    "sample": "these are whole numbers",
 }

@@ -1,6 +1,6 @@
 """What a graph is: types, nodes, origins, the text form, and the rules of validity."""
 
-from graphcnn.ir.graph import Emitter, Graph, Input, Node, Role, Value, batch_inputs
+from graphcnn.ir.graph import SAMPLE_KEYS, Emitter, Graph, Input, Node, Role, Value, batch_inputs
 from graphcnn.ir.liveness import last_reads, live_bytes, needed_nodes, use_counts
 from graphcnn.ir.op import NO_RULE, OPERAND_LETTERS, Cost, Gradients, Op, Values, arguments_of, require_op
 from graphcnn.ir.parser import parse_graph
@@ -14,6 +14,7 @@ __all__ = [
     "BATCH",
     "NO_RULE",
     "OPERAND_LETTERS",
+    "SAMPLE_KEYS",
     "Cost",
     "DType",
     "Dim",

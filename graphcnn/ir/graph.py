@@ -16,14 +16,18 @@ from graphcnn.ir.arithmetic import Emitted
 from graphcnn.ir.op import Cost, Op, require_op
 from graphcnn.ir.types import BATCH, TensorType
 from graphcnn.origin import Origin
+from graphcnn.sample_keys import SAMPLE_KEY
 from graphcnn.visible import visible
 
 if TYPE_CHECKING:
     import networkx
 
-Role: TypeAlias = Literal["data", "parameter", "frozen", "state", "setting"]
+Role: TypeAlias = Literal["data", "parameter", "frozen", "state", "setting", "sample"]
 """What feeds an input: a batch, a trained parameter, one that training leaves alone, other state of the
-training, or a setting such as the learning rate."""
+training, a setting such as the learning rate, or the keys of a batch's samples (`graphcnn.sample_keys`)."""
+
+SAMPLE_KEYS: Final = TensorType((BATCH,), "int64")
+"""The type of the input with the role "sample", whose name is `sample_key`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,10 @@ class Input(Op):
             raise GraphError(f"the label of an input is a string, not {self.label!r}")
         if self.role not in get_args(Role):
             raise GraphError(f"input {self.label!r} has the unknown role {self.role!r}")
+        if self.role == "sample" and (self.label, self.type) != (SAMPLE_KEY, SAMPLE_KEYS):
+            raise GraphError(
+                f"the keys of samples are {SAMPLE_KEY!r}, {SAMPLE_KEYS}, not {self.label!r}, {self.type}"
+            )
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
         return (self.type,)

@@ -37,6 +37,7 @@ from graphcnn.ops.elementary import Cos, Erf, Exp, Log, Sin, Sqrt
 from graphcnn.ops.interpolation import Interpolate, InterpolateTransposed
 from graphcnn.ops.linear import Matmul
 from graphcnn.ops.loss import LogSoftmax, OneHot, SoftmaxCrossEntropy, SquaredError
+from graphcnn.ops.per_sample import SampleIntegers, SampleNormal, SampleNumbers, SampleUniform
 from graphcnn.ops.pointwise import Constant, StopGradient, constant
 from graphcnn.ops.pooling import (
     AveragePool2d,
@@ -49,6 +50,7 @@ from graphcnn.ops.pooling import (
 )
 from graphcnn.ops.random import GENERATOR_STATE, RandomNormal, RandomNumbers, RandomUniform
 from graphcnn.ops.reduction import ArgMax, Broadcast, Count, InverseDeviation, Max, Mean, Sum
+from graphcnn.ops.sample_moves import CropSamples, EraseSamples, FlipSamples, PasteSamples
 from graphcnn.ops.shape import Cast, Concatenate, Crop, Pad, Reshape, Subsample, Transpose, ZeroInsert
 from graphcnn.ops.table import OPS, register_op
 from graphcnn.ops.taking import ScatterSum, Take
@@ -71,6 +73,8 @@ for _op in (
     *(Sum, Mean, InverseDeviation, Max, Count, ArgMax),
     *(LogSoftmax, OneHot, SoftmaxCrossEntropy, SquaredError),
     *(RandomUniform, RandomNormal),
+    *(SampleUniform, SampleNormal, SampleIntegers),
+    *(FlipSamples, CropSamples, PasteSamples, EraseSamples),
     *(UserFunction,),
 ):
     register_op(_op)
@@ -103,11 +107,14 @@ __all__ = [
     "Cos",
     "Count",
     "Crop",
+    "CropSamples",
     "Divide",
     "Elu",
     "Equal",
+    "EraseSamples",
     "Erf",
     "Exp",
+    "FlipSamples",
     "GatherWinner2d",
     "Greater",
     "GreaterEqual",
@@ -131,6 +138,7 @@ __all__ = [
     "Negate",
     "OneHot",
     "Pad",
+    "PasteSamples",
     "Power",
     "RandomNormal",
     "RandomNumbers",
@@ -140,6 +148,10 @@ __all__ = [
     "Reshape",
     "Rot180",
     "RouteToWinner2d",
+    "SampleIntegers",
+    "SampleNormal",
+    "SampleNumbers",
+    "SampleUniform",
     "ScatterSum",
     "Select",
     "Sigmoid",

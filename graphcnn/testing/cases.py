@@ -21,6 +21,7 @@ from graphcnn.testing.case import BATCHES, FLOAT_TYPES, Case, Fill, Named, unary
 from graphcnn.testing.matrix_cases import matrices
 from graphcnn.testing.place_cases import places
 from graphcnn.testing.pointwise_cases import pointwise
+from graphcnn.testing.sample_cases import of_samples
 from graphcnn.transform import differentiate, simplify
 
 NAIVE_PRODUCTS = 30_000
@@ -44,7 +45,7 @@ def _table() -> Mapping[str, Fill]:
     table: dict[str, Fill] = {}
     families = (
         *(_convolutions, _pools, pointwise, _movements, places, _reductions, _products, matrices),
-        *(_losses, _networks),
+        *(_losses, of_samples, _networks),
     )
     for dtype in FLOAT_TYPES:
         for family in families:

@@ -17,7 +17,7 @@ from graphcnn import ops
 from graphcnn.arrays import Array
 from graphcnn.backend import bind_inputs, reference
 from graphcnn.errors import GraphError
-from graphcnn.ir import Graph, Input, Op, Value, concrete_shape
+from graphcnn.ir import SAMPLE_KEYS, Graph, Input, Op, Value, concrete_shape
 from graphcnn.ops.attributes import Padding
 from graphcnn.ops.taking import Run
 from graphcnn.testing.gradient_matrix import GradientCase, build_gradient_case, evaluated, random_multiples
@@ -327,6 +327,56 @@ def _clip_mask(op: ops.ClipMask, tensors: list[Tensor], batch: int) -> Tensor:
     return inside.to(x.dtype)
 
 
+def _by_the_reference(op: Op, tensors: list[Tensor], batch: int) -> Tensor:
+    """Return what the reference draws, which PyTorch takes for constants."""
+    (keys,) = tensors
+    graph = Graph()
+    graph.output("numbers", graph.add(op, graph.input("keys", SAMPLE_KEYS)))
+    return _torch().tensor(reference().compile(graph)(keys=keys.numpy())["numbers"])
+
+
+# Of each sample, one by one: images are [N, H, W, C]
+
+
+def _flip_samples(op: ops.FlipSamples, tensors: list[Tensor], batch: int) -> Tensor:
+    samples, flags = tensors
+    chosen = flags.reshape(-1, *[1] * (samples.dim() - 1))
+    return _torch().where(chosen, samples.flip(op.axis), samples)
+
+
+def _crop_samples(op: ops.CropSamples, tensors: list[Tensor], batch: int) -> Tensor:
+    images, *places = tensors
+    return _windows(images, op.size, [place.tolist() for place in places], op.value)
+
+
+def _paste_samples(op: ops.PasteSamples, tensors: list[Tensor], batch: int) -> Tensor:
+    images, *places = tensors
+    return _windows(images, op.size, [(-place.long()).tolist() for place in places], 0.0)
+
+
+def _windows(images: Tensor, size: tuple[int, int], places: list[list[int]], value: float) -> Tensor:
+    """Return windows by padding: negative widths crop. What lies too far away is as good as just outside."""
+    found = []
+    for image, *begins in zip(images, *places, strict=True):
+        widths: list[int] = []
+        for axis in (1, 0):
+            length, begin = image.shape[axis], begins[axis]
+            begin = min(max(begin, -size[axis]), length)
+            widths += [-begin, begin + size[axis] - length]
+        found.append(_functional().pad(image, (0, 0, *widths), value=value))
+    return _torch().stack(found)
+
+
+def _erase_samples(op: ops.EraseSamples, tensors: list[Tensor], batch: int) -> Tensor:
+    images, *box = tensors
+    within = []
+    for axis in (0, 1):
+        distance = _torch().arange(images.shape[1 + axis]) - box[axis].long()[:, None]
+        within.append((distance >= 0) & (distance < box[2 + axis][:, None]))
+    boxes = within[0][:, :, None, None] & within[1][:, None, :, None]
+    return images.masked_fill(boxes, op.value)
+
+
 def _random_numbers(
     op: ops.RandomUniform | ops.RandomNormal, tensors: list[Tensor], batch: int
 ) -> tuple[Tensor, ...]:
@@ -414,5 +464,12 @@ MEANINGS: Final[dict[type[Op], Meaning]] = {
     ops.SquaredError: _squared_error,
     ops.RandomUniform: _random_numbers,
     ops.RandomNormal: _random_numbers,
+    ops.SampleUniform: _by_the_reference,
+    ops.SampleNormal: _by_the_reference,
+    ops.SampleIntegers: _by_the_reference,
+    ops.FlipSamples: _flip_samples,
+    ops.CropSamples: _crop_samples,
+    ops.PasteSamples: _paste_samples,
+    ops.EraseSamples: _erase_samples,
     ops.UserFunction: lambda op, tensors, batch: op.function.python(*tensors),
 }

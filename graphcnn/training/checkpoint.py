@@ -50,7 +50,8 @@ class Checkpoint:
     """All that a model is made of, but the backend that runs it.
 
     history: the numbers of each epoch by name, of which a file holds all but the times.
-    resume: what callbacks need in order to go on, as JSON.
+    resume: what callbacks need in order to go on, as JSON. samples_trained: by `train_step`, where the
+    network draws random numbers of samples.
     """
 
     graphs: Graphs
@@ -60,6 +61,7 @@ class Checkpoint:
     learning_rate: float
     history: tuple[Mapping[str, float], ...] = ()
     resume: Mapping[str, object] = field(default_factory=dict)
+    samples_trained: int = 0
 
 
 def write_checkpoint(path: str | PathLike[str], checkpoint: Checkpoint) -> None:
@@ -85,6 +87,8 @@ def write_checkpoint(path: str | PathLike[str], checkpoint: Checkpoint) -> None:
     }
     if graphs.frozen:
         metadata["frozen"] = json.dumps(sorted(graphs.frozen))
+    if checkpoint.samples_trained:
+        metadata["samples_trained"] = str(checkpoint.samples_trained)
     if checkpoint.resume:
         metadata["resume"] = _resume_text(checkpoint.resume)
     own = {
@@ -240,6 +244,7 @@ def _restored_checkpoint(
         learning_rate=_rate(metadata),
         history=_restored_history(metadata.get("history", "[]")),
         resume=_restored_resume(metadata.get("resume", "{}")),
+        samples_trained=_whole_number({"samples_trained": "0", **metadata}, "samples_trained"),
     )
     return restored, graphs.added_states
 
@@ -262,6 +267,8 @@ def _parse_graphs(
     has_others = len(outputs) == 1 and outputs != [OUTPUT]
     if not outputs or has_others or all_outputs[: len(outputs)] != outputs or forward.updates:
         raise FileError("a graph has other outputs or updates than a network's")
+    if forward.inputs_with_role("sample"):
+        raise FileError("the graph for inference draws random numbers of samples")
     held = {label: value.type for label, value in training.inputs_with_role("parameter", "state").items()}
     own = {label: value.type for label, value in forward.inputs_with_role("parameter", "state").items()}
     if not own.items() <= held.items() or _fed(forward) != _fed(training):

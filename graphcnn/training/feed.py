@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from graphcnn.data.batches import Batches, permutation
 from graphcnn.errors import DataError, OptionError, meant
 from graphcnn.inputs import as_input
 from graphcnn.ir import BATCH, TensorType, format_shape
+from graphcnn.sample_keys import SAMPLE_KEY, identities, in_epoch
 from graphcnn.training.feeding import Form, as_inputs, require_finite
 from graphcnn.training.objective import SAMPLE_WEIGHT, Head, Objective
 from graphcnn.training.targets import TargetForm, as_targets
@@ -91,15 +91,17 @@ class Feed:
         seed: int | None = None,
         sample_weight: object = None,
         class_weight: object = None,
+        key_seed: int | None = None,
     ) -> Source:
         """Return arrays, which are checked at once, or an iterable of batches, as a source.
 
         x, y: arrays with a row per sample; or x alone, an iterable of (x, y) or (x, y, sample_weight).
+        key_seed: of the keys of samples; None for graphs that take none.
         """
         if y is not None:
             batch = self.batch(x, y, sample_weight, class_weight)
             _require_all_finite(batch)
-            return self._of_arrays(batch, Batches(*self._rows(batch).values(), size=size, seed=seed))
+            return self._of_arrays(self._with_keys(batch, key_seed), size, seed)
         if isinstance(x, np.ndarray | str | bytes | Mapping) or not isinstance(x, Iterable):
             raise DataError("labels are missing", mend="pass images and labels, or an iterable of batches")
         if isinstance(x, tuple | list) and len(x) in (2, 3) and _is_arrays(x):
@@ -116,9 +118,7 @@ class Feed:
             raise OptionError(
                 "sample_weight is for arrays; batches bring their own", mend="yield x, y, sample_weight"
             )
-        return Source(
-            lambda _, begin: (self._given(given, class_weight) for given in itertools.islice(x, begin, None))
-        )
+        return Source(lambda epoch, begin: self._of_batches(x, epoch, begin, class_weight, key_seed))
 
     def split(
         self,
@@ -131,10 +131,12 @@ class Feed:
         drawn_by: int,
         sample_weight: object = None,
         class_weight: object = None,
+        key_seed: int | None = None,
     ) -> tuple[Source, Source]:
         """Return arrays as two sources: what to train on, and the share of the samples to evaluate.
 
-        drawn_by: the seed that chooses them. Weights of classes are for training alone.
+        drawn_by: the seed that chooses them. Weights of classes are for training alone, and so are the keys
+        of samples, of the seed key_seed.
         Raises OptionError for an iterable of batches, and where one of the two would be empty.
         """
         if y is None:
@@ -145,6 +147,7 @@ class Feed:
         whole = self.batch(x, y, sample_weight, class_weight)
         tested = whole if class_weight is None else self.batch(x, y, sample_weight)
         _require_all_finite(whole)
+        whole = self._with_keys(whole, key_seed)
         samples = self.samples(whole)
         held = round(share * samples)
         if not 0 < held < samples:
@@ -159,10 +162,31 @@ class Feed:
             for arrays, rows in ((whole, order[held:]), (tested, order[:held]))
         ]
         train, test = (
-            self._of_arrays(part, Batches(*self._rows(part).values(), size=size, seed=each))
-            for part, each in zip(parts, (seed, None), strict=True)
+            self._of_arrays(part, size, each) for part, each in zip(parts, (seed, None), strict=True)
         )
         return train, test
+
+    def _of_batches(
+        self, batches: Iterable[object], epoch: int, begin: int, class_weight: object, key_seed: int | None
+    ) -> Iterator[Batch]:
+        """Yield given batches from one on; a sample's index is its place among those of the epoch."""
+        samples = 0
+        for number, given in enumerate(batches):
+            if number < begin and key_seed is None:
+                continue
+            batch = self._given(given, class_weight)
+            if key_seed is not None:
+                indices = np.arange(samples, samples + self.samples(batch))
+                batch[SAMPLE_KEY] = in_epoch(identities(key_seed, indices), epoch)
+                samples += len(indices)
+            if number >= begin:
+                yield batch
+
+    def _with_keys(self, whole: Batch, key_seed: int | None) -> Batch:
+        """Return all samples with their keys of epoch 0, where graphs take keys."""
+        if key_seed is None:
+            return whole
+        return {**whole, SAMPLE_KEY: identities(key_seed, np.arange(self.samples(whole)))}
 
     def _rows(self, batch: Batch) -> Batch:
         """Return the arrays that have a row per sample; the others are shared by all batches."""
@@ -171,13 +195,17 @@ class Feed:
     def _has_rows(self, name: str) -> bool:
         return name not in self.inputs or self.inputs[name].has_batch
 
-    def _of_arrays(self, whole: Batch, batches: Batches) -> Source:
-        names = list(self._rows(whole))
+    def _of_arrays(self, whole: Batch, size: int, seed: int | None) -> Source:
+        rows = self._rows(whole)
+        names, batches = list(rows), Batches(*rows.values(), size=size, seed=seed)
         shared = {name: array for name, array in whole.items() if not self._has_rows(name)}
 
         def epoch(number: int, begin: int) -> Iterator[Batch]:
             for arrays in batches.epoch(number, begin):
-                yield {**shared, **dict(zip(names, arrays, strict=True))}
+                batch = {**shared, **dict(zip(names, arrays, strict=True))}
+                if SAMPLE_KEY in batch and SAMPLE_KEY not in self.inputs:
+                    batch[SAMPLE_KEY] = in_epoch(batch[SAMPLE_KEY], number)
+                yield batch
 
         inputs = tuple(whole[name] for name in names if name in self.inputs)
         return Source(epoch, len(batches), is_repeatable=True, inputs=inputs)

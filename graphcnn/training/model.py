@@ -20,6 +20,7 @@ from graphcnn.foreign_names import OF_MODELS, SETTABLE
 from graphcnn.interchange.torchvision import is_of_torch, read_state_dict, write_state_dict
 from graphcnn.interrupts import interrupts_put_off
 from graphcnn.ir import Graph, TensorType, users_line
+from graphcnn.sample_keys import SAMPLE_KEY, identities
 from graphcnn.training.callbacks import Callback, check_callbacks
 from graphcnn.training.checkpoint import (
     Checkpoint,
@@ -102,6 +103,7 @@ class Model:
         options: Mapping[str, object] | None = None,
         seed: int = 0,
         epochs_done: int = 0,
+        samples_trained: int = 0,
         frozen_by_layers: Callable[[], frozenset[str]] = frozenset,
     ) -> None:
         self.seed = seed
@@ -114,6 +116,8 @@ class Model:
         self.history = History()
         self.resume: dict[str, object] = {}
         self._graphs = graphs
+        self._takes_keys = SAMPLE_KEY in graphs.network.inputs
+        self._samples_trained = samples_trained  # by train_step, whose samples have no other index
         self._state = State(state)
         self._layers = LayersWord(frozen_by_layers)
         self._executables: dict[str, Executable] = {}
@@ -454,6 +458,7 @@ class Model:
                 self._learning_rate,
                 tuple(self.history),
                 self.resume,
+                self._samples_trained,
             ),
         )
 
@@ -513,12 +518,17 @@ class Model:
         feed = self._feed
         if sample_weight is None and feed.takes(x, y):
             inputs = {feed.only_input: x, feed.only_target: y, LEARNING_RATE: self.learning_rate}
+            if self._takes_keys:
+                inputs[SAMPLE_KEY] = self._next_keys(feed.samples(inputs))
             results = self._stepped(self.executable("step"), inputs)
         else:
             self.executable("step")
             if y is None:
                 raise DataError("labels are missing", mend="model.train_step(images, labels)")
-            results = self.step_on(self.as_batch(x, y, sample_weight))
+            inputs = self.as_batch(x, y, sample_weight)
+            results = self.step_on(inputs)
+        if self._takes_keys:
+            self._samples_trained += feed.samples(inputs)
         return Named(self.numbers(results), "model.train_step(x, y)")
 
     def numbers(self, results: Mapping[str, Array]) -> dict[str, float]:
@@ -531,7 +541,13 @@ class Model:
 
     def source(self, x: object, y: object = None, *, batch_size: int = 32) -> Source:
         """Return the batches of `fit`, epoch by epoch. Raises DataError for data that does not fit."""
-        return self._feed.arrays(x, y, size=check_batch_size(batch_size), seed=self.seed)
+        size = check_batch_size(batch_size)
+        return self._feed.arrays(x, y, size=size, seed=self.seed, key_seed=self._key_seed)
+
+    @property
+    def _key_seed(self) -> int | None:
+        """The seed of the keys of samples; None where training takes none."""
+        return self.seed if self._takes_keys else None
 
     def step_on(self, batch: Mapping[str, Array]) -> dict[str, Array]:
         """Take one step on a batch that `as_batch` made; return its results as arrays."""
@@ -554,7 +570,15 @@ class Model:
         """
         if y is not None:
             self.graph("evaluation")
-        return self._feed.batch(x, y, sample_weight)
+        batch = self._feed.batch(x, y, sample_weight)
+        if y is not None and self._takes_keys:
+            batch[SAMPLE_KEY] = self._next_keys(self.samples(batch))
+        return batch
+
+    def _next_keys(self, samples: int) -> Array:
+        """Return the keys of samples that are no dataset's: each has the number of those before it."""
+        first = self._samples_trained
+        return identities(self.seed, np.arange(first, first + samples))
 
     def samples(self, batch: Mapping[str, Array]) -> int:
         """Return how many samples a batch holds."""
@@ -607,13 +631,14 @@ class Model:
         numbers = epoch_numbers(epochs, initial_epoch, self.epochs_done)
         size = check_batch_size(batch_size)
         weights = {"sample_weight": sample_weight, "class_weight": class_weight}
+        keys = self._key_seed
         seed = self.seed if shuffle else None
         validation: Source | None = None
         if validation_split is None:
-            source = self._feed.arrays(x, y, size=size, seed=seed, **weights)
+            source = self._feed.arrays(x, y, size=size, seed=seed, key_seed=keys, **weights)
         else:
             source, validation = self._feed.split(
-                x, y, validation_split, size=size, seed=seed, drawn_by=self.seed, **weights
+                x, y, validation_split, size=size, seed=seed, drawn_by=self.seed, key_seed=keys, **weights
             )
         if steps_per_epoch is not None:
             source = of_steps(source, steps_per_epoch, is_iterator=isinstance(x, Iterator))

@@ -51,7 +51,7 @@ class Problem:
             array = self.random.standard_normal(shape)
         array = np.asarray(np.abs(array) + 0.5 if positive else array)
         self.arrays[label] = array
-        has_batch = batch and array.ndim > (0 if array.dtype.kind == "i" else 1)
+        has_batch = batch and array.ndim > (0 if array.dtype.kind in "ib" else 1)
         sizes = ("N", *array.shape[1:]) if has_batch else array.shape
         return self.graph.input(label, TensorType(sizes, array.dtype.name))
 
@@ -389,6 +389,41 @@ def test_random_numbers_are_constants_to_differentiation(op):
     state = problem.input(array=np.array([5, 0]), batch=False)
     numbers, _ = problem.graph.add_all(op, state, x)
     problem.check(ops.Multiply(), numbers, problem.graph.add(ops.Tanh(), x))
+
+
+@pytest.mark.parametrize(
+    "op", [ops.SampleUniform(("N", 4), 5, "float64"), ops.SampleNormal(("N", 4), 6, "float64"),
+           ops.SampleIntegers(("N", 4), 7, -2, 9)], ids=str)  # fmt: skip
+def test_random_numbers_of_samples_are_constants_to_differentiation(op):
+    problem = Problem()
+    x, samples = problem.input(3, 4), problem.input(array=np.array([5, 0, -9]))
+    numbers = problem.graph.add(op, samples)
+    numbers = problem.graph.add(ops.Cast("float64"), numbers)
+    problem.check(ops.Multiply(), numbers, problem.graph.add(ops.Tanh(), x))
+
+
+SAMPLE_MOVES = [
+    *(ops.FlipSamples(axis) for axis in (1, 2, 3)),
+    *(
+        ops.CropSamples((3, 6)),
+        ops.CropSamples((5, 2), -1.5),
+        ops.PasteSamples((3, 6)),
+        ops.PasteSamples((6, 2)),
+    ),
+    *(ops.EraseSamples(), ops.EraseSamples(0.5)),
+]
+
+
+@pytest.mark.parametrize("op", SAMPLE_MOVES, ids=str)
+def test_moves_of_samples(op):
+    problem = Problem()
+    x = problem.input(3, 4, 5, 2)
+    if isinstance(op, ops.FlipSamples):
+        problem.check(op, x, problem.input(array=np.array([True, False, True])))
+        return
+    numbers = [[1, -2, 4], [-3, 0, 2], [2, 3, 0], [9, 1, 2]]
+    wholes = [problem.input(array=np.array(each, np.int32)) for each in numbers]
+    problem.check(op, x, *wholes[: op.arity - 1])
 
 
 def test_one_hot_labels_are_constants_to_differentiation():

@@ -4,7 +4,7 @@ import pytest
 
 from graphcnn import ops
 from graphcnn.errors import OptionError, ShapeError
-from graphcnn.ir import BATCH, TensorType
+from graphcnn.ir import BATCH, SAMPLE_KEYS, TensorType
 from graphcnn.ops import Convolve2d, Correlate2d
 
 
@@ -144,6 +144,14 @@ UNFITTING = {
     "targets": (ops.SquaredError(), [images(3), images(4)], ["targets like the outputs float64[N, 3]"]),
     "softmax over the batch": (ops.LogSoftmax(), [f64(3, BATCH)], ["is the batch", "only at run time"]),
     "random state": (ops.RandomUniform(), [f64(2), images(4)], ["generator state int64[2]", "float64[2]"]),
+    "keys of samples": (ops.SampleUniform(("N", 2), 0, "float32"), [images(2)], ["int64[N], not float64"]),
+    "samples without a batch": (ops.SampleNormal((4,), 0, "float32"), [SAMPLE_KEYS], ["[N, ...], not [4]"]),
+    "uniform integers": (ops.SampleUniform(("N",), 0, "int32"), [SAMPLE_KEYS], ["not int32"]),
+    "flags": (ops.FlipSamples(1), [images(4, 4, 1), LABELS], ["not float64[N, 4, 4, 1] and int64[N]"]),
+    "flip of an axis": (ops.FlipSamples(2), [images(4), TensorType((BATCH,), "bool")], ["axis 2"]),
+    "corners": (ops.CropSamples((2, 2)), [images(4, 4, 1), LABELS, LABELS], ["int32[N]", "int64[N]"]),
+    "windows of rows": (ops.PasteSamples((2, 2)), [images(4), LABELS, LABELS], ["[N, H, W, C]"]),
+    "boxes of integers": (ops.EraseSamples(), [LABELS] * 5, ["floating-point"]),
     "random integers": (ops.RandomUniform(), [ops.GENERATOR_STATE, LABELS], ["floating-point"]),
 }  # fmt: skip
 
@@ -173,6 +181,13 @@ UNALLOWED = {
     "classes": (lambda: ops.OneHot(0, "float32"), "classes=0"),
     "NaN": (lambda: ops.Constant(float("nan"), f64()), "NaN"),
     "fraction": (lambda: ops.Constant(0.5, TensorType((), "int64")), "int64"),
+    "stream": (lambda: ops.SampleUniform(("N",), 2**32, "float32"), "stream=4294967296"),
+    "alternating": (lambda: ops.SampleNormal(("N",), 0, "float32", alternating=1), "alternating=1"),
+    "range": (lambda: ops.SampleIntegers(("N",), 0, 4, 3), "4 to 3"),
+    "wide range": (lambda: ops.SampleIntegers(("N",), 0, 0, 2**31), "32 bits"),
+    "flip of the batch": (lambda: ops.FlipSamples(0), "axis=0"),
+    "window": (lambda: ops.CropSamples((0, 2)), "size=(0, 2)"),
+    "what is erased": (lambda: ops.EraseSamples(float("nan")), "value=nan"),
     "keep": (lambda: ops.Sum((1,), keep=1), "keep=1"),
 }
 

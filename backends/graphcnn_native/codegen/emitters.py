@@ -16,12 +16,14 @@ from graphcnn_native.kernels import (
     movement,
     nest,
     panels,
+    per_sample,
     phased,
     pooling,
     product,
     reduction,
     routed,
     rows,
+    sample_moves,
     taking,
     winograd,
     winograd_filters,
@@ -77,6 +79,13 @@ KERNELS: dict[type[Op], Callable[[Writer], None]] = {
     ops.InterpolateTransposed: interpolation.interpolate_transposed,
     ops.ZeroInsert: movement.zero_insert,
     ops.Concatenate: movement.concatenate,
+    ops.SampleUniform: per_sample.sample_numbers,
+    ops.SampleNormal: per_sample.sample_numbers,
+    ops.SampleIntegers: per_sample.sample_numbers,
+    ops.FlipSamples: sample_moves.flip_samples,
+    ops.CropSamples: sample_moves.crop_samples,
+    ops.PasteSamples: sample_moves.paste_samples,
+    ops.EraseSamples: sample_moves.erase_samples,
 }
 
 for _op, _kernel in KERNELS.items():

@@ -230,6 +230,12 @@ class Function:
             return x // y
         return x if y == 1 else self.pure(INDEX, f"udiv i64 {x.name}, {y}")
 
+    def remainder(self, x: Index, y: int) -> Index:
+        """Return x % y, for x of at least 0."""
+        if isinstance(x, int):
+            return x % y
+        return 0 if y == 1 else self.pure(INDEX, f"urem i64 {x.name}, {y}")
+
     def quotient(self, x: Index, y: Index) -> Index:
         """Return x // y, for x of at least 0 and y of at least 1."""
         if isinstance(y, int):
@@ -330,6 +336,13 @@ class Function:
         for number, lane in enumerate(lanes):
             result = self.emit(type, f"insertelement {result}, {lane}, i64 {number}")
         return result
+
+    def shuffled(self, x: Ssa, y: Ssa, picked: Sequence[int]) -> Ssa:
+        """Return lanes picked from two vectors, those of the second one counted on from the first."""
+        lanes = ", ".join(f"i32 {lane}" for lane in picked)
+        return self.emit(
+            vector(item_of(x.type), len(picked)), f"shufflevector {x}, {y}, <{len(picked)} x i32> <{lanes}>"
+        )
 
     def transposed(self, rows: Sequence[Ssa]) -> list[Ssa]:
         """Return the columns of a square matrix that is given as rows; its size is a power of two.

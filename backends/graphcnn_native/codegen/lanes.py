@@ -113,9 +113,19 @@ def load_first(f: Function, item: str, address: Ssa, lanes: int, used: int) -> S
     type = vector(item, lanes)
     if used == lanes:
         return f.load(type, address)
-    mask, name = _first(lanes, used), f"llvm.masked.load.{suffix_of(type)}.p0"
-    f.declare(type, name, ["ptr", "i32", mask.type, type])
-    return f.emit(type, f"call {type} @{name}({address}, i32 {SIZES[item]}, {mask}, {constant(type, 0.0)})")
+    return load_chosen(f, item, address, _first(lanes, used), constant(type, 0.0))
+
+
+def load_chosen(f: Function, item: str, address: Ssa, chosen: Ssa, others: Ssa) -> Ssa:
+    """Load the lanes that are chosen, and nothing else, by a target that has masks; `others` stand beside."""
+    type = others.type
+    if lanes_of(type) == 1:
+        with f.when(chosen) as branch:
+            branch.results, branch.otherwise = [f.load(item, address)], [others]
+        return branch.results[0]
+    name = f"llvm.masked.load.{suffix_of(type)}.p0"
+    f.declare(type, name, ["ptr", "i32", chosen.type, type])
+    return f.emit(type, f"call {type} @{name}({address}, i32 {SIZES[item]}, {chosen}, {others})")
 
 
 def first_lanes(f: Function, chosen: Ssa, used: int) -> Ssa:

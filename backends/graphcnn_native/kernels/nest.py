@@ -31,8 +31,20 @@ def pointwise(w: Writer) -> None:
         w.store(Position(()))
     elif is_flat(w):
         over_elements(w, w.store, item)
+    elif w.is_by_sample and len(w.kernel.shape) > 1:
+        over_samples(w, w.store, item)
     else:
         over_axes(w, w.sizes(values[0].type), w.store, item)
+
+
+def over_samples(w: Writer, body: Body, item: str) -> None:
+    """Run `body` for all positions of the kernel's samples, of more axes than one: in memory order, if that
+    is the order in which all that it stores can be computed."""
+    if not w.is_flat_by_sample(*(value for value, _ in w.kernel.stores)):
+        over_axes(w, w.sizes(w.kernel.stores[0][0].type), body, item)
+        return
+    w.spread_channels()
+    over_elements(w, body, item)
 
 
 def over_elements(w: Writer, body: Body, item: str) -> None:

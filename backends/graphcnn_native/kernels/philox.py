@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from graphcnn.ir import Value
 from graphcnn.ops import RandomNormal
-from graphcnn_native.codegen.function import INDEX, Function, Ssa, constant, vector
+from graphcnn_native.codegen.function import INDEX, Function, Ssa, constant, lanes_of, vector
 from graphcnn_native.elements import ITEMS
 from graphcnn_native.kernels.normal import normal_quantile
 
@@ -31,16 +31,29 @@ def random_number(writer: Writer, value: Value, operands: tuple[Value, ...], pos
         return f.binary("add", numbers, f.convert("zext", is_counter, INDEX))
     seed, counter = (writer.value(state, Position((which,))) for which in (0, 1))
     element = f.counting(writer.offset(value.type, position.indices), position.lanes)
-    word = _first_word(f, element, counter, seed, position.lanes)
+    word = first_word(f, element, counter, seed)
     item = ITEMS[value.type.dtype]
-    if isinstance(writer.graph.node(value.key).op, RandomNormal):
-        return f.convert("fptrunc", normal_quantile(f, word), item)
-    upper = f.binary("lshr", word, constant(word.type, 8))
-    type = vector(item, position.lanes)
-    return f.binary("fmul", f.convert("sitofp", upper, item), constant(type, 2.0**-24))
+    is_normal = isinstance(writer.graph.node(value.key).op, RandomNormal)
+    return normal(f, word, item) if is_normal else uniform(f, word, item)
 
 
-def _first_word(f: Function, element: Ssa, counter: Ssa, seed: Ssa, lanes: int) -> Ssa:
+def normal(f: Function, word: Ssa, item: str) -> Ssa:
+    """Return the normal number of a word of 32 bits."""
+    return f.convert("fptrunc", normal_quantile(f, word), item)
+
+
+def uniform(f: Function, word: Ssa, item: str) -> Ssa:
+    """Return the uniform number of a word of 32 bits, made of its upper 24."""
+    upper = f.convert("sitofp", f.binary("lshr", word, constant(word.type, 8)), item)
+    return f.binary("fmul", upper, constant(upper.type, 2.0**-24))
+
+
+def first_word(f: Function, element: Ssa, counter: Ssa, seed: Ssa) -> Ssa:
+    """Return word 0 of the blocks of elements, held in 64 bits.
+
+    element: its lanes are those of the result; counter and seed have as many, or are scalars.
+    """
+    lanes = lanes_of(element.type)
     mask = constant(vector(INDEX, lanes), WORD)
     half = constant(vector(INDEX, lanes), 32)
 
@@ -51,7 +64,7 @@ def _first_word(f: Function, element: Ssa, counter: Ssa, seed: Ssa, lanes: int) 
         return f.binary("lshr", x, half)
 
     def spread(x: Ssa) -> Ssa:
-        return f.splat(x, lanes)
+        return f.splat(x, lanes) if lanes_of(x.type) == 1 else x
 
     words = [low(element), high(element), low(spread(counter)), high(spread(counter))]
     keys = [low(spread(seed)), high(spread(seed))]

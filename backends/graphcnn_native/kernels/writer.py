@@ -20,7 +20,7 @@ from graphcnn.ops import (
 from graphcnn_native.call_table import Slot
 from graphcnn_native.codegen.function import INDEX, POINTER, Function, Index, Ssa, constant, lanes_of, vector
 from graphcnn_native.codegen.lanes import load_lanes, store_lanes
-from graphcnn_native.elements import ITEMS
+from graphcnn_native.elements import ITEMS, SIZES
 from graphcnn_native.kernels.on_the_way import SumsOnTheWay
 from graphcnn_native.kernels.philox import random_number
 from graphcnn_native.kernels.user import require_numbers, user_function
@@ -89,6 +89,7 @@ class Writer:
         self.known: dict[tuple[Value, Position], Ssa] = {}
         self.on_the_way = SumsOnTheWay(self)
         self._scalars: dict[Value, Ssa] = {}
+        self._channels: dict[Value, Ssa] = {}
         self._addresses: dict[Buffer, Ssa] = {}
         self.batch = self.slot(Slot.BATCH, INDEX)
         self._find_memory()
@@ -323,6 +324,8 @@ class Writer:
     def _broadcast(self, operand: Value, value: Value, position: Position) -> Ssa:
         if operand.type.is_scalar:
             return self.f.splat(self.value(operand, Position(())), position.lanes)
+        if len(position.indices) == 2 < value.type.rank:
+            return self._broadcast_in_order(operand, position)
         indices = position.indices[value.type.rank - operand.type.rank :]
         sizes = value.type.shape[value.type.rank - operand.type.rank :]
         kept = tuple(
@@ -333,6 +336,16 @@ class Writer:
         if is_alike or position.of_samples:
             return self.f.splat(self.value(operand, Position(kept)), position.lanes)
         return self.value(operand, Position(kept, position.lanes, position.used))
+
+    def _broadcast_in_order(self, operand: Value, position: Position) -> Ssa:
+        """Return what is broadcast to a place of a sample in memory order."""
+        f, (n, place) = self.f, position.indices
+        if operand not in self._channels:
+            number = self.value(operand, Position((n, *[0] * (operand.type.rank - 1))))
+            return f.splat(number, position.lanes)
+        item, count = ITEMS[operand.type.dtype], operand.type.static(operand.type.rank - 1)
+        first = f.remainder(place, count)
+        return f.load(vector(item, position.lanes), f.element(self._channels[operand], item, first))
 
     def _one_hot(self, op: OneHot, labels: Value, value: Value, position: Position) -> Ssa:
         f, item = self.f, value_item(value.type)
@@ -416,6 +429,40 @@ class Writer:
 
     def is_flat(self, *values: Value) -> bool:
         """Whether values can be computed element by element in memory order, whatever their axes."""
+        return self._broadcasts(*values) == []
+
+    def is_flat_by_sample(self, *values: Value) -> bool:
+        """Whether values can be computed at any place of a sample in memory order: positions (sample, place).
+
+        Beside what `is_flat` allows, a number of each sample or of each of few channels may be broadcast.
+        """
+        found = self._broadcasts(*values)
+        return found is not None and all(
+            self._is_of_sample(node) or self._is_of_channel(node) for node in found
+        )
+
+    def spread_channels(self) -> None:
+        """Write down what is broadcast along few channels, again and again, for vectors that begin anywhere.
+
+        Before the loops of a kernel whose stores are flat by sample.
+        """
+        for node in self._broadcasts(*(value for value, _ in self.kernel.stores)) or []:
+            (operand,) = node.operands
+            if not self._is_of_channel(node) or operand in self._channels:
+                continue
+            item, count = ITEMS[operand.type.dtype], operand.type.static(operand.type.rank - 1)
+            length = count + self.target.lanes(SIZES[item]) - 1
+            table = self.f.allocate(item, length)
+            front = (0,) * (operand.type.rank - 1)
+            numbers = [self.value(operand, Position((*front, channel))) for channel in range(count)]
+            for place in range(length):
+                self.f.store(numbers[place % count], self.f.element(table, item, place))
+            self._channels[operand] = table
+
+    def _broadcasts(self, *values: Value) -> list[Node] | None:
+        """Return the broadcasts of more than scalars that values are computed from; None where another op
+        among those has to know each index of a place."""
+        found: list[Node] = []
         pending, seen = list(values), set[Value]()
         while pending:
             value = pending.pop()
@@ -428,12 +475,33 @@ class Writer:
                 continue
             if stored == self.kernel.total:
                 continue
-            if isinstance(node.op, OneHot) or (
-                isinstance(node.op, Broadcast) and not node.operands[0].type.is_scalar
-            ):
-                return False
-            pending += operands_read(node)
-        return True
+            if isinstance(node.op, OneHot):
+                return None
+            if isinstance(node.op, Broadcast) and not node.operands[0].type.is_scalar:
+                found.append(node)
+            else:
+                pending += operands_read(node)
+        return found
+
+    def _is_of_sample(self, node: Node) -> bool:
+        """Whether a node broadcasts one number of each sample."""
+        (operand,), shape = node.operands, node.types[0].shape
+        alike = (BATCH, *[1] * (len(shape) - 1))
+        return operand.type.shape == alike and shape == self.kernel.shape
+
+    def _is_of_channel(self, node: Node) -> bool:
+        """Whether a node broadcasts one number of each channel, of which a vector holds several."""
+        (operand,), shape = node.operands, node.types[0].shape
+        last = operand.type.shape[-1]
+        return (
+            operand.type.is_float
+            and shape == self.kernel.shape
+            and shape[0] == BATCH
+            and len(shape) > 2
+            and last == shape[-1]
+            and _asks_for_channel(operand.type)
+            and int(last) < self.target.lanes(SIZES[ITEMS[operand.type.dtype]])
+        )
 
 
 def _asks_for_channel(operand: TensorType) -> bool:

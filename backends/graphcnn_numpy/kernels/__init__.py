@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from graphcnn.backend import check_kernel
 from graphcnn.ir import Op
-from graphcnn_numpy.kernels import convolution, loss, pointwise, pooling, random, shape, user
+from graphcnn_numpy.kernels import convolution, loss, pointwise, pooling, random, sample_moves, shape, user
 from graphcnn_numpy.kernels.kernel import Kernel, Kernels
 
 KERNELS: Kernels = {}
@@ -26,7 +26,7 @@ def register(op: type[Op], kernel: Kernel) -> None:
     KERNELS[op] = kernel
 
 
-for _table in (convolution, pointwise, pooling, shape, loss, random, user):
+for _table in (convolution, pointwise, pooling, shape, sample_moves, loss, random, user):
     for _op, _kernel in _table.KERNELS.items():
         register(_op, _kernel)
 

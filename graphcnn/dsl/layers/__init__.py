@@ -28,6 +28,7 @@ from graphcnn.dsl.layers.adaptive_pooling import (
     GlobalAvgPool2d,
     GlobalMaxPool2d,
 )
+from graphcnn.dsl.layers.augmentation import Cutout, RandomCrop, RandomErasing, RandomFlip
 from graphcnn.dsl.layers.base import Function, Layer
 from graphcnn.dsl.layers.convolution import Conv2d, ConvTranspose2d, DepthwiseConv2d
 from graphcnn.dsl.layers.dense import Dense, Flatten
@@ -41,6 +42,7 @@ from graphcnn.dsl.layers.normalization import (
     LocalResponseNorm,
     RMSNorm,
 )
+from graphcnn.dsl.layers.normalize import Normalize
 from graphcnn.dsl.layers.pooling import (
     AvgPool2d,
     L2Pool2d,
@@ -78,6 +80,7 @@ __all__ = [
     "Conv2d",
     "ConvTranspose1d",
     "ConvTranspose2d",
+    "Cutout",
     "Dense",
     "DepthwiseConv2d",
     "Dropout",
@@ -105,11 +108,15 @@ __all__ = [
     "MaxPool2d",
     "MaxUnpool2d",
     "Mish",
+    "Normalize",
     "PReLU",
     "Pad2d",
     "PixelShuffle",
     "PixelUnshuffle",
     "RMSNorm",
+    "RandomCrop",
+    "RandomErasing",
+    "RandomFlip",
     "ReLU",
     "ReLU6",
     "Reshape",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -60,6 +60,24 @@ def number(name: str, value: object, allowed: bool, range: str) -> None:
 def is_between(value: object, low: float, high: float) -> bool:
     """Return whether a number lies strictly between two."""
     return isinstance(value, int | float) and low < value < high
+
+
+def check_probability(rate: object) -> None:
+    """Raise OptionError unless a rate is a number from 0 to 1."""
+    allowed = rate in (0, 1) or is_between(rate, 0, 1)
+    number("rate", rate, allowed, "from 0 to 1")
+
+
+def check_range(name: str, range: Any, most: float = math.inf) -> None:
+    """Raise OptionError unless it is (least, most) of numbers above 0."""
+    is_pair = isinstance(range, tuple) and len(range) == 2
+    if not is_pair or not all(isinstance(end, int | float) and not isinstance(end, bool) for end in range):
+        raise OptionError(f"{name}={range!r:.60} is not a pair of numbers", mend=f"{name}=(0.5, 1.0)")
+    if not 0 < range[0] <= range[1] <= most or range[1] == math.inf:
+        limit = "" if most == math.inf else f" and at most {most:g}"
+        raise OptionError(
+            f"{name}={range!r:.60} is not (least, most) of numbers above 0{limit}", mend=f"{name}=(0.5, 1.0)"
+        )
 
 
 def is_word(name: object) -> bool:

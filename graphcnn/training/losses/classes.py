@@ -11,8 +11,9 @@ from graphcnn.arguments import known_arguments
 from graphcnn.errors import ShapeError
 from graphcnn.ir import Emitter, TensorType, Value
 from graphcnn.ops.attributes import is_int
+from graphcnn.ops.vectors import along_last_axis
 from graphcnn.training.losses.loss import Reduction, check_reduction
-from graphcnn.training.losses.nodes import along_last_axis, averaged, scaled
+from graphcnn.training.losses.nodes import averaged, scaled
 from graphcnn.training.losses.options import as_weights, require_classes, require_count, require_outputs
 from graphcnn.training.options import is_positive, refuse, require_flag, require_number
 
