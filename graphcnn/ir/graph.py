@@ -82,7 +82,7 @@ class Value(Emitted):
 
     key: int
     index: int
-    type: TensorType
+    type: TensorType = field(hash=False)  # where a value is found, its key nearly always decides
     owner: Identity | None = field(default=None, compare=False, repr=False)
 
 

@@ -83,9 +83,9 @@ class Buffer:
     """Memory for one stored value, row-major as in the IR. slot: of the caller's array."""
 
     value: Value
-    place: Place
-    slot: int = -1
-    keeps: Keeps = Keeps.VALUE
+    place: Place = field(hash=False)
+    slot: int = field(default=-1, hash=False)
+    keeps: Keeps = field(default=Keeps.VALUE, hash=False)
 
     @property
     def per_sample(self) -> bool:
