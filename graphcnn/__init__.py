@@ -287,6 +287,7 @@ _HOMES = {
 }  # fmt: skip
 _DISPLAYS = {
     "inspection.divergence": ("first_nonfinite_of_steps",),
+    "inspection.dataset_sheet": ("show_dataset",),
     "inspection.notebook": ("graph_html", "model_html"),
     "inspection.profile": ("profile",),
     "inspection.recording": ("record",),

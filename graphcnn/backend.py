@@ -25,6 +25,7 @@ from graphcnn import ops
 from graphcnn.arguments import known_arguments
 from graphcnn.arrays import Array, overlapping
 from graphcnn.calls import described, misfit
+from graphcnn.data.batches import Gather, gather
 from graphcnn.errors import BackendError, DataError, OptionError
 from graphcnn.inputs import as_input as as_input
 from graphcnn.interrupts import interrupts_put_off
@@ -165,7 +166,11 @@ class Executable(Protocol):
 
 
 class Backend(Protocol):
-    """A way to run graphs: `gcn.compile(backend=...)` takes its installed name, or such an object itself."""
+    """A way to run graphs: `gcn.compile(backend=...)` takes its installed name, or such an object itself.
+
+    A backend may have a method `gather(array, rows, out)` as well, which makes batches faster than NumPy
+    does: see `gathering`.
+    """
 
     @property
     def name(self) -> str:
@@ -266,6 +271,15 @@ def as_backend(given: object) -> Backend:
         )
     backend: Backend = given  # type: ignore[assignment]
     return backend
+
+
+def gathering(backend: Backend) -> Gather:
+    """Return what gathers the rows of batches: the backend's own `gather(array, rows, out)`, or else NumPy.
+
+    `graphcnn.data.batches.gather` says what it does; the backend's does the same, with the same bits.
+    """
+    own: Gather = getattr(backend, "gather", gather)
+    return own
 
 
 def check_kernel(op: object, /, *arguments: str, **kernel: object) -> None:

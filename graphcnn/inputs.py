@@ -21,6 +21,17 @@ def as_input(what: str, type: TensorType, given: object, *, called: str = "") ->
 
     called: what the user calls such an array; by default `images` or `array`.
     """
+    array = fitting(what, type, given, called=called)
+    return array if array.dtype == type.dtype else array.astype(type.dtype)
+
+
+def fitting(
+    what: str, type: TensorType, given: object, *, called: str = "", takes_pixels: bool = False
+) -> Array:
+    """Return what was given as an array that conversion makes one of this type; raise as `as_input` does.
+
+    takes_pixels: images in bytes fit as well, for a type of images [N, H, W, C] of floating-point numbers.
+    """
     called = called or ("images" if type.rank == 4 and type.has_batch else "array")
     if not isinstance(given, np.ndarray):
         called = f"np.asarray({called})"  # the advice is for lists, too
@@ -29,7 +40,7 @@ def as_input(what: str, type: TensorType, given: object, *, called: str = "") ->
     except ValueError as error:
         raise DataError(f"{what} is not an array: {error}") from None
     if is_text(array):  # paths and words have no shape that could be mended
-        return _converted(what, type, array, called)
+        _require_kind(what, type, array, called)
     if array.dtype.kind == "O" and not array.ndim:
         raise DataError(
             f"{what} is {builtins.type(given).__name__}, not an array",
@@ -45,10 +56,18 @@ def as_input(what: str, type: TensorType, given: object, *, called: str = "") ->
             facts=["N is the number of samples, at least 1"] if type.has_batch else [],
             mend=_reshape_hint(array, type) if type.has_batch else _hint_of_one(array, type, called),
         )
-    return array if array.dtype == type.dtype else _converted(what, type, array, called)
+    if array.dtype != type.dtype and not (takes_pixels and array.dtype == np.uint8 and of_images(type)):
+        _require_kind(what, type, array, called)
+    return array
 
 
-def _converted(what: str, type: TensorType, array: Array, called: str) -> Array:
+def of_images(type: TensorType) -> bool:
+    """Whether a type is that of images, [N, H, W, C] in floating-point numbers."""
+    return type.is_float and type.rank == 4 and type.has_batch
+
+
+def _require_kind(what: str, type: TensorType, array: Array, called: str) -> None:
+    """Raise DataError for an array whose elements cannot become those of the type."""
     kinds = {"float32": "f", "float64": "f", "int64": "iu", "int32": "iu", "uint8": "u", "bool": "b"}
     number_for_scalar = type.is_float and type.is_scalar and array.ndim == 0 and array.dtype.kind in "iu"
     if array.dtype.kind not in kinds[type.dtype] and not number_for_scalar:
@@ -56,7 +75,7 @@ def _converted(what: str, type: TensorType, array: Array, called: str) -> Array:
         raise DataError(
             f"{what} holds {holds}, but {type.dtype} is needed", mend=_conversion_hint(array, type, called)
         )
-    if array.dtype.kind in "iu" and not type.is_float and array.size:
+    if array.size and not type.is_float and not np.can_cast(array.dtype, type.dtype):
         limits = np.iinfo(type.dtype)
         least, greatest = int(array.min()), int(array.max())
         if least < limits.min or greatest > limits.max:
@@ -64,7 +83,6 @@ def _converted(what: str, type: TensorType, array: Array, called: str) -> Array:
                 f"{what} holds numbers that {type.dtype} cannot hold",
                 facts=[f"found {least} to {greatest}, {type.dtype} holds {limits.min} to {limits.max}"],
             )
-    return array.astype(type.dtype)
 
 
 def is_text(array: Array) -> bool:

@@ -8,6 +8,7 @@ from graphcnn.interrupts import uninterrupted
 from graphcnn.ir import Graph, Op
 from graphcnn_native.codegen.emitters import WITHOUT_KERNEL
 from graphcnn_native.executable import NativeExecutable
+from graphcnn_native.gathering import gather
 from graphcnn_native.lowering.canonical import OWN_FORMS
 from graphcnn_native.lowering.winograd import CHOICES
 from graphcnn_native.op_code import EMITTERS, LANES, POINTWISE
@@ -23,6 +24,7 @@ class NativeBackend:
     """Compiles graphs to machine code for this processor."""
 
     name = "native"
+    gather = staticmethod(gather)
 
     @property
     def ops(self) -> frozenset[type[Op]]:

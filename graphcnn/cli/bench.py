@@ -17,6 +17,7 @@ from graphcnn.inspection.profile import Mode
 @click.option("--mode", default="train", show_default=True, type=click.Choice(["train", "infer"]))
 @click.option("--batch-size", default=64, show_default=True, type=click.IntRange(1))
 @click.option("--repeats", default=30, show_default=True, type=click.IntRange(1))
+@click.option("--fit", "fits", is_flag=True, help="Time fit on arrays beside a loop of train_step instead.")
 @click.option("--compile", "compiles", is_flag=True, help="Time the compilation instead, phase by phase.")
 @backend_option
 @click.option(
@@ -28,6 +29,7 @@ def bench(
     mode: Mode,
     batch_size: int,
     repeats: int,
+    fits: bool,
     compiles: bool,
     backend: str | None,
     trace: Path | None,
@@ -41,6 +43,11 @@ def bench(
         print_table(compile_times(lambda: model_named(network, input_shape, backend), graph))
         return
     model = model_named(network, input_shape, backend)
+    if fits:
+        from graphcnn.inspection.fit_overhead import fit_overhead
+
+        say(str(fit_overhead(model, batch=batch_size, rounds=max(1, repeats // 2))))
+        return
     profile = benchmark(model, mode=mode, batch=batch_size, repeats=repeats)
     print_table(profile)
     if trace is not None:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from graphcnn.arrays import Array
-from graphcnn.data.batches import Batches, permutation
+from graphcnn.data.batches import Batches, Gather, converted, permutation
+from graphcnn.data.dataset import Dataset
+from graphcnn.data.mapping import is_mapped
+from graphcnn.data.prefetching import AHEAD, prefetched
 from graphcnn.errors import DataError, OptionError, meant
 from graphcnn.inputs import as_input
 from graphcnn.ir import BATCH, TensorType, format_shape
 from graphcnn.sample_keys import SAMPLE_KEY, identities, in_epoch
-from graphcnn.training.feeding import Form, as_inputs, require_finite
+from graphcnn.training.feeding import Form, fitting_inputs, require_finite
 from graphcnn.training.objective import SAMPLE_WEIGHT, Head, Objective
 from graphcnn.training.targets import TargetForm, as_targets
 
@@ -30,7 +34,7 @@ class Source:
     epoch: yields those of an epoch from one of its batches on; both are counted from 0. steps: how many there
     are in an epoch, where that is known.
     is_repeatable: whether the same batches come when an epoch is asked for again. inputs: the arrays of
-    inputs, where all samples are at hand.
+    inputs as they were given, where all samples are at hand.
     """
 
     epoch: Callable[[int, int], Iterator[Batch]]
@@ -42,14 +46,18 @@ class Source:
 class Feed:
     """Turns what users pass to fit, evaluate and predict into batches.
 
-    inputs: the types of the network's inputs by name. objective: what is trained, if anything is.
+    inputs: the types of the network's inputs by name. objective: what is trained, if anything is. gather:
+    what takes the rows of batches out of arrays, and converts them.
     only_input, only_target: the names of the input and of that for targets, "" where there are several.
     form: what an array for the only input is like.
     """
 
-    def __init__(self, inputs: Mapping[str, TensorType], objective: Objective | None) -> None:
+    def __init__(self, inputs: Mapping[str, TensorType], objective: Objective | None, gather: Gather) -> None:
         self.inputs: Final = inputs
         self._targets: dict[str, Head] = {} if objective is None else objective.targets
+        self._gather: Final = gather
+        targets = {label: head.target_type for label, head in self._targets.items()}
+        self._dtypes: Final = {name: np.dtype(type.dtype) for name, type in {**inputs, **targets}.items()}
         self.only_input: Final = next(iter(inputs)) if len(inputs) == 1 else ""
         self.form: Final = Form(inputs[self.only_input]) if self.only_input else None
         head = next(iter(self._targets.values())) if len(self._targets) == 1 else None
@@ -74,7 +82,14 @@ class Feed:
 
         Raises DataError for arrays that do not fit, and OptionError for weights of what is not there.
         """
-        batch: Batch = as_inputs(self.inputs, x)
+        given = self._fitting(x, y, sample_weight, class_weight)
+        return {
+            name: converted(array, self._dtype(name, array), self._gather) for name, array in given.items()
+        }
+
+    def _fitting(self, x: object, y: object, sample_weight: object, class_weight: object) -> Batch:
+        """Return what `batch` does, before it is converted."""
+        batch: Batch = fitting_inputs(self.inputs, x)
         if y is None:
             return batch
         samples = self.samples(batch)
@@ -91,17 +106,19 @@ class Feed:
         seed: int | None = None,
         sample_weight: object = None,
         class_weight: object = None,
+        prefetch: int = AHEAD,
         key_seed: int | None = None,
     ) -> Source:
         """Return arrays, which are checked at once, or an iterable of batches, as a source.
 
         x, y: arrays with a row per sample; or x alone, an iterable of (x, y) or (x, y, sample_weight).
-        key_seed: of the keys of samples; None for graphs that take none.
+        prefetch: how many batches of an iterable are drawn before they are needed. key_seed: of the keys of
+        samples; None for graphs that take none.
         """
         if y is not None:
-            batch = self.batch(x, y, sample_weight, class_weight)
-            _require_all_finite(batch)
-            return self._of_arrays(self._with_keys(batch, key_seed), size, seed)
+            whole = self._fitting(x, y, sample_weight, class_weight)
+            self._require_all_finite(whole)
+            return self.in_batches(self._with_keys(whole, key_seed), size, seed)
         if isinstance(x, np.ndarray | str | bytes | Mapping) or not isinstance(x, Iterable):
             raise DataError("labels are missing", mend="pass images and labels, or an iterable of batches")
         if isinstance(x, tuple | list) and len(x) in (2, 3) and _is_arrays(x):
@@ -118,7 +135,13 @@ class Feed:
             raise OptionError(
                 "sample_weight is for arrays; batches bring their own", mend="yield x, y, sample_weight"
             )
-        return Source(lambda epoch, begin: self._of_batches(x, epoch, begin, class_weight, key_seed))
+        is_ready = isinstance(x, list | tuple) or not prefetch  # there is nothing to be made ahead
+
+        def epoch(number: int, begin: int) -> Iterator[Batch]:
+            with closing(_iterator(x) if is_ready else prefetched(x, prefetch)) as drawn:
+                yield from self._of_batches(drawn, number, begin, class_weight, key_seed)
+
+        return Source(epoch)
 
     def split(
         self,
@@ -144,9 +167,9 @@ class Feed:
                 "validation_split is for arrays, of which samples can be chosen",
                 mend="validation_data=batches, others than those to train on",
             )
-        whole = self.batch(x, y, sample_weight, class_weight)
-        tested = whole if class_weight is None else self.batch(x, y, sample_weight)
-        _require_all_finite(whole)
+        whole = self._fitting(x, y, sample_weight, class_weight)
+        tested = whole if class_weight is None else self._fitting(x, y, sample_weight, None)
+        self._require_all_finite(whole)
         whole = self._with_keys(whole, key_seed)
         samples = self.samples(whole)
         held = round(share * samples)
@@ -157,14 +180,8 @@ class Feed:
                 mend="validation_data=(images, labels), or another share",
             )
         order = permutation(samples, drawn_by)
-        parts = [
-            {name: array[np.sort(rows)] if self._has_rows(name) else array for name, array in arrays.items()}
-            for arrays, rows in ((whole, order[held:]), (tested, order[:held]))
-        ]
-        train, test = (
-            self._of_arrays(part, size, each) for part, each in zip(parts, (seed, None), strict=True)
-        )
-        return train, test
+        train = self.in_batches(whole, size, seed, rows=np.sort(order[held:]))
+        return train, self.in_batches(tested, size, rows=np.sort(order[:held]))
 
     def _of_batches(
         self, batches: Iterable[object], epoch: int, begin: int, class_weight: object, key_seed: int | None
@@ -188,20 +205,34 @@ class Feed:
             return whole
         return {**whole, SAMPLE_KEY: identities(key_seed, np.arange(self.samples(whole)))}
 
-    def _rows(self, batch: Batch) -> Batch:
-        """Return the arrays that have a row per sample; the others are shared by all batches."""
-        return {name: array for name, array in batch.items() if self._has_rows(name)}
+    def in_batches(
+        self, whole: Batch, size: int, seed: int | None = None, rows: NDArray[np.int64] | None = None
+    ) -> Source:
+        """Return arrays that fit, and stay as they are, as batches of so many rows, which are converted.
 
-    def _has_rows(self, name: str) -> bool:
-        return name not in self.inputs or self.inputs[name].has_batch
+        seed: shuffles; None keeps their order. rows: the samples that are taken, by default all. Inputs that
+        have no rows are shared by all batches.
+        """
+        names = [name for name in whole if name not in self.inputs or self.inputs[name].has_batch]
+        shared = {
+            name: converted(array, self._dtype(name, array))
+            for name, array in whole.items()
+            if name not in names
+        }
+        batches = Batches(
+            *(whole[name] for name in names),
+            size=size,
+            seed=seed,
+            rows=rows,
+            dtypes=[self._dtype(name, whole[name]) for name in names],
+            gather=self._gather,
+        )
 
-    def _of_arrays(self, whole: Batch, size: int, seed: int | None) -> Source:
-        rows = self._rows(whole)
-        names, batches = list(rows), Batches(*rows.values(), size=size, seed=seed)
-        shared = {name: array for name, array in whole.items() if not self._has_rows(name)}
+        reads_files = any(is_mapped(array) for array in batches.arrays)
 
         def epoch(number: int, begin: int) -> Iterator[Batch]:
-            for arrays in batches.epoch(number, begin):
+            drawn = batches.epoch(number, begin)
+            for arrays in prefetched(drawn) if reads_files else drawn:
                 batch = {**shared, **dict(zip(names, arrays, strict=True))}
                 if SAMPLE_KEY in batch and SAMPLE_KEY not in self.inputs:
                     batch[SAMPLE_KEY] = in_epoch(batch[SAMPLE_KEY], number)
@@ -210,8 +241,22 @@ class Feed:
         inputs = tuple(whole[name] for name in names if name in self.inputs)
         return Source(epoch, len(batches), is_repeatable=True, inputs=inputs)
 
+    def _dtype(self, name: str, array: Array) -> np.dtype[Any]:
+        """Return the element type in which batches have an array; weights have theirs already."""
+        return self._dtypes.get(name, array.dtype)
+
+    def _require_all_finite(self, whole: Batch) -> None:
+        for name, array in whole.items():
+            is_target = name.partition(".")[0] == "target"
+            require_finite("targets" if is_target else f"inputs {name!r}", array, self._dtypes.get(name))
+
     def validation(self, data: object, size: int) -> Source:
-        """Return what is evaluated after each epoch: arrays (x, y), with weights or without, or batches."""
+        """Return what is evaluated after each epoch: arrays (x, y), with weights or without, or batches.
+
+        Of a Dataset it is the test part.
+        """
+        if isinstance(data, Dataset):
+            return self.arrays(*parts_to_test(data, None), size=size)
         is_batches = isinstance(data, Iterable) and not isinstance(data, np.ndarray | str | bytes | Mapping)
         if not is_batches:
             raise DataError(
@@ -348,6 +393,39 @@ class Feed:
         return weights
 
 
+def _iterator(batches: Iterable[object]) -> Generator[object, None, None]:
+    yield from batches
+
+
+def parts_to_train(x: object, y: object) -> tuple[object, object]:
+    """Return images and labels to train on, which of a Dataset are its training part."""
+    if not isinstance(x, Dataset):
+        return x, y
+    _require_no_labels(y)
+    return x.images, x.labels
+
+
+def parts_to_test(x: object, y: object) -> tuple[object, object]:
+    """Return images and labels to evaluate, which of a Dataset are its test part."""
+    if not isinstance(x, Dataset):
+        return x, y
+    _require_no_labels(y)
+    if not len(x.test_images):
+        raise DataError(
+            "the dataset has no images to test on",
+            mend="dataset.split(0.9) keeps a tenth of the images to test on; "
+            "or name the images: dataset.images, dataset.labels",
+        )
+    return x.test_images, x.test_labels
+
+
+def _require_no_labels(y: object) -> None:
+    if y is not None:
+        raise DataError(
+            "labels are given beside a Dataset, which has its own", mend="leave them out: model.fit(dataset)"
+        )
+
+
 @contextmanager
 def of_validation() -> Iterator[None]:
     """Let errors within say that it is the validation data that do not fit."""
@@ -402,9 +480,3 @@ def _numbered(class_weight: object, classes: int) -> dict[int, float]:
             mend="class_weight={0: 1.0, 1: 5.0}; classes that it leaves out weigh 1",
         )
     return dict(enumerate(class_weight))
-
-
-def _require_all_finite(batch: Batch) -> None:
-    for name, array in batch.items():
-        is_target = name.partition(".")[0] == "target"
-        require_finite("targets" if is_target else f"inputs {name!r}", array)

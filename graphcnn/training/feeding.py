@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import numpy as np
 
 from graphcnn.arrays import Array
+from graphcnn.data.dataset import Dataset
 from graphcnn.errors import DataError, GraphcnnError, OptionError
-from graphcnn.inputs import as_input, is_text
+from graphcnn.inputs import fitting, is_text
 from graphcnn.ir import BATCH, TensorType, format_shape
 
 
@@ -22,6 +23,15 @@ def check_batch_size(batch_size: object) -> int:
             f"batch_size={batch_size!r} is not an integer of at least 1", mend="batch_size=32, for example"
         )
     return int(batch_size)
+
+
+def check_prefetch(prefetch: object) -> int:
+    """Return how many batches are drawn ahead; raise OptionError unless it is an integer of at least 0."""
+    if isinstance(prefetch, int) and not isinstance(prefetch, bool) and prefetch >= 0:
+        return prefetch
+    raise OptionError(
+        f"prefetch={prefetch!r:.60} is not a number of batches", mend="prefetch=2; 0 draws none ahead"
+    )
 
 
 class Form:
@@ -43,9 +53,10 @@ class Form:
         return len(shape) == self._rank and shape[1:] == self._row and shape[0] > 0
 
 
-def as_inputs(types: Mapping[str, TensorType], x: object, *, least: int = 1) -> dict[str, Array]:
+def fitting_inputs(types: Mapping[str, TensorType], x: object, *, least: int = 1) -> dict[str, Array]:
     """Return the network's inputs by name, from one array, a sequence of arrays, or a mapping.
 
+    They are as they were given, so that a large set is not copied: conversion makes them arrays of the types.
     least: the fewest samples that are allowed, 0 or 1.
     Raises DataError for wrong names, shapes, element types or differing numbers of samples.
     """
@@ -72,16 +83,27 @@ def as_inputs(types: Mapping[str, TensorType], x: object, *, least: int = 1) -> 
             arrays[name] = _none(name, type, array)
             continue
         _require_samples(name, type, array)
-        arrays[name] = as_input(f"input {name!r}", type, array)
+        arrays[name] = fitting(f"input {name!r}", type, array, takes_pixels=True)
     require_equal_lengths({name: len(array) for name, array in arrays.items() if types[name].has_batch})
     return arrays
 
 
-def require_finite(name: str, array: Array) -> None:
-    """Raise DataError for NaN or infinity; name the first sample that has one."""
-    if array.dtype.kind != "f" or np.isfinite(np.sum(array)) or np.isfinite(array).all():
+def require_finite(name: str, array: Array, dtype: np.dtype[Any] | None = None) -> None:
+    """Raise DataError for NaN or infinity; name the first sample that has one.
+
+    dtype: what the array is converted to, in which numbers may become infinite that are not.
+    """
+    if array.dtype.kind != "f":
         return
-    broken = ~np.isfinite(array.reshape(len(array), -1)).all(axis=1)
+    if dtype is not None and dtype.itemsize < array.dtype.itemsize:
+        greatest = np.finfo(dtype).max
+        if -greatest <= array.min() and array.max() <= greatest:
+            return
+        broken = ~(np.abs(array.reshape(len(array), -1)) <= greatest).all(axis=1)
+    else:
+        if np.isfinite(np.sum(array)) or np.isfinite(array).all():
+            return
+        broken = ~np.isfinite(array.reshape(len(array), -1)).all(axis=1)
     array_name = "images" if name.startswith("inputs") else "targets"
     first = int(broken.argmax())
     raise DataError(
@@ -102,6 +124,11 @@ def as_array(name: str, given: object) -> Array:
         raise DataError(
             f"{name} are not an array: {error}", mend="give every sample the same shape: np.stack(samples)"
         ) from None
+    if isinstance(given, Dataset):
+        raise DataError(
+            f"{name} are a Dataset, which has images to train on and others to test on",
+            mend="give one of them: dataset.images, or dataset.test_images",
+        )
     if array.dtype.kind == "O" and not array.ndim and not is_text(array):
         raise DataError(
             f"{name} are {type(given).__name__}, not an array",
@@ -114,7 +141,9 @@ def _none(name: str, type: TensorType, array: Array) -> Array:
     """Return no samples as an array of the type; they must have its shape, but for an empty list."""
     if array.shape == (0,):
         return np.zeros((0, *type.shape[1:]), type.dtype)
-    return as_input(f"input {name!r}", type, np.zeros((1, *array.shape[1:]), array.dtype))[:0]
+    return fitting(f"input {name!r}", type, np.zeros((1, *array.shape[1:]), array.dtype), takes_pixels=True)[
+        :0
+    ]
 
 
 def _require_samples(name: str, type: TensorType, array: Array) -> None:

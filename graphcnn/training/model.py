@@ -12,8 +12,9 @@ import numpy as np
 
 from graphcnn.arguments import known_methods, translated_arguments
 from graphcnn.arrays import Array
-from graphcnn.backend import Backend, Executable, State
-from graphcnn.data.batches import Batches
+from graphcnn.backend import Backend, Executable, State, gathering
+from graphcnn.data.dataset import Dataset
+from graphcnn.data.prefetching import AHEAD
 from graphcnn.displays import display
 from graphcnn.errors import DataError, OptionError, SettingError, meant
 from graphcnn.foreign_names import OF_MODELS, SETTABLE
@@ -30,11 +31,8 @@ from graphcnn.training.checkpoint import (
 )
 from graphcnn.training.compiling import compilations_shown, shown
 from graphcnn.training.epoch_length import check_validation, of_steps
-from graphcnn.training.feed import BatchesOf, Feed, Source, of_validation
-from graphcnn.training.feeding import (
-    as_inputs,
-    check_batch_size,
-)
+from graphcnn.training.feed import BatchesOf, Feed, Source, of_validation, parts_to_test, parts_to_train
+from graphcnn.training.feeding import check_batch_size, check_prefetch, fitting_inputs
 from graphcnn.training.freezing import LayersWord, matching_all, require_trained
 from graphcnn.training.graphs import Graphs
 from graphcnn.training.history import TIMES, History
@@ -127,6 +125,7 @@ class Model:
         self._feed = Feed(
             {label: value.type for label, value in graphs.forward.inputs_with_role("data").items()},
             graphs.objective,
+            gathering(backend),
         )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -542,6 +541,7 @@ class Model:
     def source(self, x: object, y: object = None, *, batch_size: int = 32) -> Source:
         """Return the batches of `fit`, epoch by epoch. Raises DataError for data that does not fit."""
         size = check_batch_size(batch_size)
+        x, y = parts_to_train(x, y)
         return self._feed.arrays(x, y, size=size, seed=self.seed, key_seed=self._key_seed)
 
     @property
@@ -593,39 +593,49 @@ class Model:
         epochs: int = 1,
         batch_size: int = 32,
         initial_epoch: int | None = None,
-        validation_data: tuple[object, ...] | BatchesOf | None = None,
+        validation_data: tuple[object, ...] | BatchesOf | Dataset | None = None,
         validation_split: float | None = None,
         validate_every: int | None = None,
         steps_per_epoch: int | None = None,
         sample_weight: object = None,
         class_weight: Mapping[int, float] | Sequence[float] | str | None = None,
         shuffle: bool = True,
+        prefetch: int = AHEAD,
         callbacks: Sequence[Callback] = (),
         progress: bool = True,
     ) -> History:
         """Train, and return the history of this call, a row per epoch.
 
-        x, y: arrays with a row per sample; or x alone, an iterable of batches `(images, labels)` or
-        `(images, labels, sample_weight)` that can be gone through once per epoch. Of several inputs or
-        outputs, x and y are dictionaries by name. epochs: how often to go through them. Epochs are numbered
-        through all training: after `epochs_done` come the next, for schedules, shuffling, logs and callbacks
-        alike. initial_epoch: the number of epochs to count as done instead; `epochs` is the number of the
-        last one then. 0 begins anew. batch_size: samples per step (the last batch of an epoch may be
-        smaller); unused for an iterable. validation_data: likewise arrays or batches, evaluated after each
-        epoch. validation_split: the share of the samples of arrays, such as 0.1, that is evaluated so and not
-        trained on; drawn by the model's seed, so the same in each call. validate_every: evaluates after so
-        many steps of an epoch, too. steps_per_epoch: how many steps an epoch takes, whatever a pass through
+        x, y: arrays with a row per sample; or x alone, a Dataset, or an iterable of batches `(images,
+        labels)` or `(images, labels, sample_weight)` that can be gone through once per epoch. Images may be
+        bytes, which are divided by 255 batch by batch, and labels any integers: arrays are not copied. A
+        Dataset is trained on its training part; its test part, where it has one, is evaluated after each
+        epoch, unless there is something else to evaluate. Of several inputs or outputs, x and y are
+        dictionaries by name. epochs: how often to go through them. Epochs are numbered through all training:
+        after `epochs_done` come the next, for schedules, shuffling, logs and callbacks alike. initial_epoch:
+        the number of epochs to count as done instead; `epochs` is the number of the last one then. 0 begins
+        anew. batch_size: samples per step (the last batch of an epoch may be smaller); unused for an
+        iterable. validation_data: likewise arrays or batches, or the test part of a Dataset, evaluated after
+        each epoch. validation_split: the share of the samples of arrays, such as 0.1, that is evaluated so
+        and not trained on; drawn by the model's seed, so the same in each call. validate_every: evaluates
+        after so many steps of an epoch, too. steps_per_epoch: how many steps an epoch takes, whatever a pass
+        through
         the data takes: each epoch goes on where the one before has left off. sample_weight: [n], what each
         sample's loss is multiplied by; a mean still divides by the number of samples. class_weight: the same
         by label, {1: 5.0}, where classes that it leaves out weigh 1; or "balanced": all count alike.
-        shuffle: whether to shuffle arrays; the order follows from the model's seed and the epoch. progress:
-        whether to show progress, of compiling too.
+        shuffle: whether to shuffle arrays; the order follows from the model's seed and the epoch. prefetch:
+        how many batches of an iterable a thread draws before they are needed; 0 where they depend on the
+        model. progress: whether to show progress, of compiling too.
 
         Raises DataError for data that does not fit, before training where it is an array, and
         TrainingError when the loss is no longer finite.
         """
         self._require_trained(self.graph("step"))
-        has_validation = validation_data is not None or validation_split is not None
+        is_split = validation_split is not None
+        if isinstance(x, Dataset) and validation_data is None and not is_split and len(x.test_images):
+            validation_data = x
+        x, y = parts_to_train(x, y)
+        has_validation = validation_data is not None or is_split
         check_validation(validation_data, validation_split, validate_every)
         check_callbacks(callbacks, self._recorded(has_validation=has_validation))
         numbers = epoch_numbers(epochs, initial_epoch, self.epochs_done)
@@ -635,7 +645,8 @@ class Model:
         seed = self.seed if shuffle else None
         validation: Source | None = None
         if validation_split is None:
-            source = self._feed.arrays(x, y, size=size, seed=seed, key_seed=keys, **weights)
+            ahead = check_prefetch(prefetch)
+            source = self._feed.arrays(x, y, size=size, seed=seed, key_seed=keys, prefetch=ahead, **weights)
         else:
             source, validation = self._feed.split(
                 x, y, validation_split, size=size, seed=seed, drawn_by=self.seed, key_seed=keys, **weights
@@ -688,11 +699,13 @@ class Model:
     ) -> dict[str, float]:
         """Return loss and metrics over a whole dataset, for example {"loss": 0.05, "accuracy": 0.98}.
 
-        x, y: arrays with a row per sample, or x alone, an iterable of batches. sample_weight: as in `fit`.
+        x, y: as in `fit`: arrays with a row per sample, or x alone, an iterable of batches or a Dataset, of
+        which it is the test part. sample_weight: as in `fit`.
         Raises DataError for data that does not fit.
         """
         self.executable("evaluation")
         size = check_batch_size(batch_size)
+        x, y = parts_to_test(x, y)
         source = self._feed.arrays(x, y, size=size, sample_weight=sample_weight)
         return Named(self.evaluate_batches(source), "model.evaluate(x, y)")
 
@@ -728,16 +741,12 @@ class Model:
         types, form = self._feed.inputs, self._feed.form
         if form is not None and form.fits(x) and len(x) <= size:
             return self._predicted(executable.step(self._state, **{self._feed.only_input: x}))
-        inputs = as_inputs(types, x, least=0)
-        shared = {name: array for name, array in inputs.items() if not types[name].has_batch}
-        batched = {name: array for name, array in inputs.items() if name not in shared}
+        inputs = fitting_inputs(types, x, least=0)
         if not self.samples(inputs):
             none = {k: np.zeros((0, *v.concrete(1)[1:]), v.dtype) for k, v in self._outputs.items()}
             return self._predicted(none)
-        parts = [
-            executable.step(self._state, **shared, **dict(zip(batched, batch, strict=True)))
-            for batch in Batches(*batched.values(), size=size).epoch(0)
-        ]
+        batches = self._feed.in_batches(inputs, size).epoch(0, 0)
+        parts = [executable.step(self._state, **batch) for batch in batches]
         if len(parts) == 1:
             return self._predicted(parts[0])
         return self._predicted(

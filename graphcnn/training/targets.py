@@ -8,7 +8,7 @@ import numpy as np
 
 from graphcnn.arrays import Array
 from graphcnn.errors import DataError
-from graphcnn.inputs import as_input, converts, is_text
+from graphcnn.inputs import as_input, converts, fitting, is_text
 from graphcnn.ir import TensorType, format_shape
 from graphcnn.training.feeding import Form, as_array, require_equal_lengths, require_finite
 from graphcnn.training.losses import CrossEntropy, KLDivergence
@@ -40,7 +40,7 @@ class TargetForm(Form):
 
 
 def as_targets(head: Head, targets: object, samples: int) -> Array:
-    """Return the targets of an output as an array of the type that its loss takes.
+    """Return the targets of an output as an array of the type that its loss takes; labels in any integers.
 
     Raises DataError for a wrong shape, element type or number of samples, and for numbers that the loss does
     not take: labels of no class, shares that are not from 0 to 1.
@@ -58,7 +58,8 @@ def as_targets(head: Head, targets: object, samples: int) -> Array:
         )
     if given.ndim:
         require_equal_lengths({"inputs": samples, name: len(given)})
-    array = as_input(f"input {name!r}", type, given, called=name)
+    checked = fitting if head.has_labels else as_input
+    array = checked(f"input {name!r}", type, given, called=name)
     if head.has_labels:
         _require_label_range(array, head.classes, getattr(head.loss, "ignore", None))
     elif head.target_range is not None:

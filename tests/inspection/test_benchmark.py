@@ -3,7 +3,9 @@ from click.testing import CliRunner
 
 import graphcnn as gcn
 from graphcnn.cli import main
+from graphcnn.errors import OptionError
 from graphcnn.inspection.benchmark import benchmark
+from graphcnn.inspection.fit_overhead import fit_overhead
 
 
 def test_every_kernel_is_listed_with_its_work() -> None:
@@ -36,6 +38,27 @@ def test_the_command_prints_a_table() -> None:
     assert result.exit_code == 0, result.output
     for part in ("batch 8", "images/s", "correlate2d", "GFLOP/s", "threads wait", "Python"):
         assert part in result.output
+
+
+def test_what_fit_costs_is_measured_and_leaves_the_rate_as_it_was() -> None:
+    model = digits("native")
+    found = fit_overhead(model, batch=512, rounds=2)
+    assert (found.batch, found.rounds) == (512, 2)
+    assert found.ready > 0
+    assert found.fitted > 0
+    assert model.learning_rate == 0.1
+    result = CliRunner().invoke(main, ["bench", "digits", "--fit", "--batch-size", "512", "--repeats", "2"])
+    assert result.exit_code == 0, result.output
+    for part in ("train_step on ready batches", "fit on arrays", "%"):
+        assert part in result.output
+
+
+def test_what_fit_costs_is_refused_for_networks_that_are_trained_on_no_labels() -> None:
+    model = gcn.compile(
+        gcn.Dense(2), input_shape=(3,), loss=gcn.SquaredError(), optimizer=gcn.SGD(0.1), backend="numpy"
+    )
+    with pytest.raises(OptionError, match="trained on labels"):
+        fit_overhead(model)
 
 
 def digits(backend: str) -> gcn.Model:

@@ -116,7 +116,6 @@ IMAGES_GIVEN = {
     "a single image, channels first": (3, COLOURS[0].transpose(2, 0, 1)),
     "colours for a grey network": (1, COLOURS),
     "grey for a network of colours": (3, IMAGES),
-    "bytes": (1, (IMAGES * 255).astype(np.uint8)),
     "integers of bytes": (1, (IMAGES * 255).astype(np.int64)),
     "truth values": (1, IMAGES > 0.5),
     "objects": (1, IMAGES.astype(object)),

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import graphcnn as gcn
+from graphcnn import late_bar
 from graphcnn.backend import load_backend
 from graphcnn.phases import heard, listener
-from graphcnn.training import compiling
 from graphcnn.training.compiling import CompilationBar
 
 IMAGES, LABELS = np.ones((8, 4, 4, 1), np.float32), np.zeros(8, np.int64)
@@ -65,7 +65,7 @@ class AtOnce:
 def terminal(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.setattr(compiling.threading, "Timer", AtOnce)
+    monkeypatch.setattr(late_bar.threading, "Timer", AtOnce)
     monkeypatch.setattr(AtOnce, "has_begun", False)
     return Stream()
 

@@ -69,10 +69,6 @@ FAULTS = {
         ["label 3 of sample 7 is out of range", "labels are 0 to 2", "renumber the labels"],
     ),
     "a negative label": ((IMAGES, changed(LABELS, 4, -1)), ["label -1 of sample 4", "labels are 0 to 2"]),
-    "bytes": (
-        ((IMAGES * 255).astype(np.uint8), LABELS),
-        ["'image' holds uint8, but float32 is needed", "images.astype('float32') / 255"],
-    ),
     "integers": (((IMAGES * 255).astype(np.int64), LABELS), ["holds int64", ".astype('float32')"]),
     "no samples": ((IMAGES[:0], LABELS[:0]), ["the dataset is empty", "[0, 6, 6, 1]"]),
     "too few labels": ((IMAGES, LABELS[:9]), ["10 inputs, 9 labels", "give every sample its label"]),

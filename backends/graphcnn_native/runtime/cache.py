@@ -15,12 +15,12 @@ import secrets
 import stat
 import time
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import llvmlite
 import llvmlite.binding as llvm
 
 import graphcnn
+from graphcnn.cache_folder import cache_folder
 from graphcnn_native.target import Target
 
 # Some hundreds of networks; the least recently used ones are removed beyond it.
@@ -102,22 +102,11 @@ def _unwrapped(key: str, content: bytes) -> bytes | None:
     return code if code and content == _wrapped(key, code) else None
 
 
-def _folder() -> Path | None:
-    """Return where the cache is: $GRAPHCNN_CACHE, or else graphcnn in the folder for caches."""
-    chosen = os.environ.get("GRAPHCNN_CACHE")
-    if chosen is not None:
-        return None if chosen in ("", "off") else Path(chosen).expanduser()
-    caches = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if not caches.is_absolute():  # the XDG base directory specification has relative ones ignored
-        caches = Path("~/.cache").expanduser()
-    return caches / "graphcnn"
-
-
 @contextlib.contextmanager
 def _opened_folder() -> Iterator[int]:
     """Give the cache's folder, made if need be, as an open directory. Raises OSError if there is none."""
     try:
-        folder = _folder()
+        folder = cache_folder()
     except RuntimeError as error:  # a user without a home
         raise FileNotFoundError("there is no home") from error
     if folder is None:

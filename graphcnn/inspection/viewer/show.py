@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-import re
-import tempfile
-import webbrowser
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from graphcnn.dsl.tensor import at_users_line
-from graphcnn.errors import GraphcnnError, OptionError
+from graphcnn.errors import OptionError
 from graphcnn.inspection.difference import GraphDifference, difference
-from graphcnn.inspection.notebook import display_in_notebook
+from graphcnn.inspection.pages import check_page_path, show_page
 from graphcnn.inspection.profile import Profile
 from graphcnn.inspection.recording import Recording
 from graphcnn.inspection.viewer.document import difference_document, graph_document, model_document
 from graphcnn.inspection.viewer.nodes import Json, require_showable
-from graphcnn.inspection.viewer.page import write_page
-from graphcnn.interchange.files import as_path
+from graphcnn.inspection.viewer.page import page
 from graphcnn.ir import Graph
 from graphcnn.ops.attributes import is_int
 
 if TYPE_CHECKING:
     from graphcnn.training.model import Model
 
-SUFFIX = ".html"
-OTHER_FORMS = (
-    *(".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".pdf", ".eps", ".ps", ".svg"),
-    *(".dot", ".gv", ".mmd", ".tex", ".txt", ".md", ".json", ".csv", ".onnx", ".npz", ".safetensors", ".py"),
+OTHER_DISPLAYS = (
+    "a picture: from pathlib import Path; from graphcnn.inspection.svg import graph_svg; "
+    'Path("network.svg").write_text(graph_svg(model.forward_graph), "utf-8")',
+    "text: graphcnn show SCRIPT --as text|dot|mermaid|latex|svg --output FILE",
 )
-"""How names of files end that hold no page."""
 
 
 def show_model(
@@ -45,7 +39,7 @@ def show_model(
     open: bool = True,
 ) -> Path:
     """Write the page of a model and return its path; see `Model.show`."""
-    _check_path(path)
+    check_page_path(path, OTHER_DISPLAYS)
     _check_batch_size(batch_size)
     shown = model.forward_graph if model.loss is None else model.gradient_graph
     if profile is not None and (not isinstance(profile, Profile) or profile.mode != "train"):
@@ -82,7 +76,7 @@ def show_graph(
     open: bool = True,
 ) -> Path:
     """Write the page of one graph, or of two beside each other, and return its path; see `Graph.show`."""
-    _check_path(path)
+    check_page_path(path, OTHER_DISPLAYS)
     _check_batch_size(batch_size)
     if against is None:
         return _written(graph_document(graph, batch=batch_size), path, open)
@@ -104,7 +98,7 @@ def show_difference(
 
     difference: how their nodes match. path, batch_size, open: as in `Graph.show`.
     """
-    _check_path(path)
+    check_page_path(path, OTHER_DISPLAYS)
     _check_batch_size(batch_size)
     return _written(difference_document(before, after, difference, batch=batch_size), path, open)
 
@@ -114,34 +108,5 @@ def _check_batch_size(batch_size: object) -> None:
         raise OptionError(f"batch_size={batch_size!r} is not an integer of at least 1", mend="batch_size=64")
 
 
-def _check_path(path: object) -> None:
-    """Raise OptionError for no path, or the name of a picture or of text: a page under it opens nowhere."""
-    suffix = "" if path is None else as_path(path).suffix
-    if suffix.lower() in OTHER_FORMS:
-        raise at_users_line(
-            OptionError(
-                f"show writes a page in HTML, and {str(path)!r:.60} is the name of another kind of file",
-                facts=[
-                    "a picture: from pathlib import Path; from graphcnn.inspection.svg import graph_svg; "
-                    'Path("network.svg").write_text(graph_svg(model.forward_graph), "utf-8")',
-                    "text: graphcnn show SCRIPT --as text|dot|mermaid|latex|svg --output FILE",
-                ],
-                mend=f"give {as_path(path).with_suffix('.html').name!r:.60}",
-            )
-        )
-
-
 def _written(document: Json, path: str | PathLike[str] | None, open: bool) -> Path:
-    if path is None:
-        plain = re.sub(r"[^A-Za-z0-9]+", "-", document["title"])[:60].strip("-") or "graph"
-        target = Path(tempfile.mkdtemp(prefix="graphcnn-")) / f"{plain}{SUFFIX}"
-    else:
-        target = Path(path)
-    write_page(document, target)
-    if not open or display_in_notebook(target.read_text(encoding="utf-8")):
-        return target
-    if not webbrowser.open(target.absolute().as_uri()):
-        raise GraphcnnError(
-            "there is no browser to open the page with", facts=[f"it is written: {target}"], mend="open=False"
-        )
-    return target
+    return show_page(page(document), document["title"], path, open)

@@ -1,0 +1,147 @@
+"""Rows of arrays as batches: their order, their element types, and the code that gathers them."""
+
+import numpy as np
+import pytest
+
+import graphcnn as gcn
+from graphcnn.backend import gathering, load_backend
+from graphcnn.data.batches import Batches, converted, gather, permutation
+from graphcnn_native.gathering import written
+from graphcnn_native.runtime.engine import assembly
+from graphcnn_native.target import named_target
+
+BACKENDS = ["numpy", "native"]
+SHAPES = [(1,), (7,), (15,), (16,), (17,), (63,), (64,), (65,), (28, 28, 1), (9, 5, 3), (0,)]
+
+
+def pixels(*shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def guarded(shape, dtype):
+    """Return an array with others before and behind it, which nobody may write to."""
+    size = int(np.prod(shape))
+    room = np.full(size + 64, 77, dtype)
+    return room, room[32 : 32 + size].reshape(shape)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_byte_becomes_what_division_by_255_gives(backend, dtype):
+    every = np.arange(256, dtype=np.uint8).reshape(4, 64)
+    found = converted(every, dtype, gathering(load_backend(backend)))
+    expected = every.astype(dtype) / np.dtype(dtype).type(255)
+    assert found.dtype == dtype
+    assert found.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])
+def test_rows_are_gathered_and_nothing_beside_them_is_written(backend, shape, dtype):
+    array, rows = pixels(11, *shape), np.array([3, 0, 10, 10, 7])
+    room, out = guarded((len(rows), *shape), dtype)
+    gathering(load_backend(backend))(array, rows, out)
+    chosen = array[rows]
+    expected = chosen if dtype == "uint8" else chosen.astype(dtype) / np.dtype(dtype).type(255)
+    np.testing.assert_array_equal(out, expected)
+    assert (room[:32] == 77).all()
+    assert (room[len(room) - 32 :] == 77).all()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    "array",
+    [
+        pixels(6, 8, 5).transpose(0, 2, 1),
+        pixels(12, 5, 8)[::2],
+        np.asfortranarray(pixels(6, 5, 8)),
+        pixels(6, 5, 8).astype(">f4"),
+        np.arange(240, dtype=np.int16).reshape(6, 5, 8),
+    ],
+    ids=["transposed", "every second", "by columns", "another byte order", "integers"],
+)
+def test_arrays_of_any_layout_are_gathered(backend, array):
+    take = gathering(load_backend(backend))
+    for rows in (np.array([5, 1, 1]), None):
+        out = np.empty((3 if rows is not None else 6, 5, 8), np.float32)
+        take(array, rows, out)
+        chosen = array if rows is None else array[rows]
+        expected = converted(np.ascontiguousarray(chosen), "float32")
+        np.testing.assert_array_equal(out, expected)
+
+
+def test_read_only_arrays_are_gathered():
+    array = pixels(6, 5)
+    array.flags.writeable = False
+    out = np.empty((2, 5), np.float32)
+    gathering(load_backend("native"))(array, np.array([1, 4]), out)
+    np.testing.assert_array_equal(out, array[[1, 4]].astype(np.float32) / np.float32(255))
+
+
+@pytest.mark.parametrize("target", ["avx512", "avx2", "baseline", "neon"])
+def test_the_code_that_gathers_compiles_for_every_processor(target):
+    target = named_target(target)
+    text = assembly(written(target), target)
+    assert "gather" in text
+
+
+def test_a_backend_without_a_way_of_its_own_gathers_by_numpy():
+    class Plain:
+        name, ops = "plain", frozenset()
+
+        def compile(self, graph):
+            raise NotImplementedError
+
+    assert gathering(Plain()) is gather
+
+
+def test_a_backend_of_ones_own_gathers_the_batches():
+    seen = []
+
+    class Own:
+        name, ops = "own", load_backend("numpy").ops
+        compile = staticmethod(load_backend("numpy").compile)
+
+        @staticmethod
+        def gather(array, rows, out):
+            seen.append(len(out))
+            gather(array, rows, out)
+
+    network = gcn.Sequential(gcn.Flatten(), gcn.Dense(2))
+    model = gcn.compile(
+        network, input_shape=(4, 4, 1), loss=gcn.CrossEntropy(), optimizer=gcn.SGD(0.1), backend=Own()
+    )
+    model.fit(pixels(6, 4, 4, 1), np.zeros(6, np.int8), batch_size=4, progress=False)
+    assert seen == [4, 4, 2, 2]
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+def test_an_epoch_can_begin_at_any_batch(seed):
+    arrays = np.arange(23), pixels(23, 4)
+    batches = Batches(*arrays, size=5, seed=seed, dtypes=["int64", "float32"])
+    whole = list(batches.epoch(2))
+    assert [len(labels) for labels, _ in whole] == [5, 5, 5, 5, 3]
+    assert len(batches) == 5
+    for begin in range(6):
+        rest = list(batches.epoch(2, begin))
+        assert len(rest) == max(0, 5 - begin)
+        for found, expected in zip(rest, whole[begin:], strict=True):
+            for one, other in zip(found, expected, strict=True):
+                assert one.dtype == other.dtype
+                np.testing.assert_array_equal(one, other)
+
+
+def test_every_row_comes_once_in_an_order_of_the_seed_and_the_epoch():
+    batches = Batches(np.arange(100), size=7, seed=5)
+    orders = [np.concatenate([rows for (rows,) in batches.epoch(number)]) for number in (0, 1, 0)]
+    assert sorted(orders[0]) == list(range(100))
+    np.testing.assert_array_equal(orders[0], orders[2])
+    assert (orders[0] != orders[1]).any()
+    assert (permutation(100, 6, 0) != orders[0]).any()
+
+
+def test_rows_in_order_are_views_where_they_need_no_conversion():
+    array = np.zeros((6, 2), np.float32)
+    first, *_ = Batches(array, size=4).epoch(0)
+    assert np.shares_memory(first[0], array)

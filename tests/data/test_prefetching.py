@@ -1,0 +1,149 @@
+"""Batches that a thread draws ahead: the same batches, errors where they belong, no thread left behind."""
+
+import contextlib
+import threading
+
+import numpy as np
+import pytest
+
+import graphcnn as gcn
+from graphcnn.data import prefetching
+from graphcnn.data.prefetching import prefetched
+from graphcnn.errors import DataError, OptionError
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (24, 4, 4, 1), dtype=np.uint8)
+LABELS = np.arange(24) % 3
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left():
+    before = threading.active_count()
+    yield
+    assert threading.active_count() == before
+
+
+def made():
+    network = gcn.Sequential(gcn.Flatten(), gcn.Dense(3))
+    return gcn.compile(
+        network, input_shape=(4, 4, 1), loss=gcn.CrossEntropy(), optimizer=gcn.SGD(0.1), backend="numpy"
+    )
+
+
+class Batches:
+    """Batches that begin anew, and say on which thread they were drawn."""
+
+    def __init__(self, size=8):
+        self.size, self.threads, self.drawn = size, set(), 0
+
+    def __iter__(self):
+        for start in range(0, len(IMAGES), self.size):
+            self.threads.add(threading.current_thread())
+            self.drawn += 1
+            yield IMAGES[start : start + self.size], LABELS[start : start + self.size]
+
+
+@pytest.mark.parametrize("ahead", [1, 2, 100])
+@pytest.mark.parametrize("count", [0, 1, 50])
+def test_items_come_in_their_order(ahead, count):
+    assert list(prefetched(range(count), ahead)) == list(range(count))
+
+
+def test_no_more_is_drawn_than_is_allowed():
+    drawn = []
+    arrived = threading.Semaphore(0)
+
+    def items():
+        for number in range(10):
+            drawn.append(number)
+            yield number
+            arrived.release()
+
+    with contextlib.closing(prefetched(items(), 2)) as found:
+        assert next(found) == 0
+        arrived.acquire()  # asked for the one after 0 ...
+        arrived.acquire()  # ... and for the one after 1
+        assert drawn == [0, 1, 2]
+
+
+def test_an_error_comes_after_what_was_drawn_before_it():
+    def items():
+        yield 1
+        yield 2
+        raise KeyError("third")
+
+    found = []
+    with pytest.raises(KeyError, match="third"):
+        found.extend(prefetched(items()))
+    assert found == [1, 2]
+
+
+def test_what_cannot_be_gone_through_says_so():
+    with pytest.raises(TypeError, match="not iterable"):
+        next(prefetched(3))
+
+
+def test_numpy_treats_errors_as_where_the_batches_are_asked_for():
+    def items():
+        yield np.array([1.0]) / 0
+
+    with np.errstate(divide="ignore"):
+        assert np.isinf(next(prefetched(items())))
+
+
+def test_without_a_thread_items_are_drawn_when_they_are_needed(monkeypatch):
+    class Refused(threading.Thread):
+        def start(self):
+            raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(prefetching.threading, "Thread", Refused)
+    assert list(prefetched(range(3))) == [0, 1, 2]
+
+
+def test_batches_of_an_iterable_are_drawn_by_a_thread_and_train_alike():
+    batches, model, expected = Batches(), made(), made()
+    model.fit(batches, epochs=2, progress=False)
+    expected.fit(list(batches), epochs=2, progress=False)
+    for name, value in model.state().items():
+        np.testing.assert_array_equal(value, expected.state()[name])
+    assert len(batches.threads - {threading.main_thread()}) >= 1
+    assert model.evaluate(Batches()) == expected.evaluate(list(Batches()))
+
+
+def test_batches_are_drawn_where_they_are_used_where_nothing_is_to_be_ahead():
+    batches = Batches()
+    made().fit(batches, prefetch=0, progress=False)
+    assert batches.threads == {threading.main_thread()}
+    for prefetch in (-1, 1.5, True):
+        with pytest.raises(OptionError, match="prefetch="):
+            made().fit(batches, prefetch=prefetch, progress=False)
+
+
+def test_training_that_ends_within_an_epoch_ends_the_thread():
+    class Stop(gcn.Callback):
+        def on_step_end(self, model, epoch, step, logs):
+            raise StopIteration if step == 1 else AssertionError
+
+    batches = Batches(size=1)
+    with pytest.raises((StopIteration, RuntimeError)):
+        made().fit(batches, callbacks=[Stop()], progress=False)
+    assert batches.drawn < 6
+
+
+def test_a_wrong_batch_is_named_at_the_users_line():
+    def batches():
+        yield IMAGES, LABELS
+        yield IMAGES, LABELS + 9
+
+    with pytest.raises(DataError, match=r"test_prefetching\.py:\d+: label 9 of sample 0 is out of range"):
+        made().fit(batches(), progress=False)
+
+
+def test_arrays_in_files_are_read_ahead_and_train_alike(tmp_path):
+    np.save(tmp_path / "images.npy", IMAGES)
+    model, expected = made(), made()
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+    model.fit(mapped, LABELS, batch_size=5, epochs=2, progress=False)
+    expected.fit(IMAGES, LABELS, batch_size=5, epochs=2, progress=False)
+    for name, value in model.state().items():
+        np.testing.assert_array_equal(value, expected.state()[name])
+    np.testing.assert_array_equal(model.predict(mapped, batch_size=7), expected.predict(IMAGES))
