@@ -17,11 +17,11 @@ import graphcnn as gcn
 
 
 def resized(images: np.ndarray) -> np.ndarray:
-    """Return square images [n, size, size, 1] of 0..1 as [n, 16, 16, 1] of -1..1, interpolated linearly."""
-    size = images.shape[1]
+    """Return square images [n, size, size, 1] as [n, 16, 16, 1] of -1..1, interpolated linearly."""
+    size, white = images.shape[1], np.float32(255 if images.dtype == np.uint8 else 1)
     places = np.clip((np.arange(16) + 0.5) * size / 16 - 0.5, 0, size - 1)
     weights = np.maximum(0, 1 - np.abs(places[:, None] - np.arange(size))).astype(np.float32)
-    return 2 * (weights @ images[..., 0] @ weights.T)[..., None] - 1
+    return 2 * (weights @ (images[..., 0] / white) @ weights.T)[..., None] - 1
 
 
 def main() -> None:

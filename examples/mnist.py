@@ -16,7 +16,7 @@ import graphcnn as gcn
 def load_images(folder: str | None) -> gcn.data.Dataset:
     """Return MNIST from the folder, or enlarged digits where there is none."""
     if folder:
-        return gcn.data.load_idx_folder(folder)
+        return gcn.data.load(folder)
     print("No MNIST folder given: the bundled 8x8 digits, enlarged, stand in for it.")
     digits = gcn.data.load_digits()
     images, tests = (
@@ -38,15 +38,8 @@ def main() -> None:
         optimizer=gcn.SGD(0.05, momentum=0.9),
         seed=0,
     )
-    model.fit(
-        data.images,
-        data.labels,
-        epochs=epochs,
-        batch_size=64,
-        validation_data=(data.test_images, data.test_labels),
-        callbacks=[gcn.cosine_decay(0.05, epochs, end=0.005)],
-    )
-    scores = model.evaluate(data.test_images, data.test_labels)
+    model.fit(data, epochs=epochs, batch_size=64, callbacks=[gcn.cosine_decay(0.05, epochs, end=0.005)])
+    scores = model.evaluate(data)
     print(f"test accuracy {scores['accuracy']:.2%}")
 
 

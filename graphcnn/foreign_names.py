@@ -230,12 +230,18 @@ FOREIGN: Final = {
 """Of the namespace `gcn`. Values of a network are x and y."""
 
 _MNIST: Final = 'gcn.data.load_idx_folder("mnist"); the folder with the four files of MNIST, or a set like it'
+_CIFAR: Final = 'gcn.data.load_cifar("cifar-10-batches-bin"); the folder with its files, unpacked'
+_FOLDER: Final = 'gcn.data.load_image_folder("photos", size=64); the folder has one for each class'
 
 OF_DATA: Final = {
-    **dict.fromkeys(("mnist", "MNIST", "FashionMNIST", "EMNIST", "load_mnist", "load_data"), _MNIST),
+    **dict.fromkeys(("mnist", "MNIST", "FashionMNIST", "KMNIST", "EMNIST", "QMNIST", "load_mnist"), _MNIST),
+    **dict.fromkeys(("CIFAR10", "CIFAR100", "cifar10", "cifar100"), _CIFAR),
+    **dict.fromkeys(("image_dataset_from_directory", "flow_from_directory"), _FOLDER),
+    "load_data": 'gcn.data.load("mnist"); a path, at which it finds out what is there',
+    "random_split": "dataset.split(0.9)",
     "DataLoader": _ARRAYS,
     "TensorDataset": _ARRAYS,
-    "ImageFolder": _ARRAYS,
+    "ImageFolder": _FOLDER,
 }
 """Of `gcn.data`."""
 

@@ -130,7 +130,7 @@ def test_backends_are_listed() -> None:
         (["train", "nets.py:wide"], ["conv1 (nets.py:8)", "9x9 kernel", "8 + 0 + 0 = 8 < 9", "Mend"]),
         (["train", "digits", "--data", "nowhere"], ["nowhere", "train-images-idx3-ubyte"]),
         (["train", "digits", "--backend", "cuda"], ["no backend 'cuda'", "installed: "]),
-        (["train", "lenet5"], ["[N, 28, 28, 1]", "[N, 8, 8, 1]", "IDX files", "--data FOLDER"]),
+        (["train", "lenet5"], ["[N, 28, 28, 1]", "[N, 8, 8, 1]", "--data PATH"]),
         (
             ["train", "nets.py"],
             ["nets.py is a script", "network, with_branches, wide, model", "nets.py:network"],

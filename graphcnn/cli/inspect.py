@@ -25,7 +25,7 @@ from graphcnn.inspection.recording import record_graph
     "--data",
     default=DIGITS,
     show_default=True,
-    help="'digits', a folder of IDX files like MNIST's, or 'random'.",
+    help="'digits', a path as train takes it, or 'random'.",
 )
 @click.option("--batch-size", default=64, show_default=True, type=click.IntRange(1))
 @click.option(
@@ -50,9 +50,9 @@ def inspect(
         batch = random_batch(model, model.gradient_graph, batch_size)
         recording = record_graph(model.gradient_graph, model.state(), batch)
     else:
-        dataset = dataset_named(data)
+        dataset = dataset_named(data, network, input_shape)
         model = model_named(network, input_shape, data_shape=dataset.images.shape[1:])
-        mend = "--data random, or a folder with IDX files of such images: --data FOLDER"
+        mend = "--data random, or other data: --data PATH"
         require_images(network, model, data, dataset, mend)
         recording = model.inspect(dataset.images[:batch_size], dataset.labels[:batch_size])
     print_table(recording)

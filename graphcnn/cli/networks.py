@@ -11,7 +11,8 @@ import click
 from graphcnn.backend import DEFAULT
 from graphcnn.cli.script import run_script, within_script
 from graphcnn.compiler import compile, load
-from graphcnn.data import Dataset, load_digits, load_idx_folder
+from graphcnn.data import Dataset, load_digits
+from graphcnn.data import load as load_data
 from graphcnn.dsl.layers import Layer
 from graphcnn.dsl.network import Network, Sequential, as_network
 from graphcnn.errors import OptionError
@@ -35,9 +36,17 @@ input_shape_option = click.option(
 backend_option = click.option("--backend", help=f"Default: {DEFAULT}, or that of a Model of a script.")
 
 
-def dataset_named(data: str) -> Dataset:
-    """Return the digits, or the data of a folder."""
-    return load_digits() if data == DIGITS else load_idx_folder(data)
+def dataset_named(data: str, network: str = "", input_shape: Shape | None = None) -> Dataset:
+    """Return the digits, or the data at a path.
+
+    network, input_shape: what images of a folder are for, as far as that tells of what shape they have to be.
+    """
+    if data == DIGITS:
+        return load_digits()
+    shape = input_shape or (ZOO[network].input_shape if network in ZOO else None)
+    if shape is None:
+        return load_data(data)
+    return load_data(data, size=shape[:2], channels=shape[2] if shape[2] in (1, 3) else None)
 
 
 def model_named(

@@ -25,6 +25,7 @@ from graphcnn.cli.networks import (
 from graphcnn.cli.printing import say
 from graphcnn.cli.show import STAGES
 from graphcnn.cli.training_options import OF_THE_MODEL, TrainingOptions, training_options
+from graphcnn.data import Dataset
 from graphcnn.errors import OptionError
 from graphcnn.interchange.files import require_place, write_atomically
 from graphcnn.training.csv_log import CSVLog
@@ -39,7 +40,10 @@ INTERRUPTED = 130
 @click.command()
 @click.argument("network")
 @click.option(
-    "--data", default=DIGITS, show_default=True, help="'digits', or a folder of IDX files like MNIST's."
+    "--data",
+    default=DIGITS,
+    show_default=True,
+    help="'digits', or a path: a folder of MNIST's or CIFAR's files, NumPy's arrays, images by class.",
 )
 @training_options
 @backend_option
@@ -66,7 +70,7 @@ def train(
     Writes the weights after each epoch, the history as CSV, and the graphs as text and as a page to the
     output folder. Ctrl-C ends training after the present step and saves the weights; a second one, at once.
     """
-    dataset = dataset_named(data)
+    dataset = dataset_named(data, network, input_shape)
     chosen = TrainingOptions(**options)
     compiled = chosen.compiled_with()
     model = model_named(
@@ -75,24 +79,22 @@ def train(
     if model.optimizer is not compiled["optimizer"]:
         _require_no_choice(network, model, compiled)
         model.learning_rate = chosen.learning_rate or model.learning_rate
-    require_images(network, model, data, dataset, "a folder with IDX files of such images: --data FOLDER")
+    require_images(
+        network, model, data, dataset, "other data: --data PATH; of images by class, --input-shape"
+    )
     weights = _place(network, output)
     folder = weights.parent
     folder.mkdir(parents=True, exist_ok=True)
     for path in (weights, folder / PAGE):
         require_place(path)
     say(f"{dataset}\n{model}")
-    tests = (dataset.test_images, dataset.test_labels)
     arguments = chosen.fit_with()
-    if chosen.validation_split is None:
-        arguments["validation_data"] = tests
     last = model.epochs_done + chosen.epochs
     callbacks = chosen.callbacks(model.learning_rate, model.epochs_done)
     try:
         with Interruption() as interruption:
             model.fit(
-                dataset.images,
-                dataset.labels,
+                dataset,
                 callbacks=[
                     *callbacks,
                     CSVLog(folder / "history.csv"),
@@ -110,16 +112,17 @@ def train(
     if chosen.gives_back:
         model.save(weights)
     _write_graphs(model, folder)
-    _say_results(model, tests)
+    if len(dataset.test_images):
+        _say_results(model, dataset)
     say(f"weights         {weights}")
     say(f"history         {folder / 'history.csv'}")
     say(f"gradient graph  {folder / 'gradient.graph'}  (also forward.graph and step.graph)")
     say(f"viewer          {folder / PAGE}  (open it in a browser)")
 
 
-def _say_results(model: Model, tests: tuple[Any, Any]) -> None:
+def _say_results(model: Model, dataset: Dataset) -> None:
     """Evaluate the test images."""
-    results = model.evaluate(*tests)
+    results = model.evaluate(dataset)
     accuracy = f"accuracy {results['accuracy']:.2%}, " if "accuracy" in results else ""
     say(f"test {accuracy}loss {results['loss']:.4f}")
 

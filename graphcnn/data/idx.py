@@ -16,9 +16,7 @@ from __future__ import annotations
 
 import math
 import os
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -29,6 +27,16 @@ from numpy.typing import NDArray
 
 from graphcnn.arguments import known_arguments
 from graphcnn.data.gzip_stream import MOST_RATIO, GzipStream
+from graphcnn.data.refusal import (
+    BLOCK,
+    DOWNLOAD,
+    SMALL,
+    WRONG_FILE,
+    file_errors,
+    refusal,
+    shown_bytes,
+    shown_sizes,
+)
 from graphcnn.errors import FileError
 
 _TYPES: dict[int, np.dtype[Any]] = {
@@ -55,11 +63,6 @@ _STRANGERS = {
 }
 
 _GZIP_MAGIC = b"\x1f\x8b"
-_BLOCK = 1 << 18  # bytes that are read at a time
-_SMALL = 64 << 20  # bytes that may be allocated on the word of a compressed file
-
-_DOWNLOAD = "fetch or copy the file again, and compare its length or checksum with the source's."
-_WRONG_FILE = "check that this is the file you mean; if so, fetch or copy it again."
 
 
 @known_arguments
@@ -87,22 +90,6 @@ def load_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
             return _load_gzip(path, file, length) if compressed else _load_plain(path, file, length)
 
 
-@contextmanager
-def file_errors(path: Path) -> Iterator[None]:
-    """Name the file in the errors of the system and of zlib."""
-    try:
-        yield
-    except zlib.error as error:
-        raise refusal(
-            path, "gzip data", "the compressed data are damaged", f"zlib: {error}", mend=_DOWNLOAD
-        ) from error
-    except OSError as error:
-        raise FileError(
-            f"{path}: it cannot be read: {error.strerror or error}.",
-            mend="check the path, its permissions and the disk.",
-        ) from error
-
-
 @dataclass(frozen=True, slots=True)
 class _Header:
     dtype: np.dtype[Any]
@@ -118,8 +105,8 @@ class _Header:
 
     @property
     def arithmetic(self) -> str:
-        each = f"{_bytes(self.dtype.itemsize)} ({self.dtype})"
-        return f"dimension sizes: {shown_sizes(self.shape)} x {each} = {_bytes(self.data_length)}"
+        each = f"{shown_bytes(self.dtype.itemsize)} ({self.dtype})"
+        return f"dimension sizes: {shown_sizes(self.shape)} x {each} = {shown_bytes(self.data_length)}"
 
     def array(self, data: NDArray[np.uint8]) -> NDArray[Any]:
         big_endian = data.view(self.dtype.newbyteorder(">"))
@@ -130,11 +117,11 @@ def _load_plain(path: Path, file: BinaryIO, length: int) -> NDArray[Any]:
     header = _read_header(path, file.read)
     found = length - header.length
     if found != header.data_length:
-        raise _wrong_length(path, header, _bytes(found), found - header.data_length)
+        raise _wrong_length(path, header, shown_bytes(found), found - header.data_length)
     data = np.empty(header.data_length, np.uint8)
     found = _receive(file.read, header.data_length, data.data)
     if found != header.data_length:  # another program is writing it
-        raise _wrong_length(path, header, _bytes(found), found - header.data_length)
+        raise _wrong_length(path, header, shown_bytes(found), found - header.data_length)
     return header.array(data)
 
 
@@ -147,11 +134,11 @@ def _load_gzip(path: Path, file: BinaryIO, length: int) -> NDArray[Any]:
             "gzip data",
             "the compressed file is cut off",
             f"its {length:,} bytes decompress to {len(start)}, and hold no checksum",
-            mend=_DOWNLOAD,
+            mend=DOWNLOAD,
         )
     header = _read_header(path, BytesIO(start).read)
     _check_gzip_promise(path, header, file, length)
-    if header.data_length > _SMALL:
+    if header.data_length > SMALL:
         _receive_gzip(path, header, file, length, None)
     data = np.empty(header.data_length, np.uint8)
     _receive_gzip(path, header, file, length, data.data)
@@ -161,7 +148,7 @@ def _load_gzip(path: Path, file: BinaryIO, length: int) -> NDArray[Any]:
 def _read_header(path: Path, read: Callable[[int], bytes]) -> _Header:
     magic = _read_exactly(read, 4)
     if not magic:
-        raise refusal(path, "magic", "the file is empty", mend=_DOWNLOAD)
+        raise refusal(path, "magic", "the file is empty", mend=DOWNLOAD)
     if magic[:2] != b"\0\0"[: len(magic)]:
         strangers = [
             f"this looks like {what}" for start, what in _STRANGERS.items() if magic.startswith(start)
@@ -172,10 +159,10 @@ def _read_header(path: Path, read: Callable[[int], bytes]) -> _Header:
             "the file is not in the IDX format",
             f"magic: {magic.hex(' ')}; an IDX file begins with 00 00",
             *strangers,
-            mend=_WRONG_FILE,
+            mend=WRONG_FILE,
         )
     if len(magic) < 4:
-        raise refusal(path, "magic", f"the file ends after {len(magic)} of 4 bytes", mend=_DOWNLOAD)
+        raise refusal(path, "magic", f"the file ends after {len(magic)} of 4 bytes", mend=DOWNLOAD)
     code, dimensions = magic[2], magic[3]
     if code not in _TYPES:
         raise refusal(
@@ -183,7 +170,7 @@ def _read_header(path: Path, read: Callable[[int], bytes]) -> _Header:
             "type code",
             f"0x{code:02X} is no element type of IDX",
             "type codes: " + ", ".join(f"0x{known:02X} {dtype}" for known, dtype in _TYPES.items()),
-            mend=_WRONG_FILE,
+            mend=WRONG_FILE,
         )
     if not 1 <= dimensions <= _MOST_DIMENSIONS:
         raise refusal(
@@ -191,7 +178,7 @@ def _read_header(path: Path, read: Callable[[int], bytes]) -> _Header:
             "number of dimensions",
             f"{dimensions} is not from 1 to {_MOST_DIMENSIONS}",
             "labels have 1 dimension [N], grey images 3 [N, H, W], colour images 4 [N, H, W, C]",
-            mend=_WRONG_FILE,
+            mend=WRONG_FILE,
         )
     sizes = _read_exactly(read, 4 * dimensions)
     if len(sizes) < 4 * dimensions:
@@ -200,7 +187,7 @@ def _read_header(path: Path, read: Callable[[int], bytes]) -> _Header:
             "dimension sizes",
             "the file ends within its header",
             f"{dimensions} dimensions x 4 bytes = {4 * dimensions} bytes; {len(sizes)} are there",
-            mend=_DOWNLOAD,
+            mend=DOWNLOAD,
         )
     shape = tuple(int.from_bytes(sizes[start : start + 4], "big") for start in range(0, len(sizes), 4))
     if 0 in shape:
@@ -209,7 +196,7 @@ def _read_header(path: Path, read: Callable[[int], bytes]) -> _Header:
             "dimension sizes",
             f"{shown_sizes(shape)} holds no elements",
             "each size must be 1 or more",
-            mend=_WRONG_FILE,
+            mend=WRONG_FILE,
         )
     return _Header(_TYPES[code], shape)
 
@@ -224,7 +211,7 @@ def _read_exactly(read: Callable[[int], bytes], size: int) -> bytes:
 def _receive(read: Callable[[int], bytes], expected: int, target: memoryview | None) -> int:
     """How many bytes come, counted up to one more than expected; the expected ones go into the target."""
     arrived = 0
-    while arrived <= expected and (block := read(min(_BLOCK, expected + 1 - arrived))):
+    while arrived <= expected and (block := read(min(BLOCK, expected + 1 - arrived))):
         if target is not None:
             target[arrived : arrived + len(block)] = block[: expected - arrived]
         arrived += len(block)
@@ -242,9 +229,9 @@ def _check_gzip_promise(path: Path, header: _Header, file: BinaryIO, length: int
             "the compressed file is too short for what its header says",
             header.arithmetic,
             f"gzip shrinks at most {MOST_RATIO}:1, so {length:,} bytes hold at most {most:,}",
-            mend=_DOWNLOAD,
+            mend=DOWNLOAD,
         )
-    if promised <= _SMALL:
+    if promised <= SMALL:
         return
     # Large: rather than decompress it all to learn that it is wrong, ask the last four bytes first.
     file.seek(-4, os.SEEK_END)
@@ -257,7 +244,7 @@ def _check_gzip_promise(path: Path, header: _Header, file: BinaryIO, length: int
             "or is not one gzip stream",
             header.arithmetic,
             f"with the header {promised:,} bytes; gzip's record of the length (modulo 2**32) is {recorded:,}",
-            mend=f"{_DOWNLOAD} If gunzip can decompress it, load the plain file.",
+            mend=f"{DOWNLOAD} If gunzip can decompress it, load the plain file.",
         )
 
 
@@ -270,25 +257,26 @@ def _receive_gzip(
     found = _receive(stream.read, header.data_length, target)
     surplus = found - header.data_length
     if surplus > 0:
-        raise _wrong_length(path, header, f"{_bytes(found)} or more after decompression", surplus)
+        raise _wrong_length(path, header, f"{shown_bytes(found)} or more after decompression", surplus)
     if not stream.finished:
         raise refusal(
             path,
             "data length",
             "the compressed file is cut off",
             header.arithmetic,
-            f"data length: {_bytes(found)} after decompression; then the file ends, without gzip's checksum",
-            mend=_DOWNLOAD,
+            f"data length: {shown_bytes(found)} after decompression; "
+            "then the file ends, without gzip's checksum",
+            mend=DOWNLOAD,
         )
     if surplus < 0:
-        raise _wrong_length(path, header, f"{_bytes(found)} after decompression", surplus)
+        raise _wrong_length(path, header, f"{shown_bytes(found)} after decompression", surplus)
     if stream.consumed != length:
         raise refusal(
             path,
             "gzip data",
             "bytes follow the end of the gzip stream",
             f"file of {length:,} - stream of {stream.consumed:,} bytes = {length - stream.consumed:,} bytes",
-            mend=f"{_DOWNLOAD} If gunzip can decompress it, load the plain file.",
+            mend=f"{DOWNLOAD} If gunzip can decompress it, load the plain file.",
         )
 
 
@@ -299,18 +287,6 @@ def _wrong_length(path: Path, header: _Header, found: str, surplus: int) -> File
         f"the file holds {'more' if surplus > 0 else 'less'} than its dimension sizes ask for",
         header.arithmetic,
         f"data length: {found}, after a header of {header.length} bytes",
-        f"{_bytes(abs(surplus))} {'too many' if surplus > 0 else 'missing'}",
-        mend=_DOWNLOAD,
+        f"{shown_bytes(abs(surplus))} {'too many' if surplus > 0 else 'missing'}",
+        mend=DOWNLOAD,
     )
-
-
-def refusal(path: Path, field: str, reason: str, *facts: str, mend: str) -> FileError:
-    return FileError(f"{path.name}: {field}: {reason}.", facts=[*facts, f"file: {path}"], mend=mend)
-
-
-def _bytes(count: int) -> str:
-    return "1 byte" if count == 1 else f"{count:,} bytes"
-
-
-def shown_sizes(shape: tuple[int, ...]) -> str:
-    return " x ".join(str(size) for size in shape)

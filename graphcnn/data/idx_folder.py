@@ -1,4 +1,4 @@
-"""Folders of IDX files: MNIST, and sets that are stored like it, such as Fashion-MNIST and EMNIST."""
+"""Folders of IDX files: MNIST, and its kin that is stored like it, such as KMNIST, EMNIST and QMNIST."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from graphcnn.arguments import known_arguments
 from graphcnn.data.dataset import Dataset
-from graphcnn.data.idx import CODES, file_errors, load_idx, refusal, shown_sizes
+from graphcnn.data.idx import CODES, load_idx
+from graphcnn.data.refusal import file_errors, held_by, refusal, shown_sizes
 from graphcnn.errors import FileError
 
 
@@ -24,12 +25,14 @@ def load_idx_folder(folder: str | os.PathLike[str]) -> Dataset:
     The files are train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and
     t10k-labels-idx1-ubyte, or the same with a dot (train-images.idx3-ubyte), each as it is or with .gz;
     where several are there, the plain one and the one with the hyphen come first; t10k may be called test.
-    Images are uint8 [N, H, W], or [N, H, W, C] for colour (idx4 in the name is fine), and become float32
-    [N, H, W, C], divided by 255. Classes are named "0" to the largest label.
+    Images are uint8 [N, H, W], or [N, H, W, C] for colour (idx4 in the name is fine), and stay uint8
+    [N, H, W, C]: a model divides them by 255. Classes are named "0" to the largest label.
 
     The names may begin with that of the set: emnist-letters-train-images-idx3-ubyte. In a folder of several
     sets one is named behind it: FOLDER/emnist-letters. EMNIST's images, which lie on their side in the files,
-    are put upright, and its labels from 1 become positions from 0 in the classes, "1" to the largest label.
+    are put upright, and its labels from 1 become positions from 0 in the classes, "1" to the largest label;
+    where emnist-letters-mapping.txt is there, too, they have the names that it gives: "A" to "Z". Of the
+    extended labels of QMNIST, qmnist-train-labels-idx2-int, the class is the first number.
 
     Raises FileError if files are missing, damaged, or do not fit each other.
     """
@@ -53,16 +56,27 @@ def load_idx_folder(folder: str | os.PathLike[str]) -> Dataset:
         pixels, test_pixels = (np.ascontiguousarray(array.swapaxes(1, 2)) for array in (pixels, test_pixels))
         first = min(1, int(labels.min()), int(test_labels.min()))
     last = int(max(labels.max(), test_labels.max()))
+    mapping = train_paths[0].parent / f"{name}-mapping.txt"
+    names = _read_mapping(mapping) if name.startswith("emnist") and mapping.is_file() else {}
     return Dataset(
-        images=np.divide(pixels, np.float32(255), dtype=np.float32),
+        images=pixels,
         labels=labels - first,
-        test_images=np.divide(test_pixels, np.float32(255), dtype=np.float32),
+        test_images=test_pixels,
         test_labels=test_labels - first,
-        classes=tuple(str(label) for label in range(first, last + 1)),
+        classes=tuple(names.get(label, str(label)) for label in range(first, last + 1)),
     )
 
 
+def holds_idx(place: Path) -> bool:
+    """Whether a path is that of a folder with training images in IDX files, or of one of the sets in it."""
+    if place.is_dir():
+        return bool(_sets(place))
+    return place.parent.is_dir() and place.name in _sets(place.parent)
+
+
 _PARTS = (("train", "images"), ("train", "labels"), ("t10k", "images"), ("t10k", "labels"))
+_EXTENDED = "idx2-int"
+_LONGEST_MAPPING = 1 << 16
 
 
 _PREFIX = re.compile(r"(?:(.+)-)?train-images[-.]idx[34]-ubyte(?:\.gz)?")
@@ -70,12 +84,15 @@ _PREFIX = re.compile(r"(?:(.+)-)?train-images[-.]idx[34]-ubyte(?:\.gz)?")
 
 def _names(split: str, content: str, name: str = "") -> list[str]:
     """Return the names that a file of a set may have, the preferred one first; name: that of the set."""
-    ranks = "34" if content == "images" else "1"
+    if content == "images":
+        kinds = ["idx3-ubyte", "idx4-ubyte"]
+    else:
+        kinds = ["idx1-ubyte", _EXTENDED] if name == "qmnist" else ["idx1-ubyte"]
     splits = [split] if split == "train" else [split, "test"]
     prefix = f"{name}-" if name else ""
     return [
-        f"{prefix}{each}-{content}{dot}idx{rank}-ubyte{suffix}"
-        for each, rank, suffix, dot in product(splits, ranks, ("", ".gz"), "-.")
+        f"{prefix}{each}-{content}{dot}{kind}{suffix}"
+        for each, kind, suffix, dot in product(splits, kinds, ("", ".gz"), "-.")
     ]
 
 
@@ -100,13 +117,11 @@ def _find_pairs(place: Path) -> tuple[tuple[Path, Path], tuple[Path, Path], str]
     if train_images and train_labels and test_images and test_labels:
         return (train_images, train_labels), (test_images, test_labels), name
     missing = [(part, names) for part, names, path in zip(_PARTS, looked_for, found, strict=True) if not path]
-    present = sorted(entry.name for entry in folder.iterdir())
-    held = ", ".join(present[:8]) + (f" and {len(present) - 8} more" if len(present) > 8 else "")
     raise FileError(
         f"{folder}: {len(missing)} of the {len(_PARTS)} files of an MNIST-like set are missing.",
         facts=[
             *(f"{' '.join(part)}: looked for {', '.join(names)}" for part, names in missing),
-            f"the folder holds: {held or 'nothing'}",
+            held_by(folder),
         ],
         mend="name the folder that holds the files themselves; rename files that are there by other names.",
     )
@@ -134,8 +149,11 @@ def _only_set(folder: Path) -> str:
 
 def _load_pair(images: Path, labels: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     pixels, classes = load_idx(images), load_idx(labels)
-    for path, array, content in ((images, pixels, "images"), (labels, classes, "labels")):
-        _check_content(path, array, content)
+    is_extended = _EXTENDED in labels.name
+    _check_content(images, pixels, "images")
+    _check_content(labels, classes, "extended labels" if is_extended else "labels")
+    if is_extended:
+        classes = classes[:, 0]
     if len(pixels) != len(classes):
         raise FileError(
             f"{images.name} and {labels.name}: the numbers of images and labels differ.",
@@ -152,7 +170,7 @@ def _load_pair(images: Path, labels: Path) -> tuple[NDArray[np.uint8], NDArray[n
 
 
 def _check_content(path: Path, array: NDArray[Any], content: str) -> None:
-    ranks = {"images": (3, 4), "labels": (1,)}[content]
+    ranks = {"images": (3, 4), "labels": (1,), "extended labels": (2,)}[content]
     if array.ndim not in ranks:
         seems = {1: "labels", 3: "grey images", 4: "colour images"}.get(array.ndim, "something else")
         raise refusal(
@@ -163,10 +181,31 @@ def _check_content(path: Path, array: NDArray[Any], content: str) -> None:
             f"this file has {array.ndim}: {shown_sizes(array.shape)}",
             mend="check whether files were swapped or renamed.",
         )
-    if array.dtype != np.uint8:
+    wanted = np.dtype(np.int32 if content == "extended labels" else np.uint8)
+    if array.dtype != wanted:
         raise refusal(
             path,
             "type code",
-            f"{content} must be 0x08 (uint8), and are 0x{CODES[array.dtype]:02X} ({array.dtype})",
+            f"{content} must be 0x{CODES[wanted]:02X} ({wanted}), "
+            f"and are 0x{CODES[array.dtype]:02X} ({array.dtype})",
             mend="load the file with `load_idx`, convert it, and build a `Dataset` from the arrays.",
         )
+
+
+def _read_mapping(path: Path) -> dict[int, str]:
+    """Return the names of labels: of each line, the label and the first of the characters that it is."""
+    with path.open("rb") as file:
+        text = file.read(_LONGEST_MAPPING + 1).decode("ascii", "replace")
+    try:
+        lines = [[int(number) for number in line.split()] for line in text.splitlines() if line.strip()]
+        if len(text) > _LONGEST_MAPPING or not all(len(line) > 1 and 32 < line[1] < 127 for line in lines):
+            raise ValueError
+    except ValueError:
+        raise refusal(
+            path,
+            "lines",
+            "it is no table of labels and characters",
+            "a line is a label and the codes of its characters: 1 65 97",
+            mend="fetch the file again, or take it away: classes are then named by their labels.",
+        ) from None
+    return {line[0]: chr(line[1]) for line in lines}
