@@ -86,6 +86,7 @@ if TYPE_CHECKING:
     from graphcnn.dsl.layers import AvgPool2d as AvgPool2d
     from graphcnn.dsl.layers import BatchNorm1d as BatchNorm1d
     from graphcnn.dsl.layers import BatchNorm2d as BatchNorm2d
+    from graphcnn.dsl.layers import ColorJitter as ColorJitter
     from graphcnn.dsl.layers import Conv1d as Conv1d
     from graphcnn.dsl.layers import Conv2d as Conv2d
     from graphcnn.dsl.layers import ConvTranspose1d as ConvTranspose1d
@@ -122,6 +123,7 @@ if TYPE_CHECKING:
     from graphcnn.dsl.layers import PixelShuffle as PixelShuffle
     from graphcnn.dsl.layers import PixelUnshuffle as PixelUnshuffle
     from graphcnn.dsl.layers import PReLU as PReLU
+    from graphcnn.dsl.layers import RandomAffine as RandomAffine
     from graphcnn.dsl.layers import RandomCrop as RandomCrop
     from graphcnn.dsl.layers import RandomErasing as RandomErasing
     from graphcnn.dsl.layers import RandomFlip as RandomFlip
@@ -249,6 +251,7 @@ _HOMES = {
         *("Sigmoid", "Softmax", "Softplus", "Softsign", "StochasticDepth", "Tanh"),
     ),
     "dsl.layers.augmentation": ("Cutout", "RandomCrop", "RandomErasing", "RandomFlip"),
+    "dsl.layers.distortion": ("ColorJitter", "RandomAffine"),
     "dsl.layers.normalize": ("Normalize",),
     "dsl.layers.resampling": ("PixelShuffle", "PixelUnshuffle", "Upsample2d"),
     "dsl.layers.shape": ("Pad2d", "Reshape"),

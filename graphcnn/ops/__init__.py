@@ -51,6 +51,7 @@ from graphcnn.ops.pooling import (
 from graphcnn.ops.random import GENERATOR_STATE, RandomNormal, RandomNumbers, RandomUniform
 from graphcnn.ops.reduction import ArgMax, Broadcast, Count, InverseDeviation, Max, Mean, Sum
 from graphcnn.ops.sample_moves import CropSamples, EraseSamples, FlipSamples, PasteSamples
+from graphcnn.ops.sample_warp import WarpSamples, WarpSamplesTransposed
 from graphcnn.ops.shape import Cast, Concatenate, Crop, Pad, Reshape, Subsample, Transpose, ZeroInsert
 from graphcnn.ops.table import OPS, register_op
 from graphcnn.ops.taking import ScatterSum, Take
@@ -74,7 +75,7 @@ for _op in (
     *(LogSoftmax, OneHot, SoftmaxCrossEntropy, SquaredError),
     *(RandomUniform, RandomNormal),
     *(SampleUniform, SampleNormal, SampleIntegers),
-    *(FlipSamples, CropSamples, PasteSamples, EraseSamples),
+    *(FlipSamples, CropSamples, PasteSamples, EraseSamples, WarpSamples, WarpSamplesTransposed),
     *(UserFunction,),
 ):
     register_op(_op)
@@ -171,6 +172,8 @@ __all__ = [
     "Tanh",
     "Transpose",
     "UserFunction",
+    "WarpSamples",
+    "WarpSamplesTransposed",
     "ZeroInsert",
     "constant",
     "parse",

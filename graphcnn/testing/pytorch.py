@@ -377,6 +377,29 @@ def _erase_samples(op: ops.EraseSamples, tensors: list[Tensor], batch: int) -> T
     return images.masked_fill(boxes, op.value)
 
 
+def _warp_samples(op: ops.WarpSamples, tensors: list[Tensor], batch: int) -> Tensor:
+    images, *numbers = tensors
+    return (_shares(images, numbers) @ images.flatten(1, 2)).reshape(images.shape)
+
+
+def _warp_samples_transposed(op: ops.WarpSamplesTransposed, tensors: list[Tensor], batch: int) -> Tensor:
+    images, *numbers = tensors
+    return (_shares(images, numbers).mT @ images.flatten(1, 2)).reshape(images.shape)
+
+
+def _shares(images: Tensor, numbers: list[Tensor]) -> Tensor:
+    """Return the matrix [N, H W, H W] of bilinear interpolation: what PyTorch makes of each pixel alone."""
+    samples, height, width, _ = images.shape
+    torch = _torch()
+    i, j = torch.arange(height * width) // width, torch.arange(height * width) % width
+    a, b, c, d, e, f = (each[:, None].to(torch.float64) / 2.0**32 for each in numbers)
+    rows, columns = a * i + b * j + c, d * i + e * j + f
+    grid = torch.stack([(2 * columns + 1) / width - 1, (2 * rows + 1) / height - 1], -1)
+    pixels = torch.eye(height * width, dtype=torch.float64).reshape(1, -1, height, width)
+    found = _functional().grid_sample(pixels.expand(samples, -1, -1, -1), grid[:, None], align_corners=False)
+    return found[:, :, 0].mT.to(images.dtype)
+
+
 def _random_numbers(
     op: ops.RandomUniform | ops.RandomNormal, tensors: list[Tensor], batch: int
 ) -> tuple[Tensor, ...]:
@@ -471,5 +494,7 @@ MEANINGS: Final[dict[type[Op], Meaning]] = {
     ops.CropSamples: _crop_samples,
     ops.PasteSamples: _paste_samples,
     ops.EraseSamples: _erase_samples,
+    ops.WarpSamples: _warp_samples,
+    ops.WarpSamplesTransposed: _warp_samples_transposed,
     ops.UserFunction: lambda op, tensors, batch: op.function.python(*tensors),
 }

@@ -41,6 +41,8 @@ def of_samples(dtype: DType) -> Named:
     yield "samples moved: far away", partial(_moved_far_away, dtype)
     yield "samples moved: then scaled by channels", partial(_scaled, dtype)
     yield "samples moved: a training step", partial(_trained, dtype)
+    for shape in IMAGES:
+        yield f"samples warped: {list(shape)}", partial(_warped, dtype, shape)
     for axis in (1, 2):
         yield f"flip_samples: axis {axis} of a matrix's rows", partial(_flipped_lines, dtype, axis)
 
@@ -178,3 +180,33 @@ def _flipped_lines(dtype: DType, axis: int, case: Case) -> None:
     case.expect(
         np.where(case.array(flags).reshape(-1, *[1] * axis), np.flip(case.array(x), axis), case.array(x))
     )
+
+
+def _warped(dtype: DType, shape: Sequence[int], case: Case) -> None:
+    """Maps that turn, scale and shift, to places between pixels and beside the image."""
+    samples, height, width, _ = shape
+    x = case.normal(dtype, *shape, batch=True)
+    angles, scales = case.random.uniform(-2, 2, samples), case.random.uniform(0.5, 2, samples)
+    cosines, sines = np.cos(angles) * scales, np.sin(angles) * scales
+    shifts = [case.random.uniform(-1, size + 1, samples) for size in (height, width)]
+    numbers = np.stack([cosines, -sines, shifts[0], sines, cosines, shifts[1]])
+    numbers[:, 0] = 1, 0, 0, 0, 1, 0  # the image itself
+    units = np.round(numbers * 2.0**24).astype(np.int64) << 8  # the bits that count
+    places = [case.input(each, batch=True) for each in units]
+    case.apply(ops.WarpSamples(), x, *places)
+    case.apply(ops.WarpSamplesTransposed(), x, *places)
+    matrix = _shares(units / 2.0**32, height, width)
+    images = case.array(x).astype(np.float64).reshape(samples, height * width, -1)
+    case.expect((matrix @ images).reshape(shape), (np.swapaxes(matrix, 1, 2) @ images).reshape(shape))
+
+
+def _shares(numbers: Array, height: int, width: int) -> Array:
+    """Return what share each pixel has in each pixel of the result, [N, H W, H W]."""
+    i, j = np.divmod(np.arange(height * width), width)
+    a, b, c, d, e, f = numbers[:, :, None]
+    rows, columns = a * i + b * j + c, d * i + e * j + f
+    of_rows, of_columns = (
+        np.maximum(0, 1 - np.abs(place[:, :, None] - pixel)) for place, pixel in ((rows, i), (columns, j))
+    )
+    shares: Array = of_rows * of_columns
+    return shares

@@ -19,6 +19,8 @@ LAYERS = {
     "reflected": gcn.RandomCrop((6, 4), padding=((1, 2), (3, 0)), padding_mode="reflect"),
     "cutout": gcn.Cutout((3, 4), rate=0.7, value=0.5),
     "erasing": gcn.RandomErasing(rate=0.8),
+    "affine": gcn.RandomAffine(30, translate=(0.1, 0.2), scale=(0.8, 1.3)),
+    "jitter": gcn.ColorJitter(0.4, 0.4, 0.4),
     "all": gcn.Sequential(
         gcn.RandomFlip(), gcn.RandomCrop(padding=1), gcn.Cutout(3), gcn.Normalize((0.5, 0.4, 0.3), 0.2)
     ),
@@ -67,7 +69,7 @@ def test_double_precision_makes_the_same_choices(layer):
     np.testing.assert_allclose(single, double, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["flip", "alternating", "shift", "cutout", "erasing"])
+@pytest.mark.parametrize("name", ["flip", "alternating", "shift", "cutout", "erasing", "affine", "jitter"])
 def test_inference_leaves_images_alone(name):
     model = gcn.compile(LAYERS[name], input_shape=IMAGES.shape[1:])
     np.testing.assert_array_equal(model.predict(IMAGES), IMAGES)
@@ -191,6 +193,73 @@ def test_erasing_draws_boxes_of_the_areas_and_ratios_it_is_given():
     assert 1.7 < ratios.max() < 2.4
 
 
+# Turns, and light
+
+
+def places_read(layer, samples, height, width):
+    """Return the row and the column that each pixel is read at: what becomes of ramps, and of ones."""
+    ramps = np.ones((samples, height, width, 3))
+    ramps[..., 0] += np.arange(height)[:, None]
+    ramps[..., 1] += np.arange(width)
+    found = augmented(layer, ramps, keys(samples))
+    inside = found[..., 2] > 1 - 1e-9
+    return np.where(inside[..., None], found[..., :2] - 1, np.nan)
+
+
+def test_images_are_turned_scaled_and_shifted_about_their_middle():
+    height, width, layer = 21, 30, gcn.RandomAffine(40, translate=(0.1, 0.2), scale=(0.8, 1.5))
+    places = places_read(layer, 200, height, width)
+    i, j = np.mgrid[:height, :width] - np.array([10, 14.5])[:, None, None]
+    angles, scales, shifts = [], [], []
+    for place in places:
+        held = ~np.isnan(place[..., 0])
+        pixels = np.stack([i[held], j[held], np.ones(held.sum())], 1)
+        fit, _, _, _ = np.linalg.lstsq(pixels, place[held] - [10, 14.5], rcond=None)
+        np.testing.assert_allclose(pixels @ fit, place[held] - [10, 14.5], atol=1e-6)
+        (a, c), (b, d), shift = fit
+        np.testing.assert_allclose([a, b], [d, -c], atol=1e-6)  # no shear, no mirror
+        angles.append(np.degrees(np.arctan2(c, a)))
+        scales.append(1 / np.hypot(a, c))
+        shifts.append(np.linalg.solve(np.array([[a, b], [c, d]]), -shift))
+    for found, low, high in (
+        (angles, -40, 40),
+        (scales, 0.8, 1.5),
+        (np.array(shifts)[:, 0], -2.1, 2.1),
+        (np.array(shifts)[:, 1], -6, 6),
+    ):
+        spread = high - low
+        assert low <= min(found) < low + 0.1 * spread
+        assert high >= max(found) > high - 0.1 * spread
+
+
+def test_nothing_to_turn_by_leaves_images_alone():
+    np.testing.assert_array_equal(augmented(gcn.RandomAffine(), IMAGES, keys(64)), IMAGES)
+
+
+@pytest.mark.parametrize("name", ["brightness", "contrast", "saturation"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_light_and_colour_change_by_one_factor_an_image(name, channels):
+    images = RANDOM.uniform(0.4, 0.6, (100, 8, 6, channels))
+    found = augmented(gcn.ColorJitter(**{name: 0.3}), images, keys(100))
+    grey = images @ [0.299, 0.587, 0.114] if channels == 3 else images.mean(-1)
+    if name == "saturation" and channels == 1:
+        np.testing.assert_array_equal(found, images)
+        return
+    centre = {"brightness": 0 * grey, "contrast": grey.mean((1, 2), keepdims=True), "saturation": grey}
+    distance = images - (centre[name] + 0 * grey)[..., None]
+    factors = ((found - images) / distance + 1)[np.abs(distance) > 1e-3]
+    each = np.median(((found - images) / distance + 1).reshape(100, -1), axis=1)
+    np.testing.assert_allclose(found, images + (each - 1)[:, None, None, None] * distance, atol=1e-7)
+    assert 0.7 <= factors.min() < 0.72
+    assert 1.28 < factors.max() <= 1.3
+
+
+def test_colours_stay_between_0_and_1():
+    found = augmented(gcn.ColorJitter(3.0, 3.0, 3.0), IMAGES, keys(64))
+    assert found.min() == 0
+    assert found.max() == 1
+
+
 # What is drawn for whom
 
 
@@ -244,6 +313,10 @@ def test_errors_flow_back_to_where_pixels_came_from(backend):
         (lambda: gcn.RandomErasing(scale=(0.5, 0.2)), r"scale=\(0.5, 0.2\)"),
         (lambda: gcn.RandomErasing(scale=(0.5, 2.0)), "at most 1"),
         (lambda: gcn.RandomErasing(ratio=3), "ratio=3 is not a pair"),
+        (lambda: gcn.RandomAffine((-10, 10)), r"degrees=\(-10, 10\) is not a number from 0 to 360"),
+        (lambda: gcn.RandomAffine(translate=(0.1, 2)), r"translate=\(0.1, 2\)"),
+        (lambda: gcn.RandomAffine(scale=(0, 1)), r"scale=\(0, 1\)"),
+        (lambda: gcn.ColorJitter(-0.1), "brightness=-0.1 is not a number of at least 0"),
     ],
 )
 def test_arguments_that_are_not_allowed_are_named(make, problem):
@@ -268,7 +341,10 @@ def test_the_name_of_the_keys_is_not_that_of_an_input():
 
 
 def test_other_frameworks_names_are_known():
-    for name, advice in (("RandomHorizontalFlip", r"gcn\.RandomFlip\(\)"), ("CutOut", r"gcn\.Cutout")):
+    for name, advice in (
+        ("RandomHorizontalFlip", r"gcn\.RandomFlip\(\)"),
+        ("RandomRotation", r"gcn\.RandomAffine"),
+    ):
         with pytest.raises(AttributeError, match=advice):
             getattr(gcn, name)
     with pytest.raises(OptionError, match=r"rate=0\.1"):

@@ -426,6 +426,14 @@ def test_moves_of_samples(op):
     problem.check(op, x, *wholes[: op.arity - 1])
 
 
+@pytest.mark.parametrize("op", [ops.WarpSamples(), ops.WarpSamplesTransposed()], ids=str)
+def test_warped_samples(op):
+    problem = Problem()
+    x = problem.input(3, 4, 5, 2)
+    numbers = np.array([[0.9, 1.2, 1.0], [-0.3, 0.5, 0.0], [0.4, -1.3, 0.0]] * 2)
+    problem.check(op, x, *(problem.input(array=each) for each in np.int64(numbers * 2.0**32)))
+
+
 def test_one_hot_labels_are_constants_to_differentiation():
     problem = Problem()
     x, labels = problem.input(3, 4), problem.input(array=np.array([0, 3, 1]))

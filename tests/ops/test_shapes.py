@@ -151,6 +151,7 @@ UNFITTING = {
     "flip of an axis": (ops.FlipSamples(2), [images(4), TensorType((BATCH,), "bool")], ["axis 2"]),
     "corners": (ops.CropSamples((2, 2)), [images(4, 4, 1), LABELS, LABELS], ["int32[N]", "int64[N]"]),
     "windows of rows": (ops.PasteSamples((2, 2)), [images(4), LABELS, LABELS], ["[N, H, W, C]"]),
+    "maps of numbers": (ops.WarpSamples(), [images(4, 4, 1)] + [images()] * 6, ["six times int64[N]"]),
     "boxes of integers": (ops.EraseSamples(), [LABELS] * 5, ["floating-point"]),
     "random integers": (ops.RandomUniform(), [ops.GENERATOR_STATE, LABELS], ["floating-point"]),
 }  # fmt: skip

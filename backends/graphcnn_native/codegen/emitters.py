@@ -24,6 +24,7 @@ from graphcnn_native.kernels import (
     routed,
     rows,
     sample_moves,
+    sample_warp,
     taking,
     winograd,
     winograd_filters,
@@ -86,6 +87,8 @@ KERNELS: dict[type[Op], Callable[[Writer], None]] = {
     ops.CropSamples: sample_moves.crop_samples,
     ops.PasteSamples: sample_moves.paste_samples,
     ops.EraseSamples: sample_moves.erase_samples,
+    ops.WarpSamples: sample_warp.warp_samples,
+    ops.WarpSamplesTransposed: sample_warp.warp_samples_transposed,
 }
 
 for _op, _kernel in KERNELS.items():

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from graphcnn.ir import BATCH, Graph, Value
-from graphcnn.ops import Constant, Input, SoftmaxCrossEntropy
+from graphcnn.ops import Constant, Input, SoftmaxCrossEntropy, WarpSamplesTransposed
 from graphcnn_native.elements import SIZES
 from graphcnn_native.lowering.caller_arrays import CallerArrays
 from graphcnn_native.lowering.draft import Draft, drafts_by_value
@@ -179,6 +179,8 @@ class _Finishing:
                 return filter_lists(node.op, types[0], types[1], self._target).bytes
             case RoutedCorrelation():
                 return map_lists(node.op, types[0], types[2], self._target).bytes
+            case WarpSamplesTransposed():
+                return types[0].with_dtype("float64").bytes(1)
             case WinogradCorrelation() | WinogradFilterGradient():
                 maps = types[1] if node.op.sum_over == "batch" else graph.results(draft.root)[0].type
                 return workspace(node.op, types[0], maps, self._target).bytes

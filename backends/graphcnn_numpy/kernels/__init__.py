@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from graphcnn.backend import check_kernel
 from graphcnn.ir import Op
-from graphcnn_numpy.kernels import convolution, loss, pointwise, pooling, random, sample_moves, shape, user
+from graphcnn_numpy.kernels import (
+    convolution,
+    loss,
+    pointwise,
+    pooling,
+    random,
+    sample_moves,
+    sample_warp,
+    shape,
+    user,
+)
 from graphcnn_numpy.kernels.kernel import Kernel, Kernels
 
 KERNELS: Kernels = {}
@@ -26,7 +36,7 @@ def register(op: type[Op], kernel: Kernel) -> None:
     KERNELS[op] = kernel
 
 
-for _table in (convolution, pointwise, pooling, shape, sample_moves, loss, random, user):
+for _table in (convolution, pointwise, pooling, shape, sample_moves, sample_warp, loss, random, user):
     for _op, _kernel in _table.KERNELS.items():
         register(_op, _kernel)
 

@@ -32,6 +32,7 @@ from graphcnn.dsl.layers.augmentation import Cutout, RandomCrop, RandomErasing, 
 from graphcnn.dsl.layers.base import Function, Layer
 from graphcnn.dsl.layers.convolution import Conv2d, ConvTranspose2d, DepthwiseConv2d
 from graphcnn.dsl.layers.dense import Dense, Flatten
+from graphcnn.dsl.layers.distortion import ColorJitter, RandomAffine
 from graphcnn.dsl.layers.noise import Dropout, Dropout2d, GaussianNoise, StochasticDepth
 from graphcnn.dsl.layers.normalization import (
     BatchNorm1d,
@@ -76,6 +77,7 @@ __all__ = [
     "AvgPool2d",
     "BatchNorm1d",
     "BatchNorm2d",
+    "ColorJitter",
     "Conv1d",
     "Conv2d",
     "ConvTranspose1d",
@@ -114,6 +116,7 @@ __all__ = [
     "PixelShuffle",
     "PixelUnshuffle",
     "RMSNorm",
+    "RandomAffine",
     "RandomCrop",
     "RandomErasing",
     "RandomFlip",
