@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow test-torch test-browser test-neon bench-peers lint examples wheel clean
+.PHONY: demo test test-slow test-kills test-torch test-browser test-neon bench-peers lint examples wheel clean
 
 demo: $(VENV)/demo-ready
 	$(BIN)/graphcnn train digits --epochs 15 --output runs/digits
@@ -13,6 +13,12 @@ test: $(VENV)/dev-ready
 
 test-slow: $(VENV)/dev-ready
 	$(BIN)/python -m pytest -m "slow and not browser"
+
+# Kills a training at random instants, and compares what others make of it with one that was never killed.
+KILLS ?= 20
+test-kills: $(VENV)/dev-ready
+	rm -rf build/kills
+	$(BIN)/python tests/training/kills.py $(KILLS) build/kills
 
 test-torch: $(VENV)/dev-ready
 	$(BIN)/python -c "from importlib.metadata import version as of; of('torch'), of('torchvision')" || $(BIN)/python -m pip install --quiet torch==2.13.0 torchvision==0.28.0

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from graphcnn.backend import evaluate as evaluate
     from graphcnn.compiler import compile as compile
     from graphcnn.compiler import load as load
+    from graphcnn.compiler import resume as resume
     from graphcnn.dsl.activations import celu as celu
     from graphcnn.dsl.activations import elu as elu
     from graphcnn.dsl.activations import gelu as gelu
@@ -181,6 +182,7 @@ if TYPE_CHECKING:
     from graphcnn.rewrite import Match as Match
     from graphcnn.rewrite import Rule as Rule
     from graphcnn.training.callbacks import Callback as Callback
+    from graphcnn.training.checkpoint import Checkpoint as Checkpoint
     from graphcnn.training.csv_log import CSVLog as CSVLog
     from graphcnn.training.gradient_log import GradientLog as GradientLog
     from graphcnn.training.history import History as History
@@ -227,7 +229,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "backend": ("Backend", "Executable", "Report", "backends", "evaluate"),
-    "compiler": ("compile", "load"),
+    "compiler": ("compile", "load", "resume"),
     "dsl.activations": (
         *("celu", "elu", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "log_softmax"),
         *("mish", "prelu", "relu", "relu6", "scaled_tanh", "selu", "sigmoid", "silu", "softmax"),
@@ -267,6 +269,7 @@ _HOMES = {
     "ops": ("parse", "register_op"),
     "rewrite": ("Match", "Rule"),
     "training.callbacks": ("Callback",),
+    "training.checkpoint": ("Checkpoint",),
     "training.csv_log": ("CSVLog",),
     "training.gradient_log": ("GradientLog",),
     "training.history": ("History",),

@@ -282,6 +282,14 @@ def gathering(backend: Backend) -> Gather:
     return own
 
 
+def processor_of(backend: Backend) -> str:
+    """Return for which processors a backend's code is made, as far as its bits depend on that; "" for all.
+
+    A backend may have an attribute `processor`, which says so.
+    """
+    return str(getattr(backend, "processor", ""))
+
+
 def check_kernel(op: object, /, *arguments: str, **kernel: object) -> None:
     """Raise OptionError, at the user's line, unless this is a registered op, and a kernel that can be called.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from os import PathLike
 
@@ -9,21 +10,22 @@ import numpy as np
 
 from graphcnn.arguments import translated_arguments
 from graphcnn.arrays import Array
-from graphcnn.backend import DEFAULT, Backend, as_backend, as_input, check_options
+from graphcnn.backend import DEFAULT, Backend, as_backend, as_input, backends, check_options, processor_of
 from graphcnn.dsl.from_graph import traced_graph
 from graphcnn.dsl.initializers import initial_value
 from graphcnn.dsl.layers import Layer
 from graphcnn.dsl.misplaced import is_model
 from graphcnn.dsl.network import Network, Traced, as_network
 from graphcnn.dsl.other_orders import warn_of_channels_in_front
-from graphcnn.errors import GraphcnnError, OptionError
+from graphcnn.errors import GraphcnnError, GraphcnnWarning, OptionError
 from graphcnn.ir import DType, Graph, users_line
 from graphcnn.phases import phase
 from graphcnn.scalar import ScalarFunction
-from graphcnn.training.checkpoint import read_checkpoint
+from graphcnn.training.checkpoint import Checkpoint, read_latest
 from graphcnn.training.graphs import Graphs, check_names, objective_of
 from graphcnn.training.logits import warn_of_last_activations
 from graphcnn.training.model import Model
+from graphcnn.training.model_file import read_model_file
 from graphcnn.training.objective import GivenMetrics, Losses
 from graphcnn.training.optimizers import (
     GivenGroups,
@@ -34,8 +36,10 @@ from graphcnn.training.optimizers import (
 )
 from graphcnn.training.other_arguments import COMPILE
 from graphcnn.training.parameters import name_of
+from graphcnn.training.resuming import Begun
 from graphcnn.transform import Passes
 from graphcnn.transform.passes import Given
+from graphcnn.visible import visible
 
 
 @translated_arguments(COMPILE)
@@ -171,20 +175,57 @@ def load(
     passes that are missing, and BackendError for an unknown backend.
     """
     chosen_backend, options = _backend(backend, threads=threads, winograd=winograd)
-    checkpoint = read_checkpoint(path, [*objects, *functions], None if passes is None else Passes.of(passes))
-    model = Model(
-        checkpoint.graphs,
-        dict(checkpoint.state),
-        backend=chosen_backend,
-        options=options,
-        seed=checkpoint.seed,
-        epochs_done=checkpoint.epochs_done,
-        samples_trained=checkpoint.samples_trained,
+    file = read_model_file(path, [*objects, *functions], None if passes is None else Passes.of(passes))
+    return Model.of_file(file, backend=chosen_backend, options=options)
+
+
+@translated_arguments(COMPILE)
+def resume(
+    folder: str | PathLike[str],
+    *,
+    objects: Iterable[object] = (),
+    passes: Given = None,
+    backend: str | Backend | None = None,
+    threads: int | None = None,
+    winograd: bool | int | None = None,
+) -> Model:
+    """Return the model of the latest checkpoint in a folder, to go on with the `fit` that was interrupted.
+
+    `gcn.resume(folder).fit(images, labels)`, with the same data, validation data and callbacks, takes the
+    steps that are left, to the same bits as if there had been no interruption, on any number of threads.
+    A checkpoint that is damaged is passed over with a warning.
+
+    objects, passes: as `load` takes them. backend, winograd: by default those that training has begun with.
+    threads: as `compile` takes them.
+
+    Raises FileError where there is no checkpoint that is whole, and otherwise what `load` raises.
+    """
+    given = list(objects)
+    own = None if passes is None else Passes.of(passes)
+    path, file = read_latest(Checkpoint(folder), lambda path: read_model_file(path, given, own))
+    training = file.training
+    assert training is not None
+    if backend is None and training.backend not in backends():
+        raise OptionError(
+            f"the training in {folder} began on a backend {training.backend!r:.60}, which is not installed",
+            mend="gcn.resume(folder, backend=...), the backend itself",
+        )
+    chosen, options = _backend(
+        training.backend if backend is None else backend, threads=threads, winograd=winograd
     )
-    model.learning_rate = checkpoint.learning_rate
-    model.history.epochs.extend(map(dict, checkpoint.history))
-    model.resume.update(checkpoint.resume)
-    return model
+    if chosen.name == training.backend:
+        options = {**training.backend_options, **options}
+        check_options(chosen, options)
+    processor = processor_of(chosen)
+    if chosen.name == training.backend and processor != training.processor:
+        place = users_line()
+        said = visible(
+            f"training began on {training.processor:.100}, and this is {processor}: "
+            "it goes on, but rounds otherwise"
+        )
+        warnings.warn_explicit(said, GraphcnnWarning, place.file or "graphcnn", place.line)
+    checkpoint = Checkpoint(folder, training.every, keep=training.keep)
+    return Model.of_file(file, backend=chosen, options=options, begun=Begun(training, checkpoint, path))
 
 
 def _traced(network: object, input_shape: object, dtype: DType | None) -> tuple[Traced, Traced]:

@@ -296,29 +296,104 @@ def begin(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
     return process
 
 
-def test_ctrl_c_saves_the_model_and_says_how_to_go_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("number", "name", "code"), [(signal.SIGINT, "Ctrl-C", 130), (signal.SIGTERM, "SIGTERM", 143)]
+)
+def test_a_signal_saves_a_checkpoint_and_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, name: str, code: int
 ) -> None:
-    process = begin(tmp_path / "a run", "--batch-size", "64")
-    process.send_signal(signal.SIGINT)
+    place = tmp_path / "a run"
+    options = ("--batch-size", "32", "--momentum", "0.5", "--schedule", "constant")
+    process = begin(place, *options)
+    process.send_signal(number)
     _, said = process.communicate()
-    assert process.returncode == 130
+    assert process.returncode == code, said
     assert "Traceback" not in said
-    place = tmp_path / "a run" / "model.safetensors"
-    model = gcn.load(place)
-    done = model.epochs_done
-    assert 1 <= done == len(model.history)
-    assert f"Stopped after epoch {done} of 100000: interrupted" in said
-    command = shlex.split(said.rpartition(": ")[2])
-    assert command[:3] == ["graphcnn", "train", str(place)]
-    assert command[3:] == ["--epochs", str(100000 - done), "--batch-size", "64"]
-    command[4] = "2"
-    result = invoke(*command[1:])
+    assert f"Training ended by {name}" in said
+    lines = [line for line in said.splitlines() if "go on with " in line]
+    command = shlex.split(lines[0].partition("go on with ")[2])
+    assert command == ["graphcnn", "train", "--resume", str(place)]
+    done = gcn.resume(place / "checkpoints").epochs_done
+    assert done >= 1
+    result = invoke(*command[1:], "--epochs", str(done + 2))
     assert result.exit_code == 0, result.output
     assert f"epoch {done + 2}/{done + 2}" in result.output
-    assert gcn.load(place).epochs_done == done + 2
-    with (place.parent / "history.csv").open() as file:
+    with (place / "history.csv").open() as file:
         assert [int(row["epoch"]) for row in csv.DictReader(file)] == list(range(1, done + 3))
+    expected = tmp_path / "whole"
+    whole = invoke("train", "digits", "--epochs", str(done + 2), *options, "--output", str(expected))
+    assert whole.exit_code == 0, whole.output
+    assert (place / "model.safetensors").read_bytes() == (expected / "model.safetensors").read_bytes()
+
+
+def test_a_training_that_has_not_ended_is_not_begun_anew_in_its_folder(tmp_path: Path) -> None:
+    process = begin(tmp_path)
+    process.send_signal(signal.SIGINT)
+    process.communicate()
+    result = invoke("train", "digits", "--output", str(tmp_path))
+    assert result.exit_code == 1
+    assert "has the checkpoints of a training that has not ended" in result.output
+    assert f"graphcnn train --resume {tmp_path}" in result.output
+    for option in ("--seed=1", "--optimizer=adam", "--output=elsewhere", "--batch-size=7"):
+        result = invoke("train", "--resume", str(tmp_path), option)
+        assert result.exit_code == 1
+        assert f"leave out {option.partition('=')[0]}" in result.output
+    result = invoke("train", "lenet5", "--resume", str(tmp_path))
+    assert "leave out NETWORK" in result.output
+
+
+OWN_LOSS = """
+from dataclasses import dataclass
+
+import graphcnn as gcn
+from graphcnn import ops
+
+@dataclass(frozen=True)
+class Mine:
+    reduction: str = "mean"
+
+    def target_type(self, output):
+        return gcn.CrossEntropy().target_type(output)
+
+    def per_sample(self, emit, output, target):
+        return gcn.CrossEntropy().per_sample(emit, output, target)
+
+network = gcn.Sequential(gcn.Flatten(), gcn.Dense(10))
+model = gcn.compile(
+    network, input_shape=(8, 8, 1), loss=Mine(), optimizer=gcn.Adam(), backend="numpy",
+    passes={"step": [gcn.Pass("same", lambda graph: graph)]},
+)
+"""
+
+
+def test_a_training_that_has_ended_is_resumed_with_what_its_script_has_of_its_own(script: Path) -> None:
+    Path("own.py").write_text(OWN_LOSS)
+    result = invoke("train", "own.py:model", "--epochs", "1", "--checkpoint-every", "50", "--output", "run")
+    assert result.exit_code == 0, result.output
+    content = Path("run/model.safetensors").read_bytes()
+    result = invoke("train", "--resume", "run")
+    assert result.exit_code == 0, result.output
+    assert Path("run/model.safetensors").read_bytes() == content
+    result = invoke("train", "--resume", "run", "--epochs", "2")
+    assert result.exit_code == 0, result.output
+    assert "epoch 2/2" in result.output
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "is not the folder of a training"),
+        ("x = 1", "there is no option 'x'"),
+        ("{", "is no TOML file"),
+    ],
+)
+def test_a_folder_that_is_none_of_a_training_is_named(script: Path, content: str | None, said: str) -> None:
+    Path("run").mkdir()
+    if content is not None:
+        Path("run/train.toml").write_text(content)
+    result = invoke("train", "--resume", "run")
+    assert result.exit_code == 1
+    assert said in result.output
 
 
 def test_a_saved_model_is_trained_on_to_the_bits_of_one_run(script: Path) -> None:
@@ -353,7 +428,8 @@ def test_output_that_nobody_reads_ends_training_as_it_ends_other_programs(tmp_pa
     process.stdout.close()
     _, said = process.communicate()
     assert process.returncode == 141
-    assert "nobody reads the output any more" in said
+    assert "nobody reads its output any more" in said
+    assert f"graphcnn train --resume {tmp_path}" in said
     assert "Traceback" not in said and "Exception" not in said
     assert gcn.load(tmp_path / "model.safetensors").epochs_done >= 1
 

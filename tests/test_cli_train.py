@@ -140,6 +140,20 @@ def test_a_file_has_options_and_the_command_line_comes_first() -> None:
     assert [metric.name for metric in model.metrics] == ["accuracy", "f1"]
 
 
+def test_the_options_of_a_training_are_in_a_file_that_makes_the_same_one() -> None:
+    train(
+        *("--metric", "f1", "--metric", "top3_accuracy", "--best-weights", "--class-weight", "balanced"),
+        *("--learning-rate", "1e-2", "--validation-split", "0.25"),
+    )
+    whole = Path("run/model.safetensors").read_bytes()
+    result = invoke("train", "--config", "run/train.toml", "--output", "again")
+    assert result.exit_code == 0, result.output
+    assert Path("again/model.safetensors").read_bytes() == whole
+    result = invoke("train", "--resume", "run")  # it has come to its end
+    assert result.exit_code == 0, result.output
+    assert Path("run/model.safetensors").read_bytes() == whole
+
+
 def test_a_file_may_name_the_network_and_serves_to_go_on() -> None:
     Path("run.toml").write_text('network = "digits"\nepochs = 1\noptimizer = "adam"\noutput = "run"\n')
     assert invoke("train", "--config", "run.toml").exit_code == 0

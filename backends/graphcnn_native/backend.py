@@ -13,6 +13,7 @@ from graphcnn_native.lowering.canonical import OWN_FORMS
 from graphcnn_native.lowering.winograd import CHOICES
 from graphcnn_native.op_code import EMITTERS, LANES, POINTWISE
 from graphcnn_native.runtime.processors import thread_count
+from graphcnn_native.target import host_target
 
 
 def _own_ops() -> frozenset[type[Op]]:
@@ -30,6 +31,13 @@ class NativeBackend:
     def ops(self) -> frozenset[type[Op]]:
         """Those that have code of their own, and those that the reference backend computes."""
         return _own_ops() | reference().ops
+
+    @property
+    def processor(self) -> str:
+        """What the bits of its code depend on: the vectors of this processor."""
+        target = host_target()
+        fused = ", multiplying and adding in one" if target.fused else ""
+        return f"{target.triple.partition('-')[0]} with vectors of {8 * target.vector_bytes} bits{fused}"
 
     def check_options(self, *, threads: int | None = None, winograd: bool | int = True) -> None:
         """Raise OptionError for values that `compile` does not take, also of the environment variable."""

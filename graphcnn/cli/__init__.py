@@ -13,10 +13,12 @@ from graphcnn.cli.diff import diff
 from graphcnn.cli.inspect import inspect
 from graphcnn.cli.printing import close_output, say
 from graphcnn.cli.show import show
-from graphcnn.cli.train import INTERRUPTED, train
+from graphcnn.cli.train import train
 from graphcnn.cli.zoo import list_zoo
 from graphcnn.errors import GraphcnnError
 
+INTERRUPTED = 130
+"""What a command ends with after Ctrl-C: 128 and the number of the signal."""
 UNREAD = 141
 """What a command ends with when nobody reads its output, as in `| head`: 128 and the number of the signal."""
 
@@ -27,8 +29,9 @@ class _Group(click.Group):
     def invoke(self, context: click.Context) -> Any:
         try:
             return super().invoke(context)
-        except BrokenPipeError:
+        except BrokenPipeError as error:
             close_output()
+            _say_notes(error)
             sys.exit(UNREAD)
         except KeyboardInterrupt:
             say("Interrupted", err=True)
@@ -37,7 +40,14 @@ class _Group(click.Group):
             if context.params.get("debug"):
                 raise
             say(f"Error: {error}", err=True)
+            _say_notes(error)
             sys.exit(1)
+
+
+def _say_notes(error: BaseException) -> None:
+    """Show what an error was told on its way, such as how to go on with the training that it ended."""
+    for note in getattr(error, "__notes__", ()):
+        say(f"  {note}", err=True)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from graphcnn.errors import FileError, OptionError, meant
-from graphcnn.interchange.files import as_path
+from graphcnn.interchange.files import as_path, write_atomically
 
 F = TypeVar("F", bound=Callable[..., Any])
 LARGEST = 2**20
@@ -23,19 +25,21 @@ def config_option(command: F) -> F:
         "--config",
         type=click.Path(path_type=Path),
         is_eager=True,
-        callback=_take_over,
+        callback=_take_config,
         help="A TOML file with options, such as batch-size = 64; options of the command line come first.",
     )
     return option(command)
 
 
-def _take_over(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
-    """Make the options of a file the defaults of the command. Raises FileError and OptionError."""
-    if path is None:
-        return None
-    known = {
-        each.opts[0].removeprefix("--"): each for each in context.command.params if each is not parameter
-    }
+def _take_config(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
+    if path is not None:
+        take_over(context, path)
+    return path
+
+
+def take_over(context: click.Context, path: Path) -> None:
+    """Make the options of a file the defaults of a command. Raises FileError and OptionError."""
+    known = options_by_key(context.command)
     values: dict[str, object] = {}
     for key, value in _read(path).items():
         option = known.get(key.replace("_", "-"))
@@ -47,7 +51,29 @@ def _take_over(context: click.Context, parameter: click.Parameter, path: Path | 
             )
         values[option.name] = _checked(path, key, value, option)
     context.default_map = {**(context.default_map or {}), **values}
-    return path
+
+
+def options_by_key(command: click.Command) -> dict[str, click.Parameter]:
+    """Return the options, and arguments, that a file can have, by what they are called there."""
+    return {each.opts[0].removeprefix("--"): each for each in command.params if not each.is_eager}
+
+
+def write_config(path: Path, context: click.Context, *, besides: Collection[str] = ()) -> None:
+    """Write what a command was given, but for these options, as a file that `take_over` reads."""
+    lines = [
+        f"{key} = {_as_toml(context.params[option.name])}\n"
+        for key, option in options_by_key(context.command).items()
+        if option.name is not None
+        and option.name not in besides
+        and context.get_parameter_source(option.name) not in (None, ParameterSource.DEFAULT)
+    ]
+    write_atomically(path, "".join(lines).encode())
+
+
+def _as_toml(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_as_toml, value))}]"
+    return json.dumps(value if isinstance(value, bool | int | float) else str(value))
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from graphcnn.ir import Graph, format_shape
 from graphcnn.training.losses import CrossEntropy
 from graphcnn.training.model import Model
 from graphcnn.training.optimizers import SGD
+from graphcnn.transform import Passes
 from graphcnn.zoo import PUBLISHED, ZOO
 
 MODEL_SUFFIX = ".safetensors"
@@ -123,6 +124,16 @@ def _refuse_shape(name: str, input_shape: Shape | None) -> None:
 def _published(name: str, input_shape: Shape | None) -> Network:
     make = PUBLISHED[name].make
     return make() if input_shape is None else make(input_shape=input_shape)
+
+
+def variables_of(name: str) -> tuple[list[object], Passes | None]:
+    """Return what a script defines, and the passes of its model where the name stands for one."""
+    path = name.rpartition(":")[0]
+    if not path.endswith(".py"):
+        return [], None
+    definition, _ = _definition(name)
+    passes = definition.passes if isinstance(definition, Model) else None
+    return list(run_script(path).values()), passes
 
 
 def _definition(name: str) -> tuple[Definition, Shape | None]:

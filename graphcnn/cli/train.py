@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from graphcnn.cli.config import config_option
-from graphcnn.cli.interruption import Interruption
+from graphcnn.cli.config import config_option, write_config
 from graphcnn.cli.networks import (
     DIGITS,
     MODEL_SUFFIX,
@@ -23,6 +21,15 @@ from graphcnn.cli.networks import (
     require_images,
 )
 from graphcnn.cli.printing import say
+from graphcnn.cli.resuming import (
+    CHECKPOINTS,
+    CONFIG,
+    RunCheckpoint,
+    given,
+    refuse_beside_resume,
+    resume_option,
+    resumed_model,
+)
 from graphcnn.cli.show import STAGES
 from graphcnn.cli.training_options import OF_THE_MODEL, TrainingOptions, training_options
 from graphcnn.data import Dataset
@@ -33,8 +40,6 @@ from graphcnn.training.model import Model
 from graphcnn.training.monitors import ModelCheckpoint
 
 PAGE = "graphs.html"
-INTERRUPTED = 130
-"""What a command ends with after Ctrl-C: 128 and the number of the signal."""
 
 
 @click.command()
@@ -54,7 +59,9 @@ INTERRUPTED = 130
     help="Default: runs/NETWORK, or the place of a saved model.",
 )
 @input_shape_option
+@click.option("--checkpoint-every", default="30s", show_default=True, help="Also 10min or 1h, or steps: 500.")
 @config_option
+@resume_option
 def train(
     network: str,
     data: str,
@@ -62,53 +69,58 @@ def train(
     seed: int,
     output: Path | None,
     input_shape: Shape | None,
+    checkpoint_every: str,
     config: Path | None,
+    resume: Path | None,
     **options: Any,
 ) -> None:
     """Train NETWORK: a name from the zoo, SCRIPT.py:VARIABLE, or a saved MODEL.safetensors, to train it on.
 
-    Writes the weights after each epoch, the history as CSV, and the graphs as text and as a page to the
-    output folder. Ctrl-C ends training after the present step and saves the weights; a second one, at once.
+    Writes the weights after each epoch, the history as CSV, the graphs as text and as a page, and checkpoints
+    to the output folder. Ctrl-C ends training after the present step and says how to go on; a second one, at
+    once.
     """
     dataset = dataset_named(data, network, input_shape)
     chosen = TrainingOptions(**options)
-    compiled = chosen.compiled_with()
-    model = model_named(
-        network, input_shape, backend, data_shape=dataset.images.shape[1:], options=compiled, seed=seed
-    )
-    if model.optimizer is not compiled["optimizer"]:
-        _require_no_choice(network, model, compiled)
-        model.learning_rate = chosen.learning_rate or model.learning_rate
+    weights = _place(network, output)
+    if resume is None:
+        compiled = chosen.compiled_with()
+        model = model_named(
+            network, input_shape, backend, data_shape=dataset.images.shape[1:], options=compiled, seed=seed
+        )
+        if model.optimizer is not compiled["optimizer"]:
+            _require_no_choice(network, model, compiled)
+            model.learning_rate = chosen.learning_rate or model.learning_rate
+    else:
+        refuse_beside_resume()
+        model, weights = resumed_model(network, resume, backend), resume / weights.name
     require_images(
         network, model, data, dataset, "other data: --data PATH; of images by class, --input-shape"
     )
-    weights = _place(network, output)
     folder = weights.parent
+    checkpoint = RunCheckpoint(folder / CHECKPOINTS, _every(checkpoint_every))
+    if resume is None:
+        checkpoint.require_free()
     folder.mkdir(parents=True, exist_ok=True)
     for path in (weights, folder / PAGE):
         require_place(path)
+    write_config(folder / CONFIG, click.get_current_context(), besides=["output"])
     say(f"{dataset}\n{model}")
+    if model.begun is not None:
+        say(f"goes on after {model.epochs_done} epochs and {model.steps_done} steps")
     arguments = chosen.fit_with()
-    last = model.epochs_done + chosen.epochs
-    callbacks = chosen.callbacks(model.learning_rate, model.epochs_done)
+    done = model.epochs_done if model.begun is None else model.begun.first - 1
+    callbacks = chosen.callbacks(model.contents().learning_rate, done)
     try:
-        with Interruption() as interruption:
-            model.fit(
-                dataset,
-                callbacks=[
-                    *callbacks,
-                    CSVLog(folder / "history.csv"),
-                    ModelCheckpoint(weights),
-                    interruption,
-                ],
-                **arguments,
-            )
+        model.fit(
+            dataset,
+            callbacks=[*callbacks, CSVLog(folder / "history.csv"), ModelCheckpoint(weights)],
+            checkpoint=checkpoint,
+            **arguments,
+        )
     except BrokenPipeError:
-        _stop(model, weights, last, "nobody reads the output any more")
+        say("Training ended, since nobody reads its output any more", err=True)
         raise
-    if interruption.came:
-        _stop(model, weights, last, "interrupted")
-        raise SystemExit(INTERRUPTED)
     if chosen.gives_back:
         model.save(weights)
     _write_graphs(model, folder)
@@ -136,45 +148,23 @@ def _place(network: str, output: Path | None) -> Path:
     return Path("runs") / Path(network.partition(":")[0]).stem / f"model{MODEL_SUFFIX}"
 
 
-def _given(options: Iterable[str]) -> list[tuple[str, Any]]:
-    """Return those of the options that are on the command line as written there, and their values."""
-    context = click.get_current_context()
-    return [
-        (parameter.opts[0], context.params[parameter.name])
-        for parameter in context.command.params
-        if parameter.name in options
-        and context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
-    ]
-
-
 def _require_no_choice(network: str, model: Model, compiled: Mapping[str, Any]) -> None:
     """Raise OptionError where something is chosen that a model has already."""
-    given = [option for option, _ in _given([*OF_THE_MODEL, "seed"])]
+    found = given([*OF_THE_MODEL, "seed"])
     context = click.get_current_context()
     is_of_file = context.get_parameter_source("optimizer") is ParameterSource.DEFAULT_MAP
     if is_of_file and model.optimizer != compiled["optimizer"]:
-        given.append("optimizer in the file")
-    if given:
+        found.append("optimizer in the file")
+    if found:
         raise OptionError(
             f"{network} is a model, which has its loss, optimiser and seed already",
-            mend=f"leave out {', '.join(given)}; --learning-rate can be given",
+            mend=f"leave out {', '.join(found)}; --learning-rate can be given",
         )
 
 
-def _stop(model: Model, weights: Path, last: int, why: str) -> None:
-    """Save a model that is not trained to its end, and say how to go on."""
-    model.save(weights)
-    left = last - model.epochs_done
-    say(f"Stopped after epoch {model.epochs_done} of {last}: {why}. The weights are in {weights}", err=True)
-    if not left:
-        return
-    again = {parameter.name for parameter in click.get_current_context().command.params}
-    again -= {*OF_THE_MODEL, "epochs", "network", "output", "seed", "input_shape"}
-    command = ["graphcnn", "train", str(weights), "--epochs", str(left)]
-    for option, value in _given(again):
-        for each in value if isinstance(value, tuple | list) else [value]:
-            command += [option] if each is True else [option, str(each)]
-    say(f"Go on, with epoch {model.epochs_done + 1} from its first batch: {shlex.join(command)}", err=True)
+def _every(given: str) -> int | str:
+    """Return how often checkpoints are saved: a number of steps, or a time."""
+    return int(given) if given.isdecimal() else given
 
 
 def _write_graphs(model: Model, folder: Path) -> None:

@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 import stat
+from collections.abc import Sequence
 from io import FileIO
 from pathlib import Path
 from types import ModuleType
@@ -67,26 +68,28 @@ def require_place(path: str | os.PathLike[str]) -> Path:
     return target
 
 
-def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
+def write_atomically(path: str | os.PathLike[str], content: bytes | Sequence[bytes | memoryview]) -> None:
     """Write beside the file, sync, rename over it, and sync the folder.
 
+    content: all bytes, or parts of them in their order.
     The file keeps its permissions, and its owner where the system lets it. Raises as `require_place` does,
     and OSError, which names the file, where writing fails; the old file is whole then.
     """
     target = require_place(path)
     try:
-        _replace(target, content)
+        _replace(target, [content] if isinstance(content, bytes) else content)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(target)) from None
 
 
-def _replace(target: Path, content: bytes) -> None:
+def _replace(target: Path, content: Sequence[bytes | memoryview]) -> None:
     old = target.stat() if target.exists() else None
     _remove_abandoned(target.parent)
     part, file = _new_part(target.parent, mode=0o666 if old is None else 0o600)
     try:
         with file:
-            _write_all(file, content)
+            for each in content:
+                _write_all(file, each)
             if old is not None:
                 _take_over(file.fileno(), old)
             os.fsync(file.fileno())
@@ -140,7 +143,7 @@ def _remove_abandoned(folder: Path) -> None:
                 os.close(handle)
 
 
-def _write_all(file: FileIO, content: bytes) -> None:
+def _write_all(file: FileIO, content: bytes | memoryview) -> None:
     rest = memoryview(content)
     while rest:
         rest = rest[file.write(rest) :]

@@ -15,8 +15,19 @@ import numpy as np
 from graphcnn.arrays import Array
 from graphcnn.errors import FileError, OptionError
 from graphcnn.interchange.files import as_path, write_atomically
-from graphcnn.interchange.header import LENGTH_BYTES, LONGEST_HEADER, Entry, header_length, parse_header
+from graphcnn.interchange.header import (
+    DTYPES,
+    LENGTH_BYTES,
+    LONGEST_HEADER,
+    METADATA,
+    Entry,
+    Header,
+    header_length,
+    parse_header,
+)
 from graphcnn.ir import TensorType, format_shape
+
+_CODES = {dtype: code for code, dtype in DTYPES.items()}
 
 
 def write_weights(
@@ -26,17 +37,35 @@ def write_weights(
 
     Raises OptionError for what is too large to be read again, and OSError where the place cannot be written.
     """
-    from safetensors.numpy import save
+    little = {name: _little_endian(name, tensor) for name, tensor in tensors.items()}
+    # the largest elements first, so that all are aligned
+    in_order = sorted(little.items(), key=lambda item: (-item[1].dtype.itemsize, item[0]))
+    header: dict[str, object] = {METADATA: dict(sorted(metadata.items()))}
+    begin = 0
+    for name, tensor in in_order:
+        end = begin + tensor.nbytes
+        code = _CODES[tensor.dtype.str]
+        header[name] = {"dtype": code, "shape": list(tensor.shape), "data_offsets": [begin, end]}
+        begin = end
+    write_atomically(path, [_header_bytes(header), *(_bytes_of(tensor) for _, tensor in in_order)])
 
-    contiguous = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
-    write_atomically(path, _in_fixed_order(save(contiguous, metadata=dict(metadata))))
+
+def _little_endian(name: str, tensor: Array) -> Array:
+    little = np.asarray(tensor, tensor.dtype.newbyteorder("<"))
+    if little.dtype.str not in _CODES:
+        raise OptionError(
+            f"the array {name!r:.80} is {tensor.dtype}, which a file cannot hold",
+            mend=f"numbers of a type that is one of {', '.join(DTYPES)}",
+        )
+    return little
 
 
-def _in_fixed_order(content: bytes) -> bytes:
-    """Return a safetensors file with its header sorted: the library writes metadata in no fixed order."""
-    start = 8 + int.from_bytes(content[:8], "little")
-    header = json.loads(content[8:start])
-    header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
+def _bytes_of(tensor: Array) -> memoryview:
+    """Return the bytes of an array, without a copy where they lie in its order."""
+    return np.ascontiguousarray(tensor).reshape(-1).view(np.uint8).data
+
+
+def _header_bytes(header: Mapping[str, object]) -> bytes:
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
     if len(text) > LONGEST_HEADER:
@@ -45,7 +74,7 @@ def _in_fixed_order(content: bytes) -> bytes:
             facts=[f"its graphs and names take {len(text)} bytes, and a file may have {LONGEST_HEADER}"],
             mend="shorten the names of layers, or save parts of the network",
         )
-    return b"".join((len(text).to_bytes(8, "little"), text, memoryview(content)[start:]))
+    return len(text).to_bytes(LENGTH_BYTES, "little") + text
 
 
 def read_weights(path: str | PathLike[str]) -> tuple[dict[str, Array], dict[str, str]]:
@@ -56,15 +85,13 @@ def read_weights(path: str | PathLike[str]) -> tuple[dict[str, Array], dict[str,
     length before anything is allocated; the file is read and never mapped, so that nobody can change a
     tensor later.
     """
-    place = as_path(path)
-    try:
-        with FileIO(place, opener=_without_waiting) as file:
-            status = os.fstat(file.fileno())
-            if stat.S_ISREG(status.st_mode):
-                return _read(file, status.st_size, place)
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        pass
-    raise FileError(f"{place} does not exist, or is not a file", mend="check the path and the working folder")
+    header, tensors = _read(as_path(path))
+    return tensors, header.metadata
+
+
+def read_header(path: str | PathLike[str]) -> Header:
+    """Return what a safetensors file says of its tensors, and its metadata. Raises as `read_weights` does."""
+    return _read(as_path(path), header_alone=True)[0]
 
 
 def _without_waiting(name: str, flags: int) -> int:
@@ -72,11 +99,23 @@ def _without_waiting(name: str, flags: int) -> int:
     return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def _read(file: FileIO, size: int, path: Path) -> tuple[dict[str, Array], dict[str, str]]:
+def _read(place: Path, *, header_alone: bool = False) -> tuple[Header, dict[str, Array]]:
+    try:
+        with FileIO(place, opener=_without_waiting) as file:
+            status = os.fstat(file.fileno())
+            if stat.S_ISREG(status.st_mode):
+                return _read_file(file, status.st_size, place, header_alone=header_alone)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        pass
+    raise FileError(f"{place} does not exist, or is not a file", mend="check the path and the working folder")
+
+
+def _read_file(file: FileIO, size: int, path: Path, *, header_alone: bool) -> tuple[Header, dict[str, Array]]:
     try:
         length = header_length(_bytes(file, min(size, LENGTH_BYTES)), size)
         header = parse_header(_bytes(file, length), size - LENGTH_BYTES - length)
-        return {entry.name: _tensor(file, entry) for entry in header.entries}, header.metadata
+        entries = () if header_alone else header.entries
+        return header, {entry.name: _tensor(file, entry) for entry in entries}
     except FileError as error:
         raise FileError(
             f"{path} is not a whole safetensors file",

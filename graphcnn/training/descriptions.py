@@ -45,8 +45,7 @@ class Objects:
             if isinstance(each, ScalarFunction):
                 continue
             own = each if isinstance(each, type) else type(each)
-            is_part = any(callable(getattr(own, method, None)) for method in _METHODS)
-            if not is_part or own.__module__.partition(".")[0] in ("builtins", "graphcnn"):
+            if not _is_own(own):
                 raise OptionError(
                     f"objects holds {each!r:.60}, which is no object of your own",
                     mend="objects=[MyLoss, MyOptimizer, MyMetric, swish], where gcn.pointwise has made swish",
@@ -55,6 +54,21 @@ class Objects:
                 raise OptionError(
                     f"two objects have the name {own.__name__!r}", mend="give each class a name of its own"
                 )
+
+
+def _is_own(given: type) -> bool:
+    """Whether a class is a loss, optimiser or metric of the user's own."""
+    is_part = any(callable(getattr(given, method, None)) for method in _METHODS)
+    return is_part and given.__module__.partition(".")[0] not in ("builtins", "graphcnn")
+
+
+def own_parts(given: Iterable[object]) -> list[object]:
+    """Return those of the objects that `Objects` takes: classes and functions of the user's own."""
+    return [
+        each
+        for each in given
+        if isinstance(each, ScalarFunction) or (isinstance(each, type) and _is_own(each))
+    ]
 
 
 def own_classes(*parts: object) -> list[str]:

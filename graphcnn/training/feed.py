@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from graphcnn.arrays import Array
 from graphcnn.data.batches import Batches, Gather, converted, permutation
 from graphcnn.data.dataset import Dataset
+from graphcnn.data.fingerprint import Fingerprint, fingerprint
 from graphcnn.data.mapping import is_mapped
 from graphcnn.data.prefetching import AHEAD, prefetched
 from graphcnn.errors import DataError, OptionError, meant
@@ -34,13 +35,15 @@ class Source:
     epoch: yields those of an epoch from one of its batches on; both are counted from 0. steps: how many there
     are in an epoch, where that is known.
     is_repeatable: whether the same batches come when an epoch is asked for again. inputs: the arrays of
-    inputs as they were given, where all samples are at hand.
+    inputs as they were given, where all samples are at hand. fingerprints: of all arrays by name, where they
+    are.
     """
 
     epoch: Callable[[int, int], Iterator[Batch]]
     steps: int | None = None
     is_repeatable: bool = False
     inputs: tuple[Array, ...] = ()
+    fingerprints: Callable[[], dict[str, Fingerprint]] = dict
 
 
 class Feed:
@@ -239,7 +242,13 @@ class Feed:
                 yield batch
 
         inputs = tuple(whole[name] for name in names if name in self.inputs)
-        return Source(epoch, len(batches), is_repeatable=True, inputs=inputs)
+        return Source(
+            epoch,
+            len(batches),
+            is_repeatable=True,
+            inputs=inputs,
+            fingerprints=lambda: {name: fingerprint(array) for name, array in whole.items()},
+        )
 
     def _dtype(self, name: str, array: Array) -> np.dtype[Any]:
         """Return the element type in which batches have an array; weights have theirs already."""

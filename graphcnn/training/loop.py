@@ -5,24 +5,30 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from graphcnn.arrays import Array
+from graphcnn.data.fingerprint import fingerprint
 from graphcnn.displays import display
 from graphcnn.errors import DataError, GraphcnnWarning, OptionError, TrainingError
 from graphcnn.interrupts import interrupts_put_off
 from graphcnn.ops.attributes import is_int
+from graphcnn.origin import users_line
 from graphcnn.training.callbacks import Callback, StopTraining, hears_steps
-from graphcnn.training.feed import Source, of_validation
+from graphcnn.training.feed import Batch, Source, of_validation
 from graphcnn.training.hints import Course, hint
 from graphcnn.training.history import History
+from graphcnn.training.position import hand_over
 from graphcnn.training.progress import Progress
+from graphcnn.training.saving import Saving
 from graphcnn.training.totals import Totals
 from graphcnn.training.trail import Trail
+from graphcnn.visible import visible
 
 if TYPE_CHECKING:
     from graphcnn.training.model import Model
+    from graphcnn.training.resuming import Plan
 
 
 class Loop:
@@ -39,7 +45,8 @@ class Loop:
         validation: Source | None,
         callbacks: Sequence[Callback],
         bar: Progress,
-        validate_every: int | None = None,
+        saving: Saving,
+        plan: Plan,
     ) -> None:
         self._model = model
         self._state = state
@@ -48,38 +55,76 @@ class Loop:
         self._callbacks = callbacks
         self._step_callbacks = [callback for callback in callbacks if hears_steps(callback)]
         self._bar = bar
-        self._validate_every = validate_every
+        self._saving = saving
+        self._plan = plan
+        self._begun = None if plan.begun is None else plan.begun.training
+        """Where the training that goes on was interrupted, until it goes on from there."""
+        self._validate_every = plan.options["validate_every"]
         self._validating = 0.0
         self._has_warned = False
         self._may_hint = True
         self._course = Course()
 
-    def run(self, epochs: range) -> History:
-        """Train the epochs of these numbers; return their history."""
-        history = History()
+    def run(self) -> History:
+        """Train the epochs that are left; return the history of all."""
+        model, begun = self._model, self._begun
+        done = 0 if begun is None else model.epochs_done + 1 - begun.first
+        history = History(model.history.epochs[-done:] if done > 0 else [])
         try:
             try:
-                self._train_epochs(epochs, history)
+                with self._saving.listening():
+                    self._train_and_save(history)
             finally:
                 self._end()
         finally:
             self._end()  # again, should another interrupt have come while the first one ended training
             for callback in self._callbacks:
-                callback.on_train_end(self._model)
+                callback.on_train_end(model)
         return history
 
-    def _train_epochs(self, epochs: range, history: History) -> None:
+    def _train_and_save(self, history: History) -> None:
         try:
-            for callback in self._callbacks:
-                callback.on_train_begin(self._model)
-            for epoch in epochs:
+            has_ended = self._train_epochs(history)
+            self._saving.finish(has_ended=has_ended)
+        except BaseException as error:
+            self._bar.close()
+            self._saving.fail(error)
+            raise
+
+    def _train_epochs(self, history: History) -> bool:
+        """Train; return whether a callback has ended it."""
+        try:
+            self._begin()
+            for epoch in self._plan.left:
                 logs = self._epoch(epoch, history)
                 self._bar.end(epoch, logs)
                 self._hint()
-                if self._is_to_stop(epoch, logs):
-                    break
+                is_to_stop = self._is_to_stop(epoch, logs)
+                self._saving.after_epoch()
+                if is_to_stop:
+                    return True
         except StopTraining:
-            pass
+            return True
+        return False
+
+    def _begin(self) -> None:
+        """Tell callbacks that training begins; where it goes on, all is then as it was before."""
+        model, begun = self._model, self._begun
+        state = {} if begun is None else model.state()
+        scheduled, model.scheduled_rate = model.scheduled_rate, None
+        rate = model.learning_rate
+        for callback in self._callbacks:
+            callback.on_train_begin(model)
+        if begun is not None:
+            model.set_state(state)
+            model.learning_rate, model.scheduled_rate = rate, scheduled
+            missing = hand_over(begun.callbacks, self._callbacks)
+            if missing:
+                _warn(
+                    f"the training that goes on had {' and '.join(missing)} among its callbacks, and has not "
+                    "now. Mend: callbacks= as at first"
+                )
+        self._saving.begin()
 
     def _end(self) -> None:
         """Give the model its own rate back, and take the bar away."""
@@ -108,19 +153,26 @@ class Loop:
     def _epoch(self, epoch: int, history: History) -> dict[str, float]:
         """Train and evaluate one epoch, and enter it in both histories; return its numbers."""
         model = self._model
-        model.steps_done = 0
-        for callback in self._callbacks:
-            callback.on_epoch_begin(model, epoch)
+        totals = model.totals()
+        if self._begun is not None and model.steps_done:
+            totals.set_state(self._begun.totals)
+            self._saving.begin_epoch(totals)
+        else:
+            model.steps_done = 0
+            self._saving.begin_epoch(totals)
+            for callback in self._callbacks:
+                callback.on_epoch_begin(model, epoch)
         self._warn_of_rate(epoch)
         self._bar.begin(epoch)
-        start, self._validating = time.perf_counter(), 0.0
-        totals = self._train(epoch)
+        before, start, self._validating = totals.samples, time.perf_counter(), 0.0
+        self._train(epoch, totals)
         seconds = time.perf_counter() - start - self._validating
         rates = {
             "learning_rate": model.learning_rate,
             "seconds": seconds,
-            "images_per_second": totals.samples / seconds,
+            "images_per_second": (totals.samples - before) / seconds,
         }
+        self._saving.after_steps()
         results = totals.result()
         logs, rows = results | rates, model.history.epochs
         with interrupts_put_off():
@@ -128,15 +180,18 @@ class Loop:
             history.epochs.append(logs)
             rows.append(logs)
         if self._validation is not None:
-            logs = rows[-1] = history.epochs[-1] = results | self._measured(self._validation) | rates
+            with self._saving.evaluating():
+                measured = self._measured(self._validation)
+            logs = rows[-1] = history.epochs[-1] = results | measured | rates
         return logs
 
-    def _train(self, epoch: int) -> Totals:
+    def _train(self, epoch: int, totals: Totals) -> None:
+        """Take the steps of an epoch that are not done, and add up their results."""
         model, state = self._model, self._state
-        totals = model.totals()
+        begin, before = model.steps_done, totals.samples
         self._course = Course(self._course if self._course.latest else None)
         trail = Trail(state)
-        for step, batch in enumerate(self._source.epoch(epoch - 1, 0), 1):
+        for step, batch in enumerate(self._batches(epoch, begin), begin + 1):
             for callback in self._callbacks:
                 callback.on_step_begin(model, epoch, step, batch)
             trail.add(model.learning_rate, None if self._source.is_repeatable else batch)
@@ -145,19 +200,34 @@ class Loop:
             totals.add(results, model.samples(batch))
             loss = float(results["loss"])
             if not math.isfinite(loss):
-                raise self._diverged(epoch, step, loss, trail)
+                raise self._diverged(epoch, step, loss, trail, begin)
             self._course.add(loss)
             if self._step_callbacks:
                 self._tell_step(epoch, step, results)
             if self._validate_every and step % self._validate_every == 0 and step != self._source.steps:
                 self._validate_within(epoch, step)
-            self._bar.advance(step, totals.samples, totals.result)
+            self._saving.after_step(batch)
+            self._bar.advance(step, totals.samples - before, totals.result)
         if not totals.samples:
             raise DataError(
                 f"the batches of epoch {epoch} are empty",
                 mend="pass a list, or another iterable that begins anew; a generator ends after one epoch",
             )
-        return totals
+
+    def _batches(self, epoch: int, begin: int) -> Iterator[Batch]:
+        """Return the batches of an epoch from one on; look whether they are those of before, if one can."""
+        begun, self._begun = self._begun, None
+        if begun is None or not begin or self._source.is_repeatable:
+            return self._source.epoch(epoch - 1, begin)
+        batches = self._source.epoch(epoch - 1, begin - 1)
+        latest = next(batches, None)
+        found = {} if latest is None else {name: fingerprint(array) for name, array in latest.items()}
+        if found != begun.batch:
+            _warn(
+                f"batch {begin} of epoch {epoch} is another one than before the interruption, so the bits "
+                "will be others, too. Mend: let the iterable yield the same batches in every process"
+            )
+        return batches
 
     def _tell_step(self, epoch: int, step: int, results: Mapping[str, Array]) -> None:
         logs = self._model.numbers(results)
@@ -190,17 +260,16 @@ class Loop:
             if scheduled
             else "model.learning_rate = 0.05"
         )
-        warnings.warn(
-            f"the learning rate of epoch {epoch} is 0: its steps change no parameter. Mend: {mend}",
-            GraphcnnWarning,
-            stacklevel=7,  # the line that calls Model.fit
-        )
+        _warn(f"the learning rate of epoch {epoch} is 0: its steps change no parameter. Mend: {mend}")
 
-    def _diverged(self, epoch: int, step: int, loss: float, trail: Trail) -> TrainingError:
-        """Return the error for a loss that is no number; it names the node, the layer and the line."""
+    def _diverged(self, epoch: int, step: int, loss: float, trail: Trail, begin: int) -> TrainingError:
+        """Return the error for a loss that is no number; it names the node, the layer and the line.
+
+        begin: how many steps of the epoch the trail leaves out.
+        """
         model, batches = self._model, None
         if self._source.is_repeatable:
-            batches = self._source.epoch(epoch - 1, 0)
+            batches = self._source.epoch(epoch - 1, begin)
         found = display("first_nonfinite_of_steps")(model, trail.state, trail.steps(batches))
         problem, rate = f"the loss became {loss} in step {step} of epoch {epoch}", model.learning_rate
         if found is None:
@@ -210,12 +279,19 @@ class Loop:
                 mend="compile with a lower learning rate; look for NaN or huge values in the data",
             )
         before, node = found
-        begun = "" if trail.first + before == step else f"in step {trail.first + before} "
+        first = begin + trail.first + before
+        begun = "" if first == step else f"in step {first} "
         error = TrainingError(
             problem, facts=[begun + node.problem, *node.facts, f"learning rate {rate:g}"], mend=node.mend
         )
         error.located(layer=node.layer, file=node.file, line=node.line)
         return error
+
+
+def _warn(said: str) -> None:
+    """Warn at the line that calls `fit`."""
+    place = users_line()
+    warnings.warn_explicit(visible(said), GraphcnnWarning, place.file or "graphcnn", place.line)
 
 
 def epoch_numbers(epochs: object, initial_epoch: object, done: int) -> range:

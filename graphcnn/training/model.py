@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -14,21 +15,17 @@ from graphcnn.arguments import known_methods, translated_arguments
 from graphcnn.arrays import Array
 from graphcnn.backend import Backend, Executable, State, gathering
 from graphcnn.data.dataset import Dataset
+from graphcnn.data.fingerprint import Fingerprint
 from graphcnn.data.prefetching import AHEAD
 from graphcnn.displays import display
-from graphcnn.errors import DataError, OptionError, SettingError, meant
+from graphcnn.errors import DataError, GraphcnnWarning, OptionError, SettingError, meant
 from graphcnn.foreign_names import OF_MODELS, SETTABLE
 from graphcnn.interchange.torchvision import is_of_torch, read_state_dict, write_state_dict
 from graphcnn.interrupts import interrupts_put_off
 from graphcnn.ir import Graph, TensorType, users_line
 from graphcnn.sample_keys import SAMPLE_KEY, identities
 from graphcnn.training.callbacks import Callback, check_callbacks
-from graphcnn.training.checkpoint import (
-    Checkpoint,
-    read_weights_alone,
-    write_checkpoint,
-    write_weights_alone,
-)
+from graphcnn.training.checkpoint import Checkpoint
 from graphcnn.training.compiling import compilations_shown, shown
 from graphcnn.training.epoch_length import check_validation, of_steps
 from graphcnn.training.feed import BatchesOf, Feed, Source, of_validation, parts_to_test, parts_to_train
@@ -36,15 +33,24 @@ from graphcnn.training.feeding import check_batch_size, check_prefetch, fitting_
 from graphcnn.training.freezing import LayersWord, matching_all, require_trained
 from graphcnn.training.graphs import Graphs
 from graphcnn.training.history import TIMES, History
-from graphcnn.training.loop import Loop, epoch_numbers
+from graphcnn.training.loop import Loop
 from graphcnn.training.metrics import Metric
+from graphcnn.training.model_file import (
+    ModelFile,
+    read_weights_alone,
+    write_model_file,
+    write_weights_alone,
+)
 from graphcnn.training.named import Named
 from graphcnn.training.objective import OUTPUT, Head, Losses, variant
 from graphcnn.training.optimizers import AVERAGE, LEARNING_RATE, Optimizer, checked_rate, given_optimizer
 from graphcnn.training.options import refuse
 from graphcnn.training.other_arguments import FIT
 from graphcnn.training.parameters import Parameters, Weights
+from graphcnn.training.position import Training
 from graphcnn.training.progress import Progress
+from graphcnn.training.resuming import Begun, Plan, planned, saved_training
+from graphcnn.training.saving import Saving
 from graphcnn.training.totals import Totals
 from graphcnn.training.views import View, Views, averaged
 from graphcnn.transform import Passes
@@ -63,7 +69,7 @@ WEIGHTED = ("evaluation", "gradient", "step")
 GRAPHS = ("forward", "training", *WEIGHTED, *(f"weighted_{name}" for name in WEIGHTED))
 """What `Model.graph` returns; the weighted ones take a weight for each sample as well."""
 
-ATTRIBUTES = ("seed", "epochs_done", "steps_done", "backend", "history", "resume")
+ATTRIBUTES = ("seed", "epochs_done", "steps_done", "backend", "history")
 """What a model has beside its methods and properties."""
 
 OF_EVERY_BATCH = ("executable", "graph", "step_on", "as_batch", "samples", "numbers")
@@ -89,7 +95,6 @@ class Model:
 
     parameters: name → array. learning_rate: may be set at any time. history: of all `fit` calls so far.
     epochs_done: how many epochs `fit` has trained. steps_done: of the epoch that is under way.
-    resume: what callbacks need in order to go on, a JSON object by name; it is in the model's file.
     """
 
     def __init__(
@@ -112,7 +117,8 @@ class Model:
         self._learning_rate = float(graphs.optimizer.learning_rate) if graphs.optimizer else 0.0
         self._scheduled_rate: float | None = None
         self.history = History()
-        self.resume: dict[str, object] = {}
+        self._resume: dict[str, object] = {}
+        self._begun: Begun | None = None
         self._graphs = graphs
         self._takes_keys = SAMPLE_KEY in graphs.network.inputs
         self._samples_trained = samples_trained  # by train_step, whose samples have no other index
@@ -127,6 +133,29 @@ class Model:
             graphs.objective,
             gathering(backend),
         )
+
+    @classmethod
+    def of_file(
+        cls, file: ModelFile, *, backend: Backend, options: Mapping[str, object], begun: Begun | None = None
+    ) -> Model:
+        """Return the model that a file holds. begun: a call of `fit` that it goes on with."""
+        model = cls(
+            file.graphs,
+            dict(file.state),
+            backend=backend,
+            options=options,
+            seed=file.seed,
+            epochs_done=file.epochs_done,
+            samples_trained=file.samples_trained,
+        )
+        model.learning_rate = file.learning_rate
+        model.history.epochs.extend(map(dict, file.history))
+        model._resume.update(file.resume)
+        if begun is not None:
+            model.steps_done = begun.training.steps_done
+            model.scheduled_rate = begun.training.scheduled_rate
+            model._begun = begun
+        return model
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles hold all but what was compiled, which they compile again when they need it.
@@ -351,6 +380,19 @@ class Model:
     # State
 
     @property
+    def begun(self) -> Training | None:
+        """The call of `fit` that the next one goes on with: that of the checkpoint it comes from, if any."""
+        return None if self._begun is None else self._begun.training
+
+    @property
+    def resume(self) -> dict[str, object]:
+        """An older way for callbacks to keep what they need: `Callback.state` is the way now."""
+        place = users_line()
+        said = "model.resume goes: what a callback needs to go on, its methods state and set_state keep"
+        warnings.warn_explicit(said, GraphcnnWarning, place.file or "graphcnn", place.line)
+        return self._resume
+
+    @property
     def learning_rate(self) -> float:
         """The learning rate of the next step. Raises OptionError where it is set to anything but a number.
 
@@ -447,18 +489,23 @@ class Model:
         The history is in it, but for times. The file is replaced atomically.
         Raises OSError where it cannot be written.
         """
-        write_checkpoint(
-            path,
-            Checkpoint(
-                self._graphs,
-                self._state,
-                self.seed,
-                self.epochs_done,
-                self._learning_rate,
-                tuple(self.history),
-                self.resume,
-                self._samples_trained,
-            ),
+        write_model_file(path, self.contents())
+
+    def contents(self, training: Training | None = None) -> ModelFile:
+        """Return what a file of the model holds; its arrays are the model's own.
+
+        training: a call of `fit` that is under way.
+        """
+        return ModelFile(
+            self._graphs,
+            self._state,
+            self.seed,
+            self.epochs_done,
+            self._learning_rate,
+            tuple(self.history),
+            self._resume,
+            self._samples_trained,
+            training,
         )
 
     def save_weights(self, path: str | PathLike[str], *, layout: str = "graphcnn") -> None:
@@ -590,8 +637,8 @@ class Model:
         x: object,
         y: object = None,
         *,
-        epochs: int = 1,
-        batch_size: int = 32,
+        epochs: int | None = None,
+        batch_size: int | None = None,
         initial_epoch: int | None = None,
         validation_data: tuple[object, ...] | BatchesOf | Dataset | None = None,
         validation_split: float | None = None,
@@ -599,9 +646,10 @@ class Model:
         steps_per_epoch: int | None = None,
         sample_weight: object = None,
         class_weight: Mapping[int, float] | Sequence[float] | str | None = None,
-        shuffle: bool = True,
+        shuffle: bool | None = None,
         prefetch: int = AHEAD,
         callbacks: Sequence[Callback] = (),
+        checkpoint: Checkpoint | None = None,
         progress: bool = True,
     ) -> History:
         """Train, and return the history of this call, a row per epoch.
@@ -611,26 +659,39 @@ class Model:
         bytes, which are divided by 255 batch by batch, and labels any integers: arrays are not copied. A
         Dataset is trained on its training part; its test part, where it has one, is evaluated after each
         epoch, unless there is something else to evaluate. Of several inputs or outputs, x and y are
-        dictionaries by name. epochs: how often to go through them. Epochs are numbered through all training:
-        after `epochs_done` come the next, for schedules, shuffling, logs and callbacks alike. initial_epoch:
-        the number of epochs to count as done instead; `epochs` is the number of the last one then. 0 begins
-        anew. batch_size: samples per step (the last batch of an epoch may be smaller); unused for an
-        iterable. validation_data: likewise arrays or batches, or the test part of a Dataset, evaluated after
-        each epoch. validation_split: the share of the samples of arrays, such as 0.1, that is evaluated so
-        and not trained on; drawn by the model's seed, so the same in each call. validate_every: evaluates
-        after so many steps of an epoch, too. steps_per_epoch: how many steps an epoch takes, whatever a pass
-        through
-        the data takes: each epoch goes on where the one before has left off. sample_weight: [n], what each
-        sample's loss is multiplied by; a mean still divides by the number of samples. class_weight: the same
-        by label, {1: 5.0}, where classes that it leaves out weigh 1; or "balanced": all count alike.
-        shuffle: whether to shuffle arrays; the order follows from the model's seed and the epoch. prefetch:
-        how many batches of an iterable a thread draws before they are needed; 0 where they depend on the
-        model. progress: whether to show progress, of compiling too.
+        dictionaries by name. epochs: how often to go through them, once by default. They are numbered through
+        all training: after `epochs_done` come the next, for schedules, shuffling, logs and callbacks alike.
+        initial_epoch: the number of epochs to count as done instead; `epochs` is the number of the last one
+        then. 0 begins anew. batch_size: samples per step, 32 by default (the last batch of an epoch may be
+        smaller); unused for an iterable. validation_data: likewise arrays or batches, or the test part of a
+        Dataset, evaluated after each epoch. validation_split: the share of the samples of arrays, such as
+        0.1, that is evaluated so and not trained on; drawn by the model's seed, so the same in each call.
+        validate_every: evaluates after so many steps of an epoch, too. steps_per_epoch: how many steps an
+        epoch takes, whatever a pass through the data takes: each epoch goes on where the one before has left
+        off. sample_weight: [n], what each sample's loss is multiplied by; a mean still divides by the number
+        of samples. class_weight: the same by label, {1: 5.0}, where classes that it leaves out weigh 1; or
+        "balanced": all count alike. shuffle: whether to shuffle arrays, as by default; the order follows from
+        the model's seed and the epoch. prefetch: how many batches of an iterable a thread draws before they
+        are needed; 0 where they depend on the model. checkpoint: where to save what is needed to go on after
+        an interruption, see `Checkpoint`. progress: whether to show progress, of compiling too.
+
+        A model that `gcn.resume` has returned goes on with the call of `fit` that was interrupted, with the
+        same bits: with the same data and callbacks, and, unless other epochs are given, to the same last
+        epoch. Other arguments can be left out, checkpoint too; the history is that of the whole call.
 
         Raises DataError for data that does not fit, before training where it is an array, and
         TrainingError when the loss is no longer finite.
         """
         self._require_trained(self.graph("step"))
+        given = {
+            "batch_size": None if batch_size is None else check_batch_size(batch_size),
+            "shuffle": None if shuffle is None else bool(shuffle),
+            "validation_split": validation_split,
+            "validate_every": validate_every,
+            "steps_per_epoch": steps_per_epoch,
+        }
+        plan = planned(self._begun, epochs, initial_epoch, self.epochs_done, given)
+        size, shuffle, validation_split, validate_every, steps_per_epoch = plan.options.values()
         is_split = validation_split is not None
         if isinstance(x, Dataset) and validation_data is None and not is_split and len(x.test_images):
             validation_data = x
@@ -638,8 +699,6 @@ class Model:
         has_validation = validation_data is not None or is_split
         check_validation(validation_data, validation_split, validate_every)
         check_callbacks(callbacks, self._recorded(has_validation=has_validation))
-        numbers = epoch_numbers(epochs, initial_epoch, self.epochs_done)
-        size = check_batch_size(batch_size)
         weights = {"sample_weight": sample_weight, "class_weight": class_weight}
         keys = self._key_seed
         seed = self.seed if shuffle else None
@@ -657,13 +716,35 @@ class Model:
         if validation_data is not None:
             with of_validation():
                 validation = self._feed.validation(validation_data, size)
-        bar = Progress(numbers[-1], source.steps, shown=progress)
+        saving = self._saving(plan, checkpoint, source, validation, callbacks)
+        bar = Progress(plan.numbers[-1], source.steps, shown=progress)
         with compilations_shown(progress):
-            self.executable("step")
-            if validation is not None:
+            if plan.left:
+                self.executable("step")
+            if plan.left and validation is not None:
                 self.executable("evaluation")
-            self.epochs_done, self.steps_done = numbers.start - 1, 0
-            return Loop(self, self._state, source, validation, callbacks, bar, validate_every).run(numbers)
+            if plan.begun is None:
+                self.epochs_done, self.steps_done = plan.numbers.start - 1, 0
+            self._begun = None
+            return Loop(self, self._state, source, validation, callbacks, bar, saving, plan).run()
+
+    def _saving(
+        self,
+        plan: Plan,
+        checkpoint: Checkpoint | None,
+        source: Source,
+        validation: Source | None,
+        callbacks: Sequence[Callback],
+    ) -> Saving:
+        """Return what saves the checkpoints of a call of `fit`, where any are saved."""
+        data: dict[str, Fingerprint] = {}
+        if checkpoint is not None or plan.begun is not None:
+            data = source.fingerprints()
+            for name, found in (validation.fingerprints() if validation else {}).items():
+                data[f"validation {name}"] = found
+        options = {name: value for name, value in self._options.items() if name != "threads"}
+        chosen, training, latest = saved_training(plan, checkpoint, data, self.backend, options)
+        return Saving(chosen, training, self, callbacks, is_repeatable=source.is_repeatable, latest=latest)
 
     @property
     def steps_per_epoch(self) -> int | None:

@@ -9,6 +9,7 @@ _RATE = "the optimiser has it: gcn.compile(..., optimizer=gcn.SGD(0.05)), later 
 _CPU = "leave it out: a model computes on the CPU, on threads= of them"
 _PARALLEL = "leave it out: gcn.compile(..., threads=) says how many threads compute"
 _ALL_STEPS = "leave it out: the whole validation data are evaluated; hand over fewer"
+_RESUME = "model = gcn.resume(folder), whose fit goes on from the latest checkpoint there"
 
 FIT: Final = {
     "verbose": "progress=False for a quiet run",
@@ -29,6 +30,8 @@ FIT: Final = {
     "val_check_interval": "validate_every=100, in steps",
     "validation_batch_size": "leave it out: batch_size is that of the evaluation too",
     "device": _CPU,
+    "ckpt_path": _RESUME,
+    "resume_from_checkpoint": _RESUME,
 }
 """Of `fit`, `evaluate` and `predict`."""
 

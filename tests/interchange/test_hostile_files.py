@@ -266,7 +266,7 @@ def test_a_graph_with_more_states_than_the_file_has_tensors_is_not_parsed(model_
     states = "".join(f'%{key}: float32[] = input(label="s{key}", role="state")\n' for key in range(20_000))
     path = model_file.with_name("states.safetensors")
     weights.write_weights(path, tensors, {**metadata, "training_graph": metadata["training_graph"] + states})
-    monkeypatch.setattr("graphcnn.training.checkpoint.parse", None)
+    monkeypatch.setattr("graphcnn.training.model_file.parse", None)
     with pytest.raises(FileError) as caught:
         gcn.load(path)
     assert "training_graph has 20009 parameters and states, but the file" in str(caught.value)

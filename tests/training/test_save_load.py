@@ -105,14 +105,16 @@ def test_the_history_comes_back_and_goes_on(tmp_path):
     model = rich_model()
     fit(model, 2)
     model.history.epochs[0]["remark"] = "numbers alone are kept, and no times"
-    model.resume["schedule"] = {"epoch": 2}
+    with pytest.warns(gcn.GraphcnnWarning, match="model.resume goes: .* state and set_state"):
+        model.resume["schedule"] = {"epoch": 2}
     model.save(tmp_path / "model.safetensors")
     loaded = gcn.load(tmp_path / "model.safetensors")
     for epoch in model.history.epochs:
         for name in ("remark", "seconds", "images_per_second"):
             epoch.pop(name, None)
     assert loaded.history == model.history
-    assert loaded.resume == {"schedule": {"epoch": 2}}
+    with pytest.warns(gcn.GraphcnnWarning, match="model.resume goes"):
+        assert loaded.resume == {"schedule": {"epoch": 2}}
     fit(loaded, 1)
     assert len(loaded.history) == 3
 
@@ -120,7 +122,7 @@ def test_the_history_comes_back_and_goes_on(tmp_path):
 def test_of_a_very_long_history_the_last_epochs_are_kept(tmp_path, monkeypatch):
     model = rich_model()
     model.history.epochs += [{"loss": 1 / (epoch + 1)} for epoch in range(1000)]
-    monkeypatch.setattr("graphcnn.training.checkpoint.LONGEST_SETTING", 10_000)
+    monkeypatch.setattr("graphcnn.training.model_file.LONGEST_SETTING", 10_000)
     model.save(tmp_path / "model.safetensors")
     kept = gcn.load(tmp_path / "model.safetensors").history.epochs
     assert 250 < len(kept) < 400
@@ -130,7 +132,8 @@ def test_of_a_very_long_history_the_last_epochs_are_kept(tmp_path, monkeypatch):
 @pytest.mark.parametrize("value", [{1, 2}, np.zeros(3), object(), "x" * 2**20], ids=type)
 def test_what_no_file_can_hold_is_refused_when_it_is_saved(tmp_path, value):
     model = rich_model()
-    model.resume["mine"] = value
+    with pytest.warns(gcn.GraphcnnWarning, match="model.resume goes"):
+        model.resume["mine"] = value
     with pytest.raises(gcn.GraphcnnError, match="resume"):
         model.save(tmp_path / "model.safetensors")
 
