@@ -92,6 +92,7 @@ if TYPE_CHECKING:
     from graphcnn.dsl.layers import Conv2d as Conv2d
     from graphcnn.dsl.layers import ConvTranspose1d as ConvTranspose1d
     from graphcnn.dsl.layers import ConvTranspose2d as ConvTranspose2d
+    from graphcnn.dsl.layers import CutMix as CutMix
     from graphcnn.dsl.layers import Cutout as Cutout
     from graphcnn.dsl.layers import Dense as Dense
     from graphcnn.dsl.layers import DepthwiseConv2d as DepthwiseConv2d
@@ -119,6 +120,7 @@ if TYPE_CHECKING:
     from graphcnn.dsl.layers import MaxPool2d as MaxPool2d
     from graphcnn.dsl.layers import MaxUnpool2d as MaxUnpool2d
     from graphcnn.dsl.layers import Mish as Mish
+    from graphcnn.dsl.layers import Mixup as Mixup
     from graphcnn.dsl.layers import Normalize as Normalize
     from graphcnn.dsl.layers import Pad2d as Pad2d
     from graphcnn.dsl.layers import PixelShuffle as PixelShuffle
@@ -254,6 +256,7 @@ _HOMES = {
     ),
     "dsl.layers.augmentation": ("Cutout", "RandomCrop", "RandomErasing", "RandomFlip"),
     "dsl.layers.distortion": ("ColorJitter", "RandomAffine"),
+    "dsl.layers.mixing": ("CutMix", "Mixup"),
     "dsl.layers.normalize": ("Normalize",),
     "dsl.layers.resampling": ("PixelShuffle", "PixelUnshuffle", "Upsample2d"),
     "dsl.layers.shape": ("Pad2d", "Reshape"),

@@ -116,6 +116,7 @@ FOREIGN: Final = {
     "RandomTranslation": "gcn.RandomCrop(padding=4); shifts images by up to 4 pixels",
     "RandomShift": "gcn.RandomCrop(padding=4); shifts images by up to 4 pixels",
     "CutOut": "gcn.Cutout(16)",
+    "MixUp": "gcn.Mixup(0.2); it mixes targets in the loss",
     "RandomRotation": "gcn.RandomAffine(15); turns images by up to 15 degrees",
     "RandomZoom": "gcn.RandomAffine(scale=(0.8, 1.2))",
     "RandomBrightness": "gcn.ColorJitter(brightness=0.2)",

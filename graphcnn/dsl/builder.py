@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 
 from graphcnn.dsl.initializers import Constant, Initializer
 from graphcnn.errors import GraphcnnError, OptionError, ShapeError
-from graphcnn.ir import SAMPLE_KEYS, DType, Emitter, Graph, Origin, TensorType, Value
+from graphcnn.ir import BATCH, SAMPLE_KEYS, DType, Emitter, Graph, Origin, TensorType, Value
 from graphcnn.sample_keys import SAMPLE_KEY
 
 if TYPE_CHECKING:
     from graphcnn.dsl.layers.base import Layer
+
+TARGET_SHARE = "target_share"
+"""The output of a training graph that says what of each sample, and so of its target, is itself."""
 
 
 @dataclass(slots=True)
@@ -76,6 +79,7 @@ class Builder(Emitter):
     layer: Layer | None = None
     held: dict[str, _Held] = field(default_factory=dict)
     replaced: dict[Value, Value] = field(default_factory=dict)
+    shares: list[Value] = field(default_factory=list)
 
     @property
     def initializers(self) -> dict[str, Initializer]:
@@ -179,8 +183,26 @@ class Builder(Emitter):
         """
         return zlib.crc32(f"{self.origin.layer}.{label}".encode())
 
+    def mix_targets(self, share: Value) -> None:
+        """Say that each sample has been mixed with another one, from the batch in reverse order.
+
+        share: what of a sample is itself, from 0 to 1, floats [N]. Its loss is that of its own target, times
+        the share, and that of the other's target, times the rest.
+        Raises OptionError where another layer has mixed the samples already.
+        """
+        if share.type.shape != (BATCH,) or not share.type.is_float:
+            raise ShapeError(f"the share of each sample in a mixture is float32[N], not {share.type}")
+        if self.shares:
+            raise OptionError(
+                "two layers mix the samples of a batch, and a target is mixed once",
+                mend="leave out one of them, gcn.Mixup or gcn.CutMix",
+            )
+        self.shares.append(share)
+
     def finish(self) -> Graph:
         """Return the graph, with the replacement of each state as its update."""
+        for share in self.shares:
+            self.graph.output(TARGET_SHARE, share)
         for label, value in self.graph.inputs.items():
             if value in self.replaced:
                 self.graph.update(label, self.replaced[value])

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Final, NoReturn, cast, overload
 
 from graphcnn.arguments import known_arguments
-from graphcnn.dsl.builder import Builder, retyped
+from graphcnn.dsl.builder import TARGET_SHARE, Builder, retyped
 from graphcnn.dsl.initializers import Constant, Initializer
 from graphcnn.dsl.layers.arguments import check_initializer, is_word
 from graphcnn.dsl.layers.base import Layer, no_attribute
@@ -297,7 +297,7 @@ def _named_outputs(output: object) -> dict[str, Tensor]:
 def _check_output_names(names: Sequence[object], *, has_auxiliary: bool) -> None:
     """Raise OptionError for names of outputs that are no words or taken, and for too many main outputs."""
     for name in names:
-        if not is_word(name) or name == "loss" or names.count(name) > 1:
+        if not is_word(name) or name in ("loss", TARGET_SHARE) or names.count(name) > 1:
             raise at_users_line(
                 OptionError(
                     f"an output cannot have the name {name!r:.60}",

@@ -7,6 +7,7 @@ from pathlib import PurePath
 
 from graphcnn.arrays import Array
 from graphcnn.cached import cached
+from graphcnn.dsl.builder import TARGET_SHARE
 from graphcnn.errors import GraphcnnError, OptionError, ShapeError
 from graphcnn.ir import BATCH, Emitter, Graph, Origin, TensorType, Value, verify
 from graphcnn.ops import Add, Multiply, constant
@@ -140,7 +141,10 @@ class Graphs:
         if self.objective is None:
             return None
         training, objective = self.training, self.objective
-        with_loss, total, heads = _with_loss(training, "gradient", objective, is_weighted=is_weighted)
+        share = None if TARGET_SHARE in self.forward.outputs else training.outputs.get(TARGET_SHARE)
+        with_loss, total, heads = _with_loss(
+            training, "gradient", objective, is_weighted=is_weighted, share=share
+        )
         with phase("differentiate"):
             derived, gradients = differentiate(with_loss, total, with_loss.inputs_with_role("parameter"))
         for label, value in gradients.items():
@@ -176,7 +180,9 @@ def objective_of(
     outputs, trained = (
         {label: value.type for label, value in graph.outputs.items()} for graph in (forward, network)
     )
-    auxiliary = {label: type for label, type in trained.items() if label not in outputs}
+    auxiliary = {
+        label: type for label, type in trained.items() if label not in outputs and label != TARGET_SHARE
+    }
     makers = {label: _maker(output, network) for label, output in network.outputs.items()}
     _check_outputs(forward)
     try:
@@ -223,9 +229,12 @@ Scored = list[tuple[Head, Value, Value]]
 
 
 def _with_loss(
-    graph: Graph, what: str, objective: Objective, *, is_weighted: bool
+    graph: Graph, what: str, objective: Objective, *, is_weighted: bool, share: Value | None = None
 ) -> tuple[Graph, Value, Scored]:
-    """Return the graph with targets, and with losses as outputs instead of the network's; and their sum."""
+    """Return the graph with targets, and with losses as outputs instead of the network's; and their sum.
+
+    share: what each sample has of its own target, where samples are mixed.
+    """
     result = graph.copy(f"{graph.name} {what}", outputs=False)
     heads = [head for head in objective.heads if head.output in graph.outputs]
     weights: Value | None = None
@@ -243,7 +252,7 @@ def _with_loss(
             )
             if is_weighted and weights is None:
                 weights = result.input(SAMPLE_WEIGHT, head.type.with_shape((BATCH,)), origin=emit.origin)
-            total = total_loss(emit, head.loss, output, target, weights)
+            total = total_loss(emit, head.loss, output, target, weights, share)
         except GraphcnnError as error:
             error.facts += (f"the output is made by {_maker(output, graph)}",)
             raise

@@ -33,6 +33,7 @@ from graphcnn.dsl.layers.base import Function, Layer
 from graphcnn.dsl.layers.convolution import Conv2d, ConvTranspose2d, DepthwiseConv2d
 from graphcnn.dsl.layers.dense import Dense, Flatten
 from graphcnn.dsl.layers.distortion import ColorJitter, RandomAffine
+from graphcnn.dsl.layers.mixing import CutMix, Mixup
 from graphcnn.dsl.layers.noise import Dropout, Dropout2d, GaussianNoise, StochasticDepth
 from graphcnn.dsl.layers.normalization import (
     BatchNorm1d,
@@ -82,6 +83,7 @@ __all__ = [
     "Conv2d",
     "ConvTranspose1d",
     "ConvTranspose2d",
+    "CutMix",
     "Cutout",
     "Dense",
     "DepthwiseConv2d",
@@ -110,6 +112,7 @@ __all__ = [
     "MaxPool2d",
     "MaxUnpool2d",
     "Mish",
+    "Mixup",
     "Normalize",
     "PReLU",
     "Pad2d",

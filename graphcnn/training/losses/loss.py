@@ -74,13 +74,33 @@ def target_type(loss: Loss, output: TensorType) -> TensorType:
 
 
 def total_loss(
-    emit: Emitter, loss: Loss, output: Value, target: Value, weights: Value | None = None
+    emit: Emitter,
+    loss: Loss,
+    output: Value,
+    target: Value,
+    weights: Value | None = None,
+    share: Value | None = None,
 ) -> Value:
     """Append the loss of the batch: the mean or the sum over its samples, a scalar.
 
     weights: a number for each sample, [N], which its loss is multiplied by; a mean still divides by N.
+    share: where samples are mixed with those of the batch in reverse order, what each is itself, [N].
     Raises OptionError for a loss of the user's own that is not one number for each sample.
     """
+    each = _of_samples(emit, loss, output, target, weights)
+    if share is not None:
+        turned = None if weights is None else emit(ops.Rot180((0,)), weights)
+        other = _of_samples(emit, loss, output, emit(ops.Rot180((0,)), target), turned)
+        if share.type != each.type:
+            share = emit(ops.Cast(each.type.dtype), share)
+        rest = emit(ops.Subtract(), ops.constant(emit, 1.0, share.type), share)
+        each = emit(ops.Add(), emit(ops.Multiply(), share, each), emit(ops.Multiply(), rest, other))
+    reduce = ops.Mean if loss.reduction == "mean" else ops.Sum
+    return emit(reduce((0,)), each)
+
+
+def _of_samples(emit: Emitter, loss: Loss, output: Value, target: Value, weights: Value | None) -> Value:
+    """Append the loss of each sample, times its weight, [N]."""
     with blaming(loss, "per_sample"):
         each = loss.per_sample(emit, output, target)
         if isinstance(each, Value):
@@ -95,8 +115,7 @@ def total_loss(
         )
     if weights is not None:
         each = emit(ops.Multiply(), each, weights)
-    reduce = ops.Mean if loss.reduction == "mean" else ops.Sum
-    return emit(reduce((0,)), each)
+    return each
 
 
 def _mend(each: object) -> str:
