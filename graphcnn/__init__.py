@@ -300,6 +300,7 @@ _DISPLAYS = {
     "inspection.notebook": ("graph_html", "model_html"),
     "inspection.profile": ("profile",),
     "inspection.recording": ("record",),
+    "inspection.report": ("evaluation_report",),
     "inspection.summary": ("model_summary",),
     "inspection.svg": ("graph_svg",),
     "inspection.viewer": ("show_graph", "show_model"),

@@ -74,7 +74,7 @@ def test_an_interrupted_schedule_goes_on_where_it_was() -> None:
         digits.images,
         digits.labels,
         epochs=2,
-        batch_size=64,
+        batch_size=32,
         callbacks=[gcn.one_cycle(0.05, 4)],
         progress=False,
     )
@@ -120,10 +120,30 @@ def test_a_plateau_needs_a_constant_rate() -> None:
     assert len(set(column("learning_rate"))) > 1
 
 
+def test_the_curves_are_drawn() -> None:
+    train("--plot", "curves.png")
+    assert Path("curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_learning_rate_is_found_without_training() -> None:
+    result = invoke("train", "digits", "--find-learning-rate", "--output", "run")
+    assert result.exit_code == 0, result.output
+    assert "it falls fastest at" in result.output
+    assert not Path("run").exists()
+
+
 def test_a_log_for_tensorboard_is_written() -> None:
     train("--tensorboard", "logs")
     assert list(Path("logs/training").iterdir())
     assert list(Path("logs/validation").iterdir())
+
+
+def test_a_report_and_a_page_of_mistakes() -> None:
+    result = train("--report")
+    for part in ("precision", "weighted mean", "taken for", "test accuracy"):
+        assert part in result.output
+    page = Path("run/mistakes.html").read_text(encoding="utf-8")
+    assert "<img" in page
 
 
 # Options in a file

@@ -24,8 +24,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 CONFIG: Final = "train.toml"
 """The options of the command, as `--config` takes them."""
 CHECKPOINTS: Final = "checkpoints"
-CHANGEABLE: Final = ("resume", "epochs", "data", "backend", "checkpoint_every")
-"""The options that may be others than before: more epochs, data that lie elsewhere, where it runs."""
+CHANGEABLE: Final = ("resume", "epochs", "data", "backend", "checkpoint_every", "report")
+"""Options that may be others than before: more epochs, data that lie elsewhere, where it runs, a report."""
 
 
 class RunCheckpoint(Checkpoint):

@@ -20,7 +20,7 @@ from graphcnn.cli.networks import (
     model_named,
     require_images,
 )
-from graphcnn.cli.printing import say
+from graphcnn.cli.printing import print_table, say
 from graphcnn.cli.resuming import (
     CHECKPOINTS,
     CONFIG,
@@ -38,8 +38,10 @@ from graphcnn.interchange.files import require_place, write_atomically
 from graphcnn.training.csv_log import CSVLog
 from graphcnn.training.model import Model
 from graphcnn.training.monitors import ModelCheckpoint
+from graphcnn.training.rate_finder import find_learning_rate as learning_rates
 
 PAGE = "graphs.html"
+MISTAKES = "mistakes.html"
 
 
 @click.command()
@@ -51,6 +53,10 @@ PAGE = "graphs.html"
     help="'digits', or a path: a folder of MNIST's or CIFAR's files, NumPy's arrays, images by class.",
 )
 @training_options
+@click.option(
+    "--find-learning-rate", is_flag=True, help="Show how the loss goes at growing rates instead of training."
+)
+@click.option("--report", is_flag=True, help="At the end print scores by class and the confusion matrix.")
 @backend_option
 @click.option("--seed", default=0, show_default=True, type=int)
 @click.option(
@@ -65,6 +71,8 @@ PAGE = "graphs.html"
 def train(
     network: str,
     data: str,
+    find_learning_rate: bool,
+    report: bool,
     backend: str | None,
     seed: int,
     output: Path | None,
@@ -97,12 +105,15 @@ def train(
     require_images(
         network, model, data, dataset, "other data: --data PATH; of images by class, --input-shape"
     )
+    if find_learning_rate:
+        say(learning_rates(model, dataset.images, dataset.labels, batch_size=chosen.batch_size))
+        return
     folder = weights.parent
     checkpoint = RunCheckpoint(folder / CHECKPOINTS, _every(checkpoint_every))
     if resume is None:
         checkpoint.require_free()
     folder.mkdir(parents=True, exist_ok=True)
-    for path in (weights, folder / PAGE):
+    for path in (weights, folder / PAGE, folder / MISTAKES):
         require_place(path)
     write_config(folder / CONFIG, click.get_current_context(), besides=["output"])
     say(f"{dataset}\n{model}")
@@ -125,16 +136,24 @@ def train(
         model.save(weights)
     _write_graphs(model, folder)
     if len(dataset.test_images):
-        _say_results(model, dataset)
+        _say_results(model, dataset, folder if report else None)
     say(f"weights         {weights}")
     say(f"history         {folder / 'history.csv'}")
     say(f"gradient graph  {folder / 'gradient.graph'}  (also forward.graph and step.graph)")
     say(f"viewer          {folder / PAGE}  (open it in a browser)")
 
 
-def _say_results(model: Model, dataset: Dataset) -> None:
-    """Evaluate the test images."""
-    results = model.evaluate(dataset)
+def _say_results(model: Model, dataset: Dataset, folder: Path | None) -> None:
+    """Evaluate the test images; with a folder print a report, and write a page of mistakes into it."""
+    if folder is None:
+        results = model.evaluate(dataset)
+    else:
+        report = model.evaluate(dataset, report=True)
+        print_table(report)
+        results = report.results
+        if report.mistakes:
+            report.show_mistakes(folder / MISTAKES, open=False)
+            say(f"mistakes        {folder / MISTAKES}  (open it in a browser)")
     accuracy = f"accuracy {results['accuracy']:.2%}, " if "accuracy" in results else ""
     say(f"test {accuracy}loss {results['loss']:.4f}")
 

@@ -11,6 +11,7 @@ import click
 
 from graphcnn.errors import OptionError
 from graphcnn.training.callbacks import Callback
+from graphcnn.training.live_plot import LivePlot
 from graphcnn.training.losses import CrossEntropy
 from graphcnn.training.monitors import BestWeights, EarlyStopping, ReduceOnPlateau
 from graphcnn.training.optimizers import SGD, Adam, AdamW, Lion, Muon, Optimizer, RMSprop
@@ -28,6 +29,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 RATES: Final = {"sgd": 0.05, "adam": 0.001, "adamw": 0.001, "rmsprop": 0.001, "lion": 1e-4, "muon": 0.02}
 """The learning rate of each optimiser, where none is chosen; of a schedule the highest."""
+SGD_DECAY: Final = 5e-4
 SCHEDULES: Final = ("one-cycle", "cosine", "triangular", "polynomial", "exponential", "step", "constant")
 LAST_SHARE: Final = 0.01
 """What an exponential schedule makes of the rate by the end."""
@@ -42,7 +44,7 @@ OPTIONS: Final = (
         type=click.IntRange(1),
         help="How many to train; a model that is trained on goes on counting.",
     ),
-    click.option("--batch-size", default=64, show_default=True, type=click.IntRange(1)),
+    click.option("--batch-size", default=32, show_default=True, type=click.IntRange(1)),
     click.option("--optimizer", default="sgd", show_default=True, type=click.Choice(list(RATES))),
     click.option(
         "--learning-rate",
@@ -50,7 +52,7 @@ OPTIONS: Final = (
         help=f"The highest one. Default: {', '.join(f'{v:g} for {k}' for k, v in RATES.items())}.",
     ),
     click.option("--momentum", default=0.9, show_default=True, type=float, help="Of sgd and rmsprop."),
-    click.option("--weight-decay", type=float, help="Default: that of the optimiser."),
+    click.option("--weight-decay", type=float, help="Default: 0.0005 for sgd, else that of the optimiser."),
     click.option("--label-smoothing", default=0.0, show_default=True, type=float),
     click.option("--clip-norm", type=float, help="Of all gradients together."),
     click.option("--average", type=float, help="Keep a moving average of the weights, such as 0.999."),
@@ -71,6 +73,11 @@ OPTIONS: Final = (
     click.option("--best-weights", is_flag=True, help="Keep the weights with the least validation loss."),
     click.option(
         "--reduce-on-plateau", type=click.IntRange(0), help="A tenth of the rate after so many epochs."
+    ),
+    click.option(
+        "--plot",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="A picture of the curves, such as curves.png.",
     ),
     click.option(
         "--tensorboard", type=click.Path(file_okay=False, path_type=Path), help="A folder for its log."
@@ -114,6 +121,7 @@ class TrainingOptions:
     early_stopping: int | None
     best_weights: bool
     reduce_on_plateau: int | None
+    plot: Path | None
     tensorboard: Path | None
 
     @property
@@ -135,6 +143,8 @@ class TrainingOptions:
     def _optimizer(self) -> Optimizer:
         rate = RATES[self.optimizer] if self.learning_rate is None else self.learning_rate
         decay = {} if self.weight_decay is None else {"weight_decay": self.weight_decay}
+        if self.optimizer == "sgd":
+            decay = {"weight_decay": SGD_DECAY} | decay
         if self.optimizer in ("sgd", "rmsprop"):
             kind: Any = SGD if self.optimizer == "sgd" else RMSprop
             return kind(rate, momentum=self.momentum, **decay)  # type: ignore[no-any-return]
@@ -173,6 +183,8 @@ class TrainingOptions:
             found.append(EarlyStopping(patience=self.early_stopping))
         if self.best_weights:
             found.append(BestWeights())
+        if self.plot is not None:
+            found.append(LivePlot(self.plot))
         if self.tensorboard is not None:
             found.append(TensorBoard(self.tensorboard))
         return found

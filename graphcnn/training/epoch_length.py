@@ -17,9 +17,8 @@ def of_steps(source: Source, steps: int, *, is_iterator: bool) -> Source:
 
     Where a pass through the data ends, the next one begins, in another order where it is shuffled. So the
     batches of an epoch follow from its number alone. is_iterator: whether the source's batches come once, and
-    begin with those of the epoch that is asked for first. Raises OptionError for no number of steps.
+    begin with those of the epoch that is asked for first.
     """
-    check_steps("steps_per_epoch", steps)
     if source.steps is None:
         return replace(source, epoch=_Endless(source, steps, is_iterator).epoch, steps=steps)
     length = source.steps

@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -27,7 +28,7 @@ from graphcnn.sample_keys import SAMPLE_KEY, identities
 from graphcnn.training.callbacks import Callback, check_callbacks
 from graphcnn.training.checkpoint import Checkpoint
 from graphcnn.training.compiling import compilations_shown, shown
-from graphcnn.training.epoch_length import check_validation, of_steps
+from graphcnn.training.epoch_length import check_steps, check_validation, of_steps
 from graphcnn.training.feed import BatchesOf, Feed, Source, of_validation, parts_to_test, parts_to_train
 from graphcnn.training.feeding import check_batch_size, check_prefetch, fitting_inputs
 from graphcnn.training.freezing import LayersWord, matching_all, require_trained
@@ -703,6 +704,10 @@ class Model:
         keys = self._key_seed
         seed = self.seed if shuffle else None
         validation: Source | None = None
+        if steps_per_epoch is not None:
+            check_steps("steps_per_epoch", steps_per_epoch)
+            if isinstance(x, Iterator):  # which no thread draws more of than is needed
+                x = islice(x, len(plan.numbers) * steps_per_epoch)
         if validation_split is None:
             ahead = check_prefetch(prefetch)
             source = self._feed.arrays(x, y, size=size, seed=seed, key_seed=keys, prefetch=ahead, **weights)
@@ -769,6 +774,23 @@ class Model:
 
     # Use
 
+    @overload
+    def evaluate(
+        self, x: object, y: object = None, *, batch_size: int = 256, sample_weight: object = None
+    ) -> dict[str, float]: ...
+
+    @overload
+    def evaluate(
+        self,
+        x: object,
+        y: object = None,
+        *,
+        batch_size: int = 256,
+        sample_weight: object = None,
+        report: bool,
+        classes: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
+    ) -> Any: ...
+
     @translated_arguments(FIT)
     def evaluate(
         self,
@@ -777,17 +799,29 @@ class Model:
         *,
         batch_size: int = 256,
         sample_weight: object = None,
-    ) -> dict[str, float]:
+        report: bool = False,
+        classes: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
+    ) -> Any:
         """Return loss and metrics over a whole dataset, for example {"loss": 0.05, "accuracy": 0.98}.
 
+        With report=True return a report instead, which prints itself: scores of each class, and which are
+        taken for which, or errors of numbers, with the samples that are most wrong. Of several outputs it is
+        a dictionary of reports.
+
         x, y: as in `fit`: arrays with a row per sample, or x alone, an iterable of batches or a Dataset, of
-        which it is the test part. sample_weight: as in `fit`.
+        which it is the test part. sample_weight: as in `fit`. classes: their names, for the report; by
+        default a Dataset's. Of several outputs a dictionary of them by output.
         Raises DataError for data that does not fit.
         """
         self.executable("evaluation")
         size = check_batch_size(batch_size)
+        if report and classes is None and isinstance(x, Dataset):
+            names = x.classes
+            classes = {head.output: names for head in self.heads if head.type.shape[1:][-1:] == (len(names),)}
         x, y = parts_to_test(x, y)
         source = self._feed.arrays(x, y, size=size, sample_weight=sample_weight)
+        if report:
+            return display("evaluation_report")(self, source, classes)
         return Named(self.evaluate_batches(source), "model.evaluate(x, y)")
 
     def evaluate_batches(self, source: Source) -> dict[str, float]:
