@@ -44,9 +44,10 @@ class KernelReport:
     performed: FLOPs that it takes, where these are not those of the ops as they are defined. streamed: those
     of the bytes that are not in a cache already, as is what another kernel has just stored for the same
     samples. None where the backend cannot tell.
-    seconds: its time in the measured call, summed over the threads; None where it was not measured. details:
-    how it was built, in words: where it runs, its tile, its buffers. live: bytes that must be in memory while
-    it runs, beside the caller's arrays, for the whole batch on all threads; None where that is unknown.
+    seconds: its time in the measured call, summed over the threads; None where it was not measured, or did
+    not run, as what it makes of parameters was there. details: how it was built, in words: where it runs, its
+    tile, its buffers. live: bytes that must be in memory while it runs, beside the caller's arrays, for the
+    whole batch on all threads; None where that is unknown.
     """
 
     name: str

@@ -347,10 +347,14 @@ class NativeExecutable:
         timeline = None if log is None else log.timeline()
         if timeline is None:
             return Report("native", batch, kernels, self.threads, memory=memory)
-        calls = timeline.calls
-        seconds = np.bincount(calls["kernel"], calls["end"] - calls["begin"], len(self.program.kernels))
+        calls, placed = timeline.calls, self.program.kernels
+        seconds = np.bincount(calls["kernel"], calls["end"] - calls["begin"], len(placed))
+        is_prepared = not any(placed[number].stage < self.program.prepared for number in calls["kernel"])
         timed = [
-            replace(kernel, seconds=float(spent)) for kernel, spent in zip(kernels, seconds, strict=True)
+            kernel
+            if is_prepared and of_program.stage < self.program.prepared
+            else replace(kernel, seconds=float(spent))
+            for kernel, of_program, spent in zip(kernels, placed, seconds, strict=True)
         ]
         is_double = any(node.types[0].dtype == "float64" for _, node in self.graph.items())
         peak = measured_peak(self.threads, "double" if is_double else "float")

@@ -13,7 +13,7 @@ import numpy as np
 
 from graphcnn.arguments import known_methods
 from graphcnn.arrays import Array
-from graphcnn.backend import KernelReport, Memory, Report, Timeline
+from graphcnn.backend import KernelReport, Memory, Report, State, Timeline
 from graphcnn.errors import OptionError
 from graphcnn.ir import Graph
 from graphcnn.ops.attributes import is_int
@@ -90,6 +90,7 @@ class Profile:
     memory: what the step needs beside the caller's arrays, where the backend knows.
     timeline: of one typical step, for the trace; span: when this step was called and returned, in seconds on
         that timeline.
+    prepared: the kernels that do not run in every call, as what they make of parameters is kept.
     """
 
     title: str
@@ -109,6 +110,7 @@ class Profile:
     timeline: Timeline | None = None
     span: tuple[float, float] = (0.0, 0.0)
     bandwidth: float | None = None
+    prepared: tuple[str, ...] = ()
 
     @property
     def other(self) -> float:
@@ -188,6 +190,8 @@ def measure(
             raise OptionError(f"{name}={count!r} is not an integer of at least {least}", mend=f"{name}=30")
     executable = model.executable("step" if mode == "train" else "forward")
     graph, state = executable.graph, model.state()
+    if mode == "infer":
+        state = State(state)  # what a backend prepares of it once is there in every call that is measured
     # Without a step along the gradient the copy of the state stays as it is, however many steps are measured.
     arguments = {**inputs, **dict.fromkeys(graph.inputs_with_role("setting"), 0.0)}
 
@@ -289,6 +293,7 @@ def _summed_up(model: Model, graph: Graph, mode: Mode, seconds: float, calls: Se
         timeline=timeline,
         span=(typical.begin - began, typical.end - began),
         bandwidth=_most(call.report.bandwidth for call in calls),
+        prepared=tuple(kernel.name for kernel in report.kernels if kernel.seconds is None),
     )
 
 

@@ -125,6 +125,11 @@ def _explanation(profile: Profile) -> str:
             f"memory, {profile.bandwidth / 1e9:.0f} GB/s (a cache gives more); latency, where neither takes "
             "a third."
         )
+    if profile.prepared:
+        text += (
+            "\nprepared once, and again when parameters have changed, not in these calls: "
+            f"{visible(', '.join(dict.fromkeys(profile.prepared)))}"
+        )
     if abs(profile.parts / profile.seconds - 1) <= EXACT:
         return text
     return (

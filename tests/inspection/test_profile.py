@@ -114,6 +114,16 @@ def test_without_targets_it_is_an_inference() -> None:
         model.profile(X, Y)
 
 
+def test_what_is_prepared_once_is_named_and_not_measured() -> None:
+    layers = gcn.Conv2d(16, 3), gcn.ReLU(), gcn.Conv2d(32, 3), gcn.Flatten(), gcn.Dense(10)
+    model = gcn.compile(gcn.Sequential(*layers), input_shape=(12, 12, 3), backend="native")
+    measured = model.profile(X[:4, :12, :12].repeat(3, -1), repeats=2, warmup=0)
+    assert measured.prepared == ("winograd_filters",)
+    assert not {kernel.name for kernel in measured.kernels} & set(measured.prepared)
+    assert "prepared once" in str(measured)
+    assert "winograd_filters" in str(measured).rpartition("prepared once")[2]
+
+
 def test_data_and_options_are_checked() -> None:
     model = lenet5("numpy")
     with pytest.raises(gcn.GraphcnnError, match="label 10 of sample 0"):
