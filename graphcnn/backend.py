@@ -169,8 +169,7 @@ class Executable(Protocol):
 class Backend(Protocol):
     """A way to run graphs: `gcn.compile(backend=...)` takes its installed name, or such an object itself.
 
-    A backend may have a method `gather(array, rows, out)` as well, which makes batches faster than NumPy
-    does: see `gathering`.
+    A backend may have a method `gathering(**options)` as well, for batches to be made faster than NumPy does.
     """
 
     @property
@@ -274,13 +273,17 @@ def as_backend(given: object) -> Backend:
     return backend
 
 
-def gathering(backend: Backend) -> Gather:
-    """Return what gathers the rows of batches: the backend's own `gather(array, rows, out)`, or else NumPy.
+def gathering(backend: Backend, options: Mapping[str, object] | None = None) -> Gather:
+    """Return what gathers the rows of batches: what the backend's `gathering(**options)` returns, or NumPy.
 
-    `graphcnn.data.batches.gather` says what it does; the backend's does the same, with the same bits.
+    options: those that `compile` is given. `graphcnn.data.batches.gather` says what it does; what a backend
+    returns does the same, with the same bits.
     """
-    own: Gather = getattr(backend, "gather", gather)
-    return own
+    own = getattr(backend, "gathering", None)
+    if own is None:
+        return gather
+    made: Gather = own(**(options or {}))
+    return made
 
 
 def processor_of(backend: Backend) -> str:

@@ -8,7 +8,7 @@ from graphcnn.interrupts import uninterrupted
 from graphcnn.ir import Graph, Op
 from graphcnn_native.codegen.emitters import WITHOUT_KERNEL
 from graphcnn_native.executable import NativeExecutable
-from graphcnn_native.gathering import gather
+from graphcnn_native.gathering import Gathering
 from graphcnn_native.lowering.canonical import OWN_FORMS
 from graphcnn_native.lowering.winograd import CHOICES
 from graphcnn_native.op_code import EMITTERS, LANES, POINTWISE
@@ -25,7 +25,6 @@ class NativeBackend:
     """Compiles graphs to machine code for this processor."""
 
     name = "native"
-    gather = staticmethod(gather)
 
     @property
     def ops(self) -> frozenset[type[Op]]:
@@ -47,6 +46,10 @@ class NativeBackend:
                 mend="winograd=2, for tiles of 2x2 results",
             )
         thread_count(threads)
+
+    def gathering(self, *, threads: int | None = None, winograd: bool | int = True) -> Gathering:
+        """Return what gathers the rows of batches for graphs that are compiled with these options."""
+        return Gathering(thread_count(threads))
 
     def compile(
         self, graph: Graph, *, threads: int | None = None, winograd: bool | int = True

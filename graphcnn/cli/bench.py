@@ -46,7 +46,7 @@ def bench(
     if fits:
         from graphcnn.inspection.fit_overhead import fit_overhead
 
-        say(str(fit_overhead(model, batch=batch_size, rounds=max(1, repeats // 2))))
+        say(str(fit_overhead(model, batch=batch_size, rounds=repeats)))
         return
     profile = benchmark(model, mode=mode, batch=batch_size, repeats=repeats)
     print_table(profile)

@@ -13,7 +13,7 @@ from graphcnn.arrays import Array
 from graphcnn.errors import FileError
 
 LARGE: Final = 1 << 30
-"""Bytes of rows that are copied into a file rather than into memory."""
+"""Bytes from which on rows are copied into a file rather than into memory, and read ahead in training."""
 _BLOCK: Final = 1 << 26
 
 

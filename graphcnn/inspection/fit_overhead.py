@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from graphcnn.errors import OptionError
 from graphcnn.inputs import of_images
 from graphcnn.training.model import Model
 
-MOST_STEPS = 400
+MOST_STEPS = 200
 MOST_BYTES = 1 << 28
 """Of ready batches, which are all in memory."""
 RATE = 1e-6
@@ -44,7 +45,7 @@ class FitOverhead:
         )
 
 
-def fit_overhead(model: Model, *, batch: int = 64, rounds: int = 15) -> FitOverhead:
+def fit_overhead(model: Model, *, batch: int = 64, rounds: int = 30) -> FitOverhead:
     """Return what `fit` costs on random data. The model is trained by a hair.
 
     batch: samples per step. rounds: how often both are measured, in turn.
@@ -55,23 +56,33 @@ def fit_overhead(model: Model, *, batch: int = 64, rounds: int = 15) -> FitOverh
     dtype = next(iter(model.forward_graph.inputs_with_role("data").values())).type.dtype
     pairs = Batches(images, labels, size=batch, seed=1).epoch(0)
     ready = [(converted(x, dtype), y) for x, y in pairs]
+
+    def stepping() -> None:
+        for x, y in ready:
+            model.train_step(x, y)
+
+    def fitting() -> None:
+        model.fit(images, labels, batch_size=batch, progress=False)
+
     before, model.learning_rate = model.learning_rate, RATE
     try:
         measured = []
         for number in range(rounds + 1):
-            start = time.perf_counter()
-            for x, y in ready:
-                model.train_step(x, y)
-            middle = time.perf_counter()
-            model.fit(images, labels, batch_size=batch, progress=False)
-            end = time.perf_counter()
+            order = (stepping, fitting) if number % 2 else (fitting, stepping)
+            seconds = {work: _seconds(work) for work in order}
             if number:  # the first round warms up
-                measured.append((middle - start, end - middle))
+                measured.append((seconds[stepping], seconds[fitting]))
     finally:
         model.learning_rate = before
     stepped, fitted = (statistics.median(each) / steps for each in zip(*measured, strict=True))
     cost = statistics.median(b / a - 1 for a, b in measured)
     return FitOverhead(batch, steps, rounds, stepped, fitted, cost)
+
+
+def _seconds(work: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
 
 
 def _random_data(model: Model, batch: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

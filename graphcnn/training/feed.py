@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphcnn.arrays import Array
-from graphcnn.data.batches import Batches, Gather, converted, permutation
+from graphcnn.data import mapping
+from graphcnn.data.batches import Batches, Gather, converted, gather, permutation
 from graphcnn.data.dataset import Dataset
 from graphcnn.data.fingerprint import Fingerprint, fingerprint
-from graphcnn.data.mapping import is_mapped
 from graphcnn.data.prefetching import AHEAD, prefetched
 from graphcnn.errors import DataError, OptionError, meant
 from graphcnn.inputs import as_input
@@ -58,6 +58,7 @@ class Feed:
     def __init__(self, inputs: Mapping[str, TensorType], objective: Objective | None, gather: Gather) -> None:
         self.inputs: Final = inputs
         self._targets: dict[str, Head] = {} if objective is None else objective.targets
+        self._with_rows: Final = next((name for name, type in inputs.items() if type.has_batch), "")
         self._gather: Final = gather
         targets = {label: head.target_type for label, head in self._targets.items()}
         self._dtypes: Final = {name: np.dtype(type.dtype) for name, type in {**inputs, **targets}.items()}
@@ -76,7 +77,7 @@ class Feed:
 
     def samples(self, batch: Mapping[str, Array]) -> int:
         """Return how many samples a batch holds."""
-        return next(len(batch[name]) for name, type in self.inputs.items() if type.has_batch)
+        return len(batch[self._with_rows])
 
     def batch(
         self, x: object, y: object = None, sample_weight: object = None, class_weight: object = None
@@ -222,16 +223,17 @@ class Feed:
             for name, array in whole.items()
             if name not in names
         }
+        reads_files = any(
+            whole[name].nbytes > mapping.LARGE and mapping.is_mapped(whole[name]) for name in names
+        )
         batches = Batches(
             *(whole[name] for name in names),
             size=size,
             seed=seed,
             rows=rows,
             dtypes=[self._dtype(name, whole[name]) for name in names],
-            gather=self._gather,
+            gather=gather if reads_files else self._gather,  # beside a step, it leaves the threads to that
         )
-
-        reads_files = any(is_mapped(array) for array in batches.arrays)
 
         def epoch(number: int, begin: int) -> Iterator[Batch]:
             drawn = batches.epoch(number, begin)

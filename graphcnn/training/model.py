@@ -132,7 +132,7 @@ class Model:
         self._feed = Feed(
             {label: value.type for label, value in graphs.forward.inputs_with_role("data").items()},
             graphs.objective,
-            gathering(backend),
+            gathering(backend, self._options),
         )
 
     @classmethod

@@ -71,6 +71,17 @@ def test_arrays_of_any_layout_are_gathered(backend, array):
         np.testing.assert_array_equal(out, expected)
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+@pytest.mark.parametrize("count", [1, 2, 5, 16, 33])
+def test_any_number_of_threads_shares_the_rows(threads, count):
+    array, rows = pixels(40, 40, 40, 3), np.arange(count)[::-1] % 40
+    room, out = guarded((count, 40, 40, 3), "float32")
+    gathering(load_backend("native"), {"threads": threads})(array, rows, out)
+    np.testing.assert_array_equal(out, array[rows].astype(np.float32) / np.float32(255))
+    assert (room[:32] == 77).all()
+    assert (room[len(room) - 32 :] == 77).all()
+
+
 def test_read_only_arrays_are_gathered():
     array = pixels(6, 5)
     array.flags.writeable = False
@@ -104,9 +115,12 @@ def test_a_backend_of_ones_own_gathers_the_batches():
         compile = staticmethod(load_backend("numpy").compile)
 
         @staticmethod
-        def gather(array, rows, out):
-            seen.append(len(out))
-            gather(array, rows, out)
+        def gathering():
+            def counted(array, rows, out):
+                seen.append(len(out))
+                gather(array, rows, out)
+
+            return counted
 
     network = gcn.Sequential(gcn.Flatten(), gcn.Dense(2))
     model = gcn.compile(

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 import graphcnn as gcn
-from graphcnn.data import prefetching
+from graphcnn.data import mapping, prefetching
+from graphcnn.data.batches import gather
 from graphcnn.data.prefetching import prefetched
 from graphcnn.errors import DataError, OptionError
+from graphcnn.training import feed
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (24, 4, 4, 1), dtype=np.uint8)
 LABELS = np.arange(24) % 3
@@ -138,7 +140,16 @@ def test_a_wrong_batch_is_named_at_the_users_line():
         made().fit(batches(), progress=False)
 
 
-def test_arrays_in_files_are_read_ahead_and_train_alike(tmp_path):
+@pytest.mark.parametrize("large", [0, mapping.LARGE])
+def test_large_arrays_in_files_are_read_ahead_and_train_alike(tmp_path, monkeypatch, large):
+    monkeypatch.setattr(mapping, "LARGE", large)
+    threads = set()
+
+    def counted(array, rows, out):
+        threads.add(threading.current_thread())
+        gather(array, rows, out)
+
+    monkeypatch.setattr(feed, "gather", counted)
     np.save(tmp_path / "images.npy", IMAGES)
     model, expected = made(), made()
     mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
@@ -147,3 +158,5 @@ def test_arrays_in_files_are_read_ahead_and_train_alike(tmp_path):
     for name, value in model.state().items():
         np.testing.assert_array_equal(value, expected.state()[name])
     np.testing.assert_array_equal(model.predict(mapped, batch_size=7), expected.predict(IMAGES))
+    assert bool(threads) == (large == 0)
+    assert threading.main_thread() not in threads
