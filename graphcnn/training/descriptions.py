@@ -19,11 +19,9 @@ from graphcnn.training.parts import title
 Description: TypeAlias = dict[str, object]
 Classes: TypeAlias = Mapping[str, type]
 
-_BUILT_IN: Final[dict[str, type]] = {
-    **LOSSES,
-    **OPTIMIZERS,
-    **{title(each): type(each) for each in (*METRICS.values(), TopAccuracy(1))},
-}
+_BUILT_IN: Final[dict[str, type]] = {**LOSSES, **OPTIMIZERS}
+_METRICS: Final = (*map(type, METRICS.values()), TopAccuracy)
+"""Files have these by the names of metrics, so that classes of the user's own may be called as they are."""
 
 BY_OUTPUT: Final = "by output"
 """The only key of the losses of several outputs."""
@@ -73,7 +71,8 @@ def own_parts(given: Iterable[object]) -> list[object]:
 
 def own_classes(*parts: object) -> list[str]:
     """Return the names of those that are the user's own. Raises OptionError where graphcnn has the name."""
-    own = [part for part in parts if part is not None and _BUILT_IN.get(title(part)) is not type(part)]
+    built_in = (*_BUILT_IN.values(), *_METRICS)
+    own = [part for part in parts if part is not None and type(part) not in built_in]
     for part in own:
         if title(part) in _BUILT_IN:
             raise OptionError(

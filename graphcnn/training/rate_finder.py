@@ -30,8 +30,8 @@ AWAY: Final = 4.0
 """So many times the least loss, the test ends: the loss has run away."""
 LEADING: Final = 10
 """The first steps, among which the least loss is not looked for: the average is of few."""
-NEAR: Final = 100.0
-"""The steepest rate is looked for above so small a part of that with the least loss: below there is noise."""
+NEAR: Final = (0.01, 0.3)
+"""Where the steepest rate is looked for, in parts of that with the least loss: noise below, danger above."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -138,7 +138,8 @@ def _curve(rates: list[float], losses: list[float]) -> LearningRateCurve:
     """Return the curve, with the rate where it is steepest up to its least loss, and that one."""
     smoothed = np.array(losses)
     bottom = LEADING + int(smoothed[LEADING:].argmin())
-    first = max(LEADING, int(np.searchsorted(rates, rates[bottom] / NEAR)))
+    first, last = (int(np.searchsorted(rates, rates[bottom] * part)) for part in NEAR)
+    first = max(LEADING, first)
     slopes = np.gradient(smoothed, np.log(rates))
-    steepest = first + int(slopes[first : bottom + 1].argmin())
+    steepest = first + int(slopes[first : max(last, first) + 1].argmin())
     return LearningRateCurve(tuple(rates), tuple(losses), rates[steepest], rates[bottom])

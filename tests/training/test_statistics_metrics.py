@@ -211,3 +211,19 @@ def test_statistics_that_are_none_are_refused(changes, problem):
     with pytest.raises(OptionError, match=problem) as caught:
         compiled(gcn.CrossEntropy(), head(4), [broken()]).evaluate(IMAGES, LABELS)
     assert caught.value.mend
+
+
+class TopAccuracy:
+    """A metric of one's own, whose class has the name that one of graphcnn's has."""
+
+    name = "mine"
+
+    def append(self, emit, output, target):
+        return emit(ops.Mean((0, 1)), output)
+
+
+def test_a_class_of_ones_own_may_be_called_as_graphcnns_is(tmp_path):
+    model = compiled(gcn.CrossEntropy(), head(4), [TopAccuracy(), "top2_accuracy", "f1"])
+    model.save(tmp_path / "model.safetensors")
+    again = gcn.load(tmp_path / "model.safetensors", objects=[TopAccuracy])
+    assert again.evaluate(IMAGES, LABELS) == model.evaluate(IMAGES, LABELS)
