@@ -24,6 +24,10 @@ CASES = (
     "pad: ((0, 0), (0, 0), (2, 0), (1, 0)), float64",
     "sum: axes [0, 3], float32",
     "random_uniform: seed 1, draw 1099511627776, [33, 3, 2], float32",
+    "sample_normal: stream 7, [15, 7], alternating, float32",
+    "samples moved: [17, 5, 7, 3], float32",
+    "samples warped: [3, 3, 4, 9], float32",
+    "samples moved: then scaled by channels, float32",
     "training step, simplified: batch 33, float32",
 )
 VALGRIND = ("valgrind", "--xml=yes", "--leak-check=no", "--error-limit=no")

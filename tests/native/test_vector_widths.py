@@ -10,6 +10,7 @@ import pytest
 
 import graphcnn as gcn
 from graphcnn.backend import load_backend
+from graphcnn.testing.cases import backend_cases, build_case
 from graphcnn_native import NativeExecutable
 from graphcnn_native.codegen.module import generate
 from graphcnn_native.lowering import lower
@@ -81,3 +82,25 @@ def test_every_processor_has_code_for_vectors_that_are_wider_than_its_own(name, 
     for graph in passes_of(7, 16, 20, 3):  # 20 filters: a vector and a half
         for text in generate(lower(graph, target, winograd=False), target).modules:
             assert "ret" in assembly(text, target)
+
+
+OF_SAMPLES = [name for name in backend_cases() if name.startswith(("sample", "flip_samples"))]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("kind", ["sample_", "samples moved", "samples warped", "flip_samples"])
+def test_what_samples_draw_and_how_they_move_agrees_with_numpy(width, kind):
+    """Rows that begin anywhere are loaded by masks, where the processor has them, or else piece by piece."""
+    target = dataclasses.replace(host_target(), name=width, **WIDTHS[width])
+    names = [name for name in OF_SAMPLES if name.startswith(kind)]
+    assert names
+    for name in names[:: 6 if kind == "sample_" else 1]:
+        case = build_case(name)
+        found = NativeExecutable(case.graph, target=target)(**case.inputs)
+        for label, wanted in load_backend("numpy").compile(case.graph)(**case.inputs).items():
+            assert found[label].dtype == wanted.dtype
+            if wanted.dtype.kind == "f":
+                scale, tolerance = 1 + np.abs(wanted).max(), 1e-12 if wanted.dtype == np.float64 else 1e-5
+                np.testing.assert_allclose(found[label], wanted, rtol=0, atol=tolerance * scale, err_msg=name)
+            else:
+                np.testing.assert_array_equal(found[label], wanted, err_msg=name)
