@@ -8,6 +8,7 @@ import pytest
 import graphcnn as gcn
 from graphcnn.backend import load_backend
 from graphcnn.errors import OptionError, ShapeError
+from graphcnn.sample_keys import identities, in_epoch
 
 ONES = np.ones((64, 6, 5, 16))
 KINDS = pytest.mark.parametrize(
@@ -22,8 +23,10 @@ def in_training(layer, values, backend="numpy", steps=1, **options):
     model = gcn.compile(layer, input_shape=values.shape[1:], dtype=str(values.dtype), seed=3)
     run = load_backend(backend).compile(model.training_graph, **options)
     state, found = dict(model.state()), []
-    for _ in range(steps):
-        results = run(image=values, **state)
+    for epoch in range(steps):
+        keys = in_epoch(identities(3, np.arange(len(values))), epoch)
+        given = {"sample_key": keys} if "sample_key" in model.training_graph.inputs else {}
+        results = run(image=values, **state, **given)
         state.update((name, results[name]) for name in model.training_graph.updates)
         found.append(results["output"])
     return found
@@ -64,6 +67,26 @@ def test_noise_is_normal_and_has_the_same_bits_everywhere(dtype):
     for threads in (1, 2, 3):
         found = in_training(gcn.GaussianNoise(0.5), values, "native", steps=2, threads=threads)
         np.testing.assert_array_equal(found, [first, second])
+
+
+def test_a_sample_s_noise_is_the_same_in_every_batch():
+    values = np.zeros((20, 3, 2, 1), np.float32)
+    whole, part = (in_training(gcn.GaussianNoise(0.5), x)[0] for x in (values, values[:7]))
+    np.testing.assert_array_equal(whole[:7], part)
+    assert len(np.unique(whole)) == whole.size
+
+
+@pytest.mark.parametrize("backend", ["numpy", "native"])
+def test_parameters_get_noise_anew_in_each_step(backend):
+    x, weight = gcn.Input((4,), "x"), gcn.Parameter((4,), "weight")
+    graph = gcn.Network(x, x + gcn.GaussianNoise(1.0)(weight)).trace(training=True).graph
+    run, state = load_backend(backend).compile(graph), np.array([3, 0])
+    given = {"x": np.zeros((5, 4), np.float32), "weight": np.zeros(4, np.float32)}
+    first = run(**given, **{"noise1.generator": state})
+    second = run(**given, **{"noise1.generator": first["noise1.generator"]})
+    assert first["noise1.generator"].tolist() == [3, 1]
+    assert not np.array_equal(first["output"], second["output"])
+    assert (first["output"] == first["output"][0]).all()
 
 
 @KINDS

@@ -14,7 +14,7 @@ from graphcnn.dsl.builder import Builder
 from graphcnn.dsl.layers.arguments import is_between, number, require_images
 from graphcnn.dsl.layers.base import OneValue
 from graphcnn.errors import ShapeError
-from graphcnn.ir import Dim, TensorType, Value
+from graphcnn.ir import BATCH, Dim, TensorType, Value
 
 
 @dataclass(eq=False)
@@ -94,7 +94,8 @@ class StochasticDepth(_Dropping):
 class GaussianNoise(OneValue):
     """In training, adds normal numbers of mean 0 and this standard deviation to each element.
 
-    State: `generator` [2], the seed and the number of draws so far.
+    Those of a sample follow from its key, as augmentation does: batch size and order change nothing. What has
+    no batch axis in front has the state `generator` [2], the seed and the number of draws so far.
     """
 
     deviation: float
@@ -109,8 +110,12 @@ class GaussianNoise(OneValue):
         (x,) = values
         if not build.training or self.deviation == 0:
             return x
-        deviation = ops.constant(build, self.deviation, x.type)
-        noise = build(ops.Multiply(), _drawn(build, ops.RandomNormal(), x), deviation)
+        if x.type.shape[:1] == (BATCH,):
+            draw = ops.SampleNormal(x.type.shape, build.stream("noise"), x.type.dtype)
+            numbers = build(draw, build.sample_keys())
+        else:
+            numbers = _drawn(build, ops.RandomNormal(), x)
+        noise = build(ops.Multiply(), numbers, ops.constant(build, self.deviation, x.type))
         return build(ops.Add(), x, noise)
 
 
