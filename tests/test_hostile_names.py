@@ -76,6 +76,8 @@ COMMAND_LINES = [
     ["show", "FILE.missing.safetensors"],
     ["show", "FILE.txt"],
     ["inspect", "FILE", "--data", "FILE"],
+    ["train", "--resume", "FILE"],
+    ["train", "FILE", "--resume", f"missing{TITLE}"],
     ["bench", "FILE", "--trace", "missing\x1b[31m/trace.json", "--repeats", "1"],
 ]
 

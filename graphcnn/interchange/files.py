@@ -126,6 +126,23 @@ def _is_locked(handle: int) -> bool:
     return True
 
 
+def locked(path: Path) -> FileIO | None:
+    """Lock a file, which is made if it is missing, until the handle is closed or the process ends.
+
+    None where another process has it locked. Processes that are forked meanwhile do not hold it. Where the
+    disk has no locks, there is none that could be in the way.
+    """
+    file = FileIO(path, "wb", opener=lambda name, flags: os.open(name, flags | _FLAGS, 0o666))
+    try:
+        if fcntl is not None:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            file.close()
+            return None
+    return file
+
+
 def _remove_abandoned(folder: Path) -> None:
     """Remove the parts whose writers are dead. What cannot be listed, locked or removed stays."""
     if fcntl is None:

@@ -453,6 +453,7 @@ class Model:
                 "this model keeps no average of its weights", mend="gcn.compile(..., average=0.999)"
             )
         model = copy.deepcopy(self)
+        model._begun = None
         for name in self.parameters if started else ():
             if f"{name}.{AVERAGE}" in self._state:
                 model.parameters[name] = self._state[f"{name}.{AVERAGE}"]

@@ -14,9 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from graphcnn.arrays import Array
 from graphcnn.data.fingerprint import Fingerprint, fingerprint
-from graphcnn.errors import GraphcnnError, GraphcnnWarning, TrainingError, add_fact
+from graphcnn.errors import GraphcnnError, GraphcnnWarning, OptionError, TrainingError, add_fact
+from graphcnn.interchange.files import locked
 from graphcnn.origin import users_line
 from graphcnn.training.callbacks import Callback
 from graphcnn.training.checkpoint import Checkpoint
@@ -30,6 +33,8 @@ from graphcnn.visible import visible, visible_lines
 if TYPE_CHECKING:
     from graphcnn.training.model import Model
 
+LOCK: Final = ".lock"
+"""The file in the folder that is locked by the process that saves there."""
 SHARE: Final = 0.01
 """The part of the time that saving may take, where the time between two checkpoints is given."""
 
@@ -82,6 +87,8 @@ class Saving:
         """Whether training has changed anything since the latest copy was taken."""
         self._steps = 0
         self._next = 0.0
+        self._copy: dict[str, Array] = {}
+        """The state of the latest checkpoint that was written meanwhile; nobody reads it any more then."""
         self._seconds_of_copy = 0.0
         self._writer: threading.Thread | None = None
         self._failure: tuple[str, Exception] | None = None
@@ -96,18 +103,32 @@ class Saving:
         if self._checkpoint is None:
             yield
             return
-        self._stopping.listen()
-        try:
+        with self._alone_in(self._checkpoint):
+            self._stopping.listen()
+            try:
+                yield
+            finally:
+                self._stopping.end()
+                self._wait()
+
+    @contextmanager
+    def _alone_in(self, checkpoint: Checkpoint) -> Iterator[None]:
+        """Make the folder, and keep other processes from saving there."""
+        checkpoint.path.mkdir(parents=True, exist_ok=True)
+        lock = locked(checkpoint.path / LOCK)
+        if lock is None:
+            raise OptionError(
+                "another process is training, and saves its checkpoints in "
+                f"{visible(str(checkpoint.folder))}",
+                mend="let it end, or end it; or take another folder",
+            )
+        with lock:
             yield
-        finally:
-            self._stopping.end()
-            self._wait()
 
     def begin(self) -> None:
         """Save the first checkpoint, before any step: raise what is in the way of saving."""
         if self._checkpoint is None:
             return
-        self._checkpoint.path.mkdir(parents=True, exist_ok=True)
         self._number = next(iter(self._checkpoint.files()), 0)
         if not self._latest:
             self._write(self._present)
@@ -211,10 +232,11 @@ class Saving:
         file = self._present()
         self._steps, self._is_new = 0, False
         try:
-            file = dataclasses.replace(file, state={name: array.copy() for name, array in file.state.items()})
+            self._copy_anew(file.state)
         except MemoryError:  # written at once, it needs no copy
             self._write(lambda: file)
             return
+        file = dataclasses.replace(file, state=dict(self._copy))
         self._seconds_of_copy = time.perf_counter() - begin
         self._writer = threading.Thread(target=self._write, args=(lambda: file,), name="graphcnn checkpoint")
         try:
@@ -222,6 +244,16 @@ class Saving:
         except RuntimeError:  # the system grants no thread
             self._writer = None
             self._write(lambda: file)
+
+    def _copy_anew(self, state: Mapping[str, Array]) -> None:
+        """Copy the state, into the arrays of the copy before if possible: new memory takes longer."""
+        self._copy = {name: array for name, array in self._copy.items() if name in state}
+        for name, array in state.items():
+            before = self._copy.get(name)
+            if before is None or before.shape != array.shape or before.dtype != array.dtype:
+                self._copy[name] = array.copy()
+            else:
+                np.copyto(before, array)
 
     def _wait(self) -> None:
         """Wait until nothing is being written any more."""

@@ -170,9 +170,12 @@ def main(kills: int, place: Path, seed: int) -> None:
         process.kill()
         killed += 1
         while_saving += bool(parts(place) - left)
+        if killed % 20 == 0:
+            print(f"{killed} kills, {while_saving} while saving, {ended} trainings", flush=True)
     print(f"{killed} kills, {while_saving} while saving, {ended} trainings, one SHA-256: {expected}")
 
 
 if __name__ == "__main__":
-    load_backend("native")  # once, and not in each of the processes
+    load_backend("native")  # all code is loaded once, and not by each of the processes
+    _ = gcn.compile, gcn.resume, gcn.Checkpoint, gcn.Sequential, gcn.EarlyStopping, gcn.CSVLog
     main(int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 0)

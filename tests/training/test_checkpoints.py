@@ -5,6 +5,8 @@ import errno
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import warnings
 
@@ -16,6 +18,7 @@ from graphcnn.errors import DataError, FileError, OptionError
 from graphcnn.training import saving
 from graphcnn.training.callbacks import StopTraining
 from graphcnn_native.backend import NativeBackend
+from tests.interrupts import interrupted_at, lines_of
 
 RANDOM = np.random.default_rng(9)
 IMAGES = RANDOM.random((20, 6, 6, 2)).astype(np.float32)
@@ -401,6 +404,27 @@ def test_a_loss_that_is_no_number_leaves_the_latest_checkpoint_from_before(folde
     assert all(np.isfinite(value).all() for value in resumed.state().values())
 
 
+@pytest.mark.parametrize("part", range(4))
+def test_ctrl_c_at_any_line_loses_nothing(folder, part):
+    def run(model, folder):
+        given = [Memory(), gcn.EarlyStopping()]
+        checkpoint = gcn.Checkpoint(folder, every=1)
+        return model, fit(model, epochs=2, batch_size=10, given=given, checkpoint=checkpoint)
+
+    expected = run(plain_model(), folder / "whole")
+    lines = lines_of(lambda: run(plain_model(), folder / "count"))
+    assert lines > 1000
+    for line in range(part * lines // 40, lines, lines // 10):
+        place = folder / str(line)
+        interrupted_at(line, lambda place=place: run(plain_model(), place))
+        if gcn.Checkpoint(place).latest is None:
+            model, history = run(plain_model(), place)
+        else:
+            model = gcn.resume(place)
+            history = fit(model, given=[Memory(), gcn.EarlyStopping()])
+        assert_same(model, history, *expected)
+
+
 # What is asked of the call that goes on
 
 
@@ -457,6 +481,32 @@ def test_a_folder_with_another_training_is_not_taken(begun):
     assert gcn.resume(begun).epochs_done == 1
 
 
+def test_the_averaged_model_of_a_training_is_no_training_that_goes_on(begun):
+    resumed = gcn.resume(begun)
+    averaged = resumed.averaged()
+    assert averaged.begun is None
+    assert resumed.begun.steps_done == 2
+    assert len(fit(averaged, epochs=1)) == 1
+
+
+def test_two_processes_do_not_save_into_one_folder(folder):
+    folder.mkdir()
+    script = (
+        "import sys, pathlib; from graphcnn.interchange.files import locked\n"
+        "lock = locked(pathlib.Path(sys.argv[1])); print('locked', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", script, str(folder / saving.LOCK)]
+    other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert other.stdout.readline() == "locked\n"
+    model = plain_model()
+    with pytest.raises(OptionError, match="another process is training, and saves its checkpoints in"):
+        whole(model, given=[], checkpoint=gcn.Checkpoint(folder))
+    assert model.epochs_done == 0
+    other.kill()
+    other.communicate()
+    whole(model, given=[], checkpoint=gcn.Checkpoint(folder))
+
+
 def test_a_checkpoint_is_a_model_like_any_other(begun):
     path = gcn.Checkpoint(begun).latest
     model = gcn.load(path)
@@ -491,7 +541,7 @@ def test_times_are_given_with_their_units(every, seconds):
 def test_so_many_checkpoints_stay(folder):
     for keep in (4, 2):
         whole(epochs=4, given=[Wait()], checkpoint=gcn.Checkpoint(folder, every=1, keep=keep))
-        assert len(list(folder.iterdir())) == keep
+        assert len(list(folder.glob("*.safetensors"))) == keep
 
 
 def test_callbacks_that_no_file_can_hold_are_refused_before_training(folder):
@@ -582,7 +632,7 @@ def test_where_saving_fails_for_good_training_goes_on_from_the_latest_one(
     resumed = gcn.resume(folder)
     assert (resumed.epochs_done, resumed.steps_done) == (1, 1)
     assert_same(resumed, fit(resumed), *uninterrupted)
-    assert all(path.suffix == ".safetensors" for path in folder.iterdir())
+    assert not list(folder.glob(".*.part"))
 
 
 def test_what_cannot_be_saved_at_an_interruption_is_said(folder, monkeypatch, capfd):
