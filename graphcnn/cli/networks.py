@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -44,10 +45,23 @@ def dataset_named(data: str, network: str = "", input_shape: Shape | None = None
     """
     if data == DIGITS:
         return load_digits()
-    shape = input_shape or (ZOO[network].input_shape if network in ZOO else None)
+    shape = input_shape or _known_shape(network)
     if shape is None:
         return load_data(data)
     return load_data(data, size=shape[:2], channels=shape[2] if shape[2] in (1, 3) else None)
+
+
+def _known_shape(network: str) -> Shape | None:
+    """Return the shape of the images that a network of the zoo or a saved model takes."""
+    if network in ZOO:
+        return ZOO[network].input_shape
+    if network in PUBLISHED:
+        shape: Shape = inspect.signature(PUBLISHED[network].make).parameters["input_shape"].default
+        return shape
+    if not network.endswith(MODEL_SUFFIX):
+        return None
+    shapes = [value.type.shape[1:] for value in load(network).forward_graph.inputs_with_role("data").values()]
+    return tuple(map(int, shapes[0])) if len(shapes) == 1 and len(shapes[0]) == 3 else None  # type: ignore[return-value]
 
 
 def model_named(

@@ -98,6 +98,8 @@ class Batches:
         if isinstance(rows, slice):
             part = array[rows]
             return part if part.dtype == dtype else converted(part, dtype, self._gather)
+        if array.dtype == dtype and array.flags.c_contiguous:
+            return array.take(rows, 0)
         out = np.empty((len(rows), *array.shape[1:]), dtype)
         self._gather(array, rows, out)
         return out

@@ -191,7 +191,8 @@ class Dataset:
         if len(self.classes) > MOST_CLASSES:
             lines.append(f"  and {len(self.classes) - MOST_CLASSES} classes more")
         if self.left_out:
-            lines.append(f"  {len(self.left_out):,} files are left out; dataset.left_out says why")
+            files = "1 file is" if len(self.left_out) == 1 else f"{len(self.left_out):,} files are"
+            lines.append(f"  {files} left out; dataset.left_out says why")
         return "\n".join(lines)
 
 

@@ -271,7 +271,7 @@ def _of_another_size(example: str, shape: tuple[int, ...], other: str, found: tu
     return FileError(
         "the images are not all of one size.",
         facts=[f"{example}: {shape[0]}x{shape[1]} pixels", f"{other}: {found[0]}x{found[1]}"],
-        mend=f"give them one: size={shape[:2]}",
+        mend=f"give them one: size={shape[:2]}, or of a command --input-shape {' '.join(map(str, shape))}",
     )
 
 

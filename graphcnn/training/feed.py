@@ -223,6 +223,7 @@ class Feed:
             for name, array in whole.items()
             if name not in names
         }
+        has_keys = SAMPLE_KEY in names and SAMPLE_KEY not in self.inputs
         reads_files = any(
             whole[name].nbytes > mapping.LARGE and mapping.is_mapped(whole[name]) for name in names
         )
@@ -238,8 +239,10 @@ class Feed:
         def epoch(number: int, begin: int) -> Iterator[Batch]:
             drawn = batches.epoch(number, begin)
             for arrays in prefetched(drawn) if reads_files else drawn:
-                batch = {**shared, **dict(zip(names, arrays, strict=True))}
-                if SAMPLE_KEY in batch and SAMPLE_KEY not in self.inputs:
+                batch = dict(zip(names, arrays, strict=True))
+                if shared:
+                    batch.update(shared)
+                if has_keys:
                     batch[SAMPLE_KEY] = in_epoch(batch[SAMPLE_KEY], number)
                 yield batch
 

@@ -152,7 +152,7 @@ def test_it_prints_the_numbers_of_images_by_class():
         ["dog", "20", "3"],
         ["hen", "30", "2"],
     ]
-    assert "1 files are left out" in lines[5]
+    assert "1 file is left out" in lines[5]
     assert "test" not in str(without_tests())
 
 

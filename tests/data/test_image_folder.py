@@ -147,7 +147,7 @@ def test_images_of_different_sizes_need_a_size(photos):
     save(photos / "b" / "2.png", gradient(11, 12))
     with pytest.raises(FileError, match="not all of one size") as caught:
         load_image_folder(photos)
-    for part in ("a/1.png: 10x12", "b/2.png: 11x12", "size=(10, 12)"):
+    for part in ("a/1.png: 10x12", "b/2.png: 11x12", "size=(10, 12)", "--input-shape 10 12 3"):
         assert part in str(caught.value)
     assert loaded(photos, size=(10, 12))[0].images.shape == (2, 10, 12, 3)
 
@@ -558,12 +558,17 @@ def test_a_folder_of_images_is_trained_on_by_the_command(photos, tmp_path, monke
     from click.testing import CliRunner
 
     from graphcnn.cli import main
+    from graphcnn.cli.networks import dataset_named
 
     for label in ("cat", "dog"):
         for number in range(6):
             save(photos / label / f"{number}.png", gradient(40, 60) // (1 + (label == "cat")))
-    arguments = ["train", "digits", "--data", str(photos), "--epochs", "1", "--output", str(tmp_path / "run")]
-    result = CliRunner().invoke(main, arguments)
-    assert result.exit_code == 0, result.output
-    assert "Dataset(12 training images of 8x8x1, 2 classes)" in result.output
-    assert (tmp_path / "run" / "model.safetensors").exists()
+    saved = tmp_path / "run" / "model.safetensors"
+    for network in ("digits", str(saved)):  # the network says what images become
+        arguments = ["train", network, "--data", str(photos), "--epochs", "1", "--output", str(saved.parent)]
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == 0, result.output
+        assert "Dataset(12 training images of 8x8x1, 2 classes)" in result.output
+        assert saved.exists()
+    assert dataset_named(str(photos), "resnet20").images.shape == (12, 32, 32, 3)
+    assert dataset_named(str(photos), "script.py:network").images.shape == (12, 40, 60, 3)
