@@ -1,6 +1,7 @@
 """What tests of several folders need."""
 
 import builtins
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -34,6 +35,19 @@ def own_tables_of_ops() -> Iterator[tuple[Any, ...]]:
         if table != known:
             table.clear()
             table.update(known)
+
+
+@pytest.fixture
+def signals_of_a_terminal() -> Iterator[None]:
+    """Let signals be as in a program that a user starts: shells let background jobs ignore some."""
+    usual = {signal.SIGINT: signal.default_int_handler}
+    usual |= {
+        getattr(signal, name): signal.SIG_DFL for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)
+    }
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -299,6 +299,7 @@ def begin(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
 @pytest.mark.parametrize(
     ("number", "name", "code"), [(signal.SIGINT, "Ctrl-C", 130), (signal.SIGTERM, "SIGTERM", 143)]
 )
+@pytest.mark.usefixtures("signals_of_a_terminal")
 def test_a_signal_saves_a_checkpoint_and_says_how_to_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, name: str, code: int
 ) -> None:
@@ -326,6 +327,7 @@ def test_a_signal_saves_a_checkpoint_and_says_how_to_go_on(
     assert (place / "model.safetensors").read_bytes() == (expected / "model.safetensors").read_bytes()
 
 
+@pytest.mark.usefixtures("signals_of_a_terminal")
 def test_a_training_that_has_not_ended_is_not_begun_anew_in_its_folder(tmp_path: Path) -> None:
     process = begin(tmp_path)
     process.send_signal(signal.SIGINT)

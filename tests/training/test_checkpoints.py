@@ -20,6 +20,8 @@ from graphcnn.training.callbacks import StopTraining
 from graphcnn_native.backend import NativeBackend
 from tests.interrupts import interrupted_at, lines_of
 
+pytestmark = pytest.mark.usefixtures("signals_of_a_terminal")
+
 RANDOM = np.random.default_rng(9)
 IMAGES = RANDOM.random((20, 6, 6, 2)).astype(np.float32)
 LABELS = RANDOM.integers(0, 3, 20)
