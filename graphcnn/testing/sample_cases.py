@@ -40,6 +40,9 @@ def of_samples(dtype: DType) -> Named:
         yield f"samples moved: {list(shape)}", partial(_moved, dtype, shape)
     yield "samples moved: far away", partial(_moved_far_away, dtype)
     yield "samples moved: then scaled by channels", partial(_scaled, dtype)
+    for channels in (3, 5, 7):
+        name = f"broadcast: {channels} channels, beside truth values"
+        yield name, partial(_compared_by_channel, dtype, channels)
     yield "samples moved: a training step", partial(_trained, dtype)
     for shape in IMAGES:
         yield f"samples warped: {list(shape)}", partial(_warped, dtype, shape)
@@ -144,6 +147,18 @@ def _scaled(dtype: DType, case: Case) -> None:
         by_pixel = case.normal(dtype, 5, 4, 6, 1, batch=True)
         case.graph.output(f"pixels {channels}", emit(
             ops.Add(), erased, emit(ops.Broadcast(x.type.shape), by_pixel)))  # fmt: skip
+
+
+def _compared_by_channel(dtype: DType, channels: int, case: Case) -> None:
+    """A kernel whose vectors hold as many truth values as there is room for, not as many numbers."""
+    emit = Emitter(case.graph)
+    x = case.normal(dtype, 3, 5, 4, channels, batch=True)
+    by_channel = case.normal(dtype, channels)
+    spread = emit(ops.Broadcast(x.type.shape), by_channel)
+    case.apply(ops.Greater(), x, spread)
+    case.apply(ops.Add(), x, spread)
+    images, numbers = case.array(x), case.array(by_channel)
+    case.expect(images > numbers, images + numbers)
 
 
 def _trained(dtype: DType, case: Case) -> None:

@@ -22,6 +22,11 @@ def test_statistics_are_those_of_each_channel(images, monkeypatch):
     np.testing.assert_allclose(parts.deviation, whole.deviation, rtol=1e-12)
 
 
+def test_statistics_of_a_set_are_those_of_its_training_images():
+    digits = gcn.data.load_digits()
+    assert gcn.Normalize.of(digits).mean == gcn.Normalize.of(digits.images).mean
+
+
 @pytest.mark.parametrize("backend", ["numpy", "native"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_images_come_out_with_mean_0_and_deviation_1(backend, channels):

@@ -451,7 +451,7 @@ class Writer:
             if not self._is_of_channel(node) or operand in self._channels:
                 continue
             item, count = ITEMS[operand.type.dtype], operand.type.static(operand.type.rank - 1)
-            length = count + self.target.lanes(SIZES[item]) - 1
+            length = count + self.target.lanes(SIZES["float"]) - 1  # more lanes than of floats has no vector
             table = self.f.allocate(item, length)
             front = (0,) * (operand.type.rank - 1)
             numbers = [self.value(operand, Position((*front, channel))) for channel in range(count)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Self, TypeAlias
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from graphcnn.dsl.layers.base import OneValue
 from graphcnn.errors import DataError, OptionError, ShapeError
 from graphcnn.ir import TensorType, Value
 from graphcnn.ops.vectors import along_last_axis
+
+if TYPE_CHECKING:
+    from graphcnn.data.dataset import Dataset
 
 Numbers: TypeAlias = float | Sequence[float]
 """One number for all channels, or one for each."""
@@ -57,14 +60,14 @@ class Normalize(OneValue):
             )
 
     @classmethod
-    def of(cls, images: Array) -> Self:
+    def of(cls, images: Array | Dataset) -> Self:
         """Return the layer with the mean and the deviation of each channel of images [n, H, W, C].
 
         images: floating-point numbers, or bytes, which are counted as their 255th parts; any array
-        [n, ..., C] will do. A channel that never changes has the deviation 1.
-        Raises DataError for what is no such array.
+        [n, ..., C] will do. Of a `Dataset` they are those to train on. A channel that never changes has the
+        deviation 1. Raises DataError for what is no such array.
         """
-        return cls(*statistics(images))
+        return cls(*statistics(getattr(images, "images", images)))
 
     def build(self, build: Builder, *values: Value) -> Value:
         (x,) = values
