@@ -25,6 +25,7 @@ from graphcnn.data.image_files import ImageFiles, holds_images, image_files
 from graphcnn.data.refusal import file_errors
 from graphcnn.errors import FileError, GraphcnnWarning, OptionError
 from graphcnn.late_bar import LateBar, is_watched
+from graphcnn.origin import users_line
 from graphcnn.visible import visible
 
 __all__ = ["holds_images", "load_image_folder"]
@@ -294,7 +295,9 @@ def _dataset(files: ImageFiles, images: NDArray[np.uint8], left_out: LeftOut, *,
                 f"{problem} cannot be loaded.", facts=_listed(names), mend="strict=False leaves them out."
             )
         lines = [f"{problem} are left out", *_listed(names), "dataset.left_out has them all"]
-        warnings.warn("\n  ".join(map(visible, lines)), GraphcnnWarning, stacklevel=4)
+        place = users_line()
+        text = "\n  ".join(map(visible, lines))
+        warnings.warn_explicit(text, GraphcnnWarning, place.file or "graphcnn", place.line or 1)
     kept = [file for number, file in enumerate(files.files) if number not in left_out]
     labels = np.array([file.label for file in kept], np.int64)
     trained = sum(not file.is_test for file in kept)

@@ -322,6 +322,15 @@ def test_files_that_cannot_be_loaded_are_refused_where_that_is_asked_for(photos)
         assert "empty.png: it is empty" in str(caught.value)
 
 
+@pytest.mark.parametrize("load", [load_image_folder, gcn.data.load])
+def test_the_warning_of_files_that_are_left_out_names_the_line_that_loads(photos, load):
+    save(photos / "a" / "whole.png")
+    (photos / "a" / "empty.png").write_bytes(b"")
+    with pytest.warns(GraphcnnWarning, match="1 of 2 files are left out") as caught:
+        load(photos)
+    assert [warning.filename for warning in caught] == [__file__]
+
+
 def test_a_folder_in_which_nothing_can_be_loaded_names_the_files(photos):
     (photos / "a").mkdir()
     for number in range(12):
