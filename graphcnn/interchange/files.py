@@ -126,6 +126,20 @@ def _is_locked(handle: int) -> bool:
     return True
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it that are missing, so that they are there after a power cut, too.
+
+    Raises OSError, which names the folder.
+    """
+    missing = [each for each in (path, *path.parents) if not each.exists()]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        for each in missing:
+            _sync_folder(each.parent)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+
+
 def locked(path: Path) -> FileIO | None:
     """Lock a file, which is made if it is missing, until the handle is closed or the process ends.
 

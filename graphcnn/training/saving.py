@@ -19,7 +19,7 @@ import numpy as np
 from graphcnn.arrays import Array
 from graphcnn.data.fingerprint import Fingerprint, fingerprint
 from graphcnn.errors import GraphcnnError, GraphcnnWarning, OptionError, TrainingError, add_fact
-from graphcnn.interchange.files import locked
+from graphcnn.interchange.files import locked, make_folder
 from graphcnn.origin import users_line
 from graphcnn.training.callbacks import Callback
 from graphcnn.training.checkpoint import Checkpoint
@@ -114,7 +114,7 @@ class Saving:
     @contextmanager
     def _alone_in(self, checkpoint: Checkpoint) -> Iterator[None]:
         """Make the folder, and keep other processes from saving there."""
-        checkpoint.path.mkdir(parents=True, exist_ok=True)
+        make_folder(checkpoint.path)
         lock = locked(checkpoint.path / LOCK)
         if lock is None:
             raise OptionError(

@@ -15,7 +15,7 @@ import pytest
 import graphcnn as gcn
 from graphcnn.errors import FileError, GraphcnnError, OptionError
 from graphcnn.interchange import files
-from graphcnn.interchange.files import require_place, write_atomically
+from graphcnn.interchange.files import make_folder, require_place, write_atomically
 
 posix = pytest.mark.skipif(os.name != "posix", reason="links, locks and permissions are POSIX's")
 
@@ -68,6 +68,21 @@ def test_the_file_is_on_the_disk_before_it_has_its_name_and_the_name_before_the_
     monkeypatch.setattr(os, "replace", note_name)
     write_atomically(file, b"new")
     assert events == ["file", "name", "folder"]
+
+
+@posix
+def test_folders_that_are_made_are_on_the_disk_with_those_they_are_in(tmp_path, monkeypatch):
+    synced, sync = [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: (synced.append(os.fstat(handle).st_ino), sync(handle)))
+    make_folder(tmp_path / "runs" / "first")
+    assert (tmp_path / "runs" / "first").is_dir()
+    assert sorted(synced) == sorted(each.stat().st_ino for each in (tmp_path, tmp_path / "runs"))
+    make_folder(tmp_path / "runs" / "first")
+    assert len(synced) == 2
+    file = tmp_path / "file"
+    file.write_bytes(b"")
+    with pytest.raises(FileExistsError, match="file"):
+        make_folder(file)
 
 
 @pytest.mark.parametrize("broken", ["fsync", "replace"])
