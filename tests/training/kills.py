@@ -33,7 +33,7 @@ THREADS = (1, 2, 3, 4)
 EVERY = (1, 4, 13)
 """Steps from checkpoint to checkpoint: nearly always, now and then, and once in an epoch of ten or so."""
 EARLY = 0.1
-"""The share of processes that may be killed before their training begins, while they compile and read."""
+"""The share of processes that may be killed before their first step, while they compile and read."""
 
 
 class Memory(gcn.Callback):
@@ -87,13 +87,16 @@ def train(folder: Path, threads: int, every: int, tell: gcn.Callback) -> None:
 
 
 class Tell(gcn.Callback):
-    """Tells the process that waits for it when training begins."""
+    """Tells the process that waits for it that a step is taken: until then, much is compiled and read."""
 
     def __init__(self, pipe: int) -> None:
         self.pipe = pipe
+        self.has_told = False
 
-    def on_train_begin(self, model: gcn.Model) -> None:
-        os.write(self.pipe, b"!")
+    def on_step_end(self, model: gcn.Model, epoch: int, step: int, logs: dict[str, float]) -> None:
+        if not self.has_told:
+            self.has_told = True
+            os.write(self.pipe, b"!")
 
 
 class Process:
@@ -113,7 +116,7 @@ class Process:
         os._exit(0)
 
     def wait_for_training(self) -> None:
-        """Wait until training has begun, or the process has ended."""
+        """Wait until the first step is taken, or the process has ended."""
         os.read(self._began, 1)
 
     def has_ended(self, seconds: float = 600.0) -> bool:
