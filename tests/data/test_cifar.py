@@ -1,7 +1,6 @@
 """CIFAR-10 and CIFAR-100 as they are published, and files that only seem to be theirs."""
 
 import pickle
-import time
 import tracemalloc
 
 import numpy as np
@@ -242,11 +241,9 @@ def test_nothing_but_plain_data_is_read_and_nothing_runs(tmp_path):
     for content, said in hostile(tmp_path):
         path = written(tmp_path, "data_batch_1", content)
         tracemalloc.start()
-        start = time.process_time()
         refused(tmp_path, str(path), said)
-        took, (_, peak) = time.process_time() - start, tracemalloc.get_traced_memory()
+        _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        assert took < 1, content[:20]
         assert peak < 64 << 20, content[:20]
         assert not (tmp_path / "evil").exists()
 

@@ -2,7 +2,6 @@
 
 import io
 import struct
-import time
 import tracemalloc
 import zipfile
 
@@ -194,11 +193,9 @@ def test_a_file_that_is_none_is_refused_by_name_and_at_no_cost(tmp_path, content
         (tmp_path / "images.npy").write_bytes(content)
         np.save(tmp_path / "labels.npy", LABELS)
     tracemalloc.start()
-    start = time.process_time()
     refused(path, said, "set.npz" if kind == "npz" else "images.npy")
-    took, (_, peak) = time.process_time() - start, tracemalloc.get_traced_memory()
+    _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert took < 1
     assert peak < 64 << 20
 
 

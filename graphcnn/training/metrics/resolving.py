@@ -80,8 +80,8 @@ def _known(name: str, fitting: Sequence[str]) -> Metric:
     known = named_metric(name)
     if known is not None:
         return known
-    quoted = ", ".join(f'"{each}"' for each in fitting[:2])
-    mend = f"metrics=[{quoted}]" if fitting else "leave metrics out: the loss is recorded"
+    nearest = [each for each in fitting if each.startswith(name)] or fitting
+    mend = f'metrics=["{nearest[0]}"]' if fitting else "leave metrics out: the loss is recorded"
     raise OptionError(
         f"unknown metric {name!r}",
         facts=[f"known: {', '.join(METRICS)}, top5_accuracy"],
