@@ -59,33 +59,34 @@ class SampleNumbers(Op):
 
 
 @dataclass(frozen=True, slots=True)
-class SampleUniform(SampleNumbers):
-    """Uniform numbers in [0, 1): the upper 24 bits of w(e), divided by 2^24."""
+class _FloatingNumbers(SampleNumbers):
+    """Draws of floating-point numbers."""
 
     dtype: DType
+
+    @property
+    def drawn_dtype(self) -> DType:
+        if not TensorType((), self.dtype).is_float:
+            raise ShapeError(f"{self.name} draws floating-point numbers, not {self.dtype}")
+        return self.dtype
+
+
+@dataclass(frozen=True, slots=True)
+class SampleUniform(_FloatingNumbers):
+    """Uniform numbers in [0, 1): the upper 24 bits of w(e), divided by 2^24."""
 
     name: ClassVar[str] = "sample_uniform"
     equation: ClassVar[str] = "u(s, e) = ⌊Philox(key(s); stream, e) / 2^8⌋ / 2^24"
     formula: ClassVar[str] = r"$y_{s,e} = 2^{-24} \lfloor 2^{-8} \, \text{Philox}($a_s; e) \rfloor"
 
-    @property
-    def drawn_dtype(self) -> DType:
-        return _floating(self.name, self.dtype)
-
 
 @dataclass(frozen=True, slots=True)
-class SampleNormal(SampleNumbers):
+class SampleNormal(_FloatingNumbers):
     """Normal numbers of mean 0 and variance 1: Φ⁻¹((w(e) + 1/2) / 2^32), computed as `RandomNormal` says."""
-
-    dtype: DType
 
     name: ClassVar[str] = "sample_normal"
     equation: ClassVar[str] = "z(s, e) = Φ⁻¹((Philox(key(s); stream, e) + 1/2) / 2^32)"
     formula: ClassVar[str] = r"$y_{s,e} = \Phi^{-1}\left(2^{-32} (\text{Philox}($a_s; e) + \tfrac12)\right)"
-
-    @property
-    def drawn_dtype(self) -> DType:
-        return _floating(self.name, self.dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +114,3 @@ class SampleIntegers(SampleNumbers):
         return (
             rf"$y_{{s,e}} = {self.low} + \lfloor 2^{{-32}} \cdot {count} \, \text{{Philox}}($a_s; e) \rfloor"
         )
-
-
-def _floating(name: str, dtype: DType) -> DType:
-    if not TensorType((), dtype).is_float:
-        raise ShapeError(f"{name} draws floating-point numbers, not {dtype}")
-    return dtype

@@ -165,14 +165,9 @@ class _Product:
 
     def _clear(self, sums: Buffer, panel: _Panel) -> None:
         f, w = self.f, self.w
-        begin = f.element(w.address(sums), self.item, panel.first)
-        if self.panel is None:
-            address = f.element(begin, self.item, f.multiply(w.begin, self.width))
-            f.clear(address, f.multiply(f.subtract(w.end, w.begin), self.width * SIZES[self.item]))
-            return
         with f.loop(w.begin, w.end, name="row") as row:
-            address = f.element(begin, self.item, f.multiply(row.index, self.width))
-            f.clear(address, panel.width * SIZES[self.item])
+            first = f.add(f.multiply(row.index, self.width), panel.first)
+            f.clear(f.element(w.address(sums), self.item, first), panel.width * SIZES[self.item])
 
     def _add_to(self, sums: Buffer, panel: _Panel, begin: Index, depth: Index) -> None:
         """Add products from `begin` on to the sums in a buffer."""

@@ -109,8 +109,6 @@ class _FilterGradient(_Listing):
         taps, across = self.result.type.static(0), self.result.type.static(1)
         super().__init__(w, delta, index, taps, across * self.channels)
         self.lists = filter_lists(node.op, self.images.type, self.delta.type, w.target)
-        for value in node.operands:
-            w.address(w.buffer(value))
 
     def write(self) -> None:
         f, w, taken = self.f, self.w, self.lists
@@ -266,8 +264,6 @@ class _InputGradient(_Listing):
         self.maps = map_lists(node.op, delta.type, self.weights.type, w.target)
         self.units = math.prod(self.op.size)
         self.width = self.op.map_size[1] + self.across - 1
-        for value in node.operands:
-            w.address(w.buffer(value))
 
     def write(self) -> None:
         f, w, taken = self.f, self.w, self.maps

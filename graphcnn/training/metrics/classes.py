@@ -14,7 +14,7 @@ import numpy as np
 from graphcnn import ops
 from graphcnn.arrays import Array
 from graphcnn.ir import Emitter, Value
-from graphcnn.training.metrics.nodes import has_labels, is_above, is_label, require_shares
+from graphcnn.training.metrics.nodes import counts, has_labels, is_above, require_shares
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +36,9 @@ class ClassScore:
             classes = output.type.static(rank - 1)
             true = emit(ops.OneHot(classes, dtype), target)
             if self.ignore is not None and 0 <= self.ignore < classes:
-                zero, one = (ops.constant(emit, number, output.type) for number in (0.0, 1.0))
-                counts = emit(ops.Select(), is_label(emit, target, self.ignore), zero, one)
-                counts = emit(ops.Reshape((*output.type.shape[:-1], 1)), counts)
-                true = emit(ops.Multiply(), true, emit(ops.Broadcast(output.type.shape), counts))
+                rows = ops.Reshape((*output.type.shape[:-1], 1))
+                counted = emit(rows, counts(emit, output, target, self.ignore))
+                true = emit(ops.Multiply(), true, emit(ops.Broadcast(output.type.shape), counted))
             counted = emit(ops.Sum((rank - 1,), keep=True), true)
             chosen = emit(ops.OneHot(classes, dtype), emit(ops.ArgMax(rank - 1), output))
             predicted = emit(ops.Multiply(), chosen, emit(ops.Broadcast(output.type.shape), counted))

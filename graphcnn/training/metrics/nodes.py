@@ -17,6 +17,12 @@ def is_label(emit: Emitter, target: Value, label: int) -> Value:
     return emit(ops.Equal(), target, emit(ops.Constant(label, target.type.with_shape(()))))
 
 
+def counts(emit: Emitter, output: Value, target: Value, ignore: int) -> Value:
+    """Append 1 for each target that counts, and 0 for the label that does not, in the outputs' type."""
+    zero, one = (ops.constant(emit, number, output.type) for number in (0.0, 1.0))
+    return emit(ops.Select(), is_label(emit, target, ignore), zero, one)
+
+
 def has_labels(output: Value, target: Value) -> bool:
     """Return whether targets are labels, each of a row of outputs."""
     is_of_rows = target.type.shape == output.type.shape[:-1] and output.type.rank >= 2

@@ -8,7 +8,7 @@ from typing import ClassVar
 from graphcnn import ops
 from graphcnn.errors import OptionError
 from graphcnn.ir import Emitter, Value
-from graphcnn.training.metrics.nodes import is_above, is_label, require_labels, require_shares
+from graphcnn.training.metrics.nodes import counts, is_above, require_labels, require_shares
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +65,12 @@ class TopAccuracy:
 def _share(emit: Emitter, right: Value, output: Value, target: Value, ignore: int | None) -> Value:
     """Append the share of answers that are right, among those whose label is not ignored."""
     every = tuple(range(target.type.rank))
+    hits = emit(ops.Cast(output.type.dtype), right)
     if ignore is None:
-        return emit(ops.Mean(every), emit(ops.Cast(output.type.dtype), right))
-    ignored = is_label(emit, target, ignore)
-    zero, one = (ops.constant(emit, number, output.type) for number in (0.0, 1.0))
-    counted = emit(ops.Sum(every), emit(ops.Select(), ignored, zero, one))
-    hits = emit(ops.Select(), ignored, zero, emit(ops.Cast(output.type.dtype), right))
-    return emit(ops.Divide(), emit(ops.Sum(every), hits), emit(ops.Maximum(), counted, one))
+        return emit(ops.Mean(every), hits)
+    counted = counts(emit, output, target, ignore)
+    total = emit(ops.Maximum(), emit(ops.Sum(every), counted), ops.constant(emit, 1.0, output.type))
+    return emit(ops.Divide(), emit(ops.Sum(every), emit(ops.Multiply(), hits, counted)), total)
 
 
 @dataclass(frozen=True, slots=True)
