@@ -177,6 +177,12 @@ RULES = {
         ((3, 4),),
         doing(lambda self, e, x, y, d: (e(ops.Multiply(), d, e(ops.ClipMask(-np.inf, 0.5), x[0])),)),
     ),
+    "round_bfloat16: sign": (ops.RoundBfloat16(), ((3, 4),), negated(0)),
+    "round_bfloat16: rounded as well": (
+        ops.RoundBfloat16(),
+        ((3, 4),),
+        applied(ops.RoundBfloat16()),
+    ),
     "tanh: 1 - y": (
         ops.Tanh(),
         ((3, 4),),

@@ -50,6 +50,7 @@ from graphcnn.ops.pooling import (
 )
 from graphcnn.ops.random import GENERATOR_STATE, RandomNormal, RandomNumbers, RandomUniform
 from graphcnn.ops.reduction import ArgMax, Broadcast, Count, InverseDeviation, Max, Mean, Sum
+from graphcnn.ops.rounding import RoundBfloat16
 from graphcnn.ops.sample_moves import CropSamples, EraseSamples, FlipSamples, PasteSamples
 from graphcnn.ops.sample_warp import WarpSamples, WarpSamplesTransposed
 from graphcnn.ops.shape import Cast, Concatenate, Crop, Pad, Reshape, Subsample, Transpose, ZeroInsert
@@ -68,6 +69,7 @@ for _op in (
     *(Add, Subtract, Multiply, Divide, Maximum, Minimum, Negate, Abs, Sign, Power),
     *(Exp, Log, Sqrt, Sin, Cos, Erf),
     *(Tanh, Sigmoid, Relu, ReluMask, Softplus, Elu, Clip, ClipMask, StopGradient),
+    *(RoundBfloat16,),
     *(Greater, GreaterEqual, Equal, LogicalAnd, LogicalOr, LogicalNot, Select),
     *(MaxPool2d, RouteToWinner2d, GatherWinner2d),
     *(AveragePool2d, L2Pool2d, SumPool2d, SpreadToBlock2d),
@@ -148,6 +150,7 @@ __all__ = [
     "ReluMask",
     "Reshape",
     "Rot180",
+    "RoundBfloat16",
     "RouteToWinner2d",
     "SampleIntegers",
     "SampleNormal",

@@ -13,7 +13,7 @@ from graphcnn.arrays import Array
 from graphcnn.backend import Backend, Executable, as_backend, bind_inputs
 from graphcnn.errors import DifferentiationError
 from graphcnn.ir import Emitter, Graph, Rebuild, Value
-from graphcnn.ops import Add, Cast, Multiply, StopGradient, Sum
+from graphcnn.ops import Add, Cast, Multiply, RoundBfloat16, StopGradient, Subtract, Sum
 from graphcnn.transform import differentiate
 
 ELEMENTS = 6
@@ -84,25 +84,28 @@ def _resolve(graph: Graph, of: str | Value) -> Value:
 def _with_stops_held(
     work: Graph, scalar: Value, arrays: Mapping[str, Array], backend: Backend
 ) -> tuple[Graph, dict[str, Array]]:
-    """Return the graph of a scalar with inputs for what `stop_gradient` stops, and the arrays of those."""
-    stopped = {
-        f"stopped %{key}": work.results(key)[0]
-        for key, node in work.items()
-        if isinstance(node.op, StopGradient)
-    }
-    held: dict[str, Array] = {}
-    if stopped:
-        found = work.copy("stopped", outputs=False, updates=False)
-        for label, value in stopped.items():
-            found.output(label, value)
-        held = backend.compile(found)(**arrays)
+    """Return the graph of a scalar with inputs for what stays as it is, and the arrays of those.
+
+    That is what `stop_gradient` stops, and by how much a rounding whose gradient is passed straight through
+    moves its operand.
+    """
+    found = work.copy("stopped", outputs=False, updates=False)
+    for key, node in work.items():
+        (result,) = found.results(key)[:1]
+        if isinstance(node.op, StopGradient):
+            found.output(f"stopped %{key}", result)
+        elif isinstance(node.op, RoundBfloat16):
+            found.output(f"stopped %{key}", found.add(Subtract(), result, node.operands[0]))
+    held = backend.compile(found)(**arrays) if found.outputs else {}
     rebuild = Rebuild(work, "differences")
     for key, node in work.items():
-        if isinstance(node.op, StopGradient):
-            label = f"stopped %{key}"
-            rebuild.replace(key, (rebuild.result.input(label, node.types[0], role="setting"),))
-        else:
+        if not isinstance(node.op, StopGradient | RoundBfloat16):
             rebuild.copy(key, node.origin)
+            continue
+        stopped = rebuild.result.input(f"stopped %{key}", node.types[0], role="setting")
+        if isinstance(node.op, RoundBfloat16):
+            stopped = rebuild.result.add(Add(), *rebuild.operands(key), stopped)
+        rebuild.replace(key, (stopped,))
     rebuild.result.output("checked scalar", rebuild.value(scalar))
     return rebuild.result, held
 
@@ -133,7 +136,7 @@ def projected(
 class _Check:
     """An executable of a scalar, a graph with its gradients, and the arrays at which to compare them.
 
-    held: further inputs of the scalar, which stay as they are: what `stop_gradient` stops.
+    held: further inputs of the scalar, which stay as they are: what `_with_stops_held` returns.
     """
 
     scalar: Executable

@@ -32,6 +32,22 @@ BINARY: Final[tuple[Op, ...]] = (
     *(ops.Greater(), ops.GreaterEqual(), ops.Equal()),
 )
 LOGIC: Final[tuple[Op, ...]] = (ops.LogicalAnd(), ops.LogicalOr())
+ROUNDED: Final = (
+    *((1.0, 1.0), (1 + 2**-9, 1.0), (1 + 2**-8, 1.0), (1 + 3 * 2**-8, 1 + 2**-6)),
+    *(
+        (1 + 2**-8 + 2**-20, 1 + 2**-7),
+        (255.5, 256.0),
+        (2**-126, 2**-126),
+        (1e-45, 0.0),
+        (2**-134, 0.0),
+        (3 * 2**-134, 2**-132),
+        (0.0, 0.0),
+    ),
+    *((2**-126 - 2**-135, 2**-126), (1.5 * 2**-130, 1.5 * 2**-130), (255 * 2.0**120, 255 * 2.0**120)),
+    *((255.49 * 2.0**120, 255 * 2.0**120), (255.5 * 2.0**120, math.inf), (3.4028234e38, math.inf)),
+    (math.inf, math.inf),
+)
+"""Numbers, and the bfloat16 nearest to each: there are 8 bits of precision, and none below 2^-133."""
 EDGES: Final = (0.0, -0.0, 1e-30, -1e-30, 1.0, -1.0, 30.0, -30.0, 90.0, -90.0)
 
 
@@ -96,6 +112,9 @@ def pointwise(dtype: DType) -> Named:
     for op in known:
         yield f"{_label(op)}: edges", partial(_edges, op, dtype)
     yield "erf: values", partial(_error_function, dtype)
+    for shape in ((33, 70), (1,), ()):
+        yield f"round_bfloat16: {list(shape)}", partial(unary, ops.RoundBfloat16(), dtype, shape)
+    yield "round_bfloat16: edges", partial(_rounded, dtype)
     yield "stop_gradient", partial(_stopped, dtype)
     shapes: list[tuple[tuple[int, ...], tuple[int, ...]]] = [
         ((17, 4, 3, 2), (17, 4, 3, 2)), ((16, 33), ()), ((), (15, 7)), ((), ()), ((1, 1), (1, 1)),
@@ -133,6 +152,12 @@ def _error_function(dtype: DType, case: Case) -> None:
 
 def _terms(x: float) -> list[float]:
     return [(-1) ** n * x ** (2 * n + 1) / (math.factorial(n) * (2 * n + 1)) for n in range(80)]
+
+
+def _rounded(dtype: DType, case: Case) -> None:
+    numbers = np.array([*ROUNDED, *((-x, -y) for x, y in ROUNDED)], dtype)
+    case.apply(ops.RoundBfloat16(), case.input(numbers[:, 0].copy()))
+    case.expect(numbers[:, 1].copy())
 
 
 def _stopped(dtype: DType, case: Case) -> None:

@@ -415,6 +415,11 @@ def _random_numbers(
     return tuple(_torch().tensor(found[label]) for label in ("numbers", "following"))
 
 
+def _round_bfloat16(op: ops.RoundBfloat16, tensors: list[Tensor], batch: int) -> Tensor:
+    (x,) = tensors
+    return x + (x.to(_torch().bfloat16).to(x.dtype) - x).detach()  # the gradient is passed straight through
+
+
 FUNCTIONAL: Final = "torch.nn.functional"
 
 MEANINGS: Final[dict[type[Op], Meaning]] = {
@@ -443,6 +448,7 @@ MEANINGS: Final[dict[type[Op], Meaning]] = {
     ops.Elu: lambda op, tensors, batch: _functional().elu(tensors[0], op.alpha),
     ops.Clip: lambda op, tensors, batch: tensors[0].clamp(op.low, op.high),
     ops.ClipMask: _clip_mask,
+    ops.RoundBfloat16: _round_bfloat16,
     ops.StopGradient: lambda op, tensors, batch: tensors[0].detach(),
     ops.Greater: _of("gt"),
     ops.GreaterEqual: _of("ge"),

@@ -275,6 +275,11 @@ def _selected(b: _Builder, x: Value) -> Sequence[Value]:
     return [kept, extreme, b.emit(ops.Cast(b.dtype), condition)]
 
 
+def _rounded(b: _Builder, x: Value) -> Sequence[Value]:
+    """Round what no backend computes: of two numbers that are close, a rounding may make distant ones."""
+    return [b.emit(ops.Multiply(), x, b.emit(ops.RoundBfloat16(), b.numbers(x.type)))]
+
+
 def _stopped(b: _Builder, x: Value) -> Sequence[Value]:
     return [b.emit(ops.StopGradient(), x)]
 
@@ -496,5 +501,5 @@ GROWTH: Final[tuple[Grow, ...]] = (
     *(_spread, _spread, _transposed, _reshaped, _joined, _resized, _taken, _rotated, _resampled),
     *(_dense, _dense, _convolved, _convolved, _convolved, _filtered_by_data, _pooled, _pooled),
     *(_convolved_and_pooled, _convolved_and_pooled, _convolved_and_pooled, _convolved_and_pooled),
-    *(_softmax, _cast, _cast, _counted, _dropped, _labelled, _stopped),
+    *(_softmax, _cast, _cast, _counted, _dropped, _labelled, _stopped, _rounded),
 )

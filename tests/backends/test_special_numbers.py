@@ -175,6 +175,58 @@ def test_zeros_have_their_sign(name, dtype, op):
 
 
 @BACKENDS
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_number_is_rounded_to_the_nearest_bfloat16(name, dtype):
+    upper = np.arange(2**16, dtype=np.uint32)[:, None] << 16
+    x = (upper | np.array([0, 1, 0x7FFF, 0x8000, 0x8001, 0xFFFF], np.uint32)).view(np.float32)
+    x = x[np.isfinite(x).all(1)]
+    size = np.abs(x).astype(np.float64)
+    below = size[:, :1]
+    steps = np.exp2(np.maximum(np.floor(np.log2(np.maximum(below, 2.0**-126))), -126) - 7)
+    above = below + steps
+    is_even = (below / steps) % 2 == 0
+    nearer = np.where(size - below < above - size, below, above)
+    wanted = np.where(size - below == above - size, np.where(is_even, below, above), nearer)
+    wanted = np.copysign(np.where(wanted >= 2.0**128, INF, wanted), x).astype(dtype)
+    found = apply(name, ops.RoundBfloat16(), x.astype(dtype))
+    assert found.dtype == dtype
+    assert found.tobytes() == wanted.tobytes()
+    assert apply(name, ops.RoundBfloat16(), found).tobytes() == found.tobytes()
+
+
+@BACKENDS
+def test_rounding_to_bfloat16_keeps_nan_and_infinity(name):
+    bits = [0x7F800001, 0x7FC00000, 0x7FFFFFFF, 0xFF800001, 0xFFFF8000, 0xFFFFFFFF, 0x7F800000, 0xFF800000]
+    found = apply(name, ops.RoundBfloat16(), np.array(bits, np.uint32).view(np.float32))
+    wanted = [0x7FC00000, 0x7FC00000, 0x7FFF0000, 0xFFC00000, 0xFFFF0000, 0xFFFF0000, 0x7F800000, 0xFF800000]
+    assert found.view(np.uint32).tolist() == wanted
+    wide = np.array([NAN, -NAN, INF, -INF, 1e300, -1e300, 5e-324, -5e-324, 2.0**-134 * (1 + 2**-52)])
+    found = apply(name, ops.RoundBfloat16(), wide)
+    assert np.array_equal(found, [NAN, NAN, INF, -INF, INF, -INF, 0, -0.0, 2.0**-133], equal_nan=True)
+    assert np.signbit(found[2:]).tolist() == np.signbit(wide[2:]).tolist()
+
+
+@BACKENDS
+def test_the_gradient_of_a_rounding_is_passed_straight_through(name):
+    x = np.array([0.1, -3.3, 1e-3, 1e30], np.float32)
+    assert apply(name, ops.RoundBfloat16(), x, gradient=True).tolist() == [1, 1, 1, 1]
+
+
+@BACKENDS
+def test_rounded_on_its_way_through_other_functions(name):
+    """Fused into a nest, before and after arithmetic that is exact, on more numbers than a vector has."""
+    x = np.random.default_rng(3).standard_normal((37, 5, 5, 3)).astype(np.float32)
+    graph = Graph("rounded")
+    emit = Emitter(graph)
+    value = graph.input("x", TensorType(("N", 5, 5, 3)))
+    rounded = emit(ops.RoundBfloat16(), emit(ops.Relu(), emit(ops.Negate(), value)))
+    graph.output("y", emit(ops.Add(), rounded, rounded))
+    found = load_backend(name).compile(graph)(x=x)["y"]
+    wanted = apply("numpy", ops.RoundBfloat16(), np.where(x < 0, -x, np.float32(0)))
+    assert np.array_equal(found, wanted + wanted)
+
+
+@BACKENDS
 def test_casts_beyond_the_range_end_at_it(name):
     x = np.array([NAN, INF, -INF, 1e30, -1e30, 300.7, -1.5, 254.99, 2.0**31, -(2.0**31)], np.float64)
     wanted = {

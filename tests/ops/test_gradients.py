@@ -206,6 +206,25 @@ def test_a_stopped_gradient_makes_its_operand_a_constant():
     assert _gradient(graph, "stopped", x=array).tolist() == [0, 0, 0]
 
 
+def test_a_rounding_to_bfloat16_is_the_identity_to_the_gradient():
+    graph = Graph()
+    x = graph.input("x", TensorType((3,), "float64"))
+    graph.output(
+        "sum", graph.add(ops.Sum((0,)), graph.add(ops.Multiply(), graph.add(ops.RoundBfloat16(), x), x))
+    )
+    array = np.array([0.1, 1 / 3, -70.3])
+    rounded = evaluate(graph_of_rounding(), x=array)["y"]
+    assert np.all(rounded != array)
+    assert _gradient(graph, "sum", x=array).tolist() == (array + rounded).tolist()
+
+
+def graph_of_rounding():
+    graph = Graph()
+    x = graph.input("x", TensorType((3,), "float64"))
+    graph.output("y", graph.add(ops.RoundBfloat16(), x))
+    return graph
+
+
 UNARY = [
     *((op, False) for op in (ops.Negate(), ops.Exp(), ops.Tanh(), ops.Sigmoid(), ops.Relu(), ops.ReluMask())),
     *((op, False) for op in (ops.Abs(), ops.Sign(), ops.Sin(), ops.Cos(), ops.Erf(), ops.Softplus())),

@@ -157,6 +157,34 @@ def _cast(f: Function, op: ops.Cast, x: list[Ssa], type: TensorType) -> Ssa:
     return f.convert("zext" if unsigned else "sext", value, target)
 
 
+def _round_bfloat16(f: Function, op: Op, x: list[Ssa], type: TensorType) -> Ssa:
+    """The nearest bfloat16 by integers: no instruction for it keeps the numbers that are not normal.
+
+    A NaN keeps its upper bits and is made quiet, so that those that are dropped are 0 here, too.
+    """
+    (value,) = x
+    lanes, narrow = lanes_of(value.type), item_of(value.type) == "float"
+    integer, dropped, quiet = (vector("i32", lanes), 16, 22) if narrow else (vector("i64", lanes), 45, 51)
+    bits = f.emit(integer, f"bitcast {value} to {integer}")
+    lowest = f.binary("and", f.binary("lshr", bits, constant(integer, dropped)), constant(integer, 1))
+    half = f.binary("add", lowest, constant(integer, (1 << (dropped - 1)) - 1))
+    not_a_number = f.binary("or", bits, constant(integer, 1 << quiet))
+    chosen = f.select(f.compare("uno", value, value), not_a_number, f.binary("add", bits, half))
+    kept = f.binary("and", chosen, constant(integer, -(1 << dropped)))
+    nearest = f.emit(value.type, f"bitcast {kept} to {value.type}")
+    return nearest if narrow else _in_range_of_bfloat16(f, value, nearest)
+
+
+def _in_range_of_bfloat16(f: Function, x: Ssa, nearest: Ssa) -> Ssa:
+    """A float64 x of 8 bits of precision, with the exponents that a bfloat16 can have."""
+    grid = f.intrinsic("rint", f.binary("fmul", x, constant(x.type, 2.0**133)))
+    small = f.binary("fmul", grid, constant(x.type, 2.0**-133))
+    is_small = f.compare("olt", f.intrinsic("fabs", x), constant(x.type, 2.0**-126))
+    is_beyond = f.compare("oge", f.intrinsic("fabs", nearest), constant(x.type, 2.0**128))
+    infinity = f.intrinsic("copysign", constant(x.type, float("inf")), x)
+    return f.select(is_beyond, infinity, f.select(is_small, small, nearest))
+
+
 POINTWISE: dict[type[Op], Emit] = {
     ops.Add: _binary("fadd"),
     ops.Subtract: _binary("fsub"),
@@ -182,6 +210,7 @@ POINTWISE: dict[type[Op], Emit] = {
     ops.Elu: _elu,
     ops.Clip: _clip,
     ops.ClipMask: _clip_mask,
+    ops.RoundBfloat16: _round_bfloat16,
     ops.Greater: _compared("ogt", "sgt"),
     ops.GreaterEqual: _compared("oge", "sge"),
     ops.Equal: _compared("oeq", "eq"),

@@ -57,6 +57,10 @@ def softplus(x: Array) -> Array:
     return result
 
 
+BFLOAT16_GRID: Final = 2.0**133
+"""How many bfloat16 numbers there are from 0 to 1, if all were as far apart as the least ones."""
+LEAST_NORMAL_BFLOAT16: Final = 2.0**-126
+BEYOND_BFLOAT16: Final = 2.0**128
 _ERF: Final = np.frompyfunc(math.erf, 1, 1)
 
 
@@ -68,6 +72,21 @@ def erf(x: Array) -> Array:
 def power(op: ops.Power, operands: list[Array], batch: int) -> Array:
     result: Array = operands[0] ** operands[0].dtype.type(op.exponent)
     return result
+
+
+def round_bfloat16(x: Array) -> Array:
+    """Return the nearest bfloat16 numbers: by their bits, and for float64 by their range."""
+    narrow = x.dtype == np.float32
+    integer, dropped, quiet = ("u4", 16, 1 << 22) if narrow else ("u8", 45, 1 << 51)
+    bits: Array = x.view(integer)
+    nearest = bits + (bits >> dropped & 1) + ((1 << (dropped - 1)) - 1)
+    kept = np.where(np.isnan(x), bits | quiet, nearest) >> dropped << dropped
+    result: Array = np.asarray(kept).view(x.dtype)
+    if narrow:
+        return result
+    small = np.rint(x * BFLOAT16_GRID) / BFLOAT16_GRID
+    result = np.where(np.abs(x) < LEAST_NORMAL_BFLOAT16, small, result)
+    return np.where(np.abs(result) >= BEYOND_BFLOAT16, np.copysign(np.inf, x), result)
 
 
 KERNELS: Kernels = {
@@ -96,6 +115,7 @@ KERNELS: Kernels = {
     ops.Elu: elu,
     ops.Clip: clip,
     ops.ClipMask: clip_mask,
+    ops.RoundBfloat16: _ufunc(round_bfloat16),
     ops.StopGradient: _ufunc(lambda x: x),
     ops.Greater: _ufunc(np.greater),
     ops.GreaterEqual: _ufunc(np.greater_equal),
