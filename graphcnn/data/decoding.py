@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 FORMATS: Final = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 """Those that are decoded: Pillow's others are rare, or run other programs."""
-VERSION: Final = 1
-"""Another number whenever the same file becomes other bytes."""
+VERSION: Final = 2
+"""Another number whenever the same file becomes other bytes, or is left out no more."""
 _ORIENTATION: Final = 0x0112
 _GREY: Final = ("1", "L", "LA", "La")
 _SIXTEEN: Final = ("I;16", "I;16B", "I;16L", "I;16N", "I")
@@ -141,7 +141,9 @@ def _resized(image: Image, size: tuple[int, int] | None, *, is_cropped: bool) ->
     box: tuple[float, float, float, float] | None = None
     if is_cropped:
         scale = min(image.height / height, image.width / width)
-        left, top = (image.width - width * scale) / 2, (image.height - height * scale) / 2
+        # one of both is 0, but for rounding; Pillow refuses a box that begins outside the image
+        left = max((image.width - width * scale) / 2, 0.0)
+        top = max((image.height - height * scale) / 2, 0.0)
         box = left, top, image.width - left, image.height - top
     return image.resize((width, height), Image.Resampling.BILINEAR, box=box)
 

@@ -121,6 +121,14 @@ def test_images_are_turned_as_exif_says(photos, orientation):
     assert np.abs(small - upright.reshape(12, 2, 16, 2, 3).mean(axis=(1, 3))).max() < 12
 
 
+def test_no_size_is_one_that_images_cannot_be_cropped_to(photos):
+    for side in range(20, 60):
+        save(photos / "a" / f"{side}.png", gradient(side, 33, 1))
+    dataset, said = loaded(photos, size=28)
+    assert said == ""
+    assert len(dataset.images) == 40
+
+
 def test_images_are_cropped_or_stretched_to_a_size(photos):
     wide = np.zeros((20, 60, 3), np.uint8)
     wide[:, 20:40] = 200  # the middle third
