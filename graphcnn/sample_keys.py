@@ -7,6 +7,7 @@ computes them, and whether training was resumed; and a node can ask for those th
 
 from __future__ import annotations
 
+import functools
 from typing import Final
 
 import numpy as np
@@ -29,10 +30,15 @@ def identities(seed: int, indices: Array) -> Array:
     SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014), which
     begins where a mixed seed says.
     """
-    start = int(_mixed(np.array([(seed + _GOLDEN) & _ALL], np.uint64))[0])
-    states = indices.astype(np.uint64) * np.uint64(_GOLDEN) + np.uint64(start)
+    states = indices.astype(np.uint64) * np.uint64(_GOLDEN) + _begin(seed)
     upper = _mixed(states) >> np.uint64(EPOCH_BITS) << np.uint64(EPOCH_BITS)
     return upper.view(np.int64)
+
+
+@functools.cache
+def _begin(seed: int) -> np.uint64:
+    begin: np.uint64 = _mixed(np.array([(seed + _GOLDEN) & _ALL], np.uint64))[0]
+    return begin
 
 
 def in_epoch(identities: Array, epoch: int) -> Array:

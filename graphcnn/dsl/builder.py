@@ -80,6 +80,7 @@ class Builder(Emitter):
     held: dict[str, _Held] = field(default_factory=dict)
     replaced: dict[Value, Value] = field(default_factory=dict)
     shares: list[Value] = field(default_factory=list)
+    uses: Counter[str] = field(default_factory=Counter)
 
     @property
     def initializers(self) -> dict[str, Initializer]:
@@ -175,13 +176,18 @@ class Builder(Emitter):
             )
         return known
 
-    def stream(self, label: str) -> int:
+    def stream(self, label: str, *, of_use: bool = False) -> int:
         """Return what tells the numbers that the layer draws for a purpose from all others: 32 bits.
 
-        They follow from the layer's name, so that other layers may come and go, and a layer that is applied
-        to several values draws the same for all of them.
+        They follow from the layer's name, so that other layers may come and go. A layer that is applied to
+        several values draws the same for all of them, or others for each: of_use.
         """
-        return zlib.crc32(f"{self.origin.layer}.{label}".encode())
+        name = f"{self.origin.layer}.{label}"
+        if of_use:
+            self.uses[name] += 1
+            if self.uses[name] > 1:
+                name = f"{name}.{self.uses[name]}"
+        return zlib.crc32(name.encode())
 
     def mix_targets(self, share: Value) -> None:
         """Say that each sample has been mixed with another one, from the batch in reverse order.

@@ -44,19 +44,6 @@ def training_step(layer, images, steps=1):
     return model
 
 
-def in_training(layer, images, seed=0):
-    """Return a function that runs the layer as in training, one call per step."""
-    model = gcn.compile(layer, input_shape=images.shape[1:], dtype="float64", seed=seed)
-    graph, state = model.training_graph, model.state()
-
-    def run():
-        results = gcn.evaluate(graph, image=images, **state)
-        state.update((name, results[name]) for name in graph.updates)
-        return results["output"]
-
-    return run
-
-
 # Convolution
 
 
@@ -184,7 +171,8 @@ def test_dense_on_tokens_takes_each_alike():
 def test_batchnorm_in_training_has_mean_0_and_variance_1_and_keeps_running_averages():
     images = 3 + 2 * IMAGES
     mean, variance = images.mean(axis=(0, 1, 2)), images.var(axis=(0, 1, 2))
-    normal = in_training(gcn.BatchNorm2d(epsilon=1e-12), images)()
+    layer = gcn.compile(gcn.BatchNorm2d(epsilon=1e-12), input_shape=(7, 6, 4), dtype="float64")
+    normal = gcn.evaluate(layer.training_graph, image=images, **layer.state())["output"]
     assert_equal(normal.mean(axis=(0, 1, 2)), 0)
     np.testing.assert_allclose(normal.var(axis=(0, 1, 2)), 1, atol=1e-10)
 
@@ -212,36 +200,6 @@ def test_layernorm_normalises_each_position_over_its_channels():
     normal = centred / np.sqrt(IMAGES.var(axis=-1, keepdims=True) + 0.1)
     expected = normal * model.parameters["layernorm1.scale"] + model.parameters["layernorm1.shift"]
     assert_equal(model.predict(IMAGES), expected)
-
-
-# Dropout
-
-
-def test_dropout_drops_its_rate_and_scales_the_rest():
-    ones = np.ones((16, 8, 8, 4))
-    dropped = in_training(gcn.Dropout(0.3), ones)()
-    assert set(np.unique(dropped)) == {0, 1 / 0.7}
-    assert np.mean(dropped == 0) == pytest.approx(0.3, abs=0.04)
-
-
-def test_dropout_draws_a_new_mask_each_step_and_the_seed_decides_which():
-    run, same, other = (in_training(gcn.Dropout(0.5), np.ones((1, 8, 8, 4)), seed) for seed in (1, 1, 2))
-    masks = [run() for _ in range(3)]
-    assert not np.array_equal(masks[0], masks[1]) and not np.array_equal(masks[1], masks[2])
-    np.testing.assert_array_equal(masks, [same() for _ in range(3)])
-    assert not np.array_equal(masks[0], other())
-
-
-def test_two_dropouts_have_masks_of_their_own():
-    x = gcn.Input((8, 8, 4), name="image")
-    halves = gcn.concatenate(gcn.Dropout(0.5)(x), gcn.Dropout(0.5)(x))
-    model = gcn.compile(gcn.Network(x, halves), dtype="float64")
-    result = gcn.evaluate(model.training_graph, image=np.ones((1, 8, 8, 4)), **model.state())["output"]
-    assert not np.array_equal(result[..., :4], result[..., 4:])
-
-
-def test_dropout_leaves_predictions_alone():
-    assert_equal(compiled(gcn.Dropout(0.9)).predict(IMAGES), IMAGES)
 
 
 # Names
@@ -317,18 +275,6 @@ def test_a_shared_batchnorm_updates_its_averages_once_per_use():
     after = gcn.evaluate(model.training_graph, image=IMAGES, **model.state())
     first = 0.25 * IMAGES.mean(axis=(0, 1, 2))  # the second use sees the mean 3
     assert_equal(after["batchnorm1.mean"], 0.75 * first + 0.25 * 3)
-
-
-def test_a_shared_dropout_draws_a_mask_for_each_use():
-    shared = gcn.Dropout(0.5)
-    x = gcn.Input((8, 8, 4), name="image")
-    model = gcn.compile(gcn.Network(x, gcn.concatenate(shared(x), shared(x))), dtype="float64")
-    ones = np.ones((1, 8, 8, 4))
-    results = [gcn.evaluate(model.training_graph, image=ones, **model.state())]
-    state = {"dropout1.generator": results[0]["dropout1.generator"]}
-    results.append(gcn.evaluate(model.training_graph, image=ones, **state))
-    masks = [half for result in results for half in np.split(result["output"], 2, axis=-1)]
-    assert len({mask.tobytes() for mask in masks}) == 4
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

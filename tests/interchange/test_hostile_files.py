@@ -269,7 +269,7 @@ def test_a_graph_with_more_states_than_the_file_has_tensors_is_not_parsed(model_
     monkeypatch.setattr("graphcnn.training.model_file.parse", None)
     with pytest.raises(FileError) as caught:
         gcn.load(path)
-    assert "training_graph has 20009 parameters and states, but the file" in str(caught.value)
+    assert "training_graph has 20008 parameters and states, but the file" in str(caught.value)
 
 
 # Whatever is changed in a good file

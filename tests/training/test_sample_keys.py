@@ -18,6 +18,7 @@ def augmenting(**options):
         gcn.RandomCrop(padding=1),
         gcn.Cutout(2),
         gcn.Conv2d(4, 3),
+        gcn.Dropout(0.3),
         gcn.Flatten(),
         gcn.Dense(3),
     )

@@ -67,8 +67,8 @@ def test_each_stage_sees_its_graph_and_in_order():
     inference, training = forward
     assert inference == model.forward_graph
     assert training == model.training_graph
-    assert "random_uniform" in names(training)
-    assert "random_uniform" not in names(inference)
+    assert "sample_uniform" in names(training)
+    assert "sample_uniform" not in names(inference)
     parameters = list(training.inputs_with_role("parameter"))
     assert list(gradient[0].outputs) == ["loss", *(f"gradient({name})" for name in parameters), "accuracy"]
     assert step[0] == model.step_graph

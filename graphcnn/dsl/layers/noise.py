@@ -19,7 +19,10 @@ from graphcnn.ir import BATCH, Dim, TensorType, Value
 
 @dataclass(eq=False)
 class _Dropping(OneValue):
-    """In training, sets what it draws to 0 with probability `rate` and scales the rest by 1 / (1 - rate)."""
+    """In training, sets what it draws to 0 with probability `rate` and scales the rest by 1 / (1 - rate).
+
+    What becomes of a sample follows from its key, the layer's name and which use of the layer it is.
+    """
 
     rate: float
 
@@ -31,12 +34,12 @@ class _Dropping(OneValue):
 
     def build(self, build: Builder, *values: Value) -> Value:
         (x,) = values
-        shape = self.drawn(x)
+        drawn = x.type.with_shape(self.drawn(x))
         if not build.training or self.rate == 0:
             return x
         rate, scale, zero = (ops.constant(build, c, x.type) for c in (self.rate, 1 / (1 - self.rate), 0.0))
-        like = x if shape == x.type.shape else build(ops.Broadcast(shape), zero)
-        dropped = build(ops.Greater(), rate, _drawn(build, ops.RandomUniform(), like))
+        numbers = _numbers(build, "dropped", drawn, ops.SampleUniform, ops.RandomUniform())
+        dropped = build(ops.Greater(), rate, numbers)
         factor = build(ops.Select(), dropped, zero, scale)
         if factor.type != x.type:
             factor = build(ops.Broadcast(x.type.shape), factor)
@@ -51,7 +54,8 @@ class _Dropping(OneValue):
 class Dropout(_Dropping):
     """In training, sets each element to 0 with probability `rate` and scales the rest by 1 / (1 - rate).
 
-    State: `generator` [2], the seed and the number of draws so far.
+    What is dropped of a sample follows from the seed, the epoch and its index: batch size and order change
+    nothing. What has no batch axis has the state `generator` [2], the seed and the number of draws so far.
     """
 
     def drawn(self, x: Value) -> tuple[Dim, ...]:
@@ -63,7 +67,7 @@ class Dropout2d(_Dropping):
     """In training, sets whole feature maps of [N, H, W, C] to 0 with probability `rate`, as `Dropout` does.
 
     Neighbours in a map are alike, so that dropping single elements hides little (Tompson et al., arXiv
-    1411.4280). State: `generator` [2], the seed and the number of draws so far.
+    1411.4280).
     """
 
     def drawn(self, x: Value) -> tuple[Dim, ...]:
@@ -76,7 +80,7 @@ class StochasticDepth(_Dropping):
     """In training, sets whole samples to 0 with probability `rate` and scales the rest by 1 / (1 - rate).
 
     It stands at the end of a residual branch, which is then left out: `x + StochasticDepth(0.1)(branch(x))`
-    (Huang et al., arXiv 1603.09382). State: `generator` [2], the seed and the number of draws so far.
+    (Huang et al., arXiv 1603.09382).
     """
 
     kind: ClassVar[str] = "stochastic_depth"
@@ -85,17 +89,17 @@ class StochasticDepth(_Dropping):
         if not x.type.has_batch:
             raise ShapeError(
                 f"StochasticDepth drops samples, but {x.type} has none",
-                mend="apply it to a value with a batch axis in front",
+                mend="apply it to a value with a batch axis",
             )
-        return x.type.shape[0], *[1] * (x.type.rank - 1)
+        return tuple(size if size == BATCH else 1 for size in x.type.shape)
 
 
 @dataclass(eq=False)
 class GaussianNoise(OneValue):
     """In training, adds normal numbers of mean 0 and this standard deviation to each element.
 
-    Those of a sample follow from its key, as augmentation does: batch size and order change nothing. What has
-    no batch axis in front has the state `generator` [2], the seed and the number of draws so far.
+    Those of a sample follow from the seed, the epoch and its index: batch size and order change nothing. What
+    has no batch axis has the state `generator` [2], the seed and the number of draws so far.
     """
 
     deviation: float
@@ -110,21 +114,35 @@ class GaussianNoise(OneValue):
         (x,) = values
         if not build.training or self.deviation == 0:
             return x
-        if x.type.shape[:1] == (BATCH,):
-            draw = ops.SampleNormal(x.type.shape, build.stream("noise"), x.type.dtype)
-            numbers = build(draw, build.sample_keys())
-        else:
-            numbers = _drawn(build, ops.RandomNormal(), x)
+        numbers = _numbers(build, "noise", x.type, ops.SampleNormal, ops.RandomNormal())
         noise = build(ops.Multiply(), numbers, ops.constant(build, self.deviation, x.type))
         return build(ops.Add(), x, noise)
 
 
-def _drawn(build: Builder, op: ops.RandomNumbers, like: Value) -> Value:
-    """Append random numbers for the shape of `like`, new ones in each step."""
-    state = build.state("generator", ops.GENERATOR_STATE, random_seed)
-    numbers, following = build.all(op, state, like)
-    build.update(state, following)
-    return numbers
+def _numbers(
+    build: Builder,
+    label: str,
+    type: TensorType,
+    of_samples: type[ops.SampleUniform | ops.SampleNormal],
+    of_steps: ops.RandomNumbers,
+) -> Value:
+    """Append random numbers: those of samples by their keys, and where there are none, new ones in each step.
+
+    label: what they are for. A layer that is applied to several values draws for each of them.
+    """
+    if not type.has_batch:
+        state = build.state("generator", ops.GENERATOR_STATE, random_seed)
+        like = build(ops.Broadcast(type.shape), ops.constant(build, 0.0, type))
+        numbers, following = build.all(of_steps, state, like)
+        build.update(state, following)
+        return numbers
+    batch = type.shape.index(BATCH)
+    axes = (batch, *(axis for axis in range(type.rank) if axis != batch))
+    shape = tuple(type.shape[axis] for axis in axes)
+    numbers = build(of_samples(shape, build.stream(label, of_use=True), type.dtype), build.sample_keys())
+    if batch == 0:
+        return numbers
+    return build(ops.Transpose(tuple(axes.index(axis) for axis in range(type.rank))), numbers)
 
 
 def random_seed(generator: np.random.Generator, type: TensorType) -> Array:
