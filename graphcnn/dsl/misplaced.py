@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,19 +10,12 @@ from graphcnn.dsl.tensor import Tensor
 from graphcnn.origin import is_internal
 from graphcnn.scalar import ScalarFunction
 
-if TYPE_CHECKING:
-    from graphcnn.dsl.network import Network
-
 
 def in_sequential(item: object) -> tuple[str, str]:
     """Return what an item is that is no layer, and what to write instead."""
-    from graphcnn.dsl.network import Network
-
     name = getattr(item, "__name__", "")
     if is_model(item):
         return "a Model", of_model("gcn.Sequential(network, gcn.Dense(10))")
-    if isinstance(item, Network):
-        return "a Network", _of_network(item)
     if isinstance(item, Tensor):
         return (
             "a value of a network",
@@ -95,9 +87,3 @@ def of_model(network: str) -> str:
         f"gcn.compile({network}, ..., weights=model.weights), where network is what the model was compiled "
         "of; so it begins with what the model has learnt"
     )
-
-
-def _of_network(network: Network) -> str:
-    if len(network.outputs) > 1:
-        return f"gcn.Network(network.inputs, gcn.Dense(10)(network.outputs[{next(iter(network.outputs))!r}]))"
-    return "gcn.Network(network.inputs, gcn.Dense(10)(network.output)); layers go on from its output"

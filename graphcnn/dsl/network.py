@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Final, NoReturn, cast, overload
 
 from graphcnn.arguments import known_arguments
+from graphcnn.dsl.applied import AppliedNetwork, precision_of
 from graphcnn.dsl.builder import TARGET_SHARE, Builder, retyped
 from graphcnn.dsl.initializers import Constant, Initializer
 from graphcnn.dsl.layers.arguments import check_initializer, is_word
@@ -201,18 +202,34 @@ class Network:
             """Raise AttributeError, with what has a name of another framework, or of a model, here."""
             raise no_attribute(self, name)
 
-    def __call__(self, *values: object) -> NoReturn:
-        """Raise OptionError, at the user's line: a network is whole, and is not applied to values."""
-        is_value = bool(values) and isinstance(values[0], Tensor)
-        raise at_users_line(
-            OptionError(
-                "a Network is whole, from its inputs to its outputs, and is not called",
-                mend="for a block that is called on values, gcn.Sequential(*layers)(x); to go on from this "
-                "one, gcn.Network(network.inputs, gcn.Dense(10)(network.output))"
-                if is_value
-                else "gcn.compile(network).predict(images)",
+    def __call__(self, *values: Tensor) -> Tensor | dict[str, Tensor]:
+        """Return the network's output for other values than its inputs, of the same shapes.
+
+        Of several outputs, a dictionary by name. Its layers have the same names as in the network alone, so
+        that its weights fit. Raises ShapeError for values of other shapes, OptionError for what is no value.
+        """
+        if not values or not all(isinstance(value, Tensor) for value in values):
+            raise at_users_line(
+                OptionError(
+                    "a Network is called on values of a network, not on arrays",
+                    mend="gcn.compile(network).predict(images)",
+                )
             )
-        )
+        if len(self.outputs) == 1:
+            return AppliedNetwork(self)(*values)
+        try:
+            if precision_of(self, [value.type for value in values]) is not None:
+                raise OptionError(
+                    f"the network {self.name!r} has several outputs, in another precision than the values",
+                    mend="leave their precision to gcn.compile(dtype=)",
+                )
+        except GraphcnnError as error:
+            raise at_users_line(error) from None
+        held = dict(zip(self.inputs, values, strict=True))
+        for tensor in self._order:
+            operands = tuple(held[operand] for operand in tensor.operands)
+            held.setdefault(tensor, Tensor(tensor.layer, operands, tensor.type, tensor.origin))
+        return {name: held[output] for name, output in self.outputs.items()}
 
     def __getitem__(self, index: object) -> NoReturn:
         """Raise OptionError, at the user's line: a network is no sequence of layers."""
@@ -239,6 +256,10 @@ class Network:
         """The network as a graph for inference; an only output is named `output`."""
         return self.trace().graph
 
+    def order(self, *, training: bool) -> list[Tensor]:
+        """Return all values that the outputs depend on, operands first; in training auxiliary ones, too."""
+        return self._training_order if training else self._order
+
     def trace(self, *, training: bool = False, dtype: DType | None = None) -> Traced:
         """Return the network as a graph.
 
@@ -249,10 +270,10 @@ class Network:
         values: dict[Tensor, Value] = {}
         for source in self.inputs:
             values[source] = self._input(build, source, dtype)
-        for tensor in self._training_order if training else self._order:
+        for tensor in self.order(training=training):
             if tensor not in values:
                 operands = [values[operand] for operand in tensor.operands]
-                values[tensor] = build.apply(_retyped(tensor.layer, dtype), operands, tensor.origin)
+                values[tensor] = build.apply(retyped_layer(tensor.layer, dtype), operands, tensor.origin)
         for name, output in (self.outputs | self.auxiliary if training else self.outputs).items():
             build.graph.output(name, values[output])
         return Traced(verify(build.finish()), build.initializers, build.owners)
@@ -278,7 +299,8 @@ def _is_data(tensor: Tensor) -> bool:
     return isinstance(tensor.layer, _InputLayer) and tensor.layer.initializer is None
 
 
-def _retyped(layer: Layer, dtype: DType | None) -> Layer:
+def retyped_layer(layer: Layer, dtype: DType | None) -> Layer:
+    """Return a layer; where it makes a parameter of the user's own, one that makes it in this precision."""
     if isinstance(layer, _InputLayer) and dtype:
         return _InputLayer(retyped(layer.type, dtype), layer.initializer, name=layer.name)
     return layer
@@ -333,7 +355,8 @@ class Sequential(Layer):
     """Layers one after the other. It is a layer itself, so that blocks can be nested and called.
 
     layers: the first may be `gcn.Input(shape)`, which says the shape of one sample; it is then in `input`,
-    and not in `layers`. Of a first layer that is such a `Sequential`, it is that one's.
+    and not in `layers`. Of a first layer that is such a `Sequential`, it is that one's. A `Network` of one
+    output may be among them, such as one of the zoo behind layers of augmentation.
     name: with a name, the names of the layers inside begin with it: `block1.conv1.filters`.
     trainable: as of any layer; it holds for all inside.
     As of any sequence there are `len(network)`, `network[0]`, `network[:-1]`, and going through its layers.
@@ -343,10 +366,14 @@ class Sequential(Layer):
     is_scope: ClassVar[bool] = True
     is_made_with_values: ClassVar[bool] = True
 
-    def __init__(self, *layers: Layer | Tensor, name: str | None = None, trainable: bool = True) -> None:
+    def __init__(
+        self, *layers: Layer | Network | Tensor, name: str | None = None, trainable: bool = True
+    ) -> None:
         first = layers[0] if layers else None
         self.input = first if isinstance(first, Tensor) and _is_data(first) else None
-        self.layers = cast(tuple[Layer, ...], layers if self.input is None else layers[1:])
+        given = layers if self.input is None else layers[1:]
+        applied = (AppliedNetwork(each) if isinstance(each, Network) else each for each in given)
+        self.layers = cast(tuple[Layer, ...], tuple(applied))
         if isinstance(first, Sequential):
             self.input = first.input
         self.name = name
@@ -428,6 +455,9 @@ def as_network(network: object, input_shape: tuple[int, ...] | None, name: str =
             f"input_shape={input_shape}, but the network begins with gcn.Input({_sizes(x)})",
             mend=f"say it once: leave out input_shape, or write gcn.Input({input_shape})",
         )
+    within = _network_within(network)
+    if x is None and input_shape is None and within is not None and len(within.inputs) == 1:
+        input_shape = _sizes(within.inputs[0])  # type: ignore[assignment] # only the batch has no size
     if x is None and input_shape is None:
         raise OptionError(
             f"the input's shape of {type(network).__name__} is not known",
@@ -435,4 +465,12 @@ def as_network(network: object, input_shape: tuple[int, ...] | None, name: str =
         )
     if x is None:
         x = Input(input_shape, name="image")  # type: ignore[arg-type] # it is checked there
-    return Network(x, network(x), name=network.name or name)
+    return Network(x, network(x), name=network.name or (name if within is None else within.name))
+
+
+def _network_within(layer: Layer) -> Network | None:
+    """Return the network that a `Sequential` ends with, if it is one: the others lead to it."""
+    last = layer
+    while isinstance(last, Sequential):
+        last = last.layers[-1]
+    return last.network if isinstance(last, AppliedNetwork) else None
