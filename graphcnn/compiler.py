@@ -36,7 +36,7 @@ from graphcnn.training.optimizers import (
 )
 from graphcnn.training.other_arguments import COMPILE
 from graphcnn.training.parameters import name_of
-from graphcnn.training.resuming import Begun
+from graphcnn.training.planning import Begun
 from graphcnn.transform import Passes
 from graphcnn.transform.passes import Given
 from graphcnn.visible import visible

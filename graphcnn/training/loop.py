@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 from graphcnn.arrays import Array
 from graphcnn.data.fingerprint import fingerprint
 from graphcnn.displays import display
-from graphcnn.errors import DataError, GraphcnnWarning, OptionError, TrainingError
+from graphcnn.errors import DataError, GraphcnnWarning, TrainingError
 from graphcnn.interrupts import interrupts_put_off
-from graphcnn.ops.attributes import is_int
 from graphcnn.origin import users_line
 from graphcnn.training.callbacks import Callback, StopTraining, hears_steps
 from graphcnn.training.feed import Batch, Source, of_validation
@@ -28,7 +27,7 @@ from graphcnn.visible import visible
 
 if TYPE_CHECKING:
     from graphcnn.training.model import Model
-    from graphcnn.training.resuming import Plan
+    from graphcnn.training.planning import Data, Plan
 
 
 class Loop:
@@ -41,8 +40,7 @@ class Loop:
         self,
         model: Model,
         state: dict[str, Array],
-        source: Source,
-        validation: Source | None,
+        data: Data,
         callbacks: Sequence[Callback],
         bar: Progress,
         saving: Saving,
@@ -50,8 +48,8 @@ class Loop:
     ) -> None:
         self._model = model
         self._state = state
-        self._source = source
-        self._validation = validation
+        self._source = data.training
+        self._validation = data.validation
         self._callbacks = callbacks
         self._step_callbacks = [callback for callback in callbacks if hears_steps(callback)]
         self._bar = bar
@@ -292,24 +290,3 @@ def _warn(said: str) -> None:
     """Warn at the line that calls `fit`."""
     place = users_line()
     warnings.warn_explicit(visible(said), GraphcnnWarning, place.file or "graphcnn", place.line)
-
-
-def epoch_numbers(epochs: object, initial_epoch: object, done: int) -> range:
-    """Return the numbers of the epochs to train. Raises OptionError where there are none."""
-    if not is_int(epochs, 1):
-        raise OptionError(f"epochs={epochs!r:.60} is not an integer of at least 1", mend="epochs=5")
-    assert isinstance(epochs, int)
-    if initial_epoch is None:
-        return range(done + 1, done + epochs + 1)
-    if not is_int(initial_epoch, 0):
-        raise OptionError(
-            f"initial_epoch={initial_epoch!r:.60} is not a number of epochs of at least 0",
-            mend="initial_epoch=model.epochs_done, or leave it out, to go on",
-        )
-    assert isinstance(initial_epoch, int)
-    if initial_epoch >= epochs:
-        raise OptionError(
-            f"no epoch is left after initial_epoch={initial_epoch}: the last is epochs={epochs}",
-            mend=f"epochs={initial_epoch + epochs}, which trains {epochs} more; or leave out initial_epoch",
-        )
-    return range(initial_epoch + 1, epochs + 1)

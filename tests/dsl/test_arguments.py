@@ -11,7 +11,7 @@ import pytest
 import graphcnn as gcn
 from graphcnn.errors import GraphcnnError
 from graphcnn.foreign_arguments import ACTIVATIONS, INSTEAD, SAME
-from graphcnn.training.model import OF_EVERY_BATCH
+from graphcnn.training.model_graphs import OF_EVERY_BATCH
 
 OUTSIDE = {"Backend", "Executable", "Loss", "Metric", "Optimizer"}
 """Protocols, which nobody calls."""

@@ -1,0 +1,188 @@
+"""What training changes: parameters, statistics, the optimiser's state and the learning rate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
+
+import numpy as np
+
+from graphcnn.arguments import known_methods
+from graphcnn.arrays import Array
+from graphcnn.backend import Backend, State
+from graphcnn.errors import DataError
+from graphcnn.interchange.torchvision import is_of_torch, read_state_dict, write_state_dict
+from graphcnn.interrupts import interrupts_put_off
+from graphcnn.ir import TensorType
+from graphcnn.training.freezing import matching_all
+from graphcnn.training.graphs import Graphs
+from graphcnn.training.model_file import read_weights_alone, write_weights_alone
+from graphcnn.training.model_graphs import ModelGraphs
+from graphcnn.training.optimizers import checked_rate
+from graphcnn.training.options import refuse
+from graphcnn.training.parameters import Parameters, Weights
+
+UNTRAINED = ("forward", "evaluation", "weighted_evaluation")
+
+
+@known_methods()
+class ModelState(ModelGraphs):
+    """The state of a model, which its steps replace: arrays by name."""
+
+    def __init__(
+        self,
+        graphs: Graphs,
+        state: dict[str, Array],
+        backend: Backend,
+        options: Mapping[str, object],
+        frozen_by_layers: Callable[[], frozenset[str]],
+    ) -> None:
+        super().__init__(graphs, backend, options, frozen_by_layers)
+        self._state = State(state)
+        self._learning_rate = float(graphs.optimizer.learning_rate) if graphs.optimizer else 0.0
+        self._scheduled_rate: float | None = None
+
+    def freeze(self, *patterns: str) -> None:
+        """Let training leave parameters alone from now on: they get no gradient, as the graphs show.
+
+        patterns: names of layers or parameters, such as "conv1", "conv*" or "block1.conv2.filters". Batch
+        norm's statistics are frozen with it: it computes with them as in inference.
+        Raises OptionError for a pattern that fits none.
+        """
+        if not patterns:
+            refuse("freeze names no layer", 'model.freeze("conv*"), or "*" for all')
+        self._freeze_only(self.frozen | matching_all(list(self._held()), patterns))
+
+    def unfreeze(self, *patterns: str) -> None:
+        """Train parameters again that were frozen; without patterns all of them."""
+        again = matching_all(list(self._held()), patterns or ("*",))
+        self._freeze_only(self.frozen - again)
+
+    def _held(self) -> dict[str, TensorType]:
+        """Return the types of the network's parameters and states by name."""
+        held = self._graphs.network.inputs_with_role("parameter", "state")
+        return {name: value.type for name, value in held.items()}
+
+    def _freeze_only(self, frozen: frozenset[str]) -> None:
+        graphs = self._graphs.frozen_but_for(frozen)
+        kept = {name: self._state[name] for name in self._held()}
+        added = {name: self._state.get(name, first) for name, first in graphs.first_values.items()}
+        with interrupts_put_off():
+            self._graphs, self._state = graphs, State({**kept, **added})
+            self._executables = {name: made for name, made in self._executables.items() if name in UNTRAINED}
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the next step. Raises OptionError where it is set to anything but a number.
+
+        To set it ends what a schedule has set for the present epoch.
+        """
+        return self._learning_rate if self._scheduled_rate is None else self._scheduled_rate
+
+    @learning_rate.setter
+    def learning_rate(self, rate: float) -> None:
+        checked = checked_rate(rate)
+        with interrupts_put_off():
+            self._learning_rate, self._scheduled_rate = checked, None
+
+    @property
+    def scheduled_rate(self) -> float | None:
+        """The learning rate for the present epoch that a schedule has set; None where the model's own holds.
+
+        `fit` ends with None: the model's own rate is back, and it is the one that a file holds.
+        """
+        return self._scheduled_rate
+
+    @scheduled_rate.setter
+    def scheduled_rate(self, rate: float | None) -> None:
+        self._scheduled_rate = None if rate is None else checked_rate(rate)
+
+    @property
+    def parameters(self) -> Parameters:
+        """The trained parameters: name → array, readable and assignable."""
+        types = {k: v.type for k, v in self._graphs.network.inputs_with_role("parameter").items()}
+        return Parameters(self._state, types)
+
+    @property
+    def weights(self) -> Weights:
+        """The parameters and the statistics that inference uses, such as batch norm's: name → array.
+
+        Those of auxiliary heads, which training alone has, are among them.
+        """
+        parameters, inference = self.parameters.types, self._graphs.forward.inputs
+        heads = {name.rpartition(".")[0] for name in parameters if name not in inference}
+        statistics = {
+            name: value.type
+            for name, value in self._graphs.network.inputs_with_role("state").items()
+            if name in inference or name.rpartition(".")[0] in heads
+        }
+        return Weights(self._state, {**parameters, **statistics})
+
+    def state(self) -> dict[str, Array]:
+        """Return a copy of all that training changes: parameters, statistics, the optimiser's state."""
+        return {name: array.copy() for name, array in self._state.items()}
+
+    def set_state(self, state: Mapping[str, Array]) -> None:
+        """Set what `state` returned."""
+        if not isinstance(state, Mapping):
+            refuse(
+                f"the state is {type(state).__name__}, not a dictionary", "set what model.state() returned"
+            )
+        missing = [name for name in self._state if name not in state]
+        if missing:
+            raise DataError(f"the state lacks {', '.join(missing)}", mend="set what model.state() returned")
+        for name, array in self._state.items():
+            if state[name].shape != array.shape or state[name].dtype != array.dtype:
+                raise DataError(
+                    f"the state {name!r} is {state[name].dtype}{list(state[name].shape)}, "
+                    f"but {array.dtype}{list(array.shape)} is needed",
+                    mend="set what model.state() returned",
+                )
+        with interrupts_put_off():
+            self._state.changed()
+            for name, array in self._state.items():
+                np.copyto(array, state[name])
+            self._state.changed()
+
+    def save_weights(self, path: str | PathLike[str], *, layout: str = "graphcnn") -> None:
+        """Write `weights` alone to a safetensors file: parameters and statistics by name, and no graphs.
+
+        layout: "torchvision" writes the state dict of a PyTorch module whose modules are named as the layers:
+        `module.load_state_dict(safetensors.torch.load_file(path))`.
+        The file is replaced atomically. Raises OSError where it cannot be written.
+        """
+        if is_of_torch(layout):
+            write_state_dict(path, self._graphs.network, self.weights)
+        else:
+            write_weights_alone(path, self.weights)
+
+    def load_weights(
+        self,
+        path: str | PathLike[str],
+        *,
+        layout: str = "graphcnn",
+        only: str | Sequence[str] | None = None,
+    ) -> None:
+        """Set `weights` from a safetensors file that `save_weights` or `save` wrote, or another program.
+
+        The file holds every parameter and statistic by name, with the network's shapes and precision. Its
+        optimiser's state and history are left alone.
+        layout: "torchvision" reads the state dict of a PyTorch module, `safetensors.torch.save_file(
+        module.state_dict(), path)`, whose modules are named as the layers: filters [D, C, k1, k2], dense
+        weights [units, C], running_mean and running_var, in any precision.
+        only: names of layers or weights, or patterns such as "conv*", as `freeze` takes them: these alone are
+        set, and the file may hold others. So trained layers get a new head.
+        Raises FileError for a file that does not fit, with the names that do not, and then leaves the model
+        as it is; OptionError for a pattern that fits no weight.
+        """
+        if isinstance(path, Mapping):
+            refuse("load_weights takes the path of a file, not weights", "model.weights.update(weights)")
+        wanted = self.weights.types
+        if only is not None:
+            names = matching_all(list(wanted), [only] if isinstance(only, str) else only)
+            wanted = {name: type for name, type in wanted.items() if name in names}
+        if is_of_torch(layout):
+            read = read_state_dict(path, self._graphs.network, wanted, is_part=only is not None)
+        else:
+            read = read_weights_alone(path, wanted, is_part=only is not None)
+        self.weights.update(read)

@@ -1,0 +1,191 @@
+"""What a model is used for once it is trained: predictions, and how good they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, overload
+
+import numpy as np
+
+from graphcnn.arguments import known_methods, translated_arguments
+from graphcnn.arrays import Array
+from graphcnn.backend import Backend, gathering
+from graphcnn.data.dataset import Dataset
+from graphcnn.displays import display
+from graphcnn.errors import DataError, OptionError
+from graphcnn.training.feed import Feed, Source, parts_to_test
+from graphcnn.training.feeding import check_batch_size, fitting_inputs
+from graphcnn.training.graphs import Graphs
+from graphcnn.training.model_graphs import OF_EVERY_BATCH
+from graphcnn.training.model_state import ModelState
+from graphcnn.training.named import Named
+from graphcnn.training.objective import OUTPUT, variant
+from graphcnn.training.other_arguments import FIT
+from graphcnn.training.totals import Totals
+from graphcnn.training.views import View, Views, averaged
+from graphcnn.visible import visible
+
+
+@known_methods(besides=OF_EVERY_BATCH)
+class ModelUse(ModelState):
+    """A model that takes arrays, and batches of them."""
+
+    def __init__(
+        self,
+        graphs: Graphs,
+        state: dict[str, Array],
+        backend: Backend,
+        options: Mapping[str, object],
+        frozen_by_layers: Callable[[], frozenset[str]],
+    ) -> None:
+        super().__init__(graphs, state, backend, options, frozen_by_layers)
+        self._statistics = {} if graphs.objective is None else graphs.objective.statistics
+        self._feed = Feed(
+            {label: value.type for label, value in graphs.forward.inputs_with_role("data").items()},
+            graphs.objective,
+            gathering(backend, self._options),
+        )
+
+    @translated_arguments(FIT)
+    def predict(
+        self, x: object, *, batch_size: int = 256, views: Views | Sequence[View] | None = None
+    ) -> Any:
+        """Return the network's outputs, a row per sample, for example logits [n, 10].
+
+        Of a network with several outputs, a dictionary of arrays by name.
+        x: the inputs, [n, ...]; of no samples, [0, ...] or an empty list, there are no outputs, [0, 10].
+        views: return the mean of the outputs of several views of each image: `gcn.Views()` sees it mirrored,
+        too. Functions of your own from images to images count alike.
+        Raises DataError for arrays that do not fit.
+        """
+        executable, size = self.executable("forward"), check_batch_size(batch_size)
+        if views is not None:
+            found = averaged(self.predict, self._feed.inputs, self._outputs, x, views, size)
+            return Named(found, "model.predict(x)") if isinstance(found, dict) else found
+        types, form = self._feed.inputs, self._feed.form
+        if form is not None and form.fits(x) and len(x) <= size:
+            return self._predicted(executable.step(self._state, **{self._feed.only_input: x}))
+        inputs = fitting_inputs(types, x, least=0)
+        if not self.samples(inputs):
+            none = {k: np.zeros((0, *v.concrete(1)[1:]), v.dtype) for k, v in self._outputs.items()}
+            return self._predicted(none)
+        batches = self._feed.in_batches(inputs, size).epoch(0, 0)
+        parts = [executable.step(self._state, **batch) for batch in batches]
+        if len(parts) == 1:
+            return self._predicted(parts[0])
+        return self._predicted(
+            {name: np.concatenate([part[name] for part in parts]) for name in self._outputs}
+        )
+
+    def _predicted(self, outputs: dict[str, Array]) -> Any:
+        return outputs[OUTPUT] if OUTPUT in outputs else Named(outputs, "model.predict(x)")
+
+    def __call__(self, x: object) -> Any:
+        """Return `predict(x)`."""
+        return self.predict(x)
+
+    def numba_function(self) -> Any:
+        """Return the network as a function that your own `@numba.njit` code can call: `outputs = f(inputs)`.
+
+        It takes the network's input, [n, ...], and returns its output, in contiguous arrays of the model's
+        precision, for any n; several threads can call it at once. It computes with the parameters as they are
+        at the time of the call, so do not train meanwhile. Model and code stay in memory from now on, for
+        they may have become part of other code.
+
+        Raises OptionError where the backend generates no code, or the network has several inputs.
+        """
+        executable = self.executable("forward")
+        if not hasattr(executable, "numba_function"):
+            raise OptionError(
+                f"backend {self.backend.name!r} generates no code that Numba could call",
+                mend='gcn.compile(network, backend="native")',
+            )
+        if len(self._feed.inputs) > 1 or len(self._outputs) > 1:
+            raise OptionError(
+                "a function for Numba takes one array and returns one, but this network has several",
+                facts=[f"inputs: {', '.join(self._feed.inputs)}", f"outputs: {', '.join(self._outputs)}"],
+                mend="join them before the network, and take them apart in it; concatenate its outputs",
+            )
+        return executable.numba_function(self._state)
+
+    @overload
+    def evaluate(
+        self, x: object, y: object = None, *, batch_size: int = 256, sample_weight: object = None
+    ) -> dict[str, float]: ...
+
+    @overload
+    def evaluate(
+        self,
+        x: object,
+        y: object = None,
+        *,
+        batch_size: int = 256,
+        sample_weight: object = None,
+        report: bool,
+        classes: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
+    ) -> Any: ...
+
+    @translated_arguments(FIT)
+    def evaluate(
+        self,
+        x: object,
+        y: object = None,
+        *,
+        batch_size: int = 256,
+        sample_weight: object = None,
+        report: bool = False,
+        classes: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
+    ) -> Any:
+        """Return loss and metrics over a whole dataset, for example {"loss": 0.05, "accuracy": 0.98}.
+
+        With report=True return a report instead, which prints itself: scores of each class, and which are
+        taken for which, or errors of numbers, with the samples that are most wrong. Of several outputs it is
+        a dictionary of reports.
+
+        x, y: as in `fit`: arrays with a row per sample, or x alone, an iterable of batches or a Dataset, of
+        which it is the test part. sample_weight: as in `fit`. classes: their names, for the report; by
+        default a Dataset's. Of several outputs a dictionary of them by output.
+        Raises DataError for data that does not fit.
+        """
+        self.executable("evaluation")
+        size = check_batch_size(batch_size)
+        if report and classes is None and isinstance(x, Dataset):
+            names = x.classes
+            classes = {head.output: names for head in self.heads if head.type.shape[1:][-1:] == (len(names),)}
+        x, y = parts_to_test(x, y)
+        source = self._feed.arrays(x, y, size=size, sample_weight=sample_weight)
+        if report:
+            return display("evaluation_report")(self, source, classes)
+        return Named(self.evaluate_batches(source), "model.evaluate(x, y)")
+
+    def evaluate_batches(self, source: Source) -> dict[str, float]:
+        """Return loss and metrics over batches that are checked as far as they can be beforehand."""
+        totals = self.totals()
+        for batch in source.epoch(0, 0):
+            evaluation = self.executable(variant("evaluation", batch))
+            totals.add(evaluation.step(self._state, **batch), self.samples(batch))
+        if not totals.samples:
+            raise DataError(
+                "the dataset is empty: there is nothing to evaluate",
+                mend="pass a list, or another iterable that begins anew; a generator ends after one pass",
+            )
+        return totals.result()
+
+    def totals(self) -> Totals:
+        """Return sums of losses and metrics over batches, as this model's losses add up, still empty."""
+        summed = set() if self._graphs.objective is None else self._graphs.objective.summed
+        return Totals(summed, self._statistics)
+
+    def samples(self, batch: Mapping[str, Array]) -> int:
+        """Return how many samples a batch holds."""
+        return self._feed.samples(batch)
+
+    def __repr__(self) -> str:
+        inputs = ", ".join(f"{name}: {type}" for name, type in self._feed.inputs.items())
+        outputs = ", ".join(
+            str(type) if name == OUTPUT else f"{name}: {type}" for name, type in self._outputs.items()
+        )
+        return visible(
+            f"<Model {self.forward_graph.name}: {inputs} -> {outputs}, "
+            f"{self.parameters.count:,} parameters, backend {self.backend.name}>"
+        )
