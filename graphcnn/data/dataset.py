@@ -32,6 +32,7 @@ class Dataset:
     labels, test_labels: positions in `classes`, any integers  # int64 [N], for example
     classes: the name of each class.
     left_out: the files that were not loaded, and why, where a loader leaves any out.
+    files, test_files: the path of each image, where each is a file of its own; else ().
 
     There may be no test images, [0, H, W, C]; `split` makes some of the training images test images.
     Raises DataError if the arrays do not fit each other.
@@ -43,6 +44,8 @@ class Dataset:
     test_labels: NDArray[Any]
     classes: tuple[str, ...]
     left_out: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    test_files: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_images("images", self.images)
@@ -51,6 +54,8 @@ class Dataset:
         _check_labels(
             "test_labels", self.test_labels, "test_images", len(self.test_images), len(self.classes)
         )
+        _check_files("files", self.files, len(self.images))
+        _check_files("test_files", self.test_files, len(self.test_images))
         if self.images.shape[1:] != self.test_images.shape[1:] or self.images.dtype != self.test_images.dtype:
             raise DataError(
                 "Training and test images differ in shape or element type.",
@@ -89,6 +94,8 @@ class Dataset:
             labels=self.labels[chosen],
             test_images=chosen_rows(self.images, tested),
             test_labels=self.labels[tested],
+            files=self._files(chosen),
+            test_files=self._files(tested),
         )
 
     def take(self, count: float, *, seed: int = 0) -> Dataset:
@@ -121,7 +128,16 @@ class Dataset:
         return self._trained_on(np.sort(np.concatenate(drawn)))
 
     def _trained_on(self, chosen: NDArray[np.int64]) -> Dataset:
-        return replace(self, images=chosen_rows(self.images, chosen), labels=self.labels[chosen])
+        return replace(
+            self,
+            images=chosen_rows(self.images, chosen),
+            labels=self.labels[chosen],
+            files=self._files(chosen),
+        )
+
+    def _files(self, chosen: NDArray[np.int64]) -> tuple[str, ...]:
+        """Return the files of some of the training images."""
+        return tuple(self.files[number] for number in chosen) if self.files else ()
 
     def _count(self, name: str, given: object) -> int:
         """Return how many training images are meant by a number or a share of them."""
@@ -211,6 +227,15 @@ def _check_images(name: str, images: NDArray[Any]) -> None:
         facts=[f"{name}: {images.dtype} of shape {list(images.shape)}"],
         mend="pixels from 0 to 255 as uint8, or from 0 to 1 as float32; give grey images a last axis of 1.",
     )
+
+
+def _check_files(name: str, files: Sequence[str], images: int) -> None:
+    if files and len(files) != images:
+        raise DataError(
+            f"{name} are not as many as the images.",
+            facts=[f"{name}: {len(files):,}", f"images: {images:,}"],
+            mend="give the path of each image, or none.",
+        )
 
 
 def _check_labels(name: str, labels: NDArray[Any], images_name: str, images: int, classes: int) -> None:

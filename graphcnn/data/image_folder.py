@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import queue
-import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,14 +19,14 @@ from graphcnn.data import decoding
 from graphcnn.data.dataset import Dataset
 from graphcnn.data.decoded import Entry, LeftOut, Memory, Room, image_cache
 from graphcnn.data.decoding import NotDecoded, Wanted, decoded, is_grey, require_pillow
-from graphcnn.data.image_files import ImageFiles, holds_images, image_files
+from graphcnn.data.image_files import ImageFiles, image_files
+from graphcnn.data.label_table import Labels, labelled_files, tables_in
 from graphcnn.data.refusal import file_errors
+from graphcnn.data.threads import in_threads, thread_count
 from graphcnn.errors import FileError, GraphcnnWarning, OptionError
 from graphcnn.late_bar import LateBar, is_watched
 from graphcnn.origin import users_line
 from graphcnn.visible import visible
-
-__all__ = ["holds_images", "load_image_folder"]
 
 PROBED = 64
 """So many files tell whether images are grey; a coloured one among the others tells later."""
@@ -40,6 +38,7 @@ LARGEST_SIDE = 1 << 15
 def load_image_folder(
     folder: str | os.PathLike[str],
     *,
+    labels: Labels | None = None,
     size: int | tuple[int, int] | None = None,
     resize: str = "crop",
     channels: int | None = None,
@@ -52,11 +51,15 @@ def load_image_folder(
 
     Where the folder has train/CLASS and test/CLASS (or val/CLASS, where there is no test), these are the two
     parts of the set; otherwise all images are there to train on, and `split` makes some of them test images.
+    A folder that has nothing but one folder of folders in it stands for that one, as archives make them.
     JPEG, PNG, BMP, GIF, TIFF, WebP and PPM files are told by their content and decoded by Pillow, the extra
     `graphcnn[images]`. Images are turned as their EXIF data say; 16 bits are scaled to 8, transparency is
     dropped. Files are looked for at any depth, and links are followed; names that begin with a dot are
-    hidden.
+    hidden. `dataset.files` has the path of each image.
 
+    labels: where classes are no folders, the table that says them: a CSV file with a column of files and one
+    of their classes (called label or class, where there are more), whose path may begin in the folder; or a
+    mapping from files to classes.
     size: height and width that images get, one number for both; by default all must be of one size already.
     resize: "crop" keeps the shape of things, and cuts off what is beyond the size at two ends; "stretch"
     makes the whole image fit. channels: 1 for grey, 3 for RGB; by default 1 where all images are grey.
@@ -72,14 +75,18 @@ def load_image_folder(
     and where Pillow is not installed.
     """
     version = require_pillow()
-    wanted = _wanted(size, resize, channels)
-    workers = _thread_count(threads)
+    wanted = wanted_images(size, resize, channels)
+    workers = thread_count(threads)
     folder = Path(folder)
     with file_errors(folder):
-        files = image_files(folder)
+        files = image_files(folder) if labels is None else labelled_files(folder, labels)
+        if labels is None and len(files.classes) == 1:
+            _refuse_beside_a_table(folder, files)
     if not files.files:
         raise FileError(
-            f"{folder}: there are no files in the folders of classes.", facts=_listed(files.left_out)
+            f"{folder}: there are no files in the folders of classes.",
+            facts=_listed(files.left_out),
+            mend="put the images of each class into the folder with its name.",
         )
     cached = image_cache(cache)
     entry = (
@@ -90,7 +97,19 @@ def load_image_folder(
     return _dataset(files, images, left_out, strict=strict)
 
 
-def _wanted(size: object, resize: object, channels: object) -> Wanted:
+def _refuse_beside_a_table(folder: Path, files: ImageFiles) -> None:
+    """Raise FileError for images in one folder with a table beside it, which says what they are."""
+    tables = tables_in(folder)
+    if tables:
+        raise FileError(
+            f"{folder}: all images are in one folder, and a table is beside it.",
+            facts=[f"folder: {files.classes[0]}", f"table: {', '.join(tables)[:200]}"],
+            mend=f'labels="{tables[0]}", if it has their classes; of a command, --data {folder / tables[0]}',
+        )
+
+
+def wanted_images(size: object, resize: object, channels: object) -> Wanted:
+    """Return what images become. Raises OptionError for what they cannot become."""
     if resize not in ("crop", "stretch"):
         raise OptionError(f"resize={resize!r:.60} is neither 'crop' nor 'stretch'", mend='resize="crop"')
     if channels not in (None, 1, 3) or isinstance(channels, bool):
@@ -109,14 +128,6 @@ def _wanted(size: object, resize: object, channels: object) -> Wanted:
     return Wanted(pair, 1 if channels == 1 else 3, resize == "crop")
 
 
-def _thread_count(threads: object) -> int:
-    if threads is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if type(threads) is not int or threads < 1:
-        raise OptionError(f"threads={threads!r:.60} is not an integer of at least 1", mend="threads=2")
-    return threads
-
-
 def _name(folder: Path, wanted: Wanted, channels: int | None, version: str) -> str:
     """Return the name of what decides, beside the files, what becomes of them."""
     decides = (os.path.realpath(folder), wanted.size, wanted.is_cropped, channels, version, decoding.VERSION)
@@ -133,7 +144,7 @@ def _decoded_all(
     progress: bool,
 ) -> tuple[NDArray[np.uint8], LeftOut]:
     """Return the images of all files but those that cannot be loaded, and why these are left out."""
-    with _quiet_decoders():
+    with quiet_decoders():
         if channels is None and _seem_grey(files):
             try:
                 return _decode(files, replace(wanted, channels=1), entry, threads, progress, only_grey=True)
@@ -143,7 +154,7 @@ def _decoded_all(
 
 
 @contextmanager
-def _quiet_decoders() -> Iterator[None]:
+def quiet_decoders() -> Iterator[None]:
     """Let a bomb be an error, and Pillow not warn of data that it reads nevertheless."""
     from PIL.Image import DecompressionBombWarning
 
@@ -214,7 +225,7 @@ def _decode(
         bar = (
             LateBar(f"decoding {visible(str(files.folder))}", "images") if progress and is_watched() else None
         )
-        reasons = _in_threads(put, count, threads, bar)
+        reasons = in_threads(put, count, threads, bar)
         left_out = {number: reason for number, reason in enumerate(reasons) if reason}
         if len(left_out) == count:
             raise _nothing_left(files, left_out)
@@ -224,55 +235,13 @@ def _decode(
         raise
 
 
-def _in_threads(work: Callable[[int], str], count: int, threads: int, bar: LateBar | None) -> list[str]:
-    """Return `work(number)` of all numbers below `count`. The first error that is raised ends it."""
-    results = [""] * count
-    numbers = iter(range(count))
-    done: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
-    is_over = threading.Event()
-    lock = threading.Lock()
-
-    def worker() -> None:
-        try:
-            while not is_over.is_set():
-                with lock:
-                    number = next(numbers, None)
-                if number is None:
-                    return
-                results[number] = work(number)
-                done.put(None)
-        except BaseException as error:
-            done.put(error)
-
-    workers = [threading.Thread(target=worker, name="graphcnn decoding", daemon=True) for _ in range(threads)]
-    try:
-        if bar is not None:
-            bar.show_later()
-        for thread in workers:
-            thread.start()
-        for finished in range(1, count + 1):
-            error = done.get()
-            if error is not None:
-                raise error
-            if bar is not None:
-                bar.report(finished, count)
-    finally:
-        is_over.set()
-        for thread in workers:
-            if thread.ident is not None:
-                thread.join()
-        if bar is not None:
-            bar.close()
-    return results
-
-
 def _of_another_size(example: str, shape: tuple[int, ...], other: str, found: tuple[int, ...]) -> FileError:
     if shape[2] != found[2] or shape[:2] == found[:2]:
         raise AssertionError("channels are as they are wanted")
     return FileError(
         "the images are not all of one size.",
         facts=[f"{example}: {shape[0]}x{shape[1]} pixels", f"{other}: {found[0]}x{found[1]}"],
-        mend=f"give them one: size={shape[:2]}, or of a command --input-shape {' '.join(map(str, shape))}",
+        mend=f"give them one: size=128; or of a command --input-shape 128 128 {shape[2]}",
     )
 
 
@@ -301,6 +270,7 @@ def _dataset(files: ImageFiles, images: NDArray[np.uint8], left_out: LeftOut, *,
     kept = [file for number, file in enumerate(files.files) if number not in left_out]
     labels = np.array([file.label for file in kept], np.int64)
     trained = sum(not file.is_test for file in kept)
+    paths = tuple(str(files.folder / file.path) for file in kept)
     return Dataset(
         images[:trained],
         labels[:trained],
@@ -308,6 +278,8 @@ def _dataset(files: ImageFiles, images: NDArray[np.uint8], left_out: LeftOut, *,
         labels[trained:],
         files.classes,
         tuple(f"{path}: {reason}" for path, reason in names),
+        paths[:trained],
+        paths[trained:],
     )
 
 

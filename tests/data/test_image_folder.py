@@ -2,11 +2,15 @@
 
 import io
 import os
+import shlex
+import shutil
 import struct
+import subprocess
 import sys
 import threading
 import warnings
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -76,11 +80,12 @@ def test_classes_are_folders_and_images_the_files_in_them(photos):
     assert gcn.data.load(photos).classes == dataset.classes
 
 
-@pytest.mark.parametrize("name", ["test", "val", "valid", "validation"])
-def test_a_folder_may_have_both_parts(photos, name):
-    for part in ("train", name):
+@pytest.mark.parametrize("name", ["test", "val", "valid", "validation", "Testing"])
+@pytest.mark.parametrize("train", ["train", "Training"])
+def test_a_folder_may_have_both_parts(photos, train, name):
+    for part in (train, name):
         for label in ("cat", "dog"):
-            save(photos / part / label / f"{part}.png", gradient() // (1 + (part == "train")))
+            save(photos / part / label / f"{part}.png", gradient() // (1 + (part == train)))
     dataset, _ = loaded(photos)
     assert dataset.labels.tolist() == dataset.test_labels.tolist() == [0, 1]
     np.testing.assert_array_equal(dataset.images[0], gradient() // 2)
@@ -155,7 +160,7 @@ def test_images_of_different_sizes_need_a_size(photos):
     save(photos / "b" / "2.png", gradient(11, 12))
     with pytest.raises(FileError, match="not all of one size") as caught:
         load_image_folder(photos)
-    for part in ("a/1.png: 10x12", "b/2.png: 11x12", "size=(10, 12)", "--input-shape 10 12 3"):
+    for part in ("a/1.png: 10x12", "b/2.png: 11x12", "size=128", "--input-shape 128 128 3"):
         assert part in str(caught.value)
     assert loaded(photos, size=(10, 12))[0].images.shape == (2, 10, 12, 3)
 
@@ -352,6 +357,62 @@ def test_a_folder_in_which_nothing_can_be_loaded_names_the_files(photos):
         each.unlink()
     with pytest.raises(FileError, match="no files in the folders"):
         load_image_folder(photos)
+
+
+def test_a_folder_that_holds_nothing_but_the_set_stands_for_it(photos):
+    for name in ("cat/kitchen", "cat/garden", "dog"):
+        save(photos / "archive" / "pets" / name / "a.png")
+    dataset, _ = loaded(photos)
+    assert dataset.classes == ("cat", "dog")
+    assert dataset.files[2] == str(photos / "archive" / "pets" / "dog" / "a.png")
+    for name in ("train", "val"):
+        save(photos / "parts" / name / "cat" / "a.png")
+        save(photos / "parts" / name / "dog" / "a.png")
+    parts, _ = loaded(photos / "parts")
+    assert (len(parts.images), len(parts.test_images)) == (2, 2)
+
+
+def test_a_folder_without_images_is_no_class(photos):
+    for name in ("ant", "cat"):
+        save(photos / name / "a.png")
+    (photos / "bee").mkdir()
+    dataset, said = loaded(photos)
+    assert dataset.classes == ("ant", "cat")
+    assert dataset.labels.tolist() == [0, 1]
+    assert "bee: it is a folder without images, and no class" in said
+
+
+def test_the_files_of_images_stay_beside_them(photos):
+    for number in range(20):
+        save(photos / "ab"[number % 2] / f"{number:02}.png", np.full((4, 4), number, np.uint8))
+    (photos / "a" / "00.png").write_bytes(b"x")
+    whole, _ = loaded(photos)
+    parts = whole.split(0.5, seed=3)
+    few, same = parts.take(4, seed=1), parts.balanced(3, seed=2)
+    for dataset in (whole, parts, few, same):
+        for images, files in ((dataset.images, dataset.files), (dataset.test_images, dataset.test_files)):
+            assert [int(image[0, 0, 0]) for image in images] == [int(file[-6:-4]) for file in files]
+    with pytest.raises(gcn.GraphcnnError, match="files are not as many as the images"):
+        gcn.data.Dataset(*[getattr(few, name) for name in few.__slots__][:5], files=("a",))
+
+
+@pytest.mark.parametrize("name", ["photos.zip", "photos.tar.gz", "photos.csv", "photos.jpg"])
+def test_a_file_in_the_place_of_a_folder_is_unpacked_as_advised(tmp_path, name, monkeypatch):
+    save(tmp_path / "photos" / "a" / "1.png")
+    save(tmp_path / "photos" / "b" / "2.png")
+    monkeypatch.chdir(tmp_path)
+    file = Path(name)
+    file.write_bytes(b"")
+    if "csv" not in name and "jpg" not in name:
+        shutil.make_archive("photos", "zip" if "zip" in name else "gztar", root_dir=".", base_dir="photos")
+        shutil.rmtree("photos")
+    for load in (load_image_folder, gcn.data.load):
+        with pytest.raises(FileError) as caught:
+            load(file)
+        if caught.value.mend.startswith("unpack it: python "):
+            subprocess.run([sys.executable, *shlex.split(caught.value.mend)[3:]], check=True)
+            assert len(load("photos").images) == 2
+            shutil.rmtree("photos")
 
 
 def test_folders_without_classes_say_what_was_looked_for(photos):
