@@ -22,7 +22,7 @@ from graphcnn.ir import DType, Graph, users_line
 from graphcnn.phases import phase
 from graphcnn.scalar import ScalarFunction
 from graphcnn.training.checkpoint import Checkpoint, read_latest
-from graphcnn.training.graphs import Graphs, check_names, objective_of
+from graphcnn.training.graphs import Graphs, Precision, check_names, checked_precision, objective_of
 from graphcnn.training.logits import warn_of_last_activations
 from graphcnn.training.model import Model
 from graphcnn.training.model_file import read_model_file
@@ -66,6 +66,7 @@ def compile(
     dtype: DType | None = None,
     weights: Mapping[str, object] | None = None,
     passes: Given = None,
+    precision: Precision | None = None,
 ) -> Model:
     """Return a model of the network, ready to train and to predict.
 
@@ -98,6 +99,9 @@ def compile(
     passes: functions from a graph to a graph, or `gcn.Pass`, for the stages "forward" (the network, before
     loss and gradient are made of it), "gradient" (network, loss and gradients; the step is made of what comes
     out) and "step" (the step, simplified; what comes out is compiled): {"forward": [first, second]}.
+    precision: "bfloat16" has convolutions and matrix products multiply numbers that are rounded to bfloat16,
+    forward and backward, and sum up the products in float32, which is faster where the processor multiplies
+    them. Parameters, their updates and everything else stay in float32. "float32" is the default.
 
     Raises ShapeError or OptionError, with the layer and its line, for a network that does not fit
     together, GraphError for a pass that changes what a graph takes or gives, and BackendError for an unknown
@@ -106,7 +110,7 @@ def compile(
     place = users_line()
     try:
         with phase("trace"):
-            inference, training = _traced(network, input_shape, _precision(dtype))
+            inference, training = _traced(network, input_shape, _dtype(dtype))
         warn_of_channels_in_front(inference.graph)
         chosen_passes = Passes.of(passes)
         _check_seed(seed)
@@ -130,7 +134,15 @@ def compile(
             lookahead=lookahead,
             average=average,
         )
-        graphs = Graphs(forward, trained, chosen, optimizer, chosen_passes, training.frozen | frozen)
+        graphs = Graphs(
+            forward,
+            trained,
+            chosen,
+            optimizer,
+            chosen_passes,
+            training.frozen | frozen,
+            checked_precision(precision) or "float32",
+        )
         initial = graphs.first_values
         state = {
             label: initial_value(initializer, training.graph.inputs[label].type, label, seed)
@@ -160,10 +172,11 @@ def load(
     backend: str | Backend = DEFAULT,
     threads: int | None = None,
     winograd: bool | int | None = None,
+    precision: Precision | None = None,
 ) -> Model:
     """Return the model that `Model.save` wrote, ready to predict and to train on. No code is executed.
 
-    backend, threads, winograd: as `compile` takes them.
+    backend, threads, winograd: as `compile` takes them. precision: by default that of the model.
 
     objects: what the model uses of your own, which the file knows by name alone: the classes of losses,
     optimisers and metrics, and what `gcn.pointwise` made. Ops are there once `gcn.register_op` has them.
@@ -175,7 +188,8 @@ def load(
     passes that are missing, and BackendError for an unknown backend.
     """
     chosen_backend, options = _backend(backend, threads=threads, winograd=winograd)
-    file = read_model_file(path, [*objects, *functions], None if passes is None else Passes.of(passes))
+    own = None if passes is None else Passes.of(passes)
+    file = read_model_file(path, [*objects, *functions], own, checked_precision(precision))
     return Model.of_file(file, backend=chosen_backend, options=options)
 
 
@@ -188,6 +202,7 @@ def resume(
     backend: str | Backend | None = None,
     threads: int | None = None,
     winograd: bool | int | None = None,
+    precision: Precision | None = None,
 ) -> Model:
     """Return the model of the latest checkpoint in a folder, to go on with the `fit` that was interrupted.
 
@@ -195,14 +210,17 @@ def resume(
     steps that are left, to the same bits as if there had been no interruption, on any number of threads.
     A checkpoint that is damaged is passed over with a warning.
 
-    objects, passes: as `load` takes them. backend, winograd: by default those that training has begun with.
-    threads: as `compile` takes them.
+    objects, passes: as `load` takes them. backend, winograd, precision: by default those that training has
+    begun with. threads: as `compile` takes them.
 
     Raises FileError where there is no checkpoint that is whole, and otherwise what `load` raises.
     """
     given = list(objects)
     own = None if passes is None else Passes.of(passes)
-    path, file = read_latest(Checkpoint(folder), lambda path: read_model_file(path, given, own))
+    chosen_precision = checked_precision(precision)
+    path, file = read_latest(
+        Checkpoint(folder), lambda path: read_model_file(path, given, own, chosen_precision)
+    )
     training = file.training
     assert training is not None
     if backend is None and training.backend not in backends():
@@ -267,7 +285,7 @@ def _backend(backend: str | Backend, **given: object) -> tuple[Backend, dict[str
     return chosen, options
 
 
-def _precision(dtype: object) -> DType | None:
+def _dtype(dtype: object) -> DType | None:
     if dtype is None:
         return None
     try:

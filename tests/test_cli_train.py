@@ -95,6 +95,38 @@ def test_what_a_model_is_compiled_with() -> None:
     assert len(column("val_f1")) == 2
 
 
+def test_products_of_bfloat16_are_trained_resumed_and_trained_on() -> None:
+    train("--precision", "bfloat16")
+    assert trained().precision == "bfloat16"
+    assert "round_bfloat16" in Path("run/step.graph").read_text(encoding="utf-8")
+    assert 'precision = "bfloat16"' in Path("run/train.toml").read_text(encoding="utf-8")
+    whole = Path("run/model.safetensors").read_bytes()
+    for again in (("train", "--config", "run/train.toml", "--output", "again"), ("train", "--resume", "run")):
+        result = invoke(*again)
+        assert result.exit_code == 0, result.output
+    assert Path("again/model.safetensors").read_bytes() == whole == Path("run/model.safetensors").read_bytes()
+    result = invoke("train", "--resume", "run", "--precision", "float32")
+    assert "the training that is resumed has --precision already" in result.output
+    train(network="run/model.safetensors")
+    assert trained().precision == "bfloat16"
+    train("--precision", "float32", network="run/model.safetensors")
+    assert trained().precision == "float32"
+
+
+def test_a_precision_that_there_is_not_and_one_that_a_model_does_not_have() -> None:
+    result = invoke("train", "digits", "--precision", "float16")
+    assert result.exit_code == 2
+    assert "'float16' is not one of 'float32', 'bfloat16'" in result.output
+    Path("script.py").write_text(
+        "import graphcnn as gcn\nmodel = gcn.compile(gcn.zoo.digits(), input_shape=(8, 8, 1), "
+        "loss=gcn.CrossEntropy(), optimizer=gcn.SGD(0.1))\n"
+    )
+    result = invoke("train", "script.py:model", "--precision", "bfloat16")
+    assert result.exit_code == 1
+    assert "script.py:model is a model whose products are of float32" in result.output
+    assert "gcn.compile(..., precision='bfloat16')" in result.output
+
+
 def test_what_fit_is_told() -> None:
     result = train(
         *("--validation-split", "0.2", "--steps-per-epoch", "8", "--validate-every", "5"),

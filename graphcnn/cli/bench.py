@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
-from graphcnn.cli.networks import Shape, backend_option, input_shape_option, model_named
+from graphcnn.cli.networks import Shape, backend_option, input_shape_option, model_named, precision_option
 from graphcnn.cli.printing import print_table, say
 from graphcnn.inspection.benchmark import benchmark
 from graphcnn.inspection.profile import Mode
+from graphcnn.training.graphs import Precision
 
 
 @click.command()
@@ -20,6 +21,7 @@ from graphcnn.inspection.profile import Mode
 @click.option("--fit", "fits", is_flag=True, help="Time fit on arrays beside a loop of train_step instead.")
 @click.option("--compile", "compiles", is_flag=True, help="Time the compilation instead, phase by phase.")
 @backend_option
+@precision_option
 @click.option(
     "--trace", type=click.Path(dir_okay=False, path_type=Path), help="Write one step as a Chrome trace."
 )
@@ -32,6 +34,7 @@ def bench(
     fits: bool,
     compiles: bool,
     backend: str | None,
+    precision: Precision | None,
     trace: Path | None,
     input_shape: Shape | None,
 ) -> None:
@@ -40,9 +43,9 @@ def bench(
         from graphcnn.inspection.compile_times import compile_times
 
         graph = "step" if mode == "train" else "forward"
-        print_table(compile_times(lambda: model_named(network, input_shape, backend), graph))
+        print_table(compile_times(lambda: model_named(network, input_shape, backend, precision), graph))
         return
-    model = model_named(network, input_shape, backend)
+    model = model_named(network, input_shape, backend, precision)
     if fits:
         from graphcnn.inspection.fit_overhead import fit_overhead
 

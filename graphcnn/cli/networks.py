@@ -18,6 +18,7 @@ from graphcnn.dsl.layers import Layer
 from graphcnn.dsl.network import Network, Sequential, as_network
 from graphcnn.errors import OptionError
 from graphcnn.ir import Graph, format_shape
+from graphcnn.training.graphs import PRECISIONS, Precision
 from graphcnn.training.losses import CrossEntropy
 from graphcnn.training.model import Model
 from graphcnn.training.optimizers import SGD
@@ -34,6 +35,11 @@ input_shape_option = click.option(
     "--input-shape",
     type=(int, int, int),
     help="Height, width, channels; for a Sequential of a script, or a network of the zoo.",
+)
+precision_option = click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    help="What products multiply. Default: float32, or what a model has been compiled with.",
 )
 backend_option = click.option("--backend", help=f"Default: {DEFAULT}, or that of a Model of a script.")
 
@@ -68,6 +74,7 @@ def model_named(
     name: str,
     input_shape: Shape | None = None,
     backend: str | None = None,
+    precision: Precision | None = None,
     *,
     data_shape: Sequence[int] | None = None,
     options: Mapping[str, Any] | None = None,
@@ -80,7 +87,7 @@ def model_named(
     """
     if name.endswith(MODEL_SUFFIX):
         _refuse_shape(name, input_shape)
-        return load(name, backend=backend or DEFAULT)
+        return load(name, backend=backend or DEFAULT, precision=precision)
     if name in PUBLISHED:
         definition: Definition = _published(name, input_shape)
         shape, input_shape = None, None
@@ -103,12 +110,18 @@ def model_named(
             raise OptionError(
                 f"{name} is a model for the backend {definition.backend.name!r}", mend="leave out --backend"
             )
+        if precision not in (None, definition.precision):
+            raise OptionError(
+                f"{name} is a model whose products are of {definition.precision}",
+                mend=f"leave out --precision, or write gcn.compile(..., precision={precision!r}) there",
+            )
         return definition
     usual: dict[str, Any] = {"loss": CrossEntropy(), "optimizer": SGD(0.01, momentum=0.9)}
     return compile(
         definition,
         input_shape=None if chosen is None else tuple(chosen),
         backend=backend or DEFAULT,
+        precision=precision,
         seed=seed,
         **(usual | dict(options or {})),
     )

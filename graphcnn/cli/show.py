@@ -7,13 +7,14 @@ from pathlib import Path
 
 import click
 
-from graphcnn.cli.networks import Shape, backend_option, input_shape_option, model_named
+from graphcnn.cli.networks import Shape, backend_option, input_shape_option, model_named, precision_option
 from graphcnn.cli.printing import print_table, say, table_text
 from graphcnn.errors import OptionError
 from graphcnn.inspection.benchmark import benchmark, random_batch
 from graphcnn.inspection.tables import kernel_lines, layer_table
 from graphcnn.interchange.files import write_atomically
 from graphcnn.ir import Graph
+from graphcnn.training.graphs import Precision
 from graphcnn.training.model import Model
 
 STAGES = ("forward", "gradient", "step")
@@ -51,6 +52,7 @@ FORMS = ("text", "table", "dot", "mermaid", "latex", "svg", "html")
     "--batch-size", default=1, show_default=True, type=click.IntRange(1), help="For FLOPs and bytes."
 )
 @backend_option
+@precision_option
 @input_shape_option
 def show(
     network: str,
@@ -61,6 +63,7 @@ def show(
     output: Path | None,
     profile: bool,
     backend: str | None,
+    precision: Precision | None,
     input_shape: Shape | None,
 ) -> None:
     """Show a graph of NETWORK: a name from the zoo, SCRIPT.py:VARIABLE, or a saved MODEL.safetensors."""
@@ -68,7 +71,7 @@ def show(
         raise OptionError("--profile is for pages", mend="--as html; `graphcnn bench` prints times")
     if stage in CODE and form not in ("text", "html"):
         raise OptionError(f"the {stage} of a step are text, and no {form}", mend="leave out --as")
-    model = model_named(network, input_shape, backend)
+    model = model_named(network, input_shape, backend, precision)
     if form == "html":
         path = output or Path(f"{Path(network.partition(':')[0]).stem}.html")
         times = benchmark(model, batch=batch_size) if profile else None

@@ -18,6 +18,7 @@ from graphcnn.cli.networks import (
     dataset_named,
     input_shape_option,
     model_named,
+    precision_option,
     require_images,
 )
 from graphcnn.cli.printing import print_table, say
@@ -36,6 +37,7 @@ from graphcnn.data import Dataset
 from graphcnn.errors import OptionError
 from graphcnn.interchange.files import require_place, write_atomically
 from graphcnn.training.csv_log import CSVLog
+from graphcnn.training.graphs import Precision
 from graphcnn.training.model import Model
 from graphcnn.training.monitors import ModelCheckpoint
 from graphcnn.training.rate_finder import find_learning_rate as learning_rates
@@ -58,6 +60,7 @@ MISTAKES = "mistakes.html"
 )
 @click.option("--report", is_flag=True, help="At the end print scores by class and the confusion matrix.")
 @backend_option
+@precision_option
 @click.option("--seed", default=0, show_default=True, type=int)
 @click.option(
     "--output",
@@ -74,6 +77,7 @@ def train(
     find_learning_rate: bool,
     report: bool,
     backend: str | None,
+    precision: Precision | None,
     seed: int,
     output: Path | None,
     input_shape: Shape | None,
@@ -94,7 +98,13 @@ def train(
     if resume is None:
         compiled = chosen.compiled_with()
         model = model_named(
-            network, input_shape, backend, data_shape=dataset.images.shape[1:], options=compiled, seed=seed
+            network,
+            input_shape,
+            backend,
+            precision,
+            data_shape=dataset.images.shape[1:],
+            options=compiled,
+            seed=seed,
         )
         if model.optimizer is not compiled["optimizer"]:
             _require_no_choice(network, model, compiled)

@@ -273,10 +273,11 @@ def _summed_up(model: Model, graph: Graph, mode: Mode, seconds: float, calls: Se
     typical = min(calls, key=lambda call: abs(call.end - call.begin - middle))
     timeline = typical.report.timeline
     began = typical.begin if timeline is None else timeline.began
+    where = f"backend {model.backend.name}"
+    if model.precision != "float32":
+        where += f", products of {model.precision}"
     return Profile(
-        title=visible(
-            f"{model.forward_graph.name}, {mode}, batch {report.batch}, backend {model.backend.name}"
-        ),
+        title=visible(f"{model.forward_graph.name}, {mode}, batch {report.batch}, {where}"),
         graph=graph,
         mode=mode,
         backend=model.backend.name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import PurePath
+from typing import Final, Literal, TypeAlias
 
 from graphcnn.arrays import Array
 from graphcnn.cached import cached
@@ -25,9 +26,24 @@ from graphcnn.training.objective import (
     objective,
 )
 from graphcnn.training.optimizers import LEARNING_RATE, Optimizer, append_updates
-from graphcnn.transform import Passes, differentiate, prune, simplify
+from graphcnn.transform import Passes, bfloat16_products, differentiate, prune, simplify
+from graphcnn.transform.bfloat16 import require_float32
 
 NO_PASSES = Passes()
+
+Precision: TypeAlias = Literal["float32", "bfloat16"]
+PRECISIONS: Final[tuple[Precision, ...]] = ("float32", "bfloat16")
+
+
+def checked_precision(given: object) -> Precision | None:
+    """Return a precision of products, or None as it is. Raises OptionError for what is none."""
+    for known in PRECISIONS:
+        if isinstance(given, str) and given == known:
+            return known
+    if given is None:
+        return None
+    mend = 'dtype="float64" computes a network in float64' if given == "float64" else 'precision="bfloat16"'
+    raise OptionError(f"precision={given!r:.60} is neither {' nor '.join(map(repr, PRECISIONS))}", mend=mend)
 
 
 def gradient_name(label: str) -> str:
@@ -41,32 +57,58 @@ class Graphs:
     Who loads a model to predict waits for no differentiation, and needs no memory for it. Without a loss
     there are only the network's own graphs, without an optimiser no step.
 
-    forward: the network for inference. network: for training, as its layers say.
+    inference: the network for inference, and network: for training, as its layers say.
     frozen: the names of parameters and states that training leaves alone.
     passes: of their stages, `gradient` and `step` run here.
+    precision: of what products multiply, but for the optimiser's. In what is executed, `forward`,
+    `evaluation` and `step`, roundings to it are nodes; `training` and `gradient` are without them.
     """
 
     def __init__(
         self,
-        forward: Graph,
+        inference: Graph,
         network: Graph,
         objective: Objective | None = None,
         optimizer: Optimizer | None = None,
         passes: Passes = NO_PASSES,
         frozen: frozenset[str] = frozenset(),
+        precision: Precision = "float32",
     ) -> None:
         if objective is None and optimizer is not None:
             raise OptionError("an optimizer needs a loss", mend="compile(..., loss=gcn.CrossEntropy())")
-        self.forward = forward
+        if precision == "bfloat16":
+            require_float32(inference)
+            require_float32(network)
+        self.inference = inference
         self.network = network
         self.objective = objective
         self.optimizer = optimizer
         self.passes = passes
         self.frozen = frozen
+        self.precision = precision
 
-    def frozen_but_for(self, frozen: frozenset[str]) -> Graphs:
-        """Return the same graphs with other names frozen."""
-        return Graphs(self.forward, self.network, self.objective, self.optimizer, self.passes, frozen)
+    def altered(
+        self,
+        *,
+        passes: Passes | None = None,
+        frozen: frozenset[str] | None = None,
+        precision: Precision | None = None,
+    ) -> Graphs:
+        """Return the same graphs with other passes, with other names frozen, in another precision."""
+        return Graphs(
+            self.inference,
+            self.network,
+            self.objective,
+            self.optimizer,
+            self.passes if passes is None else passes,
+            self.frozen if frozen is None else frozen,
+            self.precision if precision is None else precision,
+        )
+
+    @cached
+    def forward(self) -> Graph:
+        """The network for inference."""
+        return self._rounded(self.inference)
 
     @cached
     def training(self) -> Graph:
@@ -133,15 +175,19 @@ class Graphs:
     def _evaluation(self, *, is_weighted: bool) -> Graph | None:
         if self.objective is None:
             return None
-        graph, _, heads = _with_loss(self.forward, "evaluation", self.objective, is_weighted=is_weighted)
+        graph, _, heads = _with_loss(self.inference, "evaluation", self.objective, is_weighted=is_weighted)
         _append_metrics(graph, heads)
-        return verify(graph)
+        return self._rounded(verify(graph))
+
+    def _rounded(self, graph: Graph) -> Graph:
+        """Return a graph with roundings to the precision."""
+        return bfloat16_products(graph) if self.precision == "bfloat16" else graph
 
     def _derived(self, *, is_weighted: bool) -> Graph | None:
         if self.objective is None:
             return None
         training, objective = self.training, self.objective
-        share = None if TARGET_SHARE in self.forward.outputs else training.outputs.get(TARGET_SHARE)
+        share = None if TARGET_SHARE in self.inference.outputs else training.outputs.get(TARGET_SHARE)
         with_loss, total, heads = _with_loss(
             training, "gradient", objective, is_weighted=is_weighted, share=share
         )
@@ -159,6 +205,9 @@ class Graphs:
     def _made_step(self, derived: Graph | None) -> tuple[Graph, dict[str, Array]] | None:
         if derived is None or self.optimizer is None or self.objective is None:
             return None
+        if self.precision != "float32":
+            with phase("simplify"):
+                derived = self._rounded(simplify(derived))
         step = _with_outputs(derived, f"{self.training.name} step", self.objective.results)
         rate = step.input(LEARNING_RATE, derived.outputs[LOSS].type, role="setting")
         parameters = step.inputs_with_role("parameter")

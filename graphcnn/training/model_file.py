@@ -32,7 +32,7 @@ from graphcnn.training.descriptions import (
     restored_optimizer,
 )
 from graphcnn.training.freezing import layer_of
-from graphcnn.training.graphs import Graphs, check_names, objective_of
+from graphcnn.training.graphs import Graphs, Precision, check_names, checked_precision, objective_of
 from graphcnn.training.history import TIMES
 from graphcnn.training.objective import OUTPUT
 from graphcnn.training.optimizers import given_optimizer
@@ -78,10 +78,12 @@ def described_graphs(graphs: Graphs) -> dict[str, str]:
     losses, metrics = [head.loss for head in heads], [each for head in heads for each in head.metrics]
     metadata = {
         "format": FORMAT,
-        "forward_graph": _without_folders(graphs.forward),
+        "forward_graph": _without_folders(graphs.inference),
         "training_graph": _without_folders(graphs.network),
         "metrics": json.dumps([] if objective is None else described_metrics(objective.metrics)),
     }
+    if graphs.precision != "float32":
+        metadata["precision"] = graphs.precision
     if graphs.frozen:
         metadata["frozen"] = json.dumps(sorted(graphs.frozen))
     own = {
@@ -135,12 +137,15 @@ def write_model_file(
 
 
 def read_model_file(
-    path: str | PathLike[str], objects: Iterable[object] = (), passes: Passes | None = None
+    path: str | PathLike[str],
+    objects: Iterable[object] = (),
+    passes: Passes | None = None,
+    precision: Precision | None = None,
 ) -> ModelFile:
     """Return the model that a file holds. No code of the file's is executed.
 
     objects: the user's own functions and classes that the model uses. passes: those that its gradient and
-    step went through.
+    step went through. precision: another one than the file's.
     Raises OptionError where one is missing, and FileError for a file that is damaged or was not saved by
     graphcnn.
     """
@@ -166,8 +171,10 @@ def read_model_file(
         wanted = held | added
         training, kept = restored_training(metadata.get("training"), tensors, wanted)
     require_tensors(path, {name: tensor for name, tensor in tensors.items() if name not in kept}, wanted)
-    if passes is not None:
-        empty = _with_passes(empty, passes)
+    if passes is not None or precision is not None:
+        empty = dataclasses.replace(empty, graphs=empty.graphs.altered(passes=passes, precision=precision))
+    if passes is not None and (passes.gradient or passes.step):
+        _ = empty.graphs.step  # what a pass raises is raised here, and is no damage
     return dataclasses.replace(empty, state={name: tensors[name] for name in wanted}, training=training)
 
 
@@ -266,7 +273,8 @@ def _restored_model(
     objective = objective_of(forward, training, loss, weights, metrics)
     check_names(forward, objective)
     frozen = _restored_frozen(metadata.get("frozen", "[]"), training)
-    graphs = Graphs(forward, training, objective, optimizer, frozen=frozen)
+    precision = _restored_precision(metadata.get("precision", "float32"))
+    graphs = Graphs(forward, training, objective, optimizer, frozen=frozen, precision=precision)
     restored = ModelFile(
         graphs,
         {},
@@ -278,15 +286,6 @@ def _restored_model(
         samples_trained=_whole_number({"samples_trained": "0", **metadata}, "samples_trained"),
     )
     return restored, graphs.added_states
-
-
-def _with_passes(file: ModelFile, passes: Passes) -> ModelFile:
-    """Return a model whose gradient and step went through passes: what they raise is no damage."""
-    old = file.graphs
-    graphs = Graphs(old.forward, old.network, old.objective, old.optimizer, passes, old.frozen)
-    if passes.gradient or passes.step:
-        _ = graphs.step  # what a pass raises is raised here
-    return dataclasses.replace(file, graphs=graphs)
 
 
 def _parse_graphs(
@@ -322,9 +321,15 @@ def _restored_frozen(text: str, training: Graph) -> frozenset[str]:
     return frozenset(names)
 
 
+def _restored_precision(text: str) -> Precision:
+    found = checked_precision(text)
+    assert found is not None
+    return found
+
+
 def _function_names(graphs: Graphs) -> list[str]:
     """Return the names of the user's own functions in a model."""
-    nodes = [node for graph in (graphs.forward, graphs.network) for _, node in graph.items()]
+    nodes = [node for graph in (graphs.inference, graphs.network) for _, node in graph.items()]
     used = dict.fromkeys(node.op.function for node in nodes if isinstance(node.op, UserFunction))
     by_name(used)
     return [function.name for function in used]
@@ -332,7 +337,7 @@ def _function_names(graphs: Graphs) -> list[str]:
 
 def _own_ops(graphs: Graphs) -> list[str]:
     """Return the names of the ops in a model that are not graphcnn's."""
-    used = {type(node.op) for graph in (graphs.forward, graphs.network) for _, node in graph.items()}
+    used = {type(node.op) for graph in (graphs.inference, graphs.network) for _, node in graph.items()}
     return sorted(op.name for op in used if op.__module__.partition(".")[0] != "graphcnn")
 
 

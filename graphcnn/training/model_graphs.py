@@ -14,7 +14,7 @@ from graphcnn.errors import meant
 from graphcnn.ir import Graph
 from graphcnn.training.compiling import shown
 from graphcnn.training.freezing import LayersWord, require_trained
-from graphcnn.training.graphs import Graphs
+from graphcnn.training.graphs import Graphs, Precision
 from graphcnn.training.metrics import Metric
 from graphcnn.training.objective import Head, Losses
 from graphcnn.training.optimizers import Optimizer, given_optimizer
@@ -50,7 +50,7 @@ class ModelGraphs:
         self._options = dict(options)
         self._layers = LayersWord(frozen_by_layers)
         self._executables: dict[str, Executable] = {}
-        self._outputs = {label: value.type for label, value in graphs.forward.outputs.items()}
+        self._outputs = {label: value.type for label, value in graphs.inference.outputs.items()}
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles hold all but what was compiled, which they compile again when they need it.
@@ -81,6 +81,11 @@ class ModelGraphs:
     @property
     def passes(self) -> Passes:
         return self._graphs.passes
+
+    @property
+    def precision(self) -> Precision:
+        """Of what products multiply: "float32", or "bfloat16"."""
+        return self._graphs.precision
 
     @property
     def frozen(self) -> frozenset[str]:

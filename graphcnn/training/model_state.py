@@ -64,7 +64,7 @@ class ModelState(ModelGraphs):
         return {name: value.type for name, value in held.items()}
 
     def _freeze_only(self, frozen: frozenset[str]) -> None:
-        graphs = self._graphs.frozen_but_for(frozen)
+        graphs = self._graphs.altered(frozen=frozen)
         kept = {name: self._state[name] for name in self._held()}
         added = {name: self._state.get(name, first) for name, first in graphs.first_values.items()}
         with interrupts_put_off():
@@ -109,7 +109,7 @@ class ModelState(ModelGraphs):
 
         Those of auxiliary heads, which training alone has, are among them.
         """
-        parameters, inference = self.parameters.types, self._graphs.forward.inputs
+        parameters, inference = self.parameters.types, self._graphs.inference.inputs
         heads = {name.rpartition(".")[0] for name in parameters if name not in inference}
         statistics = {
             name: value.type

@@ -41,7 +41,7 @@ class ModelUse(ModelState):
         super().__init__(graphs, state, backend, options, frozen_by_layers)
         self._statistics = {} if graphs.objective is None else graphs.objective.statistics
         self._feed = Feed(
-            {label: value.type for label, value in graphs.forward.inputs_with_role("data").items()},
+            {label: value.type for label, value in graphs.inference.inputs_with_role("data").items()},
             graphs.objective,
             gathering(backend, self._options),
         )
@@ -185,7 +185,8 @@ class ModelUse(ModelState):
         outputs = ", ".join(
             str(type) if name == OUTPUT else f"{name}: {type}" for name, type in self._outputs.items()
         )
+        precision = "" if self.precision == "float32" else f", products of {self.precision}"
         return visible(
             f"<Model {self.forward_graph.name}: {inputs} -> {outputs}, "
-            f"{self.parameters.count:,} parameters, backend {self.backend.name}>"
+            f"{self.parameters.count:,} parameters, backend {self.backend.name}{precision}>"
         )

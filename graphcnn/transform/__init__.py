@@ -1,6 +1,7 @@
 """Graph in, graph out: the gradient, simplification, and passes of the user's own."""
 
 from graphcnn.rewrite import Applied, Match, Rule
+from graphcnn.transform.bfloat16 import bfloat16_products
 from graphcnn.transform.differentiate import differentiate, gradient
 from graphcnn.transform.passes import Pass, Passes
 from graphcnn.transform.simplify import prune, simplification_rules, simplify
@@ -11,6 +12,7 @@ __all__ = [
     "Pass",
     "Passes",
     "Rule",
+    "bfloat16_products",
     "differentiate",
     "gradient",
     "prune",

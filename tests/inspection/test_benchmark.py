@@ -69,3 +69,9 @@ def digits(backend: str) -> gcn.Model:
         optimizer=gcn.SGD(0.1, momentum=0.9),
         backend=backend,
     )
+
+
+def test_the_precision_of_products_is_said() -> None:
+    result = CliRunner().invoke(main, ["bench", "digits", "--repeats", "2", "--precision", "bfloat16"])
+    assert result.exit_code == 0, result.output
+    assert "backend native, products of bfloat16" in result.output
