@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,9 +19,10 @@ from graphcnn.inspection.report_table import report_display, report_text
 from graphcnn.inspection.tallies import AnswerTally, ClassScores, ClassTally, ErrorTally, tally_of
 from graphcnn.ops.attributes import is_int
 from graphcnn.rendering import as_html
-from graphcnn.training.feed import Batch, Source
+from graphcnn.training.feed import Source
 from graphcnn.training.named import Named
 from graphcnn.training.objective import Head
+from graphcnn.training.views import WeightedViews
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -175,7 +176,9 @@ class _Worst:
         return [mistake for _, _, mistake in sorted(self._held, key=lambda item: item[:2], reverse=True)]
 
 
-def evaluation_report(model: Model, source: Source, classes: Sequence[str] | None) -> Report | Named[Report]:
+def evaluation_report(
+    model: Model, source: Source, classes: Sequence[str] | None, views: WeightedViews | None
+) -> Report | Named[Report]:
     """Return the report on an evaluation; of several outputs a dictionary by output. See `Model.evaluate`."""
     heads = [head for head in model.heads if head.output in model.forward_graph.outputs]
     names = [_names(head, classes) for head in heads]
@@ -184,22 +187,18 @@ def evaluation_report(model: Model, source: Source, classes: Sequence[str] | Non
     inputs = model.forward_graph.inputs_with_role("data")
     samples = 0
 
-    def watched(number: int, begin: int) -> Iterator[Batch]:
+    def watch(batch: Mapping[str, Array], outputs: Mapping[str, Array]) -> None:
         nonlocal samples
-        for batch in source.epoch(number, begin):
-            said = model.predict({name: batch[name] for name in inputs}, batch_size=model.samples(batch))
-            rows = {name: batch[name] for name, value in inputs.items() if value.type.has_batch}
-            for head, tally, kept in zip(heads, tallies, worst, strict=True):
-                output = said[head.output] if isinstance(said, dict) else said
-                target = batch[head.target]
-                if output.ndim == 1:
-                    output, target = output[:, None], target[:, None]
-                scores, words = tally.add(output, target)
-                kept.add(samples, scores, words, rows)
-            samples += model.samples(batch)
-            yield batch
+        rows = {name: batch[name] for name, value in inputs.items() if value.type.has_batch}
+        for head, tally, kept in zip(heads, tallies, worst, strict=True):
+            output, target = outputs[head.output], batch[head.target]
+            if output.ndim == 1:
+                output, target = output[:, None], target[:, None]
+            scores, words = tally.add(output, target)
+            kept.add(samples, scores, words, rows)
+        samples += model.samples(batch)
 
-    results = model.evaluate_batches(replace(source, epoch=watched))
+    results = model.evaluate_batches(source, views, watch)
     reports = {
         head.output: Report(_title(model, head), samples, _own(results, head), tally, kept.sorted())
         for head, tally, kept in zip(heads, tallies, worst, strict=True)

@@ -126,6 +126,16 @@ class Graphs:
         return self._evaluation(is_weighted=True)
 
     @cached
+    def scores(self) -> Graph | None:
+        """Loss and metrics of outputs that are given, as inputs of these names."""
+        return self._evaluation(is_weighted=False, of_outputs=True)
+
+    @cached
+    def weighted_scores(self) -> Graph | None:
+        """The same with an input `sample_weight`."""
+        return self._evaluation(is_weighted=True, of_outputs=True)
+
+    @cached
     def derived(self) -> Graph | None:
         """Network, loss, metrics and gradients, of which the step is made."""
         return self._derived(is_weighted=False)
@@ -172,10 +182,13 @@ class Graphs:
         added = append_updates(self.optimizer, alone, parameters, parameters, rate)
         return {label: alone.inputs[label].type for label in added}
 
-    def _evaluation(self, *, is_weighted: bool) -> Graph | None:
+    def _evaluation(self, *, is_weighted: bool, of_outputs: bool = False) -> Graph | None:
         if self.objective is None:
             return None
-        graph, _, heads = _with_loss(self.inference, "evaluation", self.objective, is_weighted=is_weighted)
+        name, network = "evaluation", self.inference
+        if of_outputs:
+            name, network = "scores", _outputs_alone(network)
+        graph, _, heads = _with_loss(network, name, self.objective, is_weighted=is_weighted)
         _append_metrics(graph, heads)
         return self._rounded(verify(graph))
 
@@ -256,6 +269,20 @@ def _check_outputs(forward: Graph) -> None:
                 facts=["a model returns one row per sample", f"it is the output {label!r}"],
                 mend="sum and mean over axes 1 and up alone; for a loss, pass loss= to gcn.compile",
             ).located(layer=place.layer, file=place.file, line=place.line)
+
+
+def _outputs_alone(forward: Graph) -> Graph:
+    """Return a graph whose inputs are the outputs of a network."""
+    alone = Graph(forward.name)
+    for label, output in forward.outputs.items():
+        given = alone.input(given_output(label), output.type, origin=forward.node(output.key).origin)
+        alone.output(label, given)
+    return alone
+
+
+def given_output(label: str) -> str:
+    """Return the name of the input that holds an output whose loss is computed."""
+    return f"given({label})"
 
 
 def _with_outputs(graph: Graph, name: str, labels: Iterable[str]) -> Graph:

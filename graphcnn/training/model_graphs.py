@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from graphcnn.inspection.recording import Recording
     from graphcnn.inspection.summary import Summary
 
-WEIGHTED = ("evaluation", "gradient", "step")
+WEIGHTED = ("evaluation", "scores", "gradient", "step")
 GRAPHS = ("forward", "training", *WEIGHTED, *(f"weighted_{name}" for name in WEIGHTED))
 """What `Model.graph` returns; the weighted ones take a weight for each sample as well."""
 
@@ -115,7 +115,8 @@ class ModelGraphs:
     def graph(self, name: str) -> Graph:
         """Return one of the model's graphs: `forward`, `training`, `evaluation`, `gradient` or `step`.
 
-        The last three with `weighted_` before them take a weight for each sample as well.
+        Or `scores`: the loss and metrics of outputs that are given. The last three and that with `weighted_`
+        before them take a weight for each sample as well.
         Raises OptionError for a graph that the model does not have.
         """
         if name not in GRAPHS:

@@ -22,7 +22,7 @@ from graphcnn.training.optimizers import checked_rate
 from graphcnn.training.options import refuse
 from graphcnn.training.parameters import Parameters, Weights
 
-UNTRAINED = ("forward", "evaluation", "weighted_evaluation")
+UNTRAINED = ("forward", "evaluation", "weighted_evaluation", "scores", "weighted_scores")
 
 
 @known_methods()

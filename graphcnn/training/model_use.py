@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, overload
+from typing import Any, TypedDict, Unpack, overload
 
 import numpy as np
 
@@ -15,15 +15,35 @@ from graphcnn.displays import display
 from graphcnn.errors import DataError, OptionError
 from graphcnn.training.feed import Feed, Source, parts_to_test
 from graphcnn.training.feeding import check_batch_size, fitting_inputs
-from graphcnn.training.graphs import Graphs
+from graphcnn.training.graphs import Graphs, given_output
 from graphcnn.training.model_graphs import OF_EVERY_BATCH
 from graphcnn.training.model_state import ModelState
 from graphcnn.training.named import Named
 from graphcnn.training.objective import OUTPUT, variant
 from graphcnn.training.other_arguments import FIT
 from graphcnn.training.totals import Totals
-from graphcnn.training.views import View, Views, averaged
+from graphcnn.training.views import View, Views, WeightedViews, averaged, weighted_views
 from graphcnn.visible import visible
+
+Classes = Sequence[str] | Mapping[str, Sequence[str]] | None
+"""The names of classes; of several outputs by output."""
+
+Watch = Callable[[Mapping[str, Array], Mapping[str, Array]], object]
+"""What looks at batches and the network's outputs for them."""
+
+
+class Options(TypedDict, total=False):
+    """Of every evaluation."""
+
+    batch_size: int
+    sample_weight: object
+    views: Views | Sequence[View] | None
+
+
+class OptionsOfReport(Options, total=False):
+    """Of one that returns a report."""
+
+    classes: Classes
 
 
 @known_methods(besides=OF_EVERY_BATCH)
@@ -55,27 +75,36 @@ class ModelUse(ModelState):
         Of a network with several outputs, a dictionary of arrays by name.
         x: the inputs, [n, ...]; of no samples, [0, ...] or an empty list, there are no outputs, [0, 10].
         views: return the mean of the outputs of several views of each image: `gcn.Views()` sees it mirrored,
-        too. Functions of your own from images to images count alike.
+        too. Functions of your own, from images as the network takes them to such images, count alike.
         Raises DataError for arrays that do not fit.
         """
         executable, size = self.executable("forward"), check_batch_size(batch_size)
-        if views is not None:
-            found = averaged(self.predict, self._feed.inputs, self._outputs, x, views, size)
-            return Named(found, "model.predict(x)") if isinstance(found, dict) else found
+        weighted = self._weighted_views(views)
         types, form = self._feed.inputs, self._feed.form
-        if form is not None and form.fits(x) and len(x) <= size:
+        if weighted is None and form is not None and form.fits(x) and len(x) <= size:
             return self._predicted(executable.step(self._state, **{self._feed.only_input: x}))
         inputs = fitting_inputs(types, x, least=0)
         if not self.samples(inputs):
             none = {k: np.zeros((0, *v.concrete(1)[1:]), v.dtype) for k, v in self._outputs.items()}
             return self._predicted(none)
         batches = self._feed.in_batches(inputs, size).epoch(0, 0)
-        parts = [executable.step(self._state, **batch) for batch in batches]
+        parts = [self._outputs_for(batch, weighted) for batch in batches]
         if len(parts) == 1:
             return self._predicted(parts[0])
         return self._predicted(
             {name: np.concatenate([part[name] for part in parts]) for name in self._outputs}
         )
+
+    def _weighted_views(self, views: Views | Sequence[View] | None) -> WeightedViews | None:
+        return None if views is None else weighted_views(views, self._feed.inputs, self._outputs)
+
+    def _outputs_for(self, inputs: Mapping[str, Array], views: WeightedViews | None) -> dict[str, Array]:
+        """Return the outputs for the inputs of a batch, or their mean over views of its images."""
+        forward = self.executable("forward")
+        if views is None:
+            return forward.step(self._state, **inputs)
+        (images,) = inputs.values()
+        return averaged(lambda seen: forward.step(self._state, **self._feed.batch(seen)), images, views)
 
     def _predicted(self, outputs: dict[str, Array]) -> Any:
         return outputs[OUTPUT] if OUTPUT in outputs else Named(outputs, "model.predict(x)")
@@ -109,20 +138,11 @@ class ModelUse(ModelState):
         return executable.numba_function(self._state)
 
     @overload
-    def evaluate(
-        self, x: object, y: object = None, *, batch_size: int = 256, sample_weight: object = None
-    ) -> dict[str, float]: ...
+    def evaluate(self, x: object, y: object = None, **options: Unpack[Options]) -> dict[str, float]: ...
 
     @overload
     def evaluate(
-        self,
-        x: object,
-        y: object = None,
-        *,
-        batch_size: int = 256,
-        sample_weight: object = None,
-        report: bool,
-        classes: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
+        self, x: object, y: object = None, *, report: bool, **options: Unpack[OptionsOfReport]
     ) -> Any: ...
 
     @translated_arguments(FIT)
@@ -133,8 +153,9 @@ class ModelUse(ModelState):
         *,
         batch_size: int = 256,
         sample_weight: object = None,
+        views: Views | Sequence[View] | None = None,
         report: bool = False,
-        classes: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
+        classes: Classes = None,
     ) -> Any:
         """Return loss and metrics over a whole dataset, for example {"loss": 0.05, "accuracy": 0.98}.
 
@@ -143,33 +164,53 @@ class ModelUse(ModelState):
         a dictionary of reports.
 
         x, y: as in `fit`: arrays with a row per sample, or x alone, an iterable of batches or a Dataset, of
-        which it is the test part. sample_weight: as in `fit`. classes: their names, for the report; by
-        default a Dataset's. Of several outputs a dictionary of them by output.
+        which it is the test part. sample_weight: as in `fit`. views: as in `predict`; loss and metrics are
+        those of the mean. classes: their names, for the report; by default a Dataset's. Of several outputs a
+        dictionary of them by output.
         Raises DataError for data that does not fit.
         """
-        self.executable("evaluation")
-        size = check_batch_size(batch_size)
+        self.graph("evaluation")
+        size, weighted = check_batch_size(batch_size), self._weighted_views(views)
         if report and classes is None and isinstance(x, Dataset):
             names = x.classes
             classes = {head.output: names for head in self.heads if head.type.shape[1:][-1:] == (len(names),)}
         x, y = parts_to_test(x, y)
         source = self._feed.arrays(x, y, size=size, sample_weight=sample_weight)
         if report:
-            return display("evaluation_report")(self, source, classes)
-        return Named(self.evaluate_batches(source), "model.evaluate(x, y)")
+            return display("evaluation_report")(self, source, classes, weighted)
+        return Named(self.evaluate_batches(source, weighted), "model.evaluate(x, y)")
 
-    def evaluate_batches(self, source: Source) -> dict[str, float]:
-        """Return loss and metrics over batches that are checked as far as they can be beforehand."""
+    def evaluate_batches(
+        self, source: Source, views: WeightedViews | None = None, watch: Watch | None = None
+    ) -> dict[str, float]:
+        """Return loss and metrics over batches that are checked as far as they can be beforehand.
+
+        watch: is told of each batch and the network's outputs for it.
+        """
         totals = self.totals()
         for batch in source.epoch(0, 0):
-            evaluation = self.executable(variant("evaluation", batch))
-            totals.add(evaluation.step(self._state, **batch), self.samples(batch))
+            if views is None and watch is None:
+                evaluation = self.executable(variant("evaluation", batch))
+                results = evaluation.step(self._state, **batch)
+            else:
+                outputs = self._outputs_for({name: batch[name] for name in self._feed.inputs}, views)
+                results = self._scores(outputs, batch)
+                if watch is not None:
+                    watch(batch, outputs)
+            totals.add(results, self.samples(batch))
         if not totals.samples:
             raise DataError(
                 "the dataset is empty: there is nothing to evaluate",
                 mend="pass a list, or another iterable that begins anew; a generator ends after one pass",
             )
         return totals.result()
+
+    def _scores(self, outputs: Mapping[str, Array], batch: Mapping[str, Array]) -> dict[str, Array]:
+        """Return loss and metrics of the outputs for a batch."""
+        scores = self.executable(variant("scores", batch))
+        given = {given_output(name): array for name, array in outputs.items()}
+        targets = {name: array for name, array in batch.items() if name not in self._feed.inputs}
+        return scores.step({}, **given, **targets)
 
     def totals(self) -> Totals:
         """Return sums of losses and metrics over batches, as this model's losses add up, still empty."""

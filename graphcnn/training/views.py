@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -67,20 +66,17 @@ def _mirrored(view: View) -> View:
     return lambda images: view(images)[:, :, ::-1]
 
 
-def averaged(
-    predict: Callable[[Array], Any],
-    inputs: Mapping[str, TensorType],
-    outputs: Mapping[str, TensorType],
-    x: object,
-    views: Views | Sequence[View],
-    size: int,
-) -> Any:
-    """Return the weighted mean of what a network says of each view, by batches of so many samples.
+WeightedViews = Sequence[tuple[float, View]]
 
-    predict: from images to outputs. inputs, outputs: their types. x: images [N, H, W, C], or as a dictionary.
-    Raises OptionError for a network that takes something else, or returns maps, which views would move.
+
+def weighted_views(
+    views: object, inputs: Mapping[str, TensorType], outputs: Mapping[str, TensorType]
+) -> WeightedViews:
+    """Return what a user gives as `views=`, with weights that sum to 1.
+
+    inputs, outputs: the types of the network's. Raises OptionError for what are no views, and for a network
+    that takes something else than images, or returns maps, which views would move.
     """
-    weighted = _checked(views)
     types = list(inputs.values())
     if len(types) != 1 or types[0].rank != 4:
         raise OptionError(
@@ -95,38 +91,6 @@ def averaged(
             facts=[f"it is {outputs[maps[0]]}"],
             mend="leave out views; move the outputs of each view back, and average them, in NumPy",
         )
-    images = np.asarray(next(iter(x.values())) if isinstance(x, Mapping) and len(x) == 1 else x)
-    if images.ndim != 4:
-        return predict(images)  # which says what is wrong with them
-    parts = [
-        _mean(predict, images[begin : begin + size], weighted)
-        for begin in range(0, max(len(images), 1), size)
-    ]
-    if isinstance(parts[0], dict):
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return np.concatenate(parts)
-
-
-def _mean(predict: Callable[[Array], Any], images: Array, weighted: Sequence[tuple[float, View]]) -> Any:
-    """Return the weighted mean of what a network says of each view of a batch."""
-    mean: Any = None
-    for weight, view in weighted:
-        said = predict(np.ascontiguousarray(view(images)))
-        part = (
-            {name: array * array.dtype.type(weight) for name, array in said.items()}
-            if isinstance(said, dict)
-            else said * said.dtype.type(weight)
-        )
-        if mean is None:
-            mean = part
-        elif isinstance(part, dict):
-            mean = {name: mean[name] + array for name, array in part.items()}
-        else:
-            mean = mean + part
-    return mean
-
-
-def _checked(views: object) -> list[tuple[float, View]]:
     if isinstance(views, Views):
         return views.weighted()
     if isinstance(views, list | tuple) and views and all(map(callable, views)):
@@ -135,3 +99,15 @@ def _checked(views: object) -> list[tuple[float, View]]:
         f"views={views!r:.60} are neither gcn.Views nor a list of functions of images",
         mend="views=gcn.Views(mirror=True, shift=1); or views=[lambda images: images, my_view]",
     )
+
+
+def averaged(
+    outputs_of: Callable[[Array], Mapping[str, Array]], images: Array, views: WeightedViews
+) -> dict[str, Array]:
+    """Return the weighted mean of the outputs, by name, for each view of a batch of images."""
+    mean: dict[str, Array] = {}
+    for weight, view in views:
+        for name, output in outputs_of(np.ascontiguousarray(view(images))).items():
+            part = output * output.dtype.type(weight)
+            mean[name] = mean[name] + part if name in mean else part
+    return mean
