@@ -67,6 +67,15 @@ def _constant(op: ops.Constant, arrays: list[Array], batch: int) -> Array:
     return np.asarray(Fraction(np.asarray(op.value, op.type.dtype).item()), object)
 
 
+def _nearest_bfloat16(x: Fraction) -> Fraction:
+    """Return the nearest multiple, an even one in doubt, of what bfloat16 numbers of its size lie apart."""
+    size, exponent = abs(x), abs(x.numerator).bit_length() - x.denominator.bit_length()
+    if size < Fraction(2) ** exponent:
+        exponent -= 1
+    step = Fraction(2) ** (max(exponent, -126) - 7)
+    return round(x / step) * step
+
+
 def _power(op: ops.Power, arrays: list[Array], batch: int) -> Array:
     if op.exponent % 1:
         raise GraphError(f"power({op.exponent}) is not rational: it has no exact value")
@@ -174,6 +183,7 @@ MEANINGS: Final[dict[type[Op], Meaning]] = {
     ops.Power: _power,
     ops.Relu: _each(lambda x: max(x, Fraction(0)), 1),
     ops.ReluMask: _each(lambda x: Fraction(x > 0), 1),
+    ops.RoundBfloat16: _each(_nearest_bfloat16, 1),
     ops.StopGradient: _each(lambda x: x, 1),
     ops.Greater: _each(lambda x, y: x > y, 2),
     ops.GreaterEqual: _each(lambda x, y: x >= y, 2),

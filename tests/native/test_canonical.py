@@ -61,7 +61,7 @@ def measure(graph, target=TARGET):
         sum(
             routed[value.key]
             for node in needed
-            if type(node.op) in (ops.Multiply, ops.Sum)
+            if type(node.op) in (ops.Multiply, ops.Sum, ops.RoundBfloat16)
             for value in node.operands
         ),
         sum(type(node.op) is ops.ReluMask and not is_relu(graph, node.operands[0]) for node in needed),
@@ -81,14 +81,14 @@ MOVEMENTS = (ops.Pad, ops.Crop, ops.Transpose, ops.Rot180)
 
 
 def routes(graph):
-    """Return through how many pools each node's value was routed, multiplications on the way not counted."""
+    """Return through how many pools each node's value was routed, whatever else was done on the way."""
     found = {}
     for key, node in graph.items():
         below = [found[operand.key] for operand in node.operands]
         if isinstance(node.op, ops.RouteToWinner2d):
             found[key] = 1 + below[0]
         else:
-            found[key] = max(below) if isinstance(node.op, ops.Multiply) else 0
+            found[key] = max(below) if isinstance(node.op, ops.Multiply | ops.RoundBfloat16) else 0
     return found
 
 
@@ -264,6 +264,21 @@ def gradients_of_routed():
             yield graph_of(partial(build, over_batch=over_batch), images, window, maps)
 
 
+def roundings_of_routed():
+    """Yield errors that are rounded behind a pool, masked as well, windows apart and overlapping."""
+    for stride, is_masked in itertools.product(((2, 2), (3, 2), (1, 2)), (True, False)):
+        options = (2, 2), stride
+
+        def build(emit, x, options=options, is_masked=is_masked):
+            y = emit(ops.Relu(), x)
+            pooled, index = emit.all(ops.MaxPool2d(*options), y)
+            route = emit(ops.RouteToWinner2d(*options, shape=x.type.shape), pooled, index)
+            masked = emit(ops.Multiply(), route, emit(ops.ReluMask(), y)) if is_masked else route
+            return emit(ops.RoundBfloat16(), masked)
+
+        yield graph_of(build, TensorType(("N", 5, 4, 2), "float32"))
+
+
 def sums_of_routed():
     """Yield sums of routed errors, over all pixels and over some."""
     options = (2, 2), (2, 1), ((1, 0), (0, 1))
@@ -344,6 +359,7 @@ DOMAINS = {
     "mask-of-relu": masks,
     "scalar-stays": scalars,
     "masked-before-routing": routed,
+    "rounded-before-routing": roundings_of_routed,
     "sum-before-routing": sums_of_routed,
     "wide-mean": means,
     "multiple-of-sum": sums,

@@ -7,6 +7,7 @@ import graphcnn as gcn
 from graphcnn import ops
 from graphcnn.backend import load_backend
 from graphcnn.ir import BATCH, Emitter, Graph, TensorType
+from graphcnn.transform import bfloat16_products
 from graphcnn.zoo import ZOO
 from graphcnn_native import NativeExecutable
 from graphcnn_native.lowering import lower
@@ -38,6 +39,12 @@ def step_of(height, width, channels, filters, kernel, pool, padding=0, activatio
     )
     options = {"input_shape": (height, width, 2), "loss": gcn.CrossEntropy(), "optimizer": gcn.SGD(0.1)}
     return gcn.compile(network, backend="numpy", **options).step_graph
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_errors_are_listed_that_are_rounded(target):
+    graph = step_of(*LAYERS[0][:-1])
+    assert by_lists(bfloat16_products(graph), target) == by_lists(graph, target)
 
 
 def by_lists(graph, target, *, winograd=True):

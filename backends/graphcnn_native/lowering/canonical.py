@@ -4,8 +4,8 @@ That rewriting ends is seen from these numbers of what is needed: each rule lowe
 only those behind it. Stopped gradients; 1x1 convolutions with strides; squared errors; inverse deviations;
 means of float32 over images; sums; convolutions; correlations over images; correlations over inserted zeros;
 correlations that are cropped; correlations; those that are padded at the sides or could be Winograd's; for
-all multiplications and sums together, through how many pools their operands were routed; masks that do not
-ask a relu; movements of scalars; multiplications of maps by parameters; nodes.
+all multiplications, sums and roundings together, through how many pools their operands were routed; masks
+that do not ask a relu; movements of scalars; multiplications of maps by parameters; nodes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from operator import gt
 from typing import Final
 
 from graphcnn.ir import BATCH, Graph, Op, Value, Values
@@ -33,6 +34,7 @@ from graphcnn.ops import (
     Relu,
     ReluMask,
     Rot180,
+    RoundBfloat16,
     RouteToWinner2d,
     SquaredError,
     StopGradient,
@@ -249,6 +251,15 @@ def _masked_before_routing(match: Match, op: Multiply, operands: Values) -> Valu
     return None
 
 
+def _rounded_before_routing(match: Match, op: RoundBfloat16, operands: Values) -> Value | None:
+    """An error is routed as it is, so it can be rounded before, where windows do not add up."""
+    route = match.definition(operands[0])
+    if not isinstance(route.op, RouteToWinner2d) or any(map(gt, route.op.size, route.op.stride)):
+        return None
+    delta, index = route.operands
+    return match.emit_once(route.op, match.emit_once(op, delta), index)
+
+
 def _sum_before_routing(match: Match, op: Sum, operands: Values) -> Value | None:
     """Every error is routed to one pixel, so a sum over all pixels is one over the fewer pooled errors."""
     route = match.definition(operands[0])
@@ -398,6 +409,12 @@ FORMS: Final = (
         Multiply,
         _masked_before_routing,
         keeps="finite",
+    ),
+    Rule(
+        "rounded-before-routing",
+        "round(route(d)) → route(round(d)), where windows lie apart",
+        RoundBfloat16,
+        _rounded_before_routing,
     ),
     Rule(
         "sum-before-routing",

@@ -14,7 +14,16 @@ from itertools import accumulate
 from typing import ClassVar, Final
 
 from graphcnn.ir import BATCH, Op, TensorType, Value, Values
-from graphcnn.ops import Correlate2d, Multiply, Pad, ReluMask, Rot180, RouteToWinner2d, Transpose
+from graphcnn.ops import (
+    Correlate2d,
+    Multiply,
+    Pad,
+    ReluMask,
+    Rot180,
+    RoundBfloat16,
+    RouteToWinner2d,
+    Transpose,
+)
 from graphcnn.ops.attributes import NO_PADDING, Padding, Pair
 from graphcnn.ops.convolution import FILTER_AXES
 from graphcnn.rewrite import Match
@@ -205,6 +214,8 @@ def routed_filter_gradient(
 def _is_masked(match: Match, delta: Value) -> bool:
     """Whether some windows have no error: without, Winograd's tiles are as fast for many filters."""
     node = match.definition(delta)
+    if isinstance(node.op, RoundBfloat16):
+        node = match.definition(node.operands[0])
     masks = (match.definition(operand).op for operand in node.operands)
     return isinstance(node.op, Multiply) and any(isinstance(mask, ReluMask) for mask in masks)
 
