@@ -8,6 +8,7 @@ from graphcnn.data.digits import load_digits
 from graphcnn.data.idx import load_idx
 from graphcnn.data.idx_folder import load_idx_folder
 from graphcnn.data.image_folder import load_image_folder
+from graphcnn.data.image_list import load_images
 from graphcnn.data.numpy_files import load_numpy
 from graphcnn.data.recognition import load
 from graphcnn.foreign_names import OF_DATA
@@ -21,6 +22,7 @@ __all__ = [
     "load_idx",
     "load_idx_folder",
     "load_image_folder",
+    "load_images",
     "load_numpy",
 ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from os import PathLike
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 
@@ -32,11 +32,15 @@ def show_dataset(
 def dataset_sheet(dataset: Dataset, per_class: int, *, test: bool = False, seed: int = 0) -> PictureSheet:
     """Return pictures of each class, drawn by the seed: of the training images, or of the test images."""
     images, labels = (dataset.test_images, dataset.test_labels) if test else (dataset.images, dataset.labels)
+    files = dataset.test_files if test else dataset.files
     order = permutation(len(labels), seed)
     sections = []
     for label, name in enumerate(dataset.classes):
         of_class = order[labels[order] == label]
         drawn = np.sort(of_class[:per_class])
-        pictures = [Picture(np.asarray(images[number]), f"{number}") for number in drawn]
+        pictures = [
+            Picture(np.asarray(images[number]), PurePath(files[number]).name if files else f"{number}")
+            for number in drawn
+        ]
         sections.append((f"{name}: {len(of_class):,}", pictures))
     return PictureSheet(repr(dataset), sections)

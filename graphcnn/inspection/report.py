@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -38,6 +38,7 @@ class Mistake:
     """A sample that the network is wrong about.
 
     index: its row in the data. score: how wrong, more is worse. true, predicted: in words. inputs: by name.
+    file: its path, where the data say it.
     """
 
     index: int
@@ -45,6 +46,12 @@ class Mistake:
     true: str
     predicted: str
     inputs: Mapping[str, Array]
+    file: str = ""
+
+    @property
+    def place(self) -> str:
+        """Where the sample is: the name of its file, or its row in the data."""
+        return PurePath(self.file).name if self.file else f"#{self.index}"
 
     @property
     def caption(self) -> str:
@@ -128,10 +135,11 @@ class Report:
             raise OptionError("samples of this network are no images", mend="report.mistakes lists them")
         low, high = _range(np.stack([each.inputs[image] for each in shown]))
         pictures = [
-            Picture((each.inputs[image] - low) / (high - low), f"#{each.index}: {each.caption}")
+            Picture((each.inputs[image] - low) / (high - low), f"{each.place}: {each.caption}")
             for each in shown
         ]
-        heading = f"the worst {len(shown)} of {self.samples:,}, by their places in the data"
+        places = "" if shown[0].file else ", by their places in the data"
+        heading = f"the worst {len(shown)} of {self.samples:,}{places}"
         return PictureSheet(self.title, [(heading, pictures)])
 
     def __rich__(self) -> Group:
@@ -172,14 +180,22 @@ class _Worst:
             else:
                 heapq.heappush(self._held, item)
 
-    def sorted(self) -> list[Mistake]:
-        return [mistake for _, _, mistake in sorted(self._held, key=lambda item: item[:2], reverse=True)]
+    def sorted(self, files: Sequence[str]) -> list[Mistake]:
+        found = [each for _, _, each in sorted(self._held, key=lambda item: item[:2], reverse=True)]
+        return [replace(each, file=files[each.index]) for each in found] if files else found
 
 
 def evaluation_report(
-    model: Model, source: Source, classes: Sequence[str] | None, views: WeightedViews | None
+    model: Model,
+    source: Source,
+    classes: Sequence[str] | None,
+    views: WeightedViews | None,
+    files: Sequence[str] = (),
 ) -> Report | Named[Report]:
-    """Return the report on an evaluation; of several outputs a dictionary by output. See `Model.evaluate`."""
+    """Return the report on an evaluation; of several outputs a dictionary by output. See `Model.evaluate`.
+
+    files: the path of each sample, if any.
+    """
     heads = [head for head in model.heads if head.output in model.forward_graph.outputs]
     names = [_names(head, classes) for head in heads]
     tallies = [tally_of(head, each) for head, each in zip(heads, names, strict=True)]
@@ -200,7 +216,7 @@ def evaluation_report(
 
     results = model.evaluate_batches(source, views, watch)
     reports = {
-        head.output: Report(_title(model, head), samples, _own(results, head), tally, kept.sorted())
+        head.output: Report(_title(model, head), samples, _own(results, head), tally, kept.sorted(files))
         for head, tally, kept in zip(heads, tallies, worst, strict=True)
     }
     if len(reports) == 1:

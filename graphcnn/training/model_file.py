@@ -21,6 +21,7 @@ from graphcnn.ir import Graph, TensorType
 from graphcnn.ir.parser import require_parsable
 from graphcnn.ops import OPS, UserFunction, parse
 from graphcnn.scalar import by_name
+from graphcnn.training.class_names import checked_classes
 from graphcnn.training.descriptions import (
     Objects,
     described,
@@ -52,7 +53,7 @@ class ModelFile:
 
     history: the numbers of each epoch by name, of which a file holds all but the times.
     resume: the user's own, as JSON. samples_trained: by `train_step`, where the network draws random numbers
-    of samples. training: what a call of `fit` that has begun needs in order to go on.
+    of samples. training: what a call of `fit` that has begun needs in order to go on. classes: their names.
     """
 
     graphs: Graphs
@@ -64,6 +65,7 @@ class ModelFile:
     resume: Mapping[str, object] = field(default_factory=dict)
     samples_trained: int = 0
     training: Training | None = None
+    classes: tuple[str, ...] = ()
 
 
 def described_graphs(graphs: Graphs) -> dict[str, str]:
@@ -121,6 +123,8 @@ def write_model_file(
     tensors = file.state
     if file.samples_trained:
         metadata["samples_trained"] = str(file.samples_trained)
+    if file.classes:
+        metadata["classes"] = json.dumps(file.classes)
     if file.resume:
         metadata["resume"] = _resume_text(file.resume)
     if file.training is not None:
@@ -284,6 +288,7 @@ def _restored_model(
         history=_restored_history(metadata.get("history", "[]")),
         resume=_restored_resume(metadata.get("resume", "{}")),
         samples_trained=_whole_number({"samples_trained": "0", **metadata}, "samples_trained"),
+        classes=_restored_classes(metadata.get("classes", "[]"), forward),
     )
     return restored, graphs.added_states
 
@@ -325,6 +330,10 @@ def _restored_precision(text: str) -> Precision:
     found = checked_precision(text)
     assert found is not None
     return found
+
+
+def _restored_classes(text: str, forward: Graph) -> tuple[str, ...]:
+    return checked_classes(json.loads(text), [value.type.shape for value in forward.outputs.values()])
 
 
 def _function_names(graphs: Graphs) -> list[str]:

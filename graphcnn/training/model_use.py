@@ -13,6 +13,8 @@ from graphcnn.backend import Backend, gathering
 from graphcnn.data.dataset import Dataset
 from graphcnn.displays import display
 from graphcnn.errors import DataError, OptionError
+from graphcnn.training.class_names import checked_classes
+from graphcnn.training.classified import Classified, classified
 from graphcnn.training.feed import Feed, Source, parts_to_test
 from graphcnn.training.feeding import check_batch_size, fitting_inputs
 from graphcnn.training.graphs import Graphs, given_output
@@ -65,6 +67,20 @@ class ModelUse(ModelState):
             graphs.objective,
             gathering(backend, self._options),
         )
+        self._classes: tuple[str, ...] = ()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes that the network tells apart; () where nobody has said them.
+
+        `fit` takes them from a Dataset, and the model's file holds them. Raises OptionError where they are
+        set to other than as many names as there are outputs.
+        """
+        return self._classes
+
+    @classes.setter
+    def classes(self, names: Sequence[str]) -> None:
+        self._classes = checked_classes(names, [type.shape for type in self._outputs.values()])
 
     @translated_arguments(FIT)
     def predict(
@@ -112,6 +128,19 @@ class ModelUse(ModelState):
     def __call__(self, x: object) -> Any:
         """Return `predict(x)`."""
         return self.predict(x)
+
+    def classify(
+        self, images: object, *, resize: str = "crop", views: Views | Sequence[View] | None = None
+    ) -> Classified:
+        """Return what images are taken for: `print(model.classify("photo.jpg"))` shows it in words.
+
+        images: the path of an image, or of a folder, of which it is the images at any depth, or several of
+        both; they become what the network takes, grey or RGB. Or arrays as in `predict`. resize: "crop", or
+        "stretch" where `load_image_folder` was told so. views: as in `predict`.
+        Files that cannot be loaded are left out with a warning. Raises FileError where none can,
+        OptionError for a network that does not tell classes apart.
+        """
+        return classified(self, images, resize=resize, views=views)
 
     def numba_function(self) -> Any:
         """Return the network as a function that your own `@numba.njit` code can call: `outputs = f(inputs)`.
@@ -165,19 +194,19 @@ class ModelUse(ModelState):
 
         x, y: as in `fit`: arrays with a row per sample, or x alone, an iterable of batches or a Dataset, of
         which it is the test part. sample_weight: as in `fit`. views: as in `predict`; loss and metrics are
-        those of the mean. classes: their names, for the report; by default a Dataset's. Of several outputs a
-        dictionary of them by output.
+        those of the mean. classes: their names, for the report; by default a Dataset's, or the model's. Of
+        several outputs a dictionary of them by output.
         Raises DataError for data that does not fit.
         """
         self.graph("evaluation")
         size, weighted = check_batch_size(batch_size), self._weighted_views(views)
-        if report and classes is None and isinstance(x, Dataset):
-            names = x.classes
+        names, files = (x.classes, x.test_files) if isinstance(x, Dataset) else (self.classes, ())
+        if classes is None:
             classes = {head.output: names for head in self.heads if head.type.shape[1:][-1:] == (len(names),)}
         x, y = parts_to_test(x, y)
         source = self._feed.arrays(x, y, size=size, sample_weight=sample_weight)
         if report:
-            return display("evaluation_report")(self, source, classes, weighted)
+            return display("evaluation_report")(self, source, classes, weighted, files)
         return Named(self.evaluate_batches(source, weighted), "model.evaluate(x, y)")
 
     def evaluate_batches(
