@@ -13,7 +13,7 @@ ITEMS: Final = {
     "bool": "i8",
 }
 """The LLVM type of an element in memory."""
-SIZES: Final = {"float": 4, "double": 8, "i64": 8, "i32": 4, "i8": 1}
+SIZES: Final = {"float": 4, "double": 8, "i64": 8, "i32": 4, "i16": 2, "i8": 1}
 """The bytes of an element, by its LLVM type."""
 SQUARE: Final = 4
 """The side of the squares in which lanes are transposed: what any processor's vectors hold."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
+import sys
 from dataclasses import dataclass
 
 import llvmlite.binding as llvm
@@ -31,6 +33,11 @@ class Target:
     fused: bool
     masks: bool
     broadcasts: bool
+
+    @property
+    def has_tiles(self) -> bool:
+        """Whether it multiplies tiles of bfloat16, and rounds vectors to them."""
+        return self.has >= _TILE_FEATURES
 
     @property
     def has(self) -> frozenset[str]:
@@ -66,20 +73,28 @@ _LEVELS: dict[str, frozenset[str]] = {
 }
 _AVX512 = frozenset({"avx512f", "avx512vl", "avx512dq", "avx512bw"})
 
+_TILE_FEATURES = frozenset({"amx-tile", "amx-bf16", "avx512bf16"})
+
 # LLVM keeps to half-width vectors on these processors, for code that runs on them only now and then.
 _WHOLE_VECTORS = "-prefer-256-bit"
 
-_NAMES = ("host", "avx512", "avx2", "baseline", "neon")
+# Of Linux on x86-64: the number of arch_prctl, ARCH_REQ_XCOMP_PERM, and XFEATURE_XTILEDATA.
+_ARCH_PRCTL, _ASK_FOR_REGISTERS, _TILES = 158, 0x1023, 18
+
+_NAMES = ("host", "amx", "avx512", "avx2", "baseline", "neon")
 
 
 def named_target(name: str) -> Target:
-    """Return the target called "host", "avx512", "avx2", "baseline" or "neon".
+    """Return the target called "host", "amx", "avx512", "avx2", "baseline" or "neon".
 
     Raises OptionError for any other name.
     """
     match name:
         case "host":
             return host_target()
+        case "amx":
+            flags = f"{','.join(f'+{feature}' for feature in sorted(_TILE_FEATURES))},{_WHOLE_VECTORS}"
+            return Target(name, _triple("x86_64"), "x86-64-v4", flags, 64, 32, True, True, True)
         case "avx512":
             return Target(name, _triple("x86_64"), "x86-64-v4", _WHOLE_VECTORS, 64, 32, True, True, True)
         case "avx2":
@@ -103,6 +118,8 @@ def host_target() -> Target:
     LLVM lowers to whatever there is.
     """
     triple, cpu, features = llvm.get_process_triple(), llvm.get_host_cpu_name(), _host_features()
+    if features.get("amx-tile") and not may_use_tiles():
+        features = {feature: on and not feature.startswith("amx") for feature, on in features.items()}
     flags = ",".join(f"{'+' if on else '-'}{feature}" for feature, on in sorted(features.items()))
     has = frozenset(feature for feature, on in features.items() if on)
     if _machine() == "aarch64":
@@ -114,11 +131,25 @@ def host_target() -> Target:
     return Target("host", triple, cpu, flags, 16, 16, "fma" in has, False, False)
 
 
+@functools.cache
+def may_use_tiles() -> bool:
+    """Ask Linux whether this process may use the registers of AMX, and return what it says.
+
+    Threads have what their process was given, and a fork has what its parent was. It is refused where the
+    memory for a handler of signals, as the process or its host has set it up, is too small for them.
+    """
+    if sys.platform != "linux" or _machine() != "x86_64":
+        return False
+    return bool(ctypes.CDLL(None).syscall(_ARCH_PRCTL, _ASK_FOR_REGISTERS, _TILES) == 0)
+
+
 def runs_here(target: Target) -> bool:
     """Return whether this machine can execute code that was generated for the target."""
     if _architecture(target.triple) != _machine():
         return False
     if target.cpu not in (llvm.get_host_cpu_name(), "generic", *_LEVELS):
+        return False
+    if target.has_tiles and not may_use_tiles():
         return False
     needed = target.has
     if _machine() == "aarch64":

@@ -43,7 +43,7 @@ def test_a_function_runs():
     assert add(compile_module(ADD, HOST)) == 42
 
 
-@pytest.mark.parametrize("name", ["host", "avx512", "avx2", "baseline", "neon"])
+@pytest.mark.parametrize("name", ["host", "amx", "avx512", "avx2", "baseline", "neon"])
 def test_functions_of_the_c_libraries_are_found(name):
     target = named_target(name)
     if not runs_here(target):

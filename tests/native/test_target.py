@@ -38,7 +38,8 @@ X86 = platform.machine().lower() in ("x86_64", "amd64")
 
 
 @pytest.mark.parametrize(
-    ("name", "register"), [("avx512", "%zmm0"), ("avx2", "%ymm0"), ("baseline", "%xmm0"), ("neon", "v0.4s")]
+    ("name", "register"),
+    [("amx", "%zmm0"), ("avx512", "%zmm0"), ("avx2", "%ymm0"), ("baseline", "%xmm0"), ("neon", "v0.4s")],
 )
 def test_code_for_a_named_target_uses_its_whole_registers(name, register):
     target = named_target(name)
@@ -62,7 +63,7 @@ def test_lanes_are_elements_per_register():
 def test_an_unknown_name_is_an_error_that_tells_the_known_ones():
     with pytest.raises(OptionError) as caught:
         named_target("avx3")
-    for name in ("avx3", "host", "avx512", "avx2", "baseline", "neon"):
+    for name in ("avx3", "host", "amx", "avx512", "avx2", "baseline", "neon"):
         assert name in str(caught.value)
 
 

@@ -84,6 +84,26 @@ def neighbours():
     return graph
 
 
+def rounded():
+    """A correlation of bfloat16, whose images a kernel of samples keeps with zeros around them."""
+    graph = Graph("rounded")
+    emit = Emitter(graph)
+    x = emit(ops.RoundBfloat16(), emit(ops.Tanh(), graph.input("x", TensorType((BATCH, 6, 6, 8)))))
+    window = emit(ops.RoundBfloat16(), graph.input("window", TensorType((3, 3, 8, 8))))
+    graph.output("y", emit(ops.Correlate2d(padding=((1, 1), (1, 1))), x, window))
+    return graph
+
+
+def with_margins(program, buffer, margins):
+    """Return the program with other zeros around the images in a buffer, wherever it is named."""
+    changed = replace(buffer, margins=margins)
+    for kernel in each(program, lambda k: buffer in k.kept):
+        stores = tuple((value, changed if b == buffer else b) for value, b in kernel.stores)
+        program = with_kernel(program, kernel, stores=stores)
+    offsets = {changed if b == buffer else b: offset for b, offset in program.offsets.items()}
+    return replace(program, buffers={**program.buffers, buffer.value: changed}, offsets=offsets)
+
+
 def forced(program, kernel, **changes):
     """Return the program with a kernel that does the work of a neighbour, which knows it."""
     pool = changes.get("pool")
@@ -113,7 +133,8 @@ def programs():
         *(prepared(), states(), neighbours(), large()),
         *(random_step(seed).graph for seed in range(12)),
     ]
-    return [verify(lower(graph, named_target("avx2"))) for graph in graphs]
+    lowered = [lower(graph, named_target("avx2")) for graph in graphs]
+    return [verify(program) for program in (*lowered, lower(rounded(), named_target("amx")))]
 
 
 def with_kernel(program, kernel, **changes):
@@ -529,6 +550,29 @@ def rows_above_images_are_padded_on_the_way(program):
                 (source,) = program.graph.node(pad.root).operands
                 loads = kernel.loads | {program.unshaped(source)}
                 yield forced(program, kernel, pad=pad.number, loads=loads)
+
+
+@fault
+def there_are_too_few_zeros_around_images(program):
+    for buffer in program.buffers.values():
+        if buffer.margins is not None:
+            for side in ("above", "below", "between"):
+                yield with_margins(program, buffer, replace(buffer.margins, **{side: 0}))
+
+
+@fault
+def what_is_kept_as_bfloat16_is_read_as_float32(program):
+    for kernel in program.kernels:
+        for value, buffer in program.buffers.items():
+            if buffer.margins is not None and value not in {*kernel.values, *kernel.loads}:
+                yield with_kernel(program, kernel, loads=kernel.loads | {value})
+
+
+@fault
+def a_value_is_kept_in_the_wrong_form(program):
+    for buffer in program.buffers.values():
+        if buffer.margins is not None:
+            yield with_margins(program, buffer, None)
 
 
 @fault

@@ -165,7 +165,7 @@ def test_what_inference_rounds_of_parameters_is_rounded_once():
         for kernel in program.kernels
         if kernel.stage < program.prepared
         for value in kernel.values
-        if isinstance(program.graph.node(value.key).op, ops.RoundBfloat16)
+        if program.graph.node(value.key).op.name in ("round_bfloat16", "bfloat16_filters")
     ]
     assert len(rounded) == 3, "filters and weights, but not what depends on images"
     before = model.predict(IMAGES)

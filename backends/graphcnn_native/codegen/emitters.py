@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from graphcnn import ops
-from graphcnn.ir import Input, Op
+from graphcnn.ir import Input, Op, TensorType
 from graphcnn.ops.convolution import Convolve2d
 from graphcnn.ops.shape import Reshape
+from graphcnn_native.codegen.function import Function, Ssa
 from graphcnn_native.kernels import (
+    bfloat16_correlation,
+    bfloat16_filter_gradient,
+    bfloat16_filters,
     called,
     correlation,
     greatest,
@@ -33,6 +37,12 @@ from graphcnn_native.kernels.pointwise import POINTWISE
 from graphcnn_native.kernels.registration import register
 from graphcnn_native.kernels.samples_in_lanes import leave_to_neighbours
 from graphcnn_native.kernels.writer import Writer
+from graphcnn_native.lowering.bfloat16 import (
+    Bfloat16,
+    Bfloat16Correlation,
+    Bfloat16FilterGradient,
+    Bfloat16Filters,
+)
 from graphcnn_native.lowering.layout import Layout
 from graphcnn_native.lowering.panels import InPanels, PanelCorrelation, PanelMatmul
 from graphcnn_native.lowering.program import Plan, PlannedKernel
@@ -45,6 +55,9 @@ from graphcnn_native.target import Target
 
 KERNELS: dict[type[Op], Callable[[Writer], None]] = {
     ops.Correlate2d: correlation.correlation,
+    Bfloat16Filters: bfloat16_filters.bfloat16_filters,
+    Bfloat16Correlation: bfloat16_correlation.bfloat16_correlation,
+    Bfloat16FilterGradient: bfloat16_filter_gradient.bfloat16_filter_gradient,
     InPanels: panels.in_panels,
     PanelCorrelation: correlation.correlation,
     PanelMatmul: product.matmul,
@@ -91,17 +104,24 @@ KERNELS: dict[type[Op], Callable[[Writer], None]] = {
     ops.WarpSamplesTransposed: sample_warp.warp_samples_transposed,
 }
 
+
+def _as_it_is(f: Function, op: Bfloat16, x: list[Ssa], type: TensorType) -> Ssa:
+    """Return a number that is rounded when it is stored (`Writer.put`)."""
+    return x[0]
+
+
 for _op, _kernel in KERNELS.items():
     register(_op, emitter=_kernel, by_sample=True)
 for _op, _lanes in POINTWISE.items():
     register(_op, lanes=_lanes)
+register(Bfloat16, lanes=_as_it_is)
 
 WITHOUT_KERNEL = (
     *(Input, Convolve2d, Reshape, ops.SquaredError, ops.InverseDeviation, ops.StopGradient),
     *GENERATED,
 )
 """Ops that become others, or are written where they are read: there is nothing to register."""
-SHIPPED.update(WITHOUT_KERNEL, KERNELS, POINTWISE)
+SHIPPED.update(WITHOUT_KERNEL, KERNELS, POINTWISE, (Bfloat16,))
 register(ops.UserFunction, pointwise=lambda op: op.function)
 
 

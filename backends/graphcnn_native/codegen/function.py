@@ -298,6 +298,11 @@ class Function:
         self.declare("void", "llvm.memset.p0.i64", [POINTER, "i8", INDEX, "i1 immarg"])
         self.do(f"call void @llvm.memset.p0.i64({address}, i8 0, {self.index(size)}, i1 false)")
 
+    def copy(self, target: Ssa, source: Ssa, size: int) -> None:
+        """Copy `size` bytes to where none of them are."""
+        self.declare("void", "llvm.memcpy.p0.p0.i64", [POINTER, POINTER, INDEX, "i1 immarg"])
+        self.do(f"call void @llvm.memcpy.p0.p0.i64({target}, {source}, i64 {size}, i1 false)")
+
     # Vectors
 
     def splat(self, x: Ssa, lanes: int) -> Ssa:

@@ -139,7 +139,11 @@ class CorrelationWriter(Generic[Correlation]):
         return load_lanes(self.f, self.item, address, column.lanes, column.used, exact=self.exact)
 
     def add_to(self, address: Ssa, column: Column, total: Ssa) -> None:
-        """Add a vector to sums in memory."""
-        f = self.f
-        before = load_lanes(f, self.item, address, column.lanes, column.used, exact=False)
-        store_lanes(f, f.binary("fadd", before, total), address, column.used, self.w.target)
+        add_to(self.w, self.item, address, column, total)
+
+
+def add_to(w: Writer, item: str, address: Ssa, column: Column, total: Ssa) -> None:
+    """Add a vector to sums in memory."""
+    f = w.f
+    before = load_lanes(f, item, address, column.lanes, column.used, exact=False)
+    store_lanes(f, f.binary("fadd", before, total), address, column.used, w.target)

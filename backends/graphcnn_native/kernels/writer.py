@@ -93,6 +93,7 @@ class Writer:
         self._addresses: dict[Buffer, Ssa] = {}
         self.batch = self.slot(Slot.BATCH, INDEX)
         self._find_memory()
+        self._clear_margins()
         self._read_scalars()
 
     def name_section(self, key: int) -> None:
@@ -404,8 +405,40 @@ class Writer:
         item = ITEMS[type.dtype]
         if type.dtype == "bool":
             x = f.convert("zext", x, "i8")
+        if buffer.margins is not None:
+            address = self.place_in_margins(buffer, position.indices)
+            store_lanes(f, rounded_to_bfloat16(f, x), address, position.used, self.target)
+            return
         address = f.element(self.address(buffer), item, self.offset(type, position.indices))
         store_lanes(f, x, address, position.used, self.target)
+
+    def place_in_margins(self, buffer: Buffer, indices: Sequence[Index]) -> Ssa:
+        """Return the address of a number that is kept as bfloat16, in images with zeros around them."""
+        f, images, margins = self.f, buffer.value.type, buffer.margins
+        assert margins is not None
+        n, row, column, channel = indices
+        place = f.add(f.multiply(row, margins.pitch(images)), column, margins.first(images))
+        sample = f.element(self.address(buffer), "i8", f.multiply(n, buffer.bytes))
+        return f.element(sample, "i16", f.multiply(place, images.static(3)), channel)
+
+    def _clear_margins(self) -> None:
+        """Write the zeros around the images that the kernel keeps as bfloat16."""
+        f, kept = self.f, [buffer for _, buffer in self.kernel.stores if buffer.margins is not None]
+        if not kept:
+            return
+        with f.when(self.is_first_part()), f.loop(self.begin, self.end, name="sample") as n:
+            for buffer in kept:
+                images, margins = buffer.value.type, buffer.margins
+                assert margins is not None
+                channels, pitch = images.static(3), margins.pitch(images)
+                begin = f.element(self.address(buffer), "i8", f.multiply(n.index, buffer.bytes))
+                f.clear(begin, 2 * margins.first(images) * channels)
+                last = margins.first(images) + (images.static(1) - 1) * pitch + images.static(2)
+                if margins.between:
+                    with f.loop(margins.first(images) + images.static(2), last, pitch, name="place") as place:
+                        between = f.element(begin, "i16", f.multiply(place.index, channels))
+                        f.clear(between, 2 * margins.between * channels)
+                f.clear(f.element(begin, "i16", last * channels), buffer.bytes - 2 * last * channels)
 
     # Shape of the work
 
@@ -429,17 +462,21 @@ class Writer:
 
     def is_flat(self, *values: Value) -> bool:
         """Whether values can be computed element by element in memory order, whatever their axes."""
-        return self._broadcasts(*values) == []
+        return self._broadcasts(*values) == [] and not self._has_margins()
 
     def is_flat_by_sample(self, *values: Value) -> bool:
         """Whether values can be computed at any place of a sample in memory order: positions (sample, place).
 
         Beside what `is_flat` allows, a number of each sample or of each of few channels may be broadcast.
         """
-        found = self._broadcasts(*values)
+        found = None if self._has_margins() else self._broadcasts(*values)
         return found is not None and all(
             self._is_of_sample(node) or self._is_of_channel(node) for node in found
         )
+
+    def _has_margins(self) -> bool:
+        """Whether the kernel stores what lies in memory otherwise than its shape says."""
+        return any(buffer.margins is not None for _, buffer in self.kernel.stores)
 
     def spread_channels(self) -> None:
         """Write down what is broadcast along few channels, again and again, for vectors that begin anywhere.
@@ -507,6 +544,12 @@ class Writer:
 def _asks_for_channel(operand: TensorType) -> bool:
     """Whether a broadcast reads the same numbers at all places but for their last axis."""
     return all(size == 1 for size in operand.shape[:-1])
+
+
+def rounded_to_bfloat16(f: Function, x: Ssa) -> Ssa:
+    """Return the bits of the bfloat16 nearest to each lane of float32, by a processor that has these."""
+    rounded = f.convert("fptrunc", x, "bfloat")
+    return f.emit(vector("i16", lanes_of(x.type)), f"bitcast {rounded} to {vector('i16', lanes_of(x.type))}")
 
 
 def value_item(type: TensorType) -> str:

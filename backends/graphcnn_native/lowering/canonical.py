@@ -46,6 +46,14 @@ from graphcnn.ops import (
 from graphcnn.ops.attributes import Pair
 from graphcnn.ops.convolution import FILTER_AXES, IMAGE_AXES
 from graphcnn.rewrite import DEAD_NODES, Match, Rule, rewrite
+from graphcnn_native.lowering.bfloat16 import (
+    Bfloat16,
+    Bfloat16Correlation,
+    Bfloat16FilterGradient,
+    Bfloat16Filters,
+    correlation_of_bfloat16,
+    filter_gradient_of_bfloat16,
+)
 from graphcnn_native.lowering.depthwise import reads_edges
 from graphcnn_native.lowering.folding import folded_scale
 from graphcnn_native.lowering.panels import (
@@ -127,7 +135,8 @@ def canonical_rules(
     """
     by_phases = partial(_by_phases, target=target)
     effect = "a correlation over inserted zeros multiplies what was there alone, phase by phase"
-    chosen = [Rule("zeros-left-out", effect, Correlate2d, by_phases, keeps="finite")]
+    chosen = [*BFLOAT16] if target.has_tiles else []
+    chosen.append(Rule("zeros-left-out", effect, Correlate2d, by_phases, keeps="finite"))
     if moves_lanes_together(target):
         by_lists = partial(routed_filter_gradient, target=target)
         effect = "images ⋆ route(d) adds up products of d alone, where that is faster"
@@ -334,6 +343,7 @@ OWN_FORMS: Final = frozenset(
     {
         *(WinogradFilters, WinogradCorrelation, WinogradFilterGradient),
         *(RoutedCorrelation, RoutedFilterGradient),
+        *(Bfloat16, Bfloat16Filters, Bfloat16Correlation, Bfloat16FilterGradient),
         *(PhasedCorrelation, FilterGradientOfTaps, InPanels, PanelCorrelation, PanelMatmul),
     }
 )
@@ -383,6 +393,23 @@ FOLDING: Final = Rule(
     keeps="finite",
 )
 """Of graphs that leave parameters as they are, so that filters are multiplied once."""
+BFLOAT16: Final = (
+    Rule(
+        "bfloat16",
+        "a correlation of numbers that are rounded to bfloat16 reads them as such",
+        Correlate2d,
+        correlation_of_bfloat16,
+        keeps="finite",
+    ),
+    Rule(
+        "bfloat16-over-batch",
+        "a filter gradient of numbers that are rounded to bfloat16 reads them as such",
+        (Correlate2d, FilterGradientOfTaps),
+        filter_gradient_of_bfloat16,
+        keeps="finite",
+    ),
+)
+"""Of a processor that multiplies tiles of bfloat16."""
 FORMS: Final = (
     Rule(
         "pad-at-the-sides",

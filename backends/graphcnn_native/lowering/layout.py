@@ -122,7 +122,7 @@ class Layout:
             self._numbers[buffer] = len(self.buffers)
             self.buffers.append(buffer)
         is_within = buffer in self._plan.within_strips
-        return self._numbers[buffer], buffer.place, is_within, buffer.value.type
+        return self._numbers[buffer], buffer.place, is_within, buffer.value.type, buffer.margins
 
 
 def _identity(node: Node) -> Hashable:

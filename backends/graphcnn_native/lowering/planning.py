@@ -9,6 +9,8 @@ from dataclasses import replace
 from graphcnn.ir import BATCH, Graph, Value
 from graphcnn.ops import Constant, Input, SoftmaxCrossEntropy, WarpSamplesTransposed
 from graphcnn_native.elements import SIZES
+from graphcnn_native.lowering.bfloat16 import Bfloat16Correlation, Bfloat16FilterGradient, margins_of
+from graphcnn_native.lowering.bfloat16_tiling import packing, tiling
 from graphcnn_native.lowering.caller_arrays import CallerArrays
 from graphcnn_native.lowering.draft import Draft, drafts_by_value
 from graphcnn_native.lowering.program import (
@@ -50,11 +52,16 @@ def plan(graph: Graph, compiled: Graph, sources: Mapping[int, int], target: Targ
     buffers = _give_buffers(graph, drafts, arrays.buffers)
     finishing = _Finishing(schedule, compiled, sources, target)
     planned = [finishing.planned(draft) for draft in drafts]
-    block = max(BLOCK, target.lanes(SIZES["float"]))
+    block = block_of(target)
     taken = strips(graph, planned, block, target)
     kernels = tuple(replace(kernel, strip=strip) for kernel, strip in zip(planned, taken, strict=True))
     divided = _divided_stage(kernels)
     return Plan(graph, kernels, buffers, tuple(arrays.slots), block, divided, _labels(graph))
+
+
+def block_of(target: Target) -> int:
+    """Return how many samples are carried through a stage together."""
+    return max(BLOCK, target.lanes(SIZES["float"]))
 
 
 def _busy(drafts: list[Draft]) -> list[Draft]:
@@ -77,11 +84,11 @@ def _busy(drafts: list[Draft]) -> list[Draft]:
 
 def _give_buffers(graph: Graph, drafts: list[Draft], known: Mapping[Value, Buffer]) -> dict[Value, Buffer]:
     """Return the buffers of all stored values, and let kernels store what others read."""
-    buffers, readers = dict(known), drafts_by_value(drafts)
+    buffers, readers, margins = dict(known), drafts_by_value(drafts), margins_of(graph)
     for draft in drafts:
         for value in draft.values:
             if value in readers and value not in buffers:
-                buffers[value] = Buffer(value, _place(draft, readers[value]))
+                buffers[value] = Buffer(value, _place(draft, readers[value]), margins=margins.get(value))
                 draft.stores.insert(0, (value, buffers[value]))
         if draft.root is not None and is_product_over_samples(graph.node(draft.root)):
             draft.unfinished = Buffer(draft.values[0], Place.ARENA, keeps=Keeps.UNFINISHED)
@@ -128,6 +135,7 @@ class _Finishing:
         self._schedule, self._compiled, self._sources, self._target = schedule, compiled, sources, target
         self._last = _finishing_nodes(schedule.graph, sources)
         self._merged = _merged(compiled, self._last.keys())
+        self._margins = margins_of(schedule.graph)
 
     def planned(self, draft: Draft) -> PlannedKernel:
         graph, sources = self._schedule.graph, self._sources
@@ -181,6 +189,11 @@ class _Finishing:
                 return map_lists(node.op, types[0], types[2], self._target).bytes
             case WarpSamplesTransposed():
                 return types[0].with_dtype("float64").bytes(1)
+            case Bfloat16Correlation():
+                results, margins = graph.results(draft.root)[0].type, self._margins[node.operands[0]]
+                return tiling(node.op, types[0], results, margins).bytes
+            case Bfloat16FilterGradient():
+                return packing(node.op, node.op.taps, types[0], types[1], block_of(self._target)).bytes
             case WinogradCorrelation() | WinogradFilterGradient():
                 maps = types[1] if node.op.sum_over == "batch" else graph.results(draft.root)[0].type
                 return workspace(node.op, types[0], maps, self._target).bytes

@@ -79,13 +79,44 @@ class Keeps(Enum):
 
 
 @dataclass(frozen=True)
+class Margins:
+    """Zeros around the images of a sample that are kept as bfloat16: so many rows above and below, and
+    columns between one row and the next, at the right of the one and at the left of the other."""
+
+    above: int = 0
+    below: int = 0
+    between: int = 0
+
+    def pitch(self, images: TensorType) -> int:
+        """Return how many places lie from a pixel to the one below it."""
+        return images.static(2) + self.between
+
+    def first(self, images: TensorType) -> int:
+        """Return at which place of a sample its first pixel is."""
+        return self.above * self.pitch(images) + self.between
+
+    def places(self, images: TensorType) -> int:
+        """Return how many places, pixels and zeros, a sample has."""
+        rows = self.above + images.static(1) + self.below
+        return rows * self.pitch(images) + self.between
+
+    def bytes(self, images: TensorType) -> int:
+        """Return the bytes of a sample; behind it, zeros for whoever reads a few numbers too many."""
+        return aligned(2 * self.places(images) * images.static(3) + ALIGNMENT)
+
+
+@dataclass(frozen=True)
 class Buffer:
-    """Memory for one stored value, row-major as in the IR. slot: of the caller's array."""
+    """Memory for one stored value, row-major as in the IR. slot: of the caller's array.
+
+    margins: of images that are kept as bfloat16 (`bfloat16.py`).
+    """
 
     value: Value
     place: Place = field(hash=False)
     slot: int = field(default=-1, hash=False)
     keeps: Keeps = field(default=Keeps.VALUE, hash=False)
+    margins: Margins | None = field(default=None, hash=False)
 
     @property
     def per_sample(self) -> bool:
@@ -94,6 +125,8 @@ class Buffer:
     @property
     def bytes(self) -> int:
         """The bytes of one sample, or of the whole where there is no batch."""
+        if self.margins is not None:
+            return self.margins.bytes(self.value.type)
         return self.value.type.bytes(1)
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from graphcnn.ir import BATCH, Op
 from graphcnn.ops import Correlate2d, Mean, Sum
+from graphcnn_native.lowering.bfloat16 import Bfloat16Correlation
 from graphcnn_native.lowering.draft import Draft, drafts_by_value
 from graphcnn_native.lowering.program import Domain
 from graphcnn_native.lowering.samples_in_lanes import suits_samples_in_lanes
@@ -83,7 +84,7 @@ def _can_add_up(schedule: Schedule, kernel: Draft, target: Target) -> bool:
     op: Op | None = kernel.op(schedule.graph)
     if kernel.root is None or kernel.adds_up_samples:
         return False
-    if isinstance(op, WinogradCorrelation | PhasedCorrelation):
+    if isinstance(op, Bfloat16Correlation | WinogradCorrelation | PhasedCorrelation):
         return True
     if type(op) is not Correlate2d:
         return False

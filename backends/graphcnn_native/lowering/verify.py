@@ -26,6 +26,7 @@ from graphcnn.ops import (
     SumPool2d,
 )
 from graphcnn.ops.attributes import NO_PADDING
+from graphcnn_native.lowering.bfloat16 import Bfloat16, Bfloat16Correlation, Bfloat16FilterGradient
 from graphcnn_native.lowering.program import (
     ALIGNMENT,
     BANDS,
@@ -68,6 +69,7 @@ def verify(program: Program) -> Program:
         _verify_reading(program, kernel, writers)
         _verify_sums(program, kernel)
         _verify_neighbours(program, kernel)
+        _verify_bfloat16(program, kernel)
         _verify_strip(program, kernel)
     _verify_roots(program)
     _verify_in_place(program)
@@ -259,6 +261,27 @@ def _verify_neighbours(program: Program, kernel: PlacedKernel) -> None:
         for buffer in kernel.kept:
             for reader in program.readers.get(buffer, ()):
                 _require(reader.pad == kernel.number, reader, "it reads what may not have been written")
+
+
+def _verify_bfloat16(program: Program, kernel: PlacedKernel) -> None:
+    """What is kept as bfloat16 is read by products of such numbers alone, with the zeros that these need."""
+    for value, buffer in kernel.stores:
+        is_kept = isinstance(program.graph.node(value.key).op, Bfloat16)
+        _require(is_kept == (buffer.margins is not None), kernel, f"%{value.key} is kept in the wrong form")
+    root = _root(program, kernel)
+    others = {*_reached(program, kernel, _following(kernel))}
+    for value in kernel.loads:
+        margins = program.buffers[value].margins
+        if margins is None:
+            continue
+        is_product = root is not None and isinstance(root.op, Bfloat16Correlation | Bfloat16FilterGradient)
+        as_such = is_product and value not in others
+        _require(as_such, kernel, f"it reads %{value.key} as float32, which is kept as bfloat16")
+        assert root is not None
+        if isinstance(root.op, Bfloat16Correlation):
+            (above, below), sides = root.op.padding
+            fits = margins.above >= above and margins.below >= below and margins.between >= max(sides)
+            _require(fits, kernel, f"there are too few zeros around %{value.key}")
 
 
 def _verify_strip(program: Program, kernel: PlacedKernel) -> None:

@@ -1,0 +1,195 @@
+"""Products of bfloat16, by the processor's tiles: rules of `canonical.py`, and the ops that they emit.
+
+A product whose operands are rounded to bfloat16 reads them as such, two bytes a number. Whoever computes an
+operand stores it rounded on its way (`Bfloat16`), with zeros around images, so that a tile is loaded from
+wherever a tap finds its pixels. Filters are put into panels, once a step (`Bfloat16Filters`). How products
+are cut is `bfloat16_tiling.py`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from graphcnn.ir import BATCH, Graph, Op, TensorType, Value, Values
+from graphcnn.ops import (
+    Correlate2d,
+    Crop,
+    Pad,
+    Reshape,
+    Rot180,
+    RoundBfloat16,
+    RouteToWinner2d,
+    SpreadToBlock2d,
+    Transpose,
+    ZeroInsert,
+)
+from graphcnn.ops.attributes import Pair
+from graphcnn.ops.convolution import FILTER_AXES
+from graphcnn.rewrite import Match
+from graphcnn_native.lowering.bfloat16_tiling import DEPTH, TILE, steps_of
+from graphcnn_native.lowering.program import Margins
+
+
+@dataclass(frozen=True, slots=True)
+class Bfloat16(Op):
+    """x, which is kept as bfloat16: rounded when it is stored, and read by products of such numbers alone."""
+
+    name: ClassVar[str] = "bfloat16"
+    equation: ClassVar[str] = "y = x, rounded to bfloat16 in memory"
+    arity: ClassVar[int] = 1
+
+    def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
+        return operands
+
+
+@dataclass(frozen=True, slots=True)
+class Bfloat16Filters(Op):
+    """Filters [K, K', C, D] rounded, in panels: pairs of numbers [panels, steps, pairs, filters].
+
+    A panel is of 16 filters. A step is a tile: the factors of 32 numbers of a row of taps and their channels,
+    which lie one behind the other; beyond the row's end there are zeros.
+
+    is_turned: the filters are those of the input gradient: taps in reverse, channels exchanged with filters.
+    """
+
+    is_turned: bool = False
+
+    name: ClassVar[str] = "bfloat16_filters"
+    equation: ClassVar[str] = "w, rounded to bfloat16"
+    arity: ClassVar[int] = 1
+
+    def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
+        (filters,) = operands
+        rows, taps, channels, count = map(int, filters.shape)
+        if self.is_turned:
+            channels, count = count, channels
+        steps = rows * steps_of(taps * channels)
+        return (TensorType((-(-count // TILE), steps, TILE, TILE), "int32"),)
+
+
+@dataclass(frozen=True, slots=True)
+class Bfloat16Correlation(Correlate2d):
+    """A correlation of images that are kept as bfloat16 with filters [K, K', C, D] in panels.
+
+    taps: of the filters. filters: how many.
+    """
+
+    taps: Pair = (1, 1)
+    filters: int = 1
+
+    name: ClassVar[str] = "correlate2d_of_bfloat16"
+
+    def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
+        images, _ = operands
+        return Correlate2d.result_types(self, images, self.plain(images))
+
+    def plain(self, images: TensorType) -> TensorType:
+        """Return the type of the filters as they were."""
+        return images.with_shape((*self.taps, images.shape[3], self.filters))
+
+    def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType], batch: int) -> int:
+        images, _ = operands
+        return Correlate2d.flops(self, (images, self.plain(images)), results, batch)
+
+
+@dataclass(frozen=True, slots=True)
+class Bfloat16FilterGradient(Correlate2d):
+    """A correlation of images with deltas, both kept as bfloat16, that sums over the batch for some taps."""
+
+    taps: Pair = (1, 1)
+
+    name: ClassVar[str] = "correlate2d_of_bfloat16_over_batch"
+
+    def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
+        (whole,) = Correlate2d.result_types(self, *operands)
+        return (whole.with_shape((*self.taps, *whole.shape[2:])),)
+
+
+def correlation_of_bfloat16(match: Match, op: Correlate2d, operands: Values) -> Value | None:
+    """Emit a correlation of rounded images with rounded filters as one of bfloat16."""
+    images, filters = (_rounded(match, operand) for operand in operands)
+    if images is None or filters is None or op.sum_over != "channels" or not _is_plain(op):
+        return None
+    if images.type.shape[0] != BATCH or BATCH in filters.type.shape:
+        return None
+    taps = filters.type.static(0), filters.type.static(1)
+    attributes = op.stride, op.padding, op.dilation, op.groups, op.sum_over
+    correlation = Bfloat16Correlation(*attributes, taps, filters.type.static(3))
+    in_panels = _in_panels(match, filters)
+    return match.emit(correlation, match.emit_once(Bfloat16(), images), in_panels)
+
+
+def filter_gradient_of_bfloat16(match: Match, op: Correlate2d, operands: Values) -> Value | None:
+    """Emit a filter gradient of rounded images and deltas as one of bfloat16."""
+    images, deltas = (_rounded(match, operand) for operand in operands)
+    if images is None or deltas is None or op.sum_over != "batch" or images.type.shape[0] != BATCH:
+        return None
+    if op.groups > 1 or op.stride != (1, 1):
+        return None
+    (result,) = op.result_types(images.type, deltas.type)
+    attributes = op.stride, op.padding, op.dilation, op.groups, op.sum_over
+    gradient = Bfloat16FilterGradient(*attributes, (result.static(0), result.static(1)))
+    return match.emit(gradient, *(match.emit_once(Bfloat16(), x) for x in (images, deltas)))
+
+
+def _is_plain(op: Correlate2d) -> bool:
+    return op.groups == 1 and op.dilation == (1, 1)
+
+
+def _rounded(match: Match, value: Value) -> Value | None:
+    """Return what a float32 value is rounded of or, where numbers are only moved that were, itself."""
+    moved = value
+    while value.type.dtype == "float32":
+        node = match.definition(moved)
+        if isinstance(node.op, RoundBfloat16):
+            return node.operands[0] if moved == value else value
+        if not _only_moves(node.op):
+            return None
+        moved = node.operands[0]
+    return None
+
+
+def _only_moves(op: Op) -> bool:
+    """Whether an op leaves the numbers of its first operand as they are, beside zeros."""
+    if isinstance(op, RouteToWinner2d | SpreadToBlock2d):
+        return all(size <= stride for size, stride in zip(op.size, op.stride, strict=True))
+    is_pad = isinstance(op, Pad) and not op.value
+    return is_pad or isinstance(op, Crop | Reshape | Rot180 | Transpose | ZeroInsert)
+
+
+def _in_panels(match: Match, filters: Value) -> Value:
+    """Emit rounded filters in panels: those of an input gradient as they were before they were turned."""
+    node = match.definition(filters)
+    if node.op == Transpose((0, 1, 3, 2)) and filters.type.static(2) % DEPTH == 0:
+        turned = node.operands[0]
+        rotation = match.definition(turned)
+        is_rotated = rotation.op == Rot180(FILTER_AXES)
+        source = rotation.operands[0] if is_rotated else turned
+        rounded = match.definition(source)
+        if (is_rotated or filters.type.shape[:2] == (1, 1)) and isinstance(rounded.op, RoundBfloat16):
+            return match.emit_once(Bfloat16Filters(is_turned=True), rounded.operands[0])
+    return match.emit_once(Bfloat16Filters(), filters)
+
+
+def margins_of(graph: Graph) -> dict[Value, Margins]:
+    """Return the zeros around all values that are kept as bfloat16: as many as their readers need."""
+    found: dict[Value, Margins] = {}
+    for key, node in graph.items():
+        if isinstance(node.op, Bfloat16):
+            found[graph.results(key)[0]] = Margins()
+        for value, needed in _needed(node.op, node.operands):
+            found[value] = _both(found[value], needed)
+    return found
+
+
+def _needed(op: Op, operands: Values) -> Iterator[tuple[Value, Margins]]:
+    """Yield the operands of a product that are kept as bfloat16, and the zeros that it needs around them."""
+    if isinstance(op, Bfloat16Correlation):
+        (above, below), sides = op.padding
+        yield operands[0], Margins(above, below, max(sides))
+
+
+def _both(x: Margins, y: Margins) -> Margins:
+    return Margins(max(x.above, y.above), max(x.below, y.below), max(x.between, y.between))
