@@ -293,7 +293,10 @@ def _dtype(dtype: object) -> DType | None:
     except TypeError:
         name = ""
     if name not in ("float32", "float64"):
-        raise OptionError(f"dtype={dtype!r} is neither 'float32' nor 'float64'", mend='dtype="float64"')
+        raise OptionError(
+            f"dtype={dtype!r} is neither 'float32' nor 'float64'",
+            mend='precision="bfloat16"' if "16" in str(dtype) else 'dtype="float64"',
+        )
     return "float32" if name == "float32" else "float64"
 
 

@@ -194,6 +194,7 @@ FOREIGN: Final = {
     "CosineAnnealingWarmRestarts": "gcn.one_cycle(0.1, epochs=10)",
     "LRFinder": "gcn.find_learning_rate(model, images, labels)",
     "CSVLogger": 'gcn.CSVLog("log.csv")',
+    **dict.fromkeys(("bfloat16", "autocast", "GradScaler"), 'gcn.compile(network, precision="bfloat16")'),
     "save": 'model.save("model.safetensors")',
     "load_model": 'gcn.load("model.safetensors")',
     "fit": "model.fit(images, labels); gcn.compile makes the model",
@@ -325,7 +326,7 @@ OF_MODELS: Final = {
     "gpu": _CPU,
     "float": _CPU,
     "double": _CPU,
-    "half": _CPU,
+    **dict.fromkeys(("half", "bfloat16"), 'gcn.compile(network, precision="bfloat16")'),
     "backward": _GRADIENTS,
     "zero_grad": _GRADIENTS,
     "grad": _GRADIENTS,
@@ -378,7 +379,7 @@ OF_LOSSES: Final = {
 SETTABLE: Final = {
     **{
         name: f"gcn.compile(network, {name}=..., weights=model.weights)"
-        for name in ("loss", "optimizer", "metrics", "passes")
+        for name in ("loss", "optimizer", "metrics", "passes", "precision")
     },
     "parameters": "model.parameters.update(parameters)",
     "weights": "model.weights.update(weights)",

@@ -42,7 +42,7 @@ def checked_precision(given: object) -> Precision | None:
             return known
     if given is None:
         return None
-    mend = 'dtype="float64" computes a network in float64' if given == "float64" else 'precision="bfloat16"'
+    mend = 'dtype="float64"' if given == "float64" else 'precision="bfloat16"'
     raise OptionError(f"precision={given!r:.60} is neither {' nor '.join(map(repr, PRECISIONS))}", mend=mend)
 
 

@@ -51,6 +51,8 @@ COMPILE: Final = {
     "clipvalue": "clip_value=0.5",
     "gradient_accumulation_steps": "accumulate=4",
     "ema_decay": "average=0.999, and model.averaged()",
+    "mixed_precision": 'precision="bfloat16"',
+    "amp": 'precision="bfloat16"',
     "steps_per_execution": "leave it out: a step is one native call",
     "run_eagerly": 'backend="numpy" computes node by node',
     "jit_compile": 'leave it out: backend="native" compiles the whole step',

@@ -115,6 +115,5 @@ def require_float32(graph: Graph) -> None:
             raise OptionError(
                 f"precision='bfloat16' rounds what float32 products multiply, and this {node.op.name} is of "
                 f"{node.types[0].dtype}",
-                mend='leave out precision; or dtype="float64", and give gcn.Input and TensorType '
-                'dtype="float32"',
+                mend='leave out precision; or leave out dtype="float64", here and of inputs',
             ).located(layer=node.origin.layer, file=node.origin.file, line=node.origin.line)

@@ -1,6 +1,6 @@
 """Kills a training at random instants, lets others go on with it, and compares the last file.
 
-    python tests/training/kills.py KILLS FOLDER [SEED]
+    python tests/training/kills.py KILLS FOLDER [SEED] [PRECISION]
 
 Each training runs in a process of its own, forked from this one, which has loaded all code and no more. It is
 killed by SIGKILL, the next one goes on with another number of threads, and so on until one comes to its end.
@@ -23,6 +23,7 @@ import numpy as np
 
 import graphcnn as gcn
 from graphcnn.backend import load_backend
+from graphcnn.training.graphs import Precision
 
 RANDOM = np.random.default_rng(5)
 IMAGES = RANDOM.integers(0, 256, (150, 8, 8, 1), np.uint8)
@@ -53,7 +54,7 @@ class Memory(gcn.Callback):
         model.learning_rate = 0.01 / (1 + sum(self.losses) / len(self.losses))
 
 
-def train(folder: Path, threads: int, every: int, tell: gcn.Callback) -> None:
+def train(folder: Path, threads: int, every: int, precision: Precision, tell: gcn.Callback) -> None:
     """Train, or go on, to the end, and save the model. every: steps from checkpoint to checkpoint."""
     checkpoint = gcn.Checkpoint(folder / "run", every, keep=2)
     if checkpoint.latest is None:
@@ -70,6 +71,7 @@ def train(folder: Path, threads: int, every: int, tell: gcn.Callback) -> None:
             average=0.9,
             accumulate=2,
             threads=threads,
+            precision=precision,
         )
     else:
         model = gcn.resume(folder / "run", threads=threads)
@@ -102,14 +104,14 @@ class Tell(gcn.Callback):
 class Process:
     """A process that trains."""
 
-    def __init__(self, folder: Path, threads: int, every: int) -> None:
+    def __init__(self, folder: Path, threads: int, every: int, precision: Precision) -> None:
         self._began, pipe = os.pipe()
         self.number = os.fork()
         if self.number:
             os.close(pipe)
             return
         try:
-            train(folder, threads, every, Tell(pipe))
+            train(folder, threads, every, precision, Tell(pipe))
         except BaseException:
             traceback.print_exc()
             os._exit(1)
@@ -146,10 +148,10 @@ def parts(place: Path) -> set[Path]:
     return set((place / "killed" / "run").glob(".*.part"))
 
 
-def main(kills: int, place: Path, seed: int) -> None:
+def main(kills: int, place: Path, seed: int, precision: Precision) -> None:
     draw = random.Random(seed)
-    assert Process(place / "first", 1, 1).has_ended()  # and machine code is in the cache
-    whole, start = Process(place / "whole", 1, 5), time.monotonic()
+    assert Process(place / "first", 1, 1, precision).has_ended()  # and machine code is in the cache
+    whole, start = Process(place / "whole", 1, 5, precision), time.monotonic()
     whole.wait_for_training()
     before = time.monotonic()
     assert whole.has_ended()
@@ -159,7 +161,7 @@ def main(kills: int, place: Path, seed: int) -> None:
     killed = ended = attempts = while_saving = 0
     while killed < kills or attempts:
         threads, left = THREADS[(killed + ended) % len(THREADS)], parts(place)
-        process = Process(place / "killed", threads, draw.choice(EVERY))
+        process = Process(place / "killed", threads, draw.choice(EVERY), precision)
         attempts += 1
         seconds = draw.uniform(0, compiling)
         if draw.random() > EARLY:
@@ -181,4 +183,5 @@ def main(kills: int, place: Path, seed: int) -> None:
 if __name__ == "__main__":
     load_backend("native")  # all code is loaded once, and not by each of the processes
     _ = gcn.compile, gcn.resume, gcn.Checkpoint, gcn.Sequential, gcn.EarlyStopping, gcn.CSVLog
-    main(int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 0)
+    seed = int(sys.argv[3]) if len(sys.argv) > 3 else 0
+    main(int(sys.argv[1]), Path(sys.argv[2]), seed, "bfloat16" if "bfloat16" in sys.argv else "float32")

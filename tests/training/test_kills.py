@@ -10,9 +10,10 @@ import pytest
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills processes that are forked")
 
 
-def kill(times, folder):
+def kill(times, folder, precision="float32"):
+    script = Path(__file__).with_name("kills.py")
     result = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("kills.py")), str(times), str(folder)],
+        [sys.executable, str(script), str(times), str(folder), "0", precision],
         env={**os.environ, "GRAPHCNN_CACHE": str(folder / "cache")},
         capture_output=True,
         text=True,
@@ -27,5 +28,6 @@ def test_a_few_kills(tmp_path):
 
 
 @pytest.mark.slow
-def test_many_kills(tmp_path):
-    kill(20, tmp_path)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_many_kills(tmp_path, precision):
+    kill(20, tmp_path, precision)

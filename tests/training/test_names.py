@@ -51,6 +51,7 @@ def test_an_argument_that_fit_does_not_have(name, mend):
         ("lr", "gcn.SGD"),
         ("device", "CPU"),
         ("thread", "'threads'"),
+        ("mixed_precision", 'precision="bfloat16"'),
     ],
 )
 def test_an_argument_that_compile_does_not_have(name, mend):

@@ -266,7 +266,7 @@ def test_a_file_of_no_known_precision_is_damaged(tmp_path):
 def test_an_unknown_precision_is_named_with_a_mend():
     for given, mend in (
         ("bf16", 'precision="bfloat16"'),
-        ("float64", 'dtype="float64" computes a network in float64'),
+        ("float64", 'dtype="float64"'),
         (16, 'precision="bfloat16"'),
         (True, 'precision="bfloat16"'),
     ):
