@@ -1,9 +1,11 @@
 """The package as a whole: what importing costs, the zoo, and how backends are found."""
 
+import ast
 import inspect
 import re
 import subprocess
 import sys
+import tomllib
 import types
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
@@ -16,7 +18,7 @@ import graphcnn.backend
 from graphcnn.displays import display
 from graphcnn.errors import BackendError, GraphcnnError
 
-HEAVY = ("numba", "llvmlite", "networkx", "rich", "click", "matplotlib", "safetensors", "numpy")
+HEAVY = ("numba", "llvmlite", "networkx", "rich", "click", "matplotlib", "numpy")
 
 
 def fresh(code):
@@ -42,6 +44,37 @@ def test_training_imports_no_drawing_or_command_line():
     )
     imported = {name.partition(".")[0] for name in fresh(code).split()}
     assert imported.isdisjoint({"matplotlib", "click", "rich", "networkx"})
+
+
+def test_what_is_imported_is_required_and_nothing_else_is():
+    """safetensors, for one, is what tests read files with, and not what graphcnn writes them with."""
+    root = Path(__file__).parent.parent
+    files = [*root.glob("graphcnn/**/*.py"), *root.glob("backends/**/*.py")]
+    imported = {name for file in files for name in imported_by(file)}
+    imported = {IMPORTED_AS.get(name, name) for name in imported - sys.stdlib_module_names}
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    extras = {
+        each
+        for extra in ("plot", "images", "tensorboard")
+        for each in project["optional-dependencies"][extra]
+    }
+    required, optional = (
+        {re.match(r"[\w-]+", each)[0] for each in group} for group in (project["dependencies"], extras)
+    )
+    assert required <= imported
+    assert imported - required - optional == {"graphcnn", "graphcnn_numpy", "graphcnn_native"}
+
+
+IMPORTED_AS = {"PIL": "pillow"}
+
+
+def imported_by(file):
+    """Yield the packages that a file names in its import statements."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module.partition(".")[0]
 
 
 @pytest.mark.parametrize(
