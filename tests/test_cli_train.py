@@ -134,7 +134,7 @@ def test_what_fit_is_told() -> None:
     )
     assert "epoch 1/2  step 5  val_loss" in result.output
     assert "test accuracy" in result.output
-    assert len(column("val_loss")) == 2
+    assert len(column("val_loss")) == 4  # after step 5 and at the end of each epoch
 
 
 def test_the_best_weights_are_those_that_are_saved() -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @known_arguments
 class LivePlot(Callback):
-    """Draws `model.history` after each epoch, in the place where it was drawn before.
+    """Draws `model.history` after each validation and epoch, in the place where it was drawn before.
 
     path: a picture to write, in the format that its name ends with; by default the curves are displayed in
     the notebook. Raises OptionError where matplotlib is not installed or does not know the format, and `fit`
@@ -39,7 +39,13 @@ class LivePlot(Callback):
         elif not is_in_notebook():
             raise OptionError("there is no notebook to draw in", mend='gcn.LivePlot("curves.png")')
 
+    def on_validation_end(self, model: Model, epoch: int, step: int, logs: dict[str, float]) -> None:
+        self._draw(model)
+
     def on_epoch_end(self, model: Model, epoch: int, logs: dict[str, float]) -> None:
+        self._draw(model)
+
+    def _draw(self, model: Model) -> None:
         figure = model.history.plot()
         if self.path is not None:
             write_atomically(self.path, picture(figure, self.path.suffix[1:]))

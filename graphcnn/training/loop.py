@@ -17,7 +17,7 @@ from graphcnn.origin import users_line
 from graphcnn.training.callbacks import Callback, StopTraining, hears_steps
 from graphcnn.training.feed import Batch, Source, of_validation
 from graphcnn.training.hints import Course, hint
-from graphcnn.training.history import History
+from graphcnn.training.history import STEP, History
 from graphcnn.training.position import hand_over
 from graphcnn.training.progress import Progress
 from graphcnn.training.saving import Saving
@@ -67,7 +67,7 @@ class Loop:
         """Train the epochs that are left; return the history of all."""
         model, begun = self._model, self._begun
         done = 0 if begun is None else model.epochs_done + 1 - begun.first
-        history = History(model.history.epochs[-done:] if done > 0 else [])
+        history = model.history.latest(max(done, 0))
         try:
             try:
                 with self._saving.listening():
@@ -157,13 +157,15 @@ class Loop:
             self._saving.begin_epoch(totals)
         else:
             model.steps_done = 0
+            for each in (history, model.history):
+                each.begin_epoch()
             self._saving.begin_epoch(totals)
             for callback in self._callbacks:
                 callback.on_epoch_begin(model, epoch)
         self._warn_of_rate(epoch)
         self._bar.begin(epoch)
         before, start, self._validating = totals.samples, time.perf_counter(), 0.0
-        self._train(epoch, totals)
+        self._train(epoch, totals, history)
         seconds = time.perf_counter() - start - self._validating
         rates = {
             "learning_rate": model.learning_rate,
@@ -183,12 +185,15 @@ class Loop:
             logs = rows[-1] = history.epochs[-1] = results | measured | rates
         return logs
 
-    def _train(self, epoch: int, totals: Totals) -> None:
+    def _train(self, epoch: int, totals: Totals, history: History) -> None:
         """Take the steps of an epoch that are not done, and add up their results."""
         model, state = self._model, self._state
         begin, before = model.steps_done, totals.samples
         self._course = Course(self._course if self._course.latest else None)
         trail = Trail(state)
+        measured = history.within(len(history))
+        if self._validates_after(begin) and not any(row[STEP] == begin for row in measured):
+            self._validate_within(epoch, begin, history)  # in which training was interrupted
         for step, batch in enumerate(self._batches(epoch, begin), begin + 1):
             for callback in self._callbacks:
                 callback.on_step_begin(model, epoch, step, batch)
@@ -202,8 +207,8 @@ class Loop:
             self._course.add(loss)
             if self._step_callbacks:
                 self._tell_step(epoch, step, results)
-            if self._validate_every and step % self._validate_every == 0 and step != self._source.steps:
-                self._validate_within(epoch, step)
+            if self._validates_after(step):
+                self._validate_within(epoch, step, history)
             self._saving.after_step(batch)
             self._bar.advance(step, totals.samples - before, totals.result)
         if not totals.samples:
@@ -236,11 +241,18 @@ class Loop:
         with of_validation():
             return {f"val_{name}": value for name, value in self._model.evaluate_batches(validation).items()}
 
-    def _validate_within(self, epoch: int, step: int) -> None:
+    def _validates_after(self, step: int) -> bool:
+        every = self._validate_every
+        return every is not None and step > 0 and step % every == 0 and step != self._source.steps
+
+    def _validate_within(self, epoch: int, step: int, history: History) -> None:
         """Evaluate in the middle of an epoch, which counts for no time of it, and tell callbacks."""
         assert self._validation is not None
         start = time.perf_counter()
         logs = self._measured(self._validation)
+        known = {} if self._source.steps is None else {"steps": self._source.steps}
+        for each in (history, self._model.history):
+            each.add_validation({STEP: step, **known, **logs})
         self._bar.validated(epoch, step, logs)
         for callback in self._callbacks:
             callback.on_validation_end(self._model, epoch, step, logs)

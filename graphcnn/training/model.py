@@ -106,7 +106,7 @@ class Model(ModelUse):
         )
         model.learning_rate = file.learning_rate
         model.classes = file.classes
-        model.history.epochs.extend(map(dict, file.history))
+        model.history = file.history
         model._resume.update(file.resume)
         if begun is not None:
             model.steps_done = begun.training.steps_done
@@ -165,7 +165,7 @@ class Model(ModelUse):
             self.seed,
             self.epochs_done,
             self._learning_rate,
-            tuple(self.history),
+            self.history.latest(len(self.history)),
             self._resume,
             self._samples_trained,
             training,
@@ -282,14 +282,14 @@ class Model(ModelUse):
         arrays or batches, or the test part of a Dataset, evaluated after each epoch. validation_split: the
         share of the samples of arrays, such as 0.1, that is evaluated so and not trained on; drawn by the
         model's seed, so the same in each call. validate_every: evaluates after so many steps of an epoch,
-        too. steps_per_epoch: how many steps an epoch takes, whatever a pass through the data takes: each
-        epoch goes on where the one before has left off. sample_weight: [n], what each sample's loss is
-        multiplied by; a mean still divides by the number of samples. class_weight: the same by label, {1:
-        5.0}, where classes that it leaves out weigh 1; or "balanced": all count alike. shuffle: whether to
-        shuffle arrays, as by default; the order follows from the model's seed and the epoch. prefetch: how
-        many batches of an iterable a thread draws before they are needed; 0 where they depend on the model.
-        checkpoint: where to save what is needed to go on after an interruption, see `Checkpoint`. progress:
-        whether to show progress, of compiling too.
+        too, for callbacks and `history.validations`. steps_per_epoch: how many steps an epoch takes, whatever
+        a pass through the data takes: each epoch goes on where the one before has left off. sample_weight:
+        [n], what each sample's loss is multiplied by; a mean still divides by the number of samples.
+        class_weight: the same by label, {1: 5.0}, where classes that it leaves out weigh 1; or "balanced":
+        all count alike. shuffle: whether to shuffle arrays, as by default; the order follows from the model's
+        seed and the epoch. prefetch: how many batches of an iterable a thread draws before they are needed; 0
+        where they depend on the model. checkpoint: where to save what is needed to go on after an
+        interruption, see `Checkpoint`. progress: whether to show progress, of compiling too.
 
         A model that `gcn.resume` has returned goes on with the call of `fit` that was interrupted, with the
         same bits: with the same data and callbacks, and, unless other epochs are given, to the same last

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,6 +21,7 @@ from graphcnn.interchange.weights import read_header, read_weights, require_tens
 from graphcnn.ir import Graph, TensorType
 from graphcnn.ir.parser import require_parsable
 from graphcnn.ops import OPS, UserFunction, parse
+from graphcnn.ops.attributes import is_int
 from graphcnn.scalar import by_name
 from graphcnn.training.class_names import checked_classes
 from graphcnn.training.descriptions import (
@@ -34,7 +36,7 @@ from graphcnn.training.descriptions import (
 )
 from graphcnn.training.freezing import layer_of
 from graphcnn.training.graphs import Graphs, Precision, check_names, checked_precision, objective_of
-from graphcnn.training.history import TIMES
+from graphcnn.training.history import STEP, TIMES, History
 from graphcnn.training.objective import OUTPUT
 from graphcnn.training.optimizers import given_optimizer
 from graphcnn.training.position import Training, restored_training, training_text
@@ -61,7 +63,7 @@ class ModelFile:
     seed: int
     epochs_done: int
     learning_rate: float
-    history: tuple[Mapping[str, float], ...] = ()
+    history: History = field(default_factory=History)
     resume: Mapping[str, object] = field(default_factory=dict)
     samples_trained: int = 0
     training: Training | None = None
@@ -118,9 +120,12 @@ def write_model_file(
         "seed": str(file.seed),
         "epochs_done": str(file.epochs_done),
         "learning_rate": repr(file.learning_rate),
-        "history": _history_text(file.history),
+        "history": _text_of_last(_numbers(epoch) for epoch in file.history),
     }
     tensors = file.state
+    if any(file.history.validations):
+        epochs = range(len(file.history) + 1)
+        metadata["validations"] = _text_of_last(file.history.within(epoch) for epoch in epochs)
     if file.samples_trained:
         metadata["samples_trained"] = str(file.samples_trained)
     if file.classes:
@@ -285,7 +290,7 @@ def _restored_model(
         seed=_whole_number(metadata, "seed"),
         epochs_done=_whole_number(metadata, "epochs_done"),
         learning_rate=_rate(metadata),
-        history=_restored_history(metadata.get("history", "[]")),
+        history=_restored_history(metadata.get("history", "[]"), metadata.get("validations", "[]")),
         resume=_restored_resume(metadata.get("resume", "{}")),
         samples_trained=_whole_number({"samples_trained": "0", **metadata}, "samples_trained"),
         classes=_restored_classes(metadata.get("classes", "[]"), forward),
@@ -438,12 +443,12 @@ def _resume_text(resume: Mapping[str, object]) -> str:
         ) from None
 
 
-def _history_text(history: Iterable[Mapping[str, object]]) -> str:
-    """Return the epochs as JSON; of more than a file has room for, the last."""
+def _text_of_last(items: Iterable[object]) -> str:
+    """Return what there is of each epoch as JSON; of more than a file has room for, the last."""
     rows: list[str] = []
     room = LONGEST_SETTING
-    for epoch in reversed(list(history)):
-        row = json.dumps(_numbers(epoch))
+    for item in reversed(list(items)):
+        row = json.dumps(item)
         room -= len(row) + len(", ")
         if room < 0:
             break
@@ -460,15 +465,30 @@ def _numbers(epoch: Mapping[str, object]) -> dict[str, float]:
     }
 
 
-def _restored_history(text: str) -> tuple[dict[str, float], ...]:
-    epochs = json.loads(text)
-    if not isinstance(epochs, list) or not all(isinstance(epoch, dict) for epoch in epochs):
+def _restored_history(text: str, validations: str) -> History:
+    """Return the history. The last of the validations are those of an epoch that has not ended."""
+    epochs, within = json.loads(text), json.loads(validations)
+    if not _are_rows(epochs):
         raise FileError("history is not a list of epochs")
-    for epoch in epochs:
-        for name, value in epoch.items():
-            if not isinstance(value, float):
+    if not isinstance(within, list) or not all(map(_are_rows, within)):
+        raise FileError("validations are not lists of those within each epoch")
+    within = within[-len(epochs) - 1 :]
+    missing = len(epochs) + 1 - len(within) if within else 0
+    history = History(epochs, [*([] for _ in range(missing)), *within])
+    while history.validations and not history.validations[-1]:
+        del history.validations[-1]
+    for row in [*epochs, *itertools.chain(*within)]:
+        for name, value in row.items():
+            if not isinstance(value, float) and name not in (STEP, "steps"):
                 raise FileError(f"history has {value!r:.40} as {name!r:.40}, which is no number")
-    return tuple(epochs)
+    for row in itertools.chain(*within):
+        if not is_int(row.get(STEP), 1) or not is_int(row.get("steps", 1), 1):
+            raise FileError("a validation within an epoch does not say after which step it was")
+    return history
+
+
+def _are_rows(given: object) -> bool:
+    return isinstance(given, list) and all(isinstance(row, dict) for row in given)
 
 
 def _restored_resume(text: str) -> dict[str, object]:

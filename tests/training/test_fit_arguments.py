@@ -1,5 +1,7 @@
 """What `fit` is told beside data and epochs: a share to validate on, steps of an epoch, when to validate."""
 
+import csv
+
 import numpy as np
 import pytest
 
@@ -207,6 +209,68 @@ def test_the_last_step_is_not_validated_twice(capsys):
     within, end = capsys.readouterr().out.splitlines()
     assert within.startswith("epoch 1/1  step 3  val_loss ")
     assert end.startswith("epoch 1/1  loss ")
+
+
+def validated(model, **options):
+    options = {"epochs": 2, "validation_data": (IMAGES, LABELS), "validate_every": 2, **options}
+    return fit(model, IMAGES, LABELS, **options)
+
+
+def test_the_history_has_validations_within_epochs():
+    model = classifier()
+    history = validated(model)
+    assert [[row["step"] for row in rows] for rows in history.validations] == [[2, 4], [2, 4]]
+    assert all(
+        row.keys() == {"step", "steps", "val_loss", "val_accuracy"}
+        for rows in history.validations
+        for row in rows
+    )
+    assert len(history["val_loss"]) == 2
+    validated(model, epochs=1)
+    assert model.history.validations[:2] == history.validations
+    assert len(model.history.validations) == 3
+    first, *_ = history.validations[0]
+    places = [(row["epoch"], row.get("step")) for row in history.rows()]
+    assert places == [(1, 2), (1, 4), (1, None), (2, 2), (2, 4), (2, None)]
+    header, line, *_, last = repr(history).splitlines()
+    assert header.split()[:3] == ["epoch", "step", "loss"]
+    assert line.split() == ["1", "2", f"{first['val_loss']:.4g}", f"{first['val_accuracy']:.4g}"]
+    assert last.split()[1] == f"{history['loss'][1]:.4g}"
+
+
+def test_validations_within_epochs_are_drawn_between_those_after_epochs():
+    history = validated(classifier())
+    training, validation = history.plot().axes[0].lines
+    assert training.get_xdata().tolist() == [1, 2]
+    assert validation.get_xdata().tolist() == [0.4, 0.8, 1, 1.4, 1.8, 2]
+    within = [[row["val_loss"] for row in rows] for rows in history.validations]
+    expected = [*within[0], history["val_loss"][0], *within[1], history["val_loss"][1]]
+    assert validation.get_ydata().tolist() == expected
+    pieces = [(IMAGES[i : i + 4], LABELS[i : i + 4]) for i in range(0, 20, 4)]
+    unknown = fit(
+        classifier(), iter(pieces), validation_data=(IMAGES, LABELS), validate_every=2, callbacks=[]
+    )
+    assert all("steps" not in row for row in unknown.validations[0])
+    places = unknown.plot().axes[0].lines[1].get_xdata()
+    assert sorted(places) == places.tolist() and places[-1] == 1
+
+
+def test_files_have_validations_within_epochs(tmp_path):
+    model = classifier()
+    history = validated(model, callbacks=[gcn.CSVLog(tmp_path / "log.csv")])
+    model.save(tmp_path / "model.safetensors")
+    assert gcn.load(tmp_path / "model.safetensors").history.validations == history.validations
+    history.to_csv(tmp_path / "history.csv")
+    for name in ("log.csv", "history.csv"):
+        with (tmp_path / name).open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert list(rows[0])[:4] == ["epoch", "step", "loss", "accuracy"]
+        assert [(row["epoch"], row["step"]) for row in rows] == [
+            *(("1", "2"), ("1", "4"), ("1", "")),
+            *(("2", "2"), ("2", "4"), ("2", "")),
+        ]
+        assert [float(row["val_loss"]) for row in rows] == [row["val_loss"] for row in history.rows()]
+        assert [row["loss"] == "" for row in rows] == [True, True, False] * 2
 
 
 # Classes that are rare

@@ -87,9 +87,38 @@ def test_an_interrupted_training_ends_as_one_that_never_stopped(tmp_path, kind, 
     for name in history.names:
         if name not in TIMES:
             assert history[name] == again[name], name
+    assert history.validations == again.validations == resumed.history.validations
     assert rows(folder) == rows(whole_folder)
     assert resumed.learning_rate == whole.learning_rate
     for before, after in zip(of_whole[1:3], of_parts[1:3], strict=True):
         assert (before.best, before.best_epoch) == (after.best, after.best_epoch)
     best, of_parts_best = (gcn.load(each / "best.safetensors") for each in (whole_folder, folder))
     assert best.epochs_done == of_parts_best.epochs_done
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_a_validation_that_an_error_has_ended_is_made_when_training_goes_on(tmp_path, epoch):
+    class Failing:
+        """Raises when it is gone through so many times."""
+
+        def __init__(self, at):
+            self.at, self.count = at, 0
+
+        def __iter__(self):
+            self.count += 1
+            if self.count == self.at:
+                raise ZeroDivisionError
+            yield IMAGES, LABELS
+
+    given = {"epochs": 3, "batch_size": 6, "validate_every": 1, "progress": False}
+    whole, other = classifier(), classifier()
+    history = whole.fit(IMAGES, LABELS, validation_data=[(IMAGES, LABELS)], **given)
+    within = len(history.validations[0])
+    checkpoint = gcn.Checkpoint(tmp_path)
+    failing = Failing((within + 1) * (epoch - 1) + 2)
+    with pytest.raises(ZeroDivisionError):
+        other.fit(IMAGES, LABELS, validation_data=failing, checkpoint=checkpoint, **given)
+    again = gcn.resume(tmp_path).fit(IMAGES, LABELS, validation_data=[(IMAGES, LABELS)], progress=False)
+    assert within > 1
+    assert again.validations == history.validations
+    assert again["val_loss"] == history["val_loss"]

@@ -49,7 +49,9 @@ def test_in_a_notebook_it_is_drawn_in_its_place(monkeypatch):
         return Handle()
 
     shell = types.SimpleNamespace(kernel=object())
-    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setitem(
+        sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell, version_info=(9, 0))
+    )
     monkeypatch.setitem(sys.modules, "IPython.display", types.SimpleNamespace(display=display))
     fit(3, gcn.LivePlot())
     assert calls == [("display", 1), ("update", 2), ("update", 3)]

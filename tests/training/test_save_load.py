@@ -372,6 +372,15 @@ METADATA = {
     "a word as rate": ("learning_rate", "fast", "could not convert"),
     "a word as history": ("history", '"long"', "history is not a list of epochs"),
     "a history of words": ("history", '[{"loss": "low"}]', "history has 'low' as 'loss', which is no number"),
+    "validations of words": ("validations", '"long"', "validations are not lists"),
+    "validations of rows": ("validations", '[{"step": 1}]', "validations are not lists"),
+    "a validation of words": ("validations", '[[{"step": 1, "val_loss": "low"}]]', "'low' as 'val_loss'"),
+    "a validation nowhere": ("validations", '[[{"val_loss": 1.0}]]', "does not say after which step"),
+    "a validation of no epoch": (
+        "validations",
+        '[[{"step": 1, "steps": 0}]]',
+        "does not say after which step",
+    ),
     "a history of lists": ("history", "[[1]]", "history is not a list of epochs"),
     "a history beyond all bounds": (
         "history",
