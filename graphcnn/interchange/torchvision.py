@@ -120,7 +120,10 @@ def read_state_dict(
         for name, tensor in tensors.items()
         if name not in counters and (name in types or not is_part)
     }
-    mend = "name the layers as PyTorch names its modules, and give the network the same layers and classes"
+    mend = (
+        "name the layers as PyTorch names its modules, and give the network the same layers and classes; "
+        'skip="fc", for example, leaves a head as it is'
+    )
     if any(name.rpartition(".")[2] in PARTS and name not in types for name in given):
         mend = "model.load_weights(path), without layout=, for a file of graphcnn's own"
     require_tensors(path, given, types, mend)

@@ -226,11 +226,13 @@ def _mend_of_weights(tensors: Mapping[str, Array], wanted: Mapping[str, TensorTy
         fits = found is not None and (found.shape, found.dtype.name) == (type.concrete(1), type.dtype)
         both[layer] = fits and both.get(layer, True)
     fitting = [layer for layer, fits in both.items() if fits]
+    others = [layer for layer, fits in both.items() if not fits]
     endings = {name.rpartition(".")[2] for name in tensors if name not in wanted}
     if endings & set(PARTS.values()) - {"bias"}:
         return 'model.load_weights(path, layout="torchvision"), for a state dict of PyTorch'
     if fitting:
-        return f"set the layers that both have: model.load_weights(path, only={fitting})"
+        some = f"only={fitting}" if len(fitting) < len(others) else f"skip={others}" if others else 'only="*"'
+        return f"set the layers that both have: model.load_weights(path, {some})"
     floats = [name for name, type in wanted.items() if name in tensors and type.is_float]
     precisions = {tensors[name].dtype.name for name in floats}
     if len(precisions) == 1 and not precisions & {type.dtype for type in wanted.values()}:

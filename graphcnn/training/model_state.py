@@ -162,6 +162,7 @@ class ModelState(ModelGraphs):
         *,
         layout: str = "graphcnn",
         only: str | Sequence[str] | None = None,
+        skip: str | Sequence[str] | None = None,
     ) -> None:
         """Set `weights` from a safetensors file that `save_weights` or `save` wrote, or another program.
 
@@ -171,7 +172,8 @@ class ModelState(ModelGraphs):
         module.state_dict(), path)`, whose modules are named as the layers: filters [D, C, k1, k2], dense
         weights [units, C], running_mean and running_var, in any precision.
         only: names of layers or weights, or patterns such as "conv*", as `freeze` takes them: these alone are
-        set, and the file may hold others. So trained layers get a new head.
+        set, and the file may hold others. skip: those that are left as they are, likewise. So trained layers
+        get a new head: skip="fc".
         Raises FileError for a file that does not fit, with the names that do not, and then leaves the model
         as it is; OptionError for a pattern that fits no weight.
         """
@@ -181,8 +183,12 @@ class ModelState(ModelGraphs):
         if only is not None:
             names = matching_all(list(wanted), [only] if isinstance(only, str) else only)
             wanted = {name: type for name, type in wanted.items() if name in names}
+        if skip is not None:
+            names = matching_all(list(wanted), [skip] if isinstance(skip, str) else skip)
+            wanted = {name: type for name, type in wanted.items() if name not in names}
+        is_part = only is not None or skip is not None
         if is_of_torch(layout):
-            read = read_state_dict(path, self._graphs.network, wanted, is_part=only is not None)
+            read = read_state_dict(path, self._graphs.network, wanted, is_part=is_part)
         else:
-            read = read_weights_alone(path, wanted, is_part=only is not None)
+            read = read_weights_alone(path, wanted, is_part=is_part)
         self.weights.update(read)

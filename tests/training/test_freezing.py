@@ -241,7 +241,7 @@ def test_trained_layers_get_a_new_head(tmp_path):
         compiled(gcn.Sequential(*layers()[:-1], gcn.Dense(7, name="other"))).load_weights(
             tmp_path / "weights.safetensors"
         )
-    assert "only=" in caught.value.mend
+    assert "skip=['other']" in caught.value.mend
     for file in ("weights.safetensors", "model.safetensors"):
         model = compiled(gcn.Sequential(*layers()[:-1], gcn.Dense(7, name="other")), backend="numpy")
         before = dict(model.weights)
@@ -253,6 +253,13 @@ def test_trained_layers_get_a_new_head(tmp_path):
         model.load_weights(tmp_path / file, only="steam")
     with pytest.raises(FileError, match="do not fit the network"):
         model.load_weights(tmp_path / file, only="other")
+    for skip in ("other", ["oth*"]):
+        fresh = compiled(gcn.Sequential(*layers()[:-1], gcn.Dense(7, name="other")), backend="numpy")
+        fresh.load_weights(tmp_path / file, skip=skip)
+        for name, array in model.weights.items():
+            np.testing.assert_array_equal(fresh.weights[name], array)
+    with pytest.raises(OptionError, match="'head' is the name of no layer or parameter"):
+        model.load_weights(tmp_path / file, skip="head")
 
 
 def test_a_state_dict_of_another_head_fits_in_part(tmp_path):
@@ -260,7 +267,7 @@ def test_a_state_dict_of_another_head_fits_in_part(tmp_path):
         compiled(gcn.Sequential(*layers()[:-1], gcn.Dense(units, name="head"))) for units in (3, 5)
     )
     base.save_weights(tmp_path / "state.safetensors", layout="torchvision")
-    model.load_weights(tmp_path / "state.safetensors", layout="torchvision", only=("stem", "norm"))
+    model.load_weights(tmp_path / "state.safetensors", layout="torchvision", skip="head")
     for name in STEM:
         np.testing.assert_array_equal(model.weights[name], base.weights[name])
 
@@ -340,9 +347,9 @@ def test_a_file_that_fits_in_part_says_which_layers_fit(tmp_path):
     model = compiled()
     with pytest.raises(FileError, match="do not fit the network") as caught:
         model.load_weights(tmp_path / "old.safetensors")
-    only = eval(str(caught.value).rpartition("only=")[2][:-1])
-    assert only == ["stem", "norm"]
-    model.load_weights(tmp_path / "old.safetensors", only=only)
+    skip = eval(str(caught.value).rpartition("skip=")[2][:-1])
+    assert skip == ["head"]
+    model.load_weights(tmp_path / "old.safetensors", skip=skip)
     wide = compiled(dtype="float64")
     with pytest.raises(FileError, match=r"dtype='float32'"):
         wide.load_weights(tmp_path / "old.safetensors", only=["stem", "norm"])

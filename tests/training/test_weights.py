@@ -88,7 +88,13 @@ def test_weights_of_another_network_are_refused(trained, tmp_path, name, array, 
     with pytest.raises(FileError) as caught:
         network().load_weights(tmp_path / "weights.safetensors")
     assert reason in str(caught.value)
-    assert "model.load_weights(path, only=['conv1', 'batchnorm1'" in caught.value.mend
+    if "unknown" in reason:
+        eval(
+            caught.value.mend.partition(": ")[2],
+            {"model": network(), "path": tmp_path / "weights.safetensors"},
+        )
+    else:
+        assert "model.load_weights(path, skip=['dense1'])" in caught.value.mend
 
 
 def test_weights_that_are_assigned_take_the_networks_precision(trained):
@@ -205,4 +211,4 @@ def test_files_of_the_other_layout_are_loaded_as_advised(tmp_path):
             np.testing.assert_array_equal(model.weights[name], array)
     renamed = small(gcn.Conv2d(2, 3, name="first"), gcn.BatchNorm2d(), gcn.Flatten(), gcn.Dense(3))
     error = refusal(lambda: renamed.load_weights(tmp_path / "graphcnn.safetensors"))
-    assert "only=['batchnorm1', 'dense1']" in error.mend
+    assert "skip=['first']" in error.mend
