@@ -9,9 +9,10 @@ import click
 
 from graphcnn.cli.backends import list_backends
 from graphcnn.cli.bench import bench
+from graphcnn.cli.classify import classify
 from graphcnn.cli.diff import diff
 from graphcnn.cli.inspect import inspect
-from graphcnn.cli.printing import close_output, say
+from graphcnn.cli.printing import close_output, say, warnings_said
 from graphcnn.cli.show import show
 from graphcnn.cli.train import train
 from graphcnn.cli.zoo import list_zoo
@@ -28,7 +29,8 @@ class _Group(click.Group):
 
     def invoke(self, context: click.Context) -> Any:
         try:
-            return super().invoke(context)
+            with warnings_said():
+                return super().invoke(context)
         except BrokenPipeError as error:
             close_output()
             _say_notes(error)
@@ -57,5 +59,5 @@ def main(debug: bool) -> None:
     """Compile and train convolutional networks, and read their gradient graphs."""
 
 
-for _command in (train, show, diff, bench, inspect, list_backends, list_zoo):
+for _command in (train, classify, show, diff, bench, inspect, list_backends, list_zoo):
     main.add_command(_command)

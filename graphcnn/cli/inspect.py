@@ -51,7 +51,7 @@ def inspect(
         recording = record_graph(model.gradient_graph, model.state(), batch)
     else:
         dataset = dataset_named(data, network, input_shape)
-        model = model_named(network, input_shape, data_shape=dataset.images.shape[1:])
+        model = model_named(network, input_shape, dataset=dataset)
         mend = "--data random, or other data: --data PATH"
         require_images(network, model, data, dataset, mend)
         recording = model.inspect(dataset.images[:batch_size], dataset.labels[:batch_size])

@@ -76,27 +76,33 @@ def model_named(
     backend: str | None = None,
     precision: Precision | None = None,
     *,
-    data_shape: Sequence[int] | None = None,
+    dataset: Dataset | None = None,
+    in_front: Sequence[Layer] = (),
     options: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> Model:
     """Return the model that a name stands for: a saved one, one of a script, or a network with a usual loss.
 
-    input_shape: what the user has asked for. data_shape: for a network of which nothing else tells the shape.
+    input_shape: what the user has asked for. dataset: what a network of the zoo gets its classes from, and
+    one of which nothing else tells it the shape. in_front: layers that a network begins with.
     options, seed: for a network that is no model yet, what it is compiled with.
     """
     if name.endswith(MODEL_SUFFIX):
         _refuse_shape(name, input_shape)
         return load(name, backend=backend or DEFAULT, precision=precision)
+    classes = {} if dataset is None else {"classes": len(dataset.classes)}
     if name in PUBLISHED:
-        definition: Definition = _published(name, input_shape)
+        definition: Definition = _published(name, input_shape, classes)
         shape, input_shape = None, None
     else:
-        definition, shape = _definition(name)
+        definition, shape = _definition(name, classes)
     if isinstance(definition, Sequential) and definition.input is not None:
         definition = as_network(definition, None)
+    if in_front and isinstance(definition, Network | Layer):
+        whole = Sequential(*in_front, definition)
+        definition = as_network(whole, None) if isinstance(definition, Network) else whole
     if isinstance(definition, Layer):
-        chosen = input_shape or shape or data_shape
+        chosen = input_shape or shape or (None if dataset is None else dataset.images.shape[1:])
         if chosen is None:
             raise OptionError(
                 f"the shape of what {name} takes is not known",
@@ -148,9 +154,9 @@ def _refuse_shape(name: str, input_shape: Shape | None) -> None:
         raise OptionError(f"the inputs of {name} have their shapes already", mend="leave out --input-shape")
 
 
-def _published(name: str, input_shape: Shape | None) -> Network:
-    make = PUBLISHED[name].make
-    return make() if input_shape is None else make(input_shape=input_shape)
+def _published(name: str, input_shape: Shape | None, classes: Mapping[str, int]) -> Network:
+    shape = {} if input_shape is None else {"input_shape": input_shape}
+    return PUBLISHED[name].make(**shape, **classes)
 
 
 def variables_of(name: str) -> tuple[list[object], Passes | None]:
@@ -163,10 +169,13 @@ def variables_of(name: str) -> tuple[list[object], Passes | None]:
     return list(run_script(path).values()), passes
 
 
-def _definition(name: str) -> tuple[Definition, Shape | None]:
-    """Return the network that a name stands for, and the shape of its samples where that is known."""
+def _definition(name: str, classes: Mapping[str, int] | None = None) -> tuple[Definition, Shape | None]:
+    """Return the network that a name stands for, and the shape of its samples where that is known.
+
+    classes: how many a network of the zoo gets, as its argument.
+    """
     if name in ZOO:
-        return ZOO[name].make(), ZOO[name].input_shape
+        return ZOO[name].make(**(classes or {})), ZOO[name].input_shape
     path, _, variable = (name, "", "") if name.endswith(".py") else name.rpartition(":")
     if not path.endswith(".py"):
         raise OptionError(

@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from graphcnn.errors import GraphcnnWarning
 from graphcnn.rendering import as_text, console_of_output, print_visibly
 from graphcnn.visible import visible, visible_lines
 
@@ -23,6 +26,22 @@ def say(text: object, *, err: bool = False, nl: bool = True) -> None:
     """Print text, or a path."""
     shown = visible(str(text)) if isinstance(text, Path) else visible_lines(str(text))
     click.echo(shown, err=err, nl=nl)
+
+
+@contextlib.contextmanager
+def warnings_said() -> Iterator[None]:
+    """Say the warnings of graphcnn itself as errors are said, without a line of the program that runs it."""
+    python = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **options: Any) -> None:
+        if issubclass(category, GraphcnnWarning):
+            say(f"Warning: {message}", err=True)
+        else:
+            python(message, category, *place, **options)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 def close_output() -> None:

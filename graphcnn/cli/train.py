@@ -9,7 +9,9 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from graphcnn.cli.augmentation import AUGMENTATIONS, layers_in_front
 from graphcnn.cli.config import config_option, write_config
+from graphcnn.cli.fine_tuning import begin_with, set_frozen
 from graphcnn.cli.networks import (
     DIGITS,
     MODEL_SUFFIX,
@@ -52,9 +54,25 @@ MISTAKES = "mistakes.html"
     "--data",
     default=DIGITS,
     show_default=True,
-    help="'digits', or a path: a folder of MNIST's or CIFAR's files, NumPy's arrays, images by class.",
+    help="'digits', or a path: a folder of MNIST's or CIFAR's files, NumPy's arrays, images by class; a CSV "
+    "file of the classes of images beside it.",
 )
 @training_options
+@click.option(
+    "--augment",
+    multiple=True,
+    type=click.Choice(list(AUGMENTATIONS)),
+    help="Change images in training, in several ways: --augment flip --augment crop.",
+)
+@click.option("--normalize", is_flag=True, help="By the mean and deviation of the training images.")
+@click.option(
+    "--weights",
+    "learnt",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Begin with those of a model or of its weights; layers of other shapes, as a head, begin anew.",
+)
+@click.option("--freeze", "frozen", multiple=True, help="Layers that are not trained, such as 'layer*'.")
+@click.option("--unfreeze", is_flag=True, help="Train all layers of a saved model.")
 @click.option(
     "--find-learning-rate", is_flag=True, help="Show how the loss goes at growing rates instead of training."
 )
@@ -74,6 +92,11 @@ MISTAKES = "mistakes.html"
 def train(
     network: str,
     data: str,
+    augment: tuple[str, ...],
+    normalize: bool,
+    learnt: Path | None,
+    frozen: tuple[str, ...],
+    unfreeze: bool,
     find_learning_rate: bool,
     report: bool,
     backend: str | None,
@@ -92,8 +115,12 @@ def train(
     to the output folder. Ctrl-C ends training after the present step and says how to go on; a second one, at
     once.
     """
-    dataset = dataset_named(data, network, input_shape)
     chosen = TrainingOptions(**options)
+    dataset = dataset_named(data, network, input_shape)
+    held_out = chosen.held_out(dataset)
+    if held_out:
+        dataset = dataset.split(1 - held_out, seed=seed)
+        say(f"{held_out:.0%} of the images are held out to evaluate; --validation-split 0 trains on all")
     weights = _place(network, output)
     if resume is None:
         compiled = chosen.compiled_with()
@@ -102,13 +129,17 @@ def train(
             input_shape,
             backend,
             precision,
-            data_shape=dataset.images.shape[1:],
+            dataset=dataset,
+            in_front=layers_in_front(dataset, augment, normalize=normalize),
             options=compiled,
             seed=seed,
         )
         if model.optimizer is not compiled["optimizer"]:
             _require_no_choice(network, model, compiled)
             model.learning_rate = chosen.learning_rate or model.learning_rate
+        if learnt is not None:
+            begin_with(model, learnt)
+        set_frozen(model, frozen, unfreeze=unfreeze)
     else:
         refuse_beside_resume()
         model, weights = resumed_model(network, resume, backend), resume / weights.name
@@ -129,7 +160,7 @@ def train(
     say(f"{dataset}\n{model}")
     if model.begun is not None:
         say(f"goes on after {model.epochs_done} epochs and {model.steps_done} steps")
-    arguments = chosen.fit_with()
+    arguments = chosen.fit_with(is_split=bool(held_out))
     done = model.epochs_done if model.begun is None else model.begun.first - 1
     callbacks = chosen.callbacks(model.contents().learning_rate, done)
     try:
@@ -146,15 +177,21 @@ def train(
         model.save(weights)
     _write_graphs(model, folder)
     if len(dataset.test_images):
-        _say_results(model, dataset, folder if report else None)
+        part = "validation" if held_out else "test"
+        _say_results(model, dataset, part, folder if report else None)
+    elif report:
+        say("no report: there are no images to evaluate; leave out --validation-split 0")
     say(f"weights         {weights}")
     say(f"history         {folder / 'history.csv'}")
     say(f"gradient graph  {folder / 'gradient.graph'}  (also forward.graph and step.graph)")
     say(f"viewer          {folder / PAGE}  (open it in a browser)")
 
 
-def _say_results(model: Model, dataset: Dataset, folder: Path | None) -> None:
-    """Evaluate the test images; with a folder print a report, and write a page of mistakes into it."""
+def _say_results(model: Model, dataset: Dataset, part: str, folder: Path | None) -> None:
+    """Evaluate the test images; with a folder print a report, and write a page of mistakes into it.
+
+    part: what these images are called.
+    """
     if folder is None:
         results = model.evaluate(dataset)
     else:
@@ -165,7 +202,7 @@ def _say_results(model: Model, dataset: Dataset, folder: Path | None) -> None:
             report.show_mistakes(folder / MISTAKES, open=False)
             say(f"mistakes        {folder / MISTAKES}  (open it in a browser)")
     accuracy = f"accuracy {results['accuracy']:.2%}, " if "accuracy" in results else ""
-    say(f"test {accuracy}loss {results['loss']:.4f}")
+    say(f"{part} {accuracy}loss {results['loss']:.4f}")
 
 
 def _place(network: str, output: Path | None) -> Path:
@@ -179,14 +216,14 @@ def _place(network: str, output: Path | None) -> Path:
 
 def _require_no_choice(network: str, model: Model, compiled: Mapping[str, Any]) -> None:
     """Raise OptionError where something is chosen that a model has already."""
-    found = given([*OF_THE_MODEL, "seed"])
+    found = given([*OF_THE_MODEL, "augment", "normalize", "seed"])
     context = click.get_current_context()
     is_of_file = context.get_parameter_source("optimizer") is ParameterSource.DEFAULT_MAP
     if is_of_file and model.optimizer != compiled["optimizer"]:
         found.append("optimizer in the file")
     if found:
         raise OptionError(
-            f"{network} is a model, which has its loss, optimiser and seed already",
+            f"{network} is a model, which has its layers, loss, optimiser and seed already",
             mend=f"leave out {', '.join(found)}; --learning-rate can be given",
         )
 

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from graphcnn.data import Dataset
 from graphcnn.errors import OptionError
 from graphcnn.training.callbacks import Callback
 from graphcnn.training.live_plot import LivePlot
@@ -33,6 +34,9 @@ SGD_DECAY: Final = 5e-4
 SCHEDULES: Final = ("one-cycle", "cosine", "triangular", "polynomial", "exponential", "step", "constant")
 LAST_SHARE: Final = 0.01
 """What an exponential schedule makes of the rate by the end."""
+HELD_OUT: Final = 0.1
+"""The share of the images that is evaluated, where a set has none to test on."""
+FEWEST_TO_SPLIT: Final = 10
 STAGES: Final = 3
 """So many rates has a schedule by steps, each a tenth of the one before."""
 
@@ -62,7 +66,8 @@ OPTIONS: Final = (
     click.option(
         "--validation-split",
         type=float,
-        help="Evaluate on this share of the training images after each epoch, not on the test images.",
+        help="Evaluate on this share of the training images after each epoch, not on the test images. "
+        "Default: 0.1 where there are no test images; 0 trains on all.",
     ),
     click.option("--validate-every", type=click.IntRange(1), help="Evaluate after so many steps, too."),
     click.option("--steps-per-epoch", type=click.IntRange(1), help="Default: once through the images."),
@@ -151,12 +156,27 @@ class TrainingOptions:
         others: dict[str, Any] = {"adam": Adam, "adamw": AdamW, "lion": Lion, "muon": Muon}
         return others[self.optimizer](rate, **decay)  # type: ignore[no-any-return]
 
-    def fit_with(self) -> dict[str, Any]:
-        """Return the arguments of `fit`, but for data and callbacks."""
+    def held_out(self, dataset: Dataset) -> float:
+        """Return the share of the training images that test ones are made of, where a set has none."""
+        if len(dataset.test_images) or len(dataset.images) < FEWEST_TO_SPLIT:
+            return 0.0
+        share = HELD_OUT if self.validation_split is None else self.validation_split
+        if not 0 <= share < 1:
+            raise OptionError(
+                f"--validation-split {share} is no share of the images, from 0 to below 1",
+                mend=f"--validation-split {HELD_OUT}",
+            )
+        return share
+
+    def fit_with(self, *, is_split: bool = False) -> dict[str, Any]:
+        """Return the arguments of `fit`, but for data and callbacks.
+
+        is_split: whether the images to evaluate have been held out already.
+        """
         return {
             "epochs": self.epochs,
             "batch_size": self.batch_size,
-            "validation_split": self.validation_split,
+            "validation_split": None if is_split else self.validation_split or None,
             "validate_every": self.validate_every,
             "steps_per_epoch": self.steps_per_epoch,
             "class_weight": self.class_weight,

@@ -1,8 +1,8 @@
 """Known networks, each a function that returns it afresh: `gcn.zoo.lenet5()`, `gcn.zoo.resnet18(classes=10)`.
 
-Those of `ZOO` are small and to begin with: each is a `Sequential` with 10 outputs. Those of `PUBLISHED` are
-as their papers have them: each is a `Network`, which compiles as it is, with `classes`, `input_shape` and
-`width` to choose.
+Those of `ZOO` are small and to begin with: each is a `Sequential`, with `classes` to choose. Those of
+`PUBLISHED` are as their papers have them: each is a `Network`, which compiles as it is, with `classes`,
+`input_shape` and `width` to choose.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from graphcnn.zoo.wideresnet import wideresnet16
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A network to begin with, and the shape of one sample (height, width, channels)."""
+    """A network to begin with, and the shape of a sample (height, width, channels). make: takes `classes`."""
 
-    make: Callable[[], Sequential]
+    make: Callable[..., Sequential]
     input_shape: tuple[int, int, int]
     paper: str = ""
 

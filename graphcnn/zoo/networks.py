@@ -1,4 +1,4 @@
-"""The networks of the zoo. Each returns 10 outputs; the last layer is linear."""
+"""The small networks of the zoo: by default with 10 outputs; the last layer is linear."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from graphcnn.dsl.network import Sequential
 
 
 @known_arguments
-def digits() -> Sequential:
+def digits(classes: int = 10) -> Sequential:
     """Return a small network for the bundled 8x8 digits; 810 parameters."""
     return Sequential(
         Conv2d(8, 3),
         ReLU(),
         MaxPool2d(2),
         Flatten(),
-        Dense(10),
+        Dense(classes),
     )
 
 
 @known_arguments
-def lenet5() -> Sequential:
+def lenet5(classes: int = 10) -> Sequential:
     """Return LeNet-5 (LeCun et al., "Gradient-based learning", 1998) for 28x28 images, as it is used today.
 
     ReLU and max-pooling stand where the paper has scaled tanh and trained average pooling.
@@ -38,12 +38,12 @@ def lenet5() -> Sequential:
         ReLU(),
         Dense(84),
         ReLU(),
-        Dense(10),
+        Dense(classes),
     )
 
 
 @known_arguments
-def lecun1989() -> Sequential:
+def lecun1989(classes: int = 10) -> Sequential:
     """Return the network of LeCun et al., "Backpropagation applied to handwritten zip code ...", 1989.
 
     16x16 images; two layers of 12 maps with 5x5 kernels and stride 2, 30 hidden units, tanh throughout.
@@ -59,12 +59,12 @@ def lecun1989() -> Sequential:
         Flatten(),
         Dense(30, initializer=initializer),
         Tanh(),
-        Dense(10, initializer=initializer),
+        Dense(classes, initializer=initializer),
     )
 
 
 @known_arguments
-def mnist_cnn() -> Sequential:
+def mnist_cnn(classes: int = 10) -> Sequential:
     """Return the usual tutorial network for 28x28 images: two convolutions, a pool, two dense layers."""
     return Sequential(
         Conv2d(32, 3),
@@ -75,12 +75,12 @@ def mnist_cnn() -> Sequential:
         Flatten(),
         Dense(128),
         ReLU(),
-        Dense(10),
+        Dense(classes),
     )
 
 
 @known_arguments
-def vgg_small() -> Sequential:
+def vgg_small(classes: int = 10) -> Sequential:
     """Return a small VGG (Simonyan and Zisserman, ICLR 2015) for 32x32 colour images: 32, 64, 128 filters."""
     layers: list[Layer] = []
     for filters in (32, 64, 128):
@@ -91,4 +91,4 @@ def vgg_small() -> Sequential:
             ReLU(),
             MaxPool2d(2),
         ]
-    return Sequential(*layers, Flatten(), Dense(128), ReLU(), Dense(10))
+    return Sequential(*layers, Flatten(), Dense(128), ReLU(), Dense(classes))
