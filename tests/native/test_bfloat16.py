@@ -106,8 +106,11 @@ def operands_rounded(graph):
     return result
 
 
-def compare(graph, batch, native_in_any_order):
+def compare(graph, batch, native_in_any_order, *, whole=False):
+    """Compare with the reference; `whole` numbers are summed up to the same bits in any order."""
     inputs = inputs_of(graph, batch)
+    if whole:
+        inputs = {label: np.rint(3 * array) for label, array in inputs.items()}
     expected = load_backend("numpy").compile(graph)(**inputs)
     first, *others = [backend.compile(graph)(**inputs) for backend in native_in_any_order]
     for label, values in expected.items():
@@ -195,6 +198,58 @@ def test_numbers_that_are_moved_after_they_were_rounded_are_multiplied(native_in
     window = emit(ops.Transpose((0, 1, 3, 2)), rounded(emit, graph.input("w", TensorType((3, 3, 8, 16)))))
     graph.output("y", emit(ops.Correlate2d(padding=((2, 2), (2, 2))), images, window))
     compare(graph, 3, native_in_any_order)
+
+
+def correlated(emit, x, taps, count, **options):
+    shape = *taps, x.type.static(3) // options.get("groups", 1), count
+    return emit(
+        ops.Correlate2d(**options), x, emit.graph.input(f"window{len(emit.graph)}", TensorType(shape))
+    )
+
+
+ONE = ((1, 1), (1, 1))
+MAKERS = {
+    "1x1": lambda e, x: correlated(e, x, (1, 1), 40),
+    "1x1 with bias": lambda e, x: e(
+        ops.Add(),
+        y := correlated(e, x, (1, 1), 20),
+        e(ops.Broadcast(y.type.shape), e.graph.input("bias", TensorType((20,)))),
+    ),
+    "wide": lambda e, x: correlated(e, x, (3, 3), 40, dilation=(2, 2)),
+    "few filters": lambda e, x: correlated(e, x, (3, 3), 6, padding=ONE),
+    "strides": lambda e, x: correlated(e, x, (3, 3), 24, padding=ONE, stride=(2, 2)),
+    "groups": lambda e, x: correlated(e, x, (3, 3), 16, padding=ONE, groups=2),
+    "depthwise": lambda e, x: correlated(e, x, (3, 3), 16, padding=ONE, groups=16),
+    "max pool": lambda e, x: e.all(ops.MaxPool2d((2, 2), (2, 2)), x)[0],
+    "average pool": lambda e, x: e(ops.AveragePool2d((2, 2), (2, 2)), x),
+    "spread": lambda e, x: e(ops.SpreadToBlock2d((2, 2), (2, 2), shape=(BATCH, 20, 16, 16)), x),
+    "concatenate": lambda e, x: e(ops.Concatenate(3), x, e(ops.Relu(), x)),
+    "of pixels": lambda e, x: e(
+        ops.Multiply(), x, e(ops.Broadcast(x.type.shape), e(ops.Max((3,), keep=True), x))
+    ),
+    "of rows": lambda e, x: e(
+        ops.Reshape((BATCH, 10, 8, 4)),
+        e(ops.Matmul(), e(ops.Reshape((BATCH, 1280)), x), e.graph.input("w", TensorType((1280, 320)))),
+    ),
+    "turned": lambda e, x: e(ops.Rot180((1, 2)), e(ops.Relu(), x)),
+    "transposed": lambda e, x: e(ops.Transpose((0, 2, 1, 3)), e(ops.Relu(), x)),
+    "taken": lambda e, x: e(ops.Take(2, ((0, 8, 1), (3, 4, 1))), x),
+    "inserted": lambda e, x: e(ops.ZeroInsert((2, 2)), e(ops.Relu(), x)),
+    "padded": lambda e, x: e(ops.Pad(((0, 0), (1, 2), (0, 3), (0, 0)), 2.0), x),
+    "cropped": lambda e, x: e(ops.Crop(((0, 0), (1, 2), (0, 3), (4, 4))), x),
+}
+
+
+@pytest.mark.parametrize("batch", [5, 33])
+@pytest.mark.parametrize("maker", MAKERS)
+def test_whatever_computes_images_stores_them_between_their_zeros(maker, batch, native_in_any_order):
+    graph = Graph("made")
+    emit = Emitter(graph)
+    made = MAKERS[maker](emit, graph.input("x", TensorType((BATCH, 10, 8, 16))))
+    window = rounded(emit, graph.input("last", TensorType((3, 3, made.type.static(3), 8))))
+    graph.output("y", emit(ops.Correlate2d(padding=((1, 2), (2, 1))), rounded(emit, made), window))
+    assert Bfloat16Correlation in ops_of(graph)
+    compare(graph, batch, native_in_any_order, whole=True)
 
 
 @TILES

@@ -448,6 +448,8 @@ class Writer:
 
     def asks_for_channels_alone(self) -> bool:
         """Whether what follows from the root needs to know no more of a place than its last index."""
+        if self.has_margins():
+            return False
         for key in self.kernel.work:
             node = self.graph.node(key)
             is_done = key == self.kernel.root or key in self.kernel.sums
@@ -462,19 +464,19 @@ class Writer:
 
     def is_flat(self, *values: Value) -> bool:
         """Whether values can be computed element by element in memory order, whatever their axes."""
-        return self._broadcasts(*values) == [] and not self._has_margins()
+        return self._broadcasts(*values) == [] and not self.has_margins()
 
     def is_flat_by_sample(self, *values: Value) -> bool:
         """Whether values can be computed at any place of a sample in memory order: positions (sample, place).
 
         Beside what `is_flat` allows, a number of each sample or of each of few channels may be broadcast.
         """
-        found = None if self._has_margins() else self._broadcasts(*values)
+        found = None if self.has_margins() else self._broadcasts(*values)
         return found is not None and all(
             self._is_of_sample(node) or self._is_of_channel(node) for node in found
         )
 
-    def _has_margins(self) -> bool:
+    def has_margins(self) -> bool:
         """Whether the kernel stores what lies in memory otherwise than its shape says."""
         return any(buffer.margins is not None for _, buffer in self.kernel.stores)
 
