@@ -65,6 +65,7 @@ examples: $(VENV)/dev-ready
 	$(BIN)/python examples/article.py
 	$(BIN)/python examples/mnist.py
 	$(BIN)/python examples/lecun1989.py
+	$(BIN)/python examples/photographs.py
 	$(BIN)/python examples/add_a_rule.py
 	$(BIN)/python examples/add_a_pass.py
 	$(BIN)/python examples/add_an_op.py

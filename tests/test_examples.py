@@ -27,6 +27,32 @@ def test_it_is_short(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) < 60
 
 
+def test_photographs_are_trained_on_and_the_network_learns_other_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the folders of one's own, where a second run finds what the first has trained."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    example = importlib.import_module("photographs")
+    monkeypatch.setattr(example, "EPOCHS", 1)
+    monkeypatch.setattr(example, "SIDE", 16)
+    monkeypatch.setenv("GRAPHCNN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    folders = [
+        str(example.draw(tmp_path / "first", ("disc", "ring", "square"), 10)),
+        str(example.draw(tmp_path / "second", ("hexagon", "triangle"), 10)),
+    ]
+    monkeypatch.setattr("sys.argv", ["photographs.py", *folders])
+    for trained in ("3 classes", "2 classes"):
+        example.main()
+        said = capsys.readouterr().out
+        assert said.startswith("Dataset(")
+        assert trained in said.splitlines()[0]
+        assert "tuned.safetensors tells hexagon, triangle apart" in said
+    assert {"curves.png", "mistakes.html", "photographs.html", "tuned.safetensors"} <= {
+        path.name for path in (tmp_path / "photographs-run").iterdir()
+    }
+
+
 @pytest.mark.parametrize(
     "path", [*EXAMPLES.glob("*.py"), *EXAMPLES.glob("backend_plugin/*.py")], ids=lambda path: path.stem
 )

@@ -94,7 +94,8 @@ def _trouble(model: Model, course: Course) -> str:
     if isinstance(model.loss, CrossEntropy) and model.loss.reduction == "mean" and output is not None:
         classes = output.type.static(output.type.rank - 1)
         guessing = math.log(classes)
-        if course.recent > 2 * guessing > 0 and course.recent > 0.5 * course.first:
+        high = 2.0 if len(course.latest) >= FEWEST_STEPS else GROWN  # batch norm overshoots at first
+        if course.recent > high * guessing > 0 and course.recent > 0.5 * course.first:
             return f"the loss is {course.recent:.4g}, and that of guessing among {classes} is {guessing:.4g}"
         if classes > 1 and len(course.latest) >= FEWEST_STEPS and course.recent >= STUCK * guessing:
             return f"the loss is still that of guessing among {classes} classes: {guessing:.4g}"

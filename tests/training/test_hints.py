@@ -51,6 +51,13 @@ def test_a_loss_that_falls_is_no_trouble_and_one_that_only_varies_is():
     assert hint(model, course_of(np.linspace(60, 100, 200)), ())
 
 
+def test_a_loss_that_is_high_after_a_few_steps_is_given_time():
+    model, guessing = digits(gcn.SGD(0.05)), np.log(10)
+    assert not hint(model, course_of(np.full(9, 3 * guessing)), ())
+    assert hint(model, course_of(np.full(9, 11 * guessing)), ())
+    assert hint(model, course_of(np.full(20, 3 * guessing)), ())
+
+
 def test_a_loss_that_falls_no_further_than_guessing_is_named_in_a_later_epoch(capsys):
     labels = np.random.default_rng(0).permutation(DIGITS.labels)
     text = said(capsys, digits(gcn.SGD(0.02)), DIGITS.images, labels, epochs=6)
