@@ -5,8 +5,10 @@ import io
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from graphcnn.cli import main
 
@@ -25,9 +27,23 @@ def run(code: str, name: str, namespace: dict[str, object]) -> str:
     return output.getvalue()
 
 
+def make_photographs(folder: Path, classes: tuple[str, ...]) -> None:
+    """Make a folder of images by class, of different sizes and colours."""
+    random = np.random.default_rng(0)
+    for name in classes:
+        (folder / name).mkdir(parents=True)
+        colour = random.integers(40, 200, 3)
+        for number in range(20):
+            pixels = colour + random.integers(-40, 40, (40 + number, 60 - number, 3))
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{number:03}.jpg")
+
+
 @pytest.mark.parametrize("path", ["README.md", "docs/guide.md", "docs/graphs.md", "docs/extending.md"])
 def test_every_python_block_runs(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GRAPHCNN_CACHE", str(tmp_path / "cache"))
+    make_photographs(tmp_path / "photographs", ("cat", "dog"))
+    make_photographs(tmp_path / "birds", ("crow", "finch", "owl"))
     namespace: dict[str, object] = {"__name__": "__main__"}
     assert blocks(path, "python")
     for number, code in enumerate(blocks(path, "python"), 1):
