@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 
 from graphcnn.errors import DataError, OptionError
 from graphcnn.ops.attributes import is_int
-from graphcnn.training.feed import Batch, Source
+from graphcnn.training.feed import Drawn, Source
 
 
 def of_steps(source: Source, steps: int, *, is_iterator: bool) -> Source:
@@ -20,17 +21,16 @@ def of_steps(source: Source, steps: int, *, is_iterator: bool) -> Source:
     begin with those of the epoch that is asked for first.
     """
     if source.steps is None:
-        return replace(source, epoch=_Endless(source, steps, is_iterator).epoch, steps=steps)
+        endless = _Endless(source, steps, is_iterator)
+        return replace(source, epoch=endless.epoch, steps=steps, close=endless.close)
     length = source.steps
 
-    def epoch(number: int, begin: int) -> Iterator[Batch]:
+    def epoch(number: int, begin: int) -> Drawn:
         place, end = number * steps + begin, (number + 1) * steps
         while place < end:
             which, first = divmod(place, length)
-            for _, batch in zip(
-                range(min(end - place, length - first)), source.epoch(which, first), strict=False
-            ):
-                yield batch
+            with closing(source.epoch(which, first)) as batches:
+                yield from islice(batches, min(end - place, length - first))
             place = min(end, (which + 1) * length)
 
     return replace(source, epoch=epoch, steps=steps)
@@ -43,12 +43,18 @@ class _Endless:
         self._source = source
         self._steps = steps
         self._is_iterator = is_iterator
-        self._batches: Iterator[Batch] = iter(())
+        self._batches: Drawn | None = None
         self._place = -1
 
-    def epoch(self, number: int, begin: int) -> Iterator[Batch]:
+    def close(self) -> None:
+        """Draw no more."""
+        if self._batches is not None:
+            self._batches.close()
+
+    def epoch(self, number: int, begin: int) -> Drawn:
         wanted = number * self._steps + begin
-        if not 0 <= self._place <= wanted:
+        if self._batches is None or not 0 <= self._place <= wanted:
+            self.close()
             self._batches = self._passes()
             self._place = number * self._steps if self._is_iterator else 0
         while self._place < (number + 1) * self._steps:
@@ -63,14 +69,15 @@ class _Endless:
             if self._place > wanted:
                 yield batch
 
-    def _passes(self) -> Iterator[Batch]:
+    def _passes(self) -> Drawn:
         """Yield batches, pass by pass, as long as there are any."""
         number, is_empty = 0, False
         while not is_empty:
             is_empty = True
-            for batch in self._source.epoch(number, 0):
-                is_empty = False
-                yield batch
+            with closing(self._source.epoch(number, 0)) as batches:
+                for batch in batches:
+                    is_empty = False
+                    yield batch
             is_empty = is_empty or self._is_iterator
             number += 1
 

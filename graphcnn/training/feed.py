@@ -25,6 +25,9 @@ from graphcnn.training.objective import SAMPLE_WEIGHT, Head, Objective
 from graphcnn.training.targets import TargetForm, as_targets
 
 Batch = dict[str, Array]
+Drawn = Generator[Batch, None, None]
+"""Batches as they are drawn. Who stops before the last closes it, so that no thread draws more."""
+
 BatchesOf = Iterable[tuple[Any, ...]]
 
 
@@ -33,14 +36,15 @@ class Source:
     """Where the batches of an epoch come from.
 
     epoch: yields those of an epoch from one of its batches on; both are counted from 0. steps: how many there
-    are in an epoch, where that is known.
+    are in an epoch, where that is known. close: to be called after the last epoch.
     is_repeatable: whether the same batches come when an epoch is asked for again. inputs: the arrays of
     inputs as they were given, where all samples are at hand. fingerprints: of all arrays by name, where they
     are.
     """
 
-    epoch: Callable[[int, int], Iterator[Batch]]
+    epoch: Callable[[int, int], Drawn]
     steps: int | None = None
+    close: Callable[[], None] = lambda: None
     is_repeatable: bool = False
     inputs: tuple[Array, ...] = ()
     fingerprints: Callable[[], dict[str, Fingerprint]] = dict
@@ -111,13 +115,14 @@ class Feed:
         sample_weight: object = None,
         class_weight: object = None,
         prefetch: int = AHEAD,
+        most: int | None = None,
         key_seed: int | None = None,
     ) -> Source:
         """Return arrays, which are checked at once, or an iterable of batches, as a source.
 
         x, y: arrays with a row per sample; or x alone, an iterable of (x, y) or (x, y, sample_weight).
-        prefetch: how many batches of an iterable are drawn before they are needed. key_seed: of the keys of
-        samples; None for graphs that take none.
+        prefetch: how many batches of an iterable are drawn before they are needed. most: how many in all.
+        key_seed: of the keys of samples; None for graphs that take none.
         """
         if y is not None:
             whole = self._fitting(x, y, sample_weight, class_weight)
@@ -139,10 +144,10 @@ class Feed:
             raise OptionError(
                 "sample_weight is for arrays; batches bring their own", mend="yield x, y, sample_weight"
             )
-        is_ready = isinstance(x, list | tuple) or not prefetch  # there is nothing to be made ahead
+        ahead = 0 if isinstance(x, list | tuple) else prefetch  # there is nothing to be made ahead
 
-        def epoch(number: int, begin: int) -> Iterator[Batch]:
-            with closing(_iterator(x) if is_ready else prefetched(x, prefetch)) as drawn:
+        def epoch(number: int, begin: int) -> Drawn:
+            with closing(prefetched(x, ahead, most)) as drawn:
                 yield from self._of_batches(drawn, number, begin, class_weight, key_seed)
 
         return Source(epoch)
@@ -236,7 +241,7 @@ class Feed:
             gather=gather if reads_files else self._gather,  # beside a step, it leaves the threads to that
         )
 
-        def epoch(number: int, begin: int) -> Iterator[Batch]:
+        def epoch(number: int, begin: int) -> Drawn:
             drawn = batches.epoch(number, begin)
             for arrays in prefetched(drawn) if reads_files else drawn:
                 batch = dict(zip(names, arrays, strict=True))
@@ -405,10 +410,6 @@ class Feed:
                 )
             weights[label] = weight
         return weights
-
-
-def _iterator(batches: Iterable[object]) -> Generator[object, None, None]:
-    yield from batches
 
 
 def parts_to_train(x: object, y: object) -> tuple[object, object]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from graphcnn.arrays import Array
@@ -15,7 +16,7 @@ from graphcnn.errors import DataError, GraphcnnWarning, TrainingError
 from graphcnn.interrupts import interrupts_put_off
 from graphcnn.origin import users_line
 from graphcnn.training.callbacks import Callback, StopTraining, hears_steps
-from graphcnn.training.feed import Batch, Source, of_validation
+from graphcnn.training.feed import Drawn, Source, of_validation
 from graphcnn.training.hints import Course, hint
 from graphcnn.training.history import STEP, History
 from graphcnn.training.position import hand_over
@@ -74,6 +75,7 @@ class Loop:
                     self._train_and_save(history)
             finally:
                 self._end()
+                self._source.close()
         finally:
             self._end()  # again, should another interrupt have come while the first one ended training
             for callback in self._callbacks:
@@ -187,14 +189,25 @@ class Loop:
 
     def _train(self, epoch: int, totals: Totals, history: History) -> None:
         """Take the steps of an epoch that are not done, and add up their results."""
-        model, state = self._model, self._state
-        begin, before = model.steps_done, totals.samples
+        begin = self._model.steps_done
         self._course = Course(self._course if self._course.latest else None)
-        trail = Trail(state)
+        trail = Trail(self._state)
         measured = history.within(len(history))
         if self._validates_after(begin) and not any(row[STEP] == begin for row in measured):
             self._validate_within(epoch, begin, history)  # in which training was interrupted
-        for step, batch in enumerate(self._batches(epoch, begin), begin + 1):
+        with closing(self._batches(epoch, begin)) as batches:
+            self._take_steps(epoch, begin, batches, totals, trail, history)
+        if not totals.samples:
+            raise DataError(
+                f"the batches of epoch {epoch} are empty",
+                mend="pass a list, or another iterable that begins anew; a generator ends after one epoch",
+            )
+
+    def _take_steps(
+        self, epoch: int, begin: int, batches: Drawn, totals: Totals, trail: Trail, history: History
+    ) -> None:
+        model, before = self._model, totals.samples
+        for step, batch in enumerate(batches, begin + 1):
             for callback in self._callbacks:
                 callback.on_step_begin(model, epoch, step, batch)
             trail.add(model.learning_rate, None if self._source.is_repeatable else batch)
@@ -211,13 +224,8 @@ class Loop:
                 self._validate_within(epoch, step, history)
             self._saving.after_step(batch)
             self._bar.advance(step, totals.samples - before, totals.result)
-        if not totals.samples:
-            raise DataError(
-                f"the batches of epoch {epoch} are empty",
-                mend="pass a list, or another iterable that begins anew; a generator ends after one epoch",
-            )
 
-    def _batches(self, epoch: int, begin: int) -> Iterator[Batch]:
+    def _batches(self, epoch: int, begin: int) -> Drawn:
         """Return the batches of an epoch from one on; look whether they are those of before, if one can."""
         begun, self._begun = self._begun, None
         if begun is None or not begin or self._source.is_repeatable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from typing import Any, TypedDict, Unpack, overload
 
 import numpy as np
@@ -217,22 +218,26 @@ class ModelUse(ModelState):
         watch: is told of each batch and the network's outputs for it.
         """
         totals = self.totals()
-        for batch in source.epoch(0, 0):
-            if views is None and watch is None:
-                evaluation = self.executable(variant("evaluation", batch))
-                results = evaluation.step(self._state, **batch)
-            else:
-                outputs = self._outputs_for({name: batch[name] for name in self._feed.inputs}, views)
-                results = self._scores(outputs, batch)
-                if watch is not None:
-                    watch(batch, outputs)
-            totals.add(results, self.samples(batch))
+        with closing(source.epoch(0, 0)) as batches:
+            for batch in batches:
+                totals.add(self._evaluated(batch, views, watch), self.samples(batch))
         if not totals.samples:
             raise DataError(
                 "the dataset is empty: there is nothing to evaluate",
                 mend="pass a list, or another iterable that begins anew; a generator ends after one pass",
             )
         return totals.result()
+
+    def _evaluated(
+        self, batch: Mapping[str, Array], views: WeightedViews | None, watch: Watch | None
+    ) -> dict[str, Array]:
+        """Return loss and metrics of a batch."""
+        if views is None and watch is None:
+            return self.executable(variant("evaluation", batch)).step(self._state, **batch)
+        outputs = self._outputs_for({name: batch[name] for name in self._feed.inputs}, views)
+        if watch is not None:
+            watch(batch, outputs)
+        return self._scores(outputs, batch)
 
     def _scores(self, outputs: Mapping[str, Array], batch: Mapping[str, Array]) -> dict[str, Array]:
         """Return loss and metrics of the outputs for a batch."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -140,12 +139,12 @@ def planned_data(
     validation: Source | None = None
     if steps is not None:
         check_steps("steps_per_epoch", steps)
-        if isinstance(x, Iterator):  # which no thread draws more of than is needed
-            x = islice(x, len(plan.numbers) * steps)
     if split is None:
         ahead = check_prefetch(prefetch)
+        once = steps is not None and isinstance(x, Iterator)
+        most = len(plan.numbers) * steps if once else None  # no thread draws more than is needed
         training = feed.arrays(
-            x, y, size=size, seed=shuffled_by, key_seed=key_seed, prefetch=ahead, **weights
+            x, y, size=size, seed=shuffled_by, key_seed=key_seed, prefetch=ahead, most=most, **weights
         )
     else:
         training, validation = feed.split(

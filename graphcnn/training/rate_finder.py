@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -10,11 +12,12 @@ import numpy as np
 
 from graphcnn.arguments import known_arguments
 from graphcnn.backend import State
-from graphcnn.errors import DataError, OptionError
+from graphcnn.errors import OptionError
 from graphcnn.figures import new_figure
 from graphcnn.ops.attributes import is_int
 from graphcnn.rendering import as_html
 from graphcnn.training.bars import log_trend
+from graphcnn.training.epoch_length import of_steps
 from graphcnn.training.objective import LOSS, variant
 from graphcnn.training.optimizers import LEARNING_RATE
 from graphcnn.training.options import is_positive, refuse, require_number
@@ -98,14 +101,13 @@ def find_learning_rate(
     require_number("end", end, lambda rate: rate > start, f"above start={start:g}")
     if not is_int(steps, 2 * LEADING):
         refuse(f"steps={steps!r:.60} is not a number of steps of at least {2 * LEADING}", "steps=200")
-    source = model.source(x, y, batch_size=batch_size)
+    source = of_steps(model.source(x, y, batch_size=batch_size), steps, is_iterator=isinstance(x, Iterator))
     state = State(model.state())
     rates: list[float] = []
     averages: list[float] = []
-    least, average, epoch = math.inf, 0.0, 0
-    while len(rates) < steps:
-        before = len(rates)
-        for batch in source.epoch(epoch, 0):
+    least, average = math.inf, 0.0
+    with closing(source), closing(source.epoch(0, 0)) as batches:
+        for batch in batches:
             rate = start * (end / start) ** (len(rates) / (steps - 1))
             step = model.executable(variant("step", batch))
             with np.errstate(over="ignore", invalid="ignore"):
@@ -114,7 +116,7 @@ def find_learning_rate(
             smoothed = average / (1 - SMOOTHING ** (len(rates) + 1))
             is_away = not math.isfinite(smoothed) or smoothed > AWAY * least > 0
             if is_away and len(rates) > LEADING:
-                return _curve(rates, averages)
+                break
             if not math.isfinite(smoothed):
                 raise OptionError(
                     f"the loss is {loss} already in step {len(rates) + 1}, at a rate of {rate:.2g}",
@@ -123,14 +125,6 @@ def find_learning_rate(
             rates.append(rate)
             averages.append(smoothed)
             least = min(least, smoothed)
-            if len(rates) == steps:
-                break
-        if len(rates) == before:
-            raise DataError(
-                f"the batches ended after {before} of {steps} steps",
-                mend="pass a list, or another iterable that begins anew",
-            )
-        epoch += 1
     return _curve(rates, averages)
 
 
