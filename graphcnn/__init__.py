@@ -170,8 +170,10 @@ if TYPE_CHECKING:
     from graphcnn.dsl.tensor import apply_op as apply_op
     from graphcnn.errors import GraphcnnError as GraphcnnError
     from graphcnn.errors import GraphcnnWarning as GraphcnnWarning
+    from graphcnn.errors import InterchangeError as InterchangeError
     from graphcnn.errors import OptionError as OptionError
     from graphcnn.errors import ShapeError as ShapeError
+    from graphcnn.interchange.onnx.reading import from_onnx as from_onnx
     from graphcnn.ir import Emitter as Emitter
     from graphcnn.ir import Graph as Graph
     from graphcnn.ir import Op as Op
@@ -267,7 +269,8 @@ _HOMES = {
     "dsl.resampling": ("pixel_shuffle", "pixel_unshuffle", "resize2d", "upsample2d"),
     "dsl.shapes": ("concatenate", "flatten", "reshape", "split", "stack", "transpose"),
     "dsl.tensor": ("Tensor", "apply_op"),
-    "errors": ("GraphcnnError", "GraphcnnWarning", "OptionError", "ShapeError"),
+    "errors": ("GraphcnnError", "GraphcnnWarning", "InterchangeError", "OptionError", "ShapeError"),
+    "interchange.onnx.reading": ("from_onnx",),
     "ir": ("Emitter", "Graph", "Op", "Origin", "TensorType", "Value", "verify"),
     "ops": ("parse", "register_op"),
     "rewrite": ("Match", "Rule"),

@@ -125,6 +125,10 @@ class FileError(GraphcnnError, ValueError):
     """A file that is damaged, truncated or not of the format its name says."""
 
 
+class InterchangeError(GraphcnnError, ValueError):
+    """A network that another format holds and graphcnn has no ops for, or the other way round."""
+
+
 class FunctionError(GraphcnnError, ValueError):
     """A function of the user's own that cannot be compiled."""
 

@@ -38,7 +38,9 @@ def make_photographs(folder: Path, classes: tuple[str, ...]) -> None:
             Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{number:03}.jpg")
 
 
-@pytest.mark.parametrize("path", ["README.md", "docs/guide.md", "docs/graphs.md", "docs/extending.md"])
+@pytest.mark.parametrize(
+    "path", ["README.md", "docs/guide.md", "docs/graphs.md", "docs/extending.md", "docs/onnx.md"]
+)
 def test_every_python_block_runs(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GRAPHCNN_CACHE", str(tmp_path / "cache"))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from graphcnn.dsl.initializers import Constant, Initializer
+from graphcnn.dsl.initializers import Constant, Given, Initializer
 from graphcnn.errors import GraphcnnError, OptionError, ShapeError
 from graphcnn.ir import BATCH, SAMPLE_KEYS, DType, Emitter, Graph, Origin, TensorType, Value
 from graphcnn.sample_keys import SAMPLE_KEY
@@ -229,6 +229,8 @@ class Builder(Emitter):
         full = f"{self.origin.layer}.{label}" if label else self.origin.layer
         known = self.graph.inputs.get(full)
         if known is None:
+            if self.layer is not None and label in self.layer.first_values:
+                initializer = Given(self.layer.first_values[label])
             self.held[full] = _Held(self.layer, initializer, self.around)
             role = "parameter" if trained else "state"
             return self.graph.input(full, type, role=role, origin=self.origin)  # type: ignore[arg-type]

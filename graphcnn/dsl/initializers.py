@@ -70,6 +70,16 @@ class Normal:
         return generator.normal(0.0, self.deviation, type.concrete(1))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Given:
+    """An array, as it is."""
+
+    array: Array
+
+    def __call__(self, generator: np.random.Generator, type: TensorType) -> Array:
+        return self.array
+
+
 @dataclass(frozen=True, slots=True)
 class _VarianceScaling:
     """Random values with mean 0 and variance `gain / fan`."""

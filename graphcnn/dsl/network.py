@@ -8,9 +8,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Final, NoReturn, cast, overload
 
 from graphcnn.arguments import known_arguments
+from graphcnn.arrays import Array
 from graphcnn.dsl.applied import AppliedNetwork, precision_of
 from graphcnn.dsl.builder import TARGET_SHARE, Builder, retyped
-from graphcnn.dsl.initializers import Constant, Initializer
+from graphcnn.dsl.initializers import Constant, Given, Initializer
 from graphcnn.dsl.layers.arguments import check_initializer, is_word
 from graphcnn.dsl.layers.base import Layer, no_attribute
 from graphcnn.dsl.misplaced import as_a_network, in_sequential
@@ -30,14 +31,17 @@ ATTRIBUTES: Final = ("inputs", "outputs", "auxiliary", "name")
 
 @dataclass(eq=False)
 class _InputLayer(Layer):
-    """The source of a value: a batch from outside, or a parameter that belongs to no other layer."""
+    """The source of a value: a batch, or what belongs to no other layer, a parameter or a constant."""
 
     type: TensorType
     initializer: Initializer | None = None
+    is_trained: bool = True
 
     def build(self, build: Builder, *values: Value) -> Value:
         assert self.initializer is not None, "a network makes its data inputs itself, in the user's order"
-        return build.parameter("", self.type, self.initializer)
+        if self.is_trained:
+            return build.parameter("", self.type, self.initializer)
+        return build.state("", self.type, self.initializer)
 
 
 @known_arguments
@@ -58,6 +62,15 @@ def Parameter(  # noqa: N802
 ) -> Tensor:
     """Return a trained tensor of the user's own, for example a learned scale. It begins with zeros."""
     return _source(shape, name, dtype, batch=False, initializer=initializer or Constant(0.0))
+
+
+def stored(array: Array, name: str, *, is_trained: bool) -> Tensor:
+    """Return a value that is an array at first: a parameter of this name, or a constant.
+
+    Raises ShapeError for an element type that graphs do not have, and for an axis without elements.
+    """
+    type = TensorType(array.shape, array.dtype.name)  # type: ignore[arg-type] # it is checked there
+    return Tensor(_InputLayer(type, Given(array), is_trained, name=name), (), type, users_line())
 
 
 def _source(
@@ -302,7 +315,7 @@ def _is_data(tensor: Tensor) -> bool:
 def retyped_layer(layer: Layer, dtype: DType | None) -> Layer:
     """Return a layer; where it makes a parameter of the user's own, one that makes it in this precision."""
     if isinstance(layer, _InputLayer) and dtype:
-        return _InputLayer(retyped(layer.type, dtype), layer.initializer, name=layer.name)
+        return _InputLayer(retyped(layer.type, dtype), layer.initializer, layer.is_trained, name=layer.name)
     return layer
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from graphcnn.arguments import call, known_arguments, misfit, without_self
+from graphcnn.arrays import Array
 from graphcnn.dsl.builder import Builder
 from graphcnn.dsl.layers.arguments import is_word
 from graphcnn.dsl.tensor import Tensor, apply_layer, at_users_line
@@ -52,12 +53,15 @@ class Layer(metaclass=_LayerType):
     name: the layer's name in graphs and parameters; by default its kind and a number, such as `conv1`.
     trainable: False freezes the layer, and all inside of it, in models that are compiled from then on: its
     parameters and batch norm's statistics stay as they are, and have no gradient.
+    first_values: arrays by label, such as "filters", which its parameters and states have at first in models
+    that are compiled from then on, instead of what their initializers draw; at first there are none.
     Calling a layer on a value applies it; called twice, it uses the same parameters twice.
     """
 
     name: str | None = field(default=None, kw_only=True)
     trainable: bool = field(default=True, kw_only=True, repr=False)
     origin: Origin = field(init=False, repr=False)
+    first_values: dict[str, Array] = field(init=False, repr=False)
 
     kind: ClassVar[str] = "layer"
     is_scope: ClassVar[bool] = False
@@ -74,7 +78,7 @@ class Layer(metaclass=_LayerType):
 
     def __new__(cls, *_: object, **__: object) -> Self:
         layer = super().__new__(cls)
-        layer.origin = users_line()
+        layer.origin, layer.first_values = users_line(), {}
         try:
             _check_class(cls)
         except GraphcnnError as error:

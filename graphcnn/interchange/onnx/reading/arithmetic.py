@@ -1,0 +1,193 @@
+"""Arithmetic and elementary functions, element by element."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+
+from graphcnn import ops
+from graphcnn.dsl.builder import Builder
+from graphcnn.interchange.onnx.reading.step import Step, op, operands_of
+from graphcnn.interchange.onnx.reading.table import WholeNumbersError, in_the_way, reads
+from graphcnn.interchange.onnx.reading.values import Held, Known, Variable
+from graphcnn.ir import Op, Value
+from graphcnn.ir.types import FLOATS
+
+_OPS: Final[dict[str, Op]] = {
+    "Add": ops.Add(),
+    "Sub": ops.Subtract(),
+    "Mul": ops.Multiply(),
+    "Div": ops.Divide(),
+    "Neg": ops.Negate(),
+    "Abs": ops.Abs(),
+    "Sign": ops.Sign(),
+    "Exp": ops.Exp(),
+    "Log": ops.Log(),
+    "Sqrt": ops.Sqrt(),
+    "Sin": ops.Sin(),
+    "Cos": ops.Cos(),
+    "Erf": ops.Erf(),
+}
+
+
+@reads(*_OPS)
+def arithmetic(step: Step) -> Variable:
+    kind = _OPS[step.node.op_type]
+    operands = operands_of(step, kind.arity)
+    whole = [each for each in operands if isinstance(each, Variable) and each.dtype not in FLOATS]
+    if whole:
+        raise WholeNumbersError(whole)
+    return step.each(kind.name, op(kind), *operands)
+
+
+_MANY: Final[dict[str, Op]] = {
+    "Max": ops.Maximum(),
+    "Min": ops.Minimum(),
+    "Sum": ops.Add(),
+    "Mean": ops.Add(),
+}
+
+
+@reads(*_MANY)
+def of_many(step: Step) -> Variable:
+    kind, count = _MANY[step.node.op_type], len(step.inputs)
+
+    def folded(build: Builder, first: Value, *others: Value) -> Value:
+        for each in others:
+            first = _combined(build, kind, first, each)
+        if step.node.op_type == "Mean" and count > 1:
+            return build(ops.Multiply(), first, ops.constant(build, 1 / count, first.type))
+        return first
+
+    return step.each(step.node.op_type.lower(), folded, *(step[position] for position in range(count)))
+
+
+def _combined(build: Builder, kind: Op, x: Value, y: Value) -> Value:
+    """Append an op of floats; the greater and the lesser of two are chosen of whole numbers, too."""
+    if x.type.is_float or kind == ops.Add():
+        return build(kind, x, y)
+    is_greater = build(ops.Greater(), x, y)
+    both = (x, y) if kind == ops.Maximum() else (y, x)
+    return build(ops.Select(), is_greater, *both)
+
+
+def _numbers(build: Builder, x: Value, *values: float) -> tuple[Value, ...]:
+    return tuple(ops.constant(build, value, x.type) for value in values)
+
+
+def _reciprocal(build: Builder, x: Value) -> Value:
+    (one,) = _numbers(build, x, 1.0)
+    return build(ops.Divide(), one, x)
+
+
+def _tan(build: Builder, x: Value) -> Value:
+    return build(ops.Divide(), build(ops.Sin(), x), build(ops.Cos(), x))
+
+
+def _of_exponentials(kind: Op) -> Callable[..., Value]:
+    """Return what appends (e^x ± e^-x) / 2."""
+
+    def of(build: Builder, x: Value) -> Value:
+        (half,) = _numbers(build, x, 0.5)
+        both = build(kind, build(ops.Exp(), x), build(ops.Exp(), build(ops.Negate(), x)))
+        return build(ops.Multiply(), both, half)
+
+    return of
+
+
+def _inverse(shift: float) -> Callable[..., Value]:
+    """Return what appends ln(|x| + √(x² + shift)), with the sign of x where the function is odd."""
+
+    def of(build: Builder, x: Value) -> Value:
+        size = build(ops.Abs(), x) if shift > 0 else x
+        root = build(ops.Sqrt(), build(ops.Add(), build(ops.Multiply(), x, x), *_numbers(build, x, shift)))
+        result = build(ops.Log(), build(ops.Add(), size, root))
+        return build(ops.Multiply(), build(ops.Sign(), x), result) if shift > 0 else result
+
+    return of
+
+
+def _atanh(build: Builder, x: Value) -> Value:
+    one, half = _numbers(build, x, 1.0, 0.5)
+    ratio = build(ops.Divide(), build(ops.Add(), one, x), build(ops.Subtract(), one, x))
+    return build(ops.Multiply(), build(ops.Log(), ratio), half)
+
+
+def _floor(build: Builder, x: Value) -> Value:
+    """Append the greatest whole number that is not above x; where x is so large that it is whole, x."""
+    (one, zero, large) = _numbers(build, x, 1.0, 0.0, 2.0**23 if x.type.dtype == "float32" else 2.0**52)
+    whole = build(ops.Cast(x.type.dtype), build(ops.Cast("int64"), x))
+    above = build(ops.Select(), build(ops.Greater(), whole, x), one, zero)
+    is_small = build(ops.Greater(), large, build(ops.Abs(), x))
+    return build(ops.Select(), is_small, build(ops.Subtract(), whole, above), x)
+
+
+def _ceil(build: Builder, x: Value) -> Value:
+    return build(ops.Negate(), _floor(build, build(ops.Negate(), x)))
+
+
+def _round(build: Builder, x: Value) -> Value:
+    """Append the nearest whole number, of two the even one, as adding 1.5 · 2^23 rounds it."""
+    digits = 23 if x.type.dtype == "float32" else 52
+    shift, large = _numbers(build, x, 1.5 * 2.0**digits, 2.0 ** (digits - 1))
+    near = build(ops.Subtract(), build(ops.Add(), x, shift), shift)
+    is_small = build(ops.Greater(), large, build(ops.Abs(), x))
+    return build(ops.Select(), is_small, near, x)
+
+
+_COMPOSED: Final[dict[str, Callable[..., Value]]] = {
+    "Reciprocal": _reciprocal,
+    "Tan": _tan,
+    "Sinh": _of_exponentials(ops.Subtract()),
+    "Cosh": _of_exponentials(ops.Add()),
+    "Asinh": _inverse(1.0),
+    "Acosh": _inverse(-1.0),
+    "Atanh": _atanh,
+    "Floor": _floor,
+    "Ceil": _ceil,
+    "Round": _round,
+}
+
+
+@reads(*_COMPOSED)
+def composed(step: Step) -> Variable:
+    name = step.node.op_type
+    return step.each(name.lower(), _COMPOSED[name], step[0])
+
+
+@reads("Pow")
+def power(step: Step) -> Variable:
+    x, exponent = operands_of(step, 2)
+    if isinstance(exponent, Known) and exponent.array.size == 1:
+        value = float(exponent.array.reshape(-1)[0])
+        if math.isfinite(value) and isinstance(x, Variable) and exponent.rank <= x.rank:
+            return step.each("power", lambda build, v: build(ops.Power(value), v), x)
+    if isinstance(x, Known) and x.array.size == 1 and float(x.array.reshape(-1)[0]) > 0:
+        factor = float(np.log(np.float64(x.array.reshape(-1)[0])))
+        return step.each(
+            "power",
+            lambda build, v: build(ops.Exp(), build(ops.Multiply(), v, ops.constant(build, factor, v.type))),
+            exponent,
+        )
+    if isinstance(exponent, Known) and exponent.array.size <= 2**16:
+        return _powers(step, x, exponent)
+    raise in_the_way("its exponents are computed by the network, and powers are of known exponents")
+
+
+def _powers(step: Step, x: Held, exponent: Known) -> Variable:
+    """Return powers by exponents that differ: one power for each, chosen by where it is."""
+    values = np.unique(exponent.array).tolist()
+    if len(values) > 16:
+        raise in_the_way("it has more than 16 different exponents")
+    masks = [Known(exponent.array == value) for value in values]
+
+    def chosen(build: Builder, value: Value, *where: Value) -> Value:
+        result = build(ops.Power(float(values[0])), value)
+        for number, mask in zip(values[1:], where[1:], strict=True):
+            result = build(ops.Select(), mask, build(ops.Power(float(number)), value), result)
+        return result
+
+    return step.each("power", chosen, x, *masks)

@@ -1,0 +1,27 @@
+"""Sizes of values, which are known when the file is read, but for the batch."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from graphcnn.interchange.onnx.reading.folding import sizes_array
+from graphcnn.interchange.onnx.reading.step import Step
+from graphcnn.interchange.onnx.reading.table import in_the_way, reads
+from graphcnn.interchange.onnx.reading.values import Known
+from graphcnn.ir import BATCH
+
+
+@reads("Shape")
+def shape(step: Step) -> Known:
+    sizes = list(step[0].shape)
+    return Known(sizes_array(sizes[slice(step.setting("start", default=0), step.setting("end"))]))
+
+
+@reads("Size")
+def size(step: Step) -> Known:
+    sizes = step[0].shape
+    if BATCH in sizes:
+        raise in_the_way("it counts the samples of the batch, which are known only at run time")
+    return Known(np.array(math.prod(int(each) for each in sizes), np.int64))

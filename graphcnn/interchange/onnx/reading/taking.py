@@ -1,0 +1,103 @@
+"""Operators that pick elements by indices and masks."""
+
+from __future__ import annotations
+
+from typing import Final, cast
+
+import numpy as np
+
+from graphcnn import ops
+from graphcnn.dsl.builder import Builder
+from graphcnn.interchange.onnx.reading.step import Step, positive, reshaped
+from graphcnn.interchange.onnx.reading.table import in_the_way, reads
+from graphcnn.interchange.onnx.reading.values import Known, Variable
+from graphcnn.ir import BATCH, DType, Value
+
+MOST_CLASSES: Final = 4096
+"""What a comparison of each index with each place is worth."""
+
+
+@reads("Trilu")
+def triangle(step: Step) -> Variable:
+    x = step.variable(0)
+    shift = int(step.known(1, "k").reshape(-1)[0]) if step.optional(1) is not None else 0
+    rows, columns = x.shape[-2:]
+    if BATCH in (rows, columns):
+        raise in_the_way("its matrices have the batch as an axis")
+    ones = np.ones((int(rows), int(columns)), bool)
+    mask = np.triu(ones, shift) if step.setting("upper", default=1) else np.tril(ones, shift)
+
+    def chosen(build: Builder, value: Value, where: Value) -> Value:
+        zero = build(ops.Constant(False if value.type.dtype == "bool" else 0, value.type.with_shape(())))
+        return build(ops.Select(), where, value, zero)
+
+    return step.each("trilu", chosen, x, Known(mask))
+
+
+@reads("OneHot")
+def one_hot(step: Step) -> Variable:
+    """A new axis, along which the place of each index has one value, and the others another."""
+    indices = step.variable(0)
+    depth = int(step.known(1, "depth").reshape(-1)[0])
+    off, on = step.known(2, "values").reshape(-1)
+    axis = positive(step.setting("axis", default=-1), indices.rank + 1)
+    if not 1 <= depth <= MOST_CLASSES:
+        raise in_the_way(f"its depth is {depth}")
+    places = _places(step, indices, depth)
+    rows = (*range(axis), *range(axis + 1, indices.rank + 1), axis)
+
+    def chosen(build: Builder, value: Value) -> Value:
+        dtype = "float32" if on.dtype.kind != "f" else on.dtype.name
+        hot = build(ops.OneHot(depth, cast(DType, dtype)), value)
+        is_on = build(ops.Greater(), hot, ops.constant(build, 0.0, hot.type))
+        numbers = [
+            build(ops.Constant(each.item(), hot.type.with_dtype(on.dtype.name).with_shape(())))
+            for each in (on, off)
+        ]
+        return build(ops.Select(), is_on, *(build(ops.Broadcast(hot.type.shape), each) for each in numbers))
+
+    return Variable.of(step.emit("one_hot", chosen, places.in_file), rows)
+
+
+def _places(step: Step, indices: Variable, size: int) -> Variable:
+    """Return indices as int64, those below 0 counted from the end."""
+
+    def counted(build: Builder, value: Value) -> Value:
+        number = build(ops.Cast("float64"), value)
+        zero, length = (ops.constant(build, each, number.type) for each in (0.0, float(size)))
+        below = build(ops.Greater(), zero, number)
+        number = build(ops.Select(), below, build(ops.Add(), number, length), number)
+        return build(ops.Cast("int64"), number)
+
+    order = indices.any_order
+    return Variable.of(step.emit("places", counted, indices.at(order)), order)
+
+
+@reads("GatherElements")
+def gather_elements(step: Step) -> Variable:
+    """The sum along the axis of what is at the index, and 0 elsewhere."""
+    x, indices = step.variable(0), step.variable(1)
+    axis = step.axis(x.rank)
+    others = [each for each in range(x.rank) if each != axis]
+    size, count = x.shape[axis], indices.shape[axis] if indices.rank == x.rank else BATCH
+    if (
+        not isinstance(size, int)
+        or not isinstance(count, int)
+        or size > MOST_CLASSES
+        or any(x.shape[each] != indices.shape[each] for each in others)
+        or x.dtype not in ("float32", "float64")
+    ):
+        raise in_the_way("it takes elements one by one, and of other shapes than along one axis")
+    order = (*others, axis)
+    places = _places(step, indices, size).at(order)
+    front = tuple(x.shape[each] for each in others)
+
+    def picked(build: Builder, value: Value, where: Value) -> Value:
+        hot = build(ops.OneHot(size, x.dtype), where)  # [..., count, size]
+        is_there = build(ops.Greater(), hot, ops.constant(build, 0.0, hot.type))
+        wide = build(ops.Broadcast(hot.type.shape), value)
+        kept = build(ops.Select(), is_there, wide, ops.constant(build, 0.0, wide.type))
+        return build(ops.Sum((len(front) + 1,)), kept)
+
+    tensor = step.emit("gather", picked, reshaped(x.at(order), (*front, 1, size)), places)
+    return Variable.of(tensor, order)

@@ -1,0 +1,5 @@
+"""The tests of this folder need the optional package `onnx`."""
+
+import pytest
+
+pytest.importorskip("onnx")
