@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 
+import graphcnn as gcn
 from graphcnn import Graph, TensorType, gradient, ops, simplify
 from graphcnn.backend import load_backend
 from graphcnn.ir import BATCH, Emitter
@@ -250,6 +251,40 @@ def test_whatever_computes_images_stores_them_between_their_zeros(maker, batch, 
     graph.output("y", emit(ops.Correlate2d(padding=((1, 2), (2, 1))), rounded(emit, made), window))
     assert Bfloat16Correlation in ops_of(graph)
     compare(graph, batch, native_in_any_order, whole=True)
+
+
+@pytest.mark.parametrize("batch", [5, 33])
+@pytest.mark.parametrize("maker", MAKERS)
+def test_whatever_is_masked_reads_the_mask_between_its_zeros(maker, batch, native_in_any_order):
+    graph = Graph("masked")
+    emit = Emitter(graph)
+    made = MAKERS[maker](emit, graph.input("x", TensorType((BATCH, 10, 8, 16))))
+    y = emit(ops.Relu(), graph.input("before", made.type))
+    window = rounded(emit, graph.input("last", TensorType((3, 3, made.type.static(3), 8))))
+    graph.output("y", emit(ops.Correlate2d(padding=((1, 2), (2, 1))), rounded(emit, y), window))
+    masked = emit(ops.Multiply(), made, emit(ops.ReluMask(), y))
+    graph.output("masked", masked)
+    graph.output("sum", emit(ops.Sum((0, 1, 2)), masked))
+    compare(graph, batch, native_in_any_order, whole=True)
+
+
+def test_a_mask_asks_what_is_kept_as_bfloat16_so_that_nothing_else_is():
+    model = gcn.compile(
+        gcn.Sequential(
+            *(gcn.Conv2d(16, 3), gcn.ReLU(), gcn.Conv2d(16, 3), gcn.ReLU(), gcn.MaxPool2d(2)),
+            *(gcn.Conv2d(32, 3), gcn.ReLU(), gcn.Flatten(), gcn.Dense(3)),
+        ),
+        input_shape=(16, 16, 3),
+        loss=gcn.CrossEntropy(),
+        optimizer=gcn.SGD(0.1),
+        precision="bfloat16",
+    )
+    program = lower(model.step_graph, named_target("amx"))
+    stored = [program.graph.node(value.key).op for kernel in program.kernels for value, _ in kernel.stores]
+    masks = [node.operands[0] for _, node in program.graph.items() if isinstance(node.op, ops.ReluMask)]
+    kept = [isinstance(program.graph.node(value.key).op, Bfloat16) for value in masks]
+    assert kept == [False, True, True], "the last relu is read by a matrix product, the second is pooled"
+    assert sum(isinstance(op, ops.Relu) for op in stored) == 2
 
 
 @TILES

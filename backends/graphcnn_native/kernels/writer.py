@@ -278,6 +278,10 @@ class Writer:
         return self._load_from(self.kernel.source or self.buffer(stored), value, position)
 
     def _load_from(self, buffer: Buffer, value: Value, position: Position) -> Ssa:
+        if buffer.margins is not None:
+            address = self.place_in_margins(buffer, position.indices)
+            bits = load_lanes(self.f, "i16", address, position.lanes, position.used, exact=False)
+            return widened(self.f, bits)
         item = ITEMS[value.type.dtype]
         address = self.f.element(self.address(buffer), item, self.offset(value.type, position.indices))
         exact = buffer.place is Place.CALLER
@@ -477,8 +481,15 @@ class Writer:
         )
 
     def has_margins(self) -> bool:
-        """Whether the kernel stores what lies in memory otherwise than its shape says."""
-        return any(buffer.margins is not None for _, buffer in self.kernel.stores)
+        """Whether what follows from the root stores or reads what lies otherwise than its shape says."""
+        if any(buffer.margins is not None for _, buffer in self.kernel.stores):
+            return True
+        following = (self.graph.node(key) for key in self.kernel.work if key != self.kernel.root)
+        return any(
+            value in self.kernel.loads and self.plan.buffers[value].margins is not None
+            for node in following
+            for value in node.operands
+        )
 
     def spread_channels(self) -> None:
         """Write down what is broadcast along few channels, again and again, for vectors that begin anywhere.
@@ -552,6 +563,15 @@ def rounded_to_bfloat16(f: Function, x: Ssa) -> Ssa:
     """Return the bits of the bfloat16 nearest to each lane of float32, by a processor that has these."""
     rounded = f.convert("fptrunc", x, "bfloat")
     return f.emit(vector("i16", lanes_of(x.type)), f"bitcast {rounded} to {vector('i16', lanes_of(x.type))}")
+
+
+def widened(f: Function, bits: Ssa) -> Ssa:
+    """Return the float32 of the bits of bfloat16: it begins with them."""
+    type = vector("i32", lanes_of(bits.type))
+    wide = f.binary("shl", f.convert("zext", bits, "i32"), constant(type, 16))
+    return f.emit(
+        vector("float", lanes_of(bits.type)), f"bitcast {wide} to {vector('float', lanes_of(bits.type))}"
+    )
 
 
 def value_item(type: TensorType) -> str:

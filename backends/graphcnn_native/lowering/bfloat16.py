@@ -17,6 +17,7 @@ from graphcnn.ops import (
     Correlate2d,
     Crop,
     Pad,
+    ReluMask,
     Reshape,
     Rot180,
     RoundBfloat16,
@@ -34,7 +35,7 @@ from graphcnn_native.lowering.program import Margins
 
 @dataclass(frozen=True, slots=True)
 class Bfloat16(Op):
-    """x, which is kept as bfloat16: rounded when it is stored, and read by products of such numbers alone."""
+    """x, which is kept as bfloat16: rounded when it is stored, and read by products and masks alone."""
 
     name: ClassVar[str] = "bfloat16"
     equation: ClassVar[str] = "y = x, rounded to bfloat16 in memory"
@@ -132,6 +133,21 @@ def filter_gradient_of_bfloat16(match: Match, op: Correlate2d, operands: Values)
     attributes = op.stride, op.padding, op.dilation, op.groups, op.sum_over
     gradient = Bfloat16FilterGradient(*attributes, (result.static(0), result.static(1)))
     return match.emit(gradient, *(match.emit_once(Bfloat16(), x) for x in (images, deltas)))
+
+
+def mask_of_bfloat16(match: Match, op: ReluMask, operands: Values) -> Value | None:
+    """Emit a mask that asks what is kept as bfloat16, so that nothing else of it has to be kept.
+
+    What is above 0 stays so when it is rounded, but for denormals, which count as 0 anyway.
+    """
+    kept = match.existing(Bfloat16(), operands[0])
+    return None if kept is None else match.emit(op, kept)
+
+
+def before_keeping(match: Match, value: Value) -> Value:
+    """Return a value itself where it is given as it is kept."""
+    node = match.definition(value)
+    return node.operands[0] if isinstance(node.op, Bfloat16) else value
 
 
 def _is_plain(op: Correlate2d) -> bool:

@@ -51,8 +51,10 @@ from graphcnn_native.lowering.bfloat16 import (
     Bfloat16Correlation,
     Bfloat16FilterGradient,
     Bfloat16Filters,
+    before_keeping,
     correlation_of_bfloat16,
     filter_gradient_of_bfloat16,
+    mask_of_bfloat16,
 )
 from graphcnn_native.lowering.depthwise import reads_edges
 from graphcnn_native.lowering.folding import folded_scale
@@ -252,7 +254,8 @@ def _masked_before_routing(match: Match, op: Multiply, operands: Values) -> Valu
             continue
         delta, index = route.operands
         pool = match.definition(index)
-        if not isinstance(pool.op, MaxPool2d) or pool.operands[0] != masking.operands[0]:
+        asked = before_keeping(match, masking.operands[0])
+        if not isinstance(pool.op, MaxPool2d) or pool.operands[0] != asked:
             continue
         if isinstance(match.definition(pool.operands[0]).op, Relu):
             pooled = match.results(index)[0]
@@ -406,6 +409,13 @@ BFLOAT16: Final = (
         "a filter gradient of numbers that are rounded to bfloat16 reads them as such",
         (Correlate2d, FilterGradientOfTaps),
         filter_gradient_of_bfloat16,
+        keeps="finite",
+    ),
+    Rule(
+        "mask-of-bfloat16",
+        "relu_mask(x) → relu_mask(bfloat16(x)), where that exists: x need not be kept",
+        ReluMask,
+        mask_of_bfloat16,
         keeps="finite",
     ),
 )
