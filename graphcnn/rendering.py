@@ -64,4 +64,4 @@ def print_visibly(console: Console, renderable: RenderableType) -> None:
 
 def as_html(text: str) -> str:
     """Return text as HTML that keeps its lines, for notebooks."""
-    return f'<pre style="line-height: 1.2">{html.escape(text)}</pre>'
+    return f'<pre style="line-height: 1.2; font-family: monospace">{html.escape(text)}</pre>'

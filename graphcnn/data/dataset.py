@@ -16,6 +16,7 @@ from graphcnn.data.batches import permutation
 from graphcnn.data.mapping import chosen_rows
 from graphcnn.displays import display
 from graphcnn.errors import DataError, OptionError
+from graphcnn.rendering import as_html
 from graphcnn.visible import visible
 
 MOST_CLASSES = 20
@@ -193,6 +194,9 @@ class Dataset:
             f"Dataset({len(self.images):,} training{tested} images "
             f"of {height}x{width}x{channels}, {len(self.classes)} classes)"
         )
+
+    def _repr_html_(self) -> str:
+        return as_html(str(self))
 
     def __str__(self) -> str:
         """Return the numbers of images, class by class."""

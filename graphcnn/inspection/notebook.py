@@ -53,7 +53,7 @@ class Page:
     def _repr_html_(self) -> str:
         return (
             f'<iframe srcdoc="{escape(self.html)}" sandbox="allow-scripts" '
-            f'style="width:100%;height:{HIGHEST}px;border:1px solid {GREY}"></iframe>'
+            f'style="width:100%;height:{HIGHEST}px;box-sizing:border-box;border:1px solid {GREY}"></iframe>'
         )
 
 

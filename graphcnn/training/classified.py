@@ -20,6 +20,7 @@ from graphcnn.data.image_list import decoded_images, image_paths
 from graphcnn.errors import FileError, GraphcnnWarning, OptionError
 from graphcnn.interchange.files import write_atomically
 from graphcnn.ir import format_shape, users_line
+from graphcnn.rendering import as_html
 from graphcnn.training.losses import BinaryCrossEntropy, CrossEntropy, Focal
 from graphcnn.visible import visible
 
@@ -89,6 +90,9 @@ class Classified:
         return "\n".join(lines)
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return as_html(str(self))
 
 
 def classified(model: ModelUse, images: object, *, resize: str = "crop", views: Any = None) -> Classified:

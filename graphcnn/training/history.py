@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from graphcnn.arguments import known_arguments, known_methods
 from graphcnn.errors import OptionError, UnknownNameError, meant
@@ -19,6 +19,9 @@ from graphcnn.visible import visible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+DECADES = 100.0
+"""Numbers that are so many times others are drawn by their logarithms."""
 
 
 @known_methods()
@@ -106,8 +109,9 @@ class History:
     def plot(self) -> Figure:
         """Return a matplotlib figure with a panel for the losses and one for each metric.
 
-        Validations within an epoch stand between those after the one before and after it. Notebooks display
-        the figure. Raises OptionError where matplotlib is not installed or nothing was recorded.
+        Validations within an epoch stand between those after the one before and after it. Numbers that span
+        decades, as a loss that begins high, are drawn by their logarithms. Notebooks display the figure.
+        Raises OptionError where matplotlib is not installed or nothing was recorded.
         """
         figure = new_figure(layout="constrained")
         names = [name for row in self.rows() for name in row if name not in UNPLOTTED]
@@ -126,6 +130,8 @@ class History:
                 axes.plot(places, values, "o-", label="validation")
                 axes.legend()
             axes.set(xlabel="epoch")
+            if _spans_decades(line.get_ydata() for line in axes.lines):
+                axes.set_yscale("log")
             axes.set_title(visible(name), parse_math=False)
             axes.locator_params(axis="x", integer=True)
             axes.grid(alpha=0.3)
@@ -187,3 +193,9 @@ def _instead(name: object, recorded: list[str]) -> str:
 EPOCH, STEP = "epoch", "step"
 TIMES = ("seconds", "images_per_second")
 UNPLOTTED = (EPOCH, STEP, "learning_rate", *TIMES)
+
+
+def _spans_decades(curves: Iterable[Any]) -> bool:
+    """Whether numbers, all of them positive, are too far apart for one to see how the smaller ones change."""
+    values = [float(value) for curve in curves for value in curve if math.isfinite(value)]
+    return bool(values) and min(values) > 0 and max(values) > DECADES * min(values)

@@ -108,3 +108,15 @@ def test_text_has_no_colour_codes_whatever_the_environment_asks_for(command):
     assert result.returncode == 0, result.stderr
     assert "conv1" in result.stdout
     assert "\x1b" not in result.stdout + result.stderr
+
+
+def test_tables_are_of_letters_of_one_width():
+    """Notebooks have other letters for what is no code, in which columns are not straight."""
+    dataset = gcn.data.load_digits()
+    model = gcn.compile(gcn.zoo.digits(), input_shape=(8, 8, 1), loss=gcn.CrossEntropy())
+    report = model.evaluate(dataset, report=True)
+    for shown in (dataset, report, model.classify(dataset.test_images[:3])):
+        page = shown._repr_html_()
+        assert page.startswith("<pre ")
+        assert "font-family: monospace" in page
+    assert "class" in dataset._repr_html_()

@@ -612,6 +612,14 @@ def test_history_plots_losses_and_metrics_without_a_display(tmp_path):
     assert (tmp_path / "history.png").stat().st_size > 1000
 
 
+def test_a_loss_that_begins_high_is_drawn_by_its_logarithm():
+    high = [{"loss": loss, "accuracy": 0.5, "val_loss": 8000 * loss} for loss in (2.0, 1.0, 0.5)]
+    losses, accuracies = gcn.History(high).plot().axes
+    assert (losses.get_yscale(), accuracies.get_yscale()) == ("log", "linear")
+    below_zero = [{"loss": loss} for loss in (200.0, 1.0, -0.5)]
+    assert gcn.History(below_zero).plot().axes[0].get_yscale() == "linear"
+
+
 def test_an_empty_history():
     assert repr(gcn.History()) == "History(no epochs)"
     with pytest.raises(OptionError, match="nothing to plot"):
