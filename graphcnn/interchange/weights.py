@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import re
 import stat
+import zlib
 from collections.abc import Mapping
 from io import FileIO
 from os import PathLike
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -30,24 +34,46 @@ from graphcnn.ir import TensorType, format_shape
 _CODES = {dtype: code for code, dtype in DTYPES.items()}
 
 
+CHECKSUM: Final = "checksum"
+"""The metadata that tells, in eight hexadecimal digits, the CRC-32 of a file in which they are zeros."""
+_OPEN: Final = f'"{CHECKSUM}":"{0:08x}"'.encode()
+_CLOSED: Final = re.compile(rb'"%s":"[0-9a-f]{8}"' % CHECKSUM.encode())
+"""As a header has it. Within texts, quotation marks have a backslash before them."""
+
+
 def write_weights(
-    path: str | PathLike[str], tensors: Mapping[str, Array], metadata: Mapping[str, str]
+    path: str | PathLike[str],
+    tensors: Mapping[str, Array],
+    metadata: Mapping[str, str],
+    *,
+    has_checksum: bool = False,
 ) -> None:
     """Write tensors and metadata atomically.
 
+    has_checksum: whether who reads the file is to find out if any bit of it has changed since.
     Raises OptionError for what is too large to be read again, and OSError where the place cannot be written.
     """
     little = {name: _little_endian(name, tensor) for name, tensor in tensors.items()}
     # the largest elements first, so that all are aligned
     in_order = sorted(little.items(), key=lambda item: (-item[1].dtype.itemsize, item[0]))
-    header: dict[str, object] = {METADATA: dict(sorted(metadata.items()))}
+    texts = {name: text for name, text in metadata.items() if name != CHECKSUM}
+    if has_checksum:
+        texts[CHECKSUM] = f"{0:08x}"
+    header: dict[str, object] = {METADATA: dict(sorted(texts.items()))}
     begin = 0
     for name, tensor in in_order:
         end = begin + tensor.nbytes
         code = _CODES[tensor.dtype.str]
         header[name] = {"dtype": code, "shape": list(tensor.shape), "data_offsets": [begin, end]}
         begin = end
-    write_atomically(path, [_header_bytes(header), *(_bytes_of(tensor) for _, tensor in in_order)])
+    first, data = _header_bytes(header), [_bytes_of(tensor) for _, tensor in in_order]
+    if has_checksum:
+        first = first.replace(_OPEN, b'"%s":"%08x"' % (CHECKSUM.encode(), _crc(first, *data)), 1)
+    write_atomically(path, [first, *data])
+
+
+def _crc(*parts: bytes | memoryview) -> int:
+    return functools.reduce(lambda crc, part: zlib.crc32(part, crc), parts, 0)
 
 
 def _little_endian(name: str, tensor: Array) -> Array:
@@ -81,9 +107,9 @@ def read_weights(path: str | PathLike[str]) -> tuple[dict[str, Array], dict[str,
     """Return the tensors and the metadata of a safetensors file, by name.
 
     Raises OptionError for what is no path, FileError for a file that is missing, damaged or cut off, also
-    meanwhile, and OSError where it cannot be read. Sizes, overlaps and holes are checked against the file's
-    length before anything is allocated; the file is read and never mapped, so that nobody can change a
-    tensor later.
+    meanwhile, or has another checksum than it was written with, and OSError where it cannot be read. Sizes,
+    overlaps and holes are checked against the file's length before anything is allocated; the file is read
+    and never mapped, so that nobody can change a tensor later.
     """
     header, tensors = _read(as_path(path))
     return tensors, header.metadata
@@ -112,16 +138,32 @@ def _read(place: Path, *, header_alone: bool = False) -> tuple[Header, dict[str,
 
 def _read_file(file: FileIO, size: int, path: Path, *, header_alone: bool) -> tuple[Header, dict[str, Array]]:
     try:
-        length = header_length(_bytes(file, min(size, LENGTH_BYTES)), size)
-        header = parse_header(_bytes(file, length), size - LENGTH_BYTES - length)
-        entries = () if header_alone else header.entries
-        return header, {entry.name: _tensor(file, entry) for entry in entries}
+        first = _bytes(file, min(size, LENGTH_BYTES))
+        length = header_length(first, size)
+        content = _bytes(file, length)
+        header = parse_header(content, size - LENGTH_BYTES - length)
+        if header_alone:
+            return header, {}
+        tensors = {entry.name: _tensor(file, entry) for entry in header.entries}
+        if CHECKSUM in header.metadata:
+            _require_unchanged(header.metadata[CHECKSUM], first + content, tensors)
+        return header, tensors
     except FileError as error:
         raise FileError(
             f"{path} is not a whole safetensors file",
             facts=[f"size {size} bytes", f"reason: {error.problem}"],
             mend="copy or download the file again, or load an older one",
         ) from None
+
+
+def _require_unchanged(checksum: str, header: bytes, tensors: Mapping[str, Array]) -> None:
+    """Raise FileError unless a file has the bytes that it was written with. header: with its length."""
+    data = (_bytes_of(tensor) for tensor in tensors.values())
+    found = f"{_crc(_CLOSED.sub(_OPEN, header, count=1), *data):08x}"
+    if found != checksum:
+        raise FileError(
+            f"it has changed since it was written: its checksum is {found}, and was {checksum!r:.40}"
+        )
 
 
 def _tensor(file: FileIO, entry: Entry) -> Array:

@@ -17,7 +17,7 @@ import numpy as np
 from graphcnn.arrays import Array
 from graphcnn.errors import FileError, GraphcnnError, OptionError
 from graphcnn.interchange.torchvision import PARTS
-from graphcnn.interchange.weights import read_header, read_weights, require_tensors, write_weights
+from graphcnn.interchange.weights import CHECKSUM, read_header, read_weights, require_tensors, write_weights
 from graphcnn.ir import Graph, TensorType
 from graphcnn.ir.parser import require_parsable
 from graphcnn.ops import OPS, UserFunction, parse
@@ -142,7 +142,7 @@ def write_model_file(
                 facts=[f"at most {LONGEST_SETTING} are read again"],
                 mend="keep large data in files of their own",
             )
-    write_weights(path, tensors, metadata)
+    write_weights(path, tensors, metadata, has_checksum=file.training is not None)
 
 
 def read_model_file(
@@ -168,6 +168,8 @@ def read_model_file(
         )
     with _named_as_damage(path):
         _require_short_settings(metadata)
+        if "training" in metadata and CHECKSUM not in metadata:
+            raise FileError("a checkpoint has a checksum, and this one has none")
     _require_objects(path, metadata, given)
     if passes is None:
         _require_no_passes(path, metadata)

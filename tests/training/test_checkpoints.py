@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import json
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ import pytest
 
 import graphcnn as gcn
 from graphcnn.errors import DataError, FileError, OptionError
+from graphcnn.interchange.weights import read_weights, write_weights
 from graphcnn.training import saving
 from graphcnn.training.callbacks import StopTraining
 from graphcnn_native.backend import NativeBackend
@@ -661,13 +663,55 @@ def test_a_folder_that_cannot_be_written_is_refused_before_training(folder, monk
 def test_a_damaged_checkpoint_is_passed_over(begun, uninterrupted):
     latest = gcn.Checkpoint(begun).latest
     content = latest.read_bytes()
-    for damaged in (content[:-1], b"", b"\x80\x04pickle"):
+    for damaged in (content[:-1], b"", b"\x80\x04pickle", flipped(content, len(content) - 3, 0)):
         latest.write_bytes(damaged)
         with pytest.warns(gcn.GraphcnnWarning, match=f"later ones cannot be read: {latest.name}"):
             resumed = gcn.resume(begun)
         assert_same(
             resumed, fit(resumed, checkpoint=gcn.Checkpoint(f"{begun} {len(damaged)}")), *uninterrupted
         )
+
+
+def flipped(content, place, bit):
+    """Return a file's bytes with one bit changed."""
+    changed = bytearray(content)
+    changed[place] ^= 1 << bit
+    return bytes(changed)
+
+
+def test_a_flipped_bit_anywhere_in_a_checkpoint_is_told(begun):
+    latest = gcn.Checkpoint(begun).latest
+    content = latest.read_bytes()
+    data = 8 + int.from_bytes(content[:8], "little")
+    metadata = b'"checksum":"', b'"training":"', b'"__metadata__":'
+    places = [
+        place
+        for text in metadata
+        for place in range(content.index(text), content.index(text) + len(text) + 8)
+    ]
+    places += [*range(8), *range(8, data, 1 + data // 60), *range(data, len(content), 1 + len(content) // 60)]
+    for number, place in enumerate(places):
+        latest.write_bytes(flipped(content, place, number % 8))
+        with pytest.raises(FileError):
+            gcn.load(latest)
+        if number % 10 == 0:
+            with pytest.warns(gcn.GraphcnnWarning, match=f"later ones cannot be read: {latest.name}"):
+                gcn.resume(begun)
+    latest.write_bytes(flipped(content, len(content) - 1, 7))
+    with pytest.raises(FileError, match="it has changed since it was written"):
+        gcn.load(latest)
+    latest.write_bytes(content)
+    assert gcn.load(latest).epochs_done == gcn.resume(begun).epochs_done
+
+
+def test_a_checkpoint_without_its_checksum_is_none(begun):
+    latest = gcn.Checkpoint(begun).latest
+    tensors, metadata = read_weights(latest)
+    write_weights(latest, tensors, metadata)
+    with pytest.raises(FileError, match="a checkpoint has a checksum, and this one has none"):
+        gcn.load(latest)
+    write_weights(latest, tensors, metadata, has_checksum=True)
+    assert gcn.load(latest).history.epochs
 
 
 def test_no_checkpoint_at_all_is_said(folder):
@@ -768,22 +812,15 @@ def test_saving_takes_no_more_than_a_hundredth_of_the_time(folder, monkeypatch):
     ],
 )
 def test_a_damaged_training_is_refused_by_name(begun, change, said):
-    import json
-
-    from safetensors import safe_open
-    from safetensors.numpy import save_file
-
     paths = list(gcn.Checkpoint(begun).files().values())
     for path in paths:
-        with safe_open(path, framework="numpy") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            metadata = file.metadata()
+        tensors, metadata = read_weights(path)
         training = json.loads(metadata["training"])
         if not training["callbacks"]:
             path.unlink()
             continue
         change(training)
-        save_file(tensors, path, {**metadata, "training": json.dumps(training)})
+        write_weights(path, tensors, {**metadata, "training": json.dumps(training)}, has_checksum=True)
     with pytest.raises(FileError, match="none of the checkpoints") as caught:
         gcn.resume(begun)
     assert said in str(caught.value)
