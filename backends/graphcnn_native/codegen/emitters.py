@@ -13,6 +13,7 @@ from graphcnn_native.kernels import (
     bfloat16_correlation,
     bfloat16_filter_gradient,
     bfloat16_filters,
+    bfloat16_product,
     called,
     correlation,
     greatest,
@@ -42,6 +43,8 @@ from graphcnn_native.lowering.bfloat16 import (
     Bfloat16Correlation,
     Bfloat16FilterGradient,
     Bfloat16Filters,
+    Bfloat16Matmul,
+    Bfloat16ProductOverSamples,
 )
 from graphcnn_native.lowering.layout import Layout
 from graphcnn_native.lowering.panels import InPanels, PanelCorrelation, PanelMatmul
@@ -58,6 +61,8 @@ KERNELS: dict[type[Op], Callable[[Writer], None]] = {
     Bfloat16Filters: bfloat16_filters.bfloat16_filters,
     Bfloat16Correlation: bfloat16_correlation.bfloat16_correlation,
     Bfloat16FilterGradient: bfloat16_filter_gradient.bfloat16_filter_gradient,
+    Bfloat16Matmul: bfloat16_product.bfloat16_matmul,
+    Bfloat16ProductOverSamples: bfloat16_product.bfloat16_product_over_samples,
     InPanels: panels.in_panels,
     PanelCorrelation: correlation.correlation,
     PanelMatmul: product.matmul,

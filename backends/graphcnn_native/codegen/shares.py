@@ -9,6 +9,8 @@ from graphcnn import ops
 from graphcnn.ir import BATCH
 from graphcnn_native.kernels import nest, product
 from graphcnn_native.kernels.writer import Writer
+from graphcnn_native.lowering.bfloat16 import Bfloat16ProductOverSamples
+from graphcnn_native.lowering.bfloat16_tiling import DEPTH
 from graphcnn_native.lowering.panels import InPanels
 from graphcnn_native.lowering.program import Program
 from graphcnn_native.lowering.winograd import WinogradFilters
@@ -19,6 +21,9 @@ CHUNK = 8192
 FLOPS_OF_PART, BYTES_OF_PART = 200_000, 100_000
 """Work on one sample that is worth a thread of its own: some microseconds, where handing it out takes a
 fraction of one."""
+
+PIECES = 16
+"""Into so many pieces a product over samples is cut at most, each of which puts samples in order anew."""
 
 BYTE, BYTE_FETCHED = 1.5, 35.0
 """FLOPs that take as long as to load or store a byte, and as to fetch two of them from another core: threads
@@ -67,7 +72,9 @@ def share(writer: Writer) -> Share:
         extent, chunk = sizes[0], max(1, CHUNK // max(1, math.prod(sizes[1:])))
     if isinstance(op, ops.Transpose):
         chunk = -(-chunk // 16) * 16
-    if isinstance(op, ops.Matmul) and len(shape) == 2:
+    if isinstance(op, Bfloat16ProductOverSamples):
+        chunk = DEPTH * max(1, -(-extent // (DEPTH * PIECES)))
+    elif isinstance(op, ops.Matmul) and len(shape) == 2:
         tile = product.product_rows(writer)
         chunk = max(tile, chunk // 2 // tile * tile)
     return Share(-(-extent // chunk), chunk, extent)

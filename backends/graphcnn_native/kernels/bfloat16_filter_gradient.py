@@ -7,6 +7,7 @@ since pairs of places of theirs can begin anywhere, in one of two copies.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from graphcnn.ir import Value
@@ -19,9 +20,10 @@ from graphcnn_native.kernels.writer import Writer
 from graphcnn_native.lowering.bfloat16 import Bfloat16FilterGradient
 from graphcnn_native.lowering.bfloat16_tiling import DEPTH, TILE, AlongAxis, packing
 
-STEPS_AT_ONCE = 4
-"""Steps of a sum that are written out."""
+NEAR_STEPS = 8
+"""Steps whose factors the first cache holds, for 32 channels and 32 filters."""
 LEFT, RIGHT = (4, 5), (6, 7)
+BLOCK_BYTES = 4 * DEPTH * DEPTH
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,9 @@ class _FilterGradient:
 
     def write(self) -> None:
         f, w, packed = self.f, self.w, self.packed
-        self.tiles.set_up(TILE, 2)
+        self.tiles.set_up(TILE, 6)
+        self.zeros = f.allocate("i8", LINE)
+        f.clear(self.zeros, LINE)
         high = min(DEPTH, TILE * -(-self.channels // TILE))
         w.tile = f"{high} channels x {2 * TILE} filters, {packed.samples} samples"
         with f.loop(w.begin, w.end, packed.samples, name="chunk") as chunk:
@@ -122,14 +126,19 @@ class _FilterGradient:
         return f.convert("zext", x, "i32")
 
     def _pair(self) -> None:
-        """Put deltas into pairs of places, filters beside each other."""
+        """Put deltas into pairs of places, filters beside each other: of a few places, in all filters."""
         f, packed, filters = self.f, self.packed, self.filters
         count = f.add(f.multiply(self.steps, TILE), (packed.before + packed.behind) // 2)
         half = packed.pairs_of_half * LINE
-        with f.each(0, -(-filters // TILE), 1, name="panel") as panel:
+        with (
+            f.loop(0, count, TILE, name="pairs") as begin,
+            f.each(0, -(-filters // TILE), 1, name="panel") as panel,
+        ):
             first = f.element(self.flat_deltas, "i16", f.multiply(panel, TILE))
             own = f.element(self.pairs, "i8", f.multiply(panel, 2 * half))
-            with f.loop(0, count, carried=[self._numbers(first, 0, filters)], name="pair") as pair:
+            before = self._numbers(first, f.multiply(begin.index, 2), filters)
+            end = f.least(count, f.add(begin.index, TILE))
+            with f.loop(begin.index, end, carried=[before], name="pair") as pair:
                 place = f.multiply(pair.index, 2)
                 middle, last = (self._numbers(first, f.add(place, further), filters) for further in (1, 2))
                 here = f.element(own, "i8", f.multiply(pair.index, LINE))
@@ -140,18 +149,20 @@ class _FilterGradient:
     def _turn(self) -> None:
         """Put images into tiles of 16 channels by 32 places."""
         f, packed, channels = self.f, self.packed, self.channels
-        with f.each(0, -(-channels // TILE), 1, name="panel") as panel:
+        with (
+            f.loop(0, self.steps, name="step") as step,
+            f.each(0, -(-channels // TILE), 1, name="panel") as panel,
+        ):
             first = f.element(self.flat_images, "i16", f.multiply(panel, TILE))
             own = f.element(self.turned, "i8", f.multiply(panel, packed.places * LINE // 2))
-            with f.loop(0, self.steps, name="step") as step:
-                place = f.multiply(step.index, DEPTH)
-                pairs = []
-                for pair in range(TILE):
-                    numbers = (self._numbers(first, f.add(place, 2 * pair + n), channels) for n in (0, 1))
-                    pairs.append(f.emit("<16 x float>", f"bitcast {joined(f, *numbers)} to <16 x float>"))
-                here = f.element(own, "i8", f.multiply(step.index, TILE * LINE))
-                for channel, x in enumerate(f.turned(pairs)):
-                    f.store(x, f.element(here, "i8", channel * LINE))
+            place = f.multiply(step.index, DEPTH)
+            pairs = []
+            for pair in range(TILE):
+                numbers = (self._numbers(first, f.add(place, 2 * pair + n), channels) for n in (0, 1))
+                pairs.append(f.emit("<16 x float>", f"bitcast {joined(f, *numbers)} to <16 x float>"))
+            here = f.element(own, "i8", f.multiply(step.index, TILE * LINE))
+            for channel, x in enumerate(f.turned(pairs)):
+                f.store(x, f.element(here, "i8", channel * LINE))
 
     # Products
 
@@ -162,58 +173,83 @@ class _FilterGradient:
         for start, size, count in _blocks(self.channels):
             with f.each(start, count, DEPTH, name="channel") as channel:
                 for group in groups:
-                    with (
-                        f.each(group.offset, group.count, group.width, name="column") as column,
-                        f.loop(0, down.taps, name="down") as m,
-                        f.loop(0, across.taps, name="across") as n,
-                    ):
-                        block = _Block(channel, size, column, group)
-                        rows = f.multiply(f.add(m.index, down.shift), self.packed.pitch)
-                        self._sum(block, f.add(rows, n.index, across.shift))
-                        step = self.op.dilation
-                        taps = f.multiply(m.index, step[0]), f.multiply(n.index, step[1])
-                        self._add_up(block, f.add(taps[0], down.tap), f.add(taps[1], across.tap))
+                    with f.each(group.offset, group.count, group.width, name="column") as column:
+                        self._block(_Block(channel, size, column, group), down, across)
 
-    def _sum(self, block: _Block, moved: Index) -> None:
-        """Sum up products of images and deltas; moved: how many places the images' lie behind the deltas'."""
+    def _block(self, block: _Block, down: AlongAxis, across: AlongAxis) -> None:
+        """Sum up a block for all taps: for a few steps, whose factors stay in the first cache meanwhile.
+
+        Of the deltas' two halves, one is read by every other tap.
+        """
+        f, step = self.f, self.op.dilation
+        whole = f.multiply(f.divide(self.steps, NEAR_STEPS), NEAR_STEPS)
+        with f.loop(0, 2, name="half") as half:
+            with f.loop(0, whole, NEAR_STEPS, name="near") as near:
+                self._taps(block, down, across, half.index, near.index, NEAR_STEPS)
+            with f.when(f.compare("slt", f.index(whole), f.index(self.steps))):
+                self._taps(block, down, across, half.index, whole, f.subtract(self.steps, whole))
+        with f.loop(0, down.taps, name="down") as m, f.loop(0, across.taps, name="across") as n:
+            taps = f.multiply(m.index, step[0]), f.multiply(n.index, step[1])
+            sums = self._sums_of(m.index, n.index, across)
+            self._add_up(block, sums, f.add(taps[0], down.tap), f.add(taps[1], across.tap))
+
+    def _sums_of(self, m: Index, n: Index, across: AlongAxis) -> Ssa:
+        """Return the address of a tap's sums."""
+        tap = self.f.add(self.f.multiply(m, across.taps), n)
+        return self.f.element(self.sums, "i8", self.f.multiply(tap, BLOCK_BYTES))
+
+    def _taps(
+        self, block: _Block, down: AlongAxis, across: AlongAxis, half: Index, first: Index, steps: Index
+    ) -> None:
+        """Add products of some steps to the sums of taps that read a half of the deltas."""
+        f, packed = self.f, self.packed
+        is_first = f.compare("eq", f.index(first), f.index(0))
+        with f.loop(0, down.taps, name="down") as m:
+            row = f.multiply(f.add(m.index, down.shift), packed.pitch)
+            place = f.index(f.subtract(packed.before - across.shift, row))
+            parity = f.binary("and", f.binary("xor", place, f.index(half)), f.index(1))
+            with f.loop(parity, across.taps, 2, name="across") as n:
+                pair = f.binary("ashr", f.index(f.subtract(place, n.index)), f.index(1))
+                pair = f.index(f.add(pair, f.multiply(half, packed.pairs_of_half)))
+                self._sum(block, self._sums_of(m.index, n.index, across), is_first, pair, first, steps)
+
+    def _sum(self, block: _Block, sums: Ssa, is_first: Ssa, pair: Index, first: Index, steps: Index) -> None:
+        """Add to sums the products of so many steps from one on; pair: the first of the deltas'.
+
+        is_first: whether there are no sums yet.
+        """
         f, packed, tiles = self.f, self.packed, self.tiles
         high, wide = -(-block.channels // TILE), len(block.group.columns)
-        place = f.index(f.subtract(packed.before, moved))
-        pair = f.divide(place, 2)
-        is_odd = f.subtract(place, f.multiply(pair, 2))
         panel, half = packed.places * LINE // 2, packed.pairs_of_half * LINE
-        images = f.element(self.turned, "i8", f.multiply(block.channel, panel // TILE))
+        before = f.multiply(first, TILE * LINE)
+        images = f.element(self.turned, "i8", f.multiply(block.channel, panel // TILE), before)
         deltas = f.element(self.pairs, "i8", f.multiply(block.column, 2 * half // TILE),
-                           f.multiply(pair, LINE), f.multiply(is_odd, half))  # fmt: skip
+                           f.multiply(pair, LINE), before)  # fmt: skip
+        places = [(row, along) for row in range(high) for along in range(wide)]
+        there = [f.element(sums, "float", (row * DEPTH + along) * TILE) for row, along in places]
+        stride = f.select(is_first, f.index(0), f.index(2 * LINE))
+        for total, address in enumerate(there):
+            tiles.load(total, f.select(is_first, self.zeros, address), stride)
+        with f.loop(0, steps, name="step") if isinstance(steps, Ssa) else nullcontext() as loop:
+            for step in [loop.index] if loop else range(NEAR_STEPS):
+                further = f.multiply(step, TILE * LINE)
+                for row in range(high):
+                    tiles.load(LEFT[row], f.element(images, "i8", further, row * panel), LINE)
+                    for along in range(wide):
+                        if row == 0:
+                            right = f.element(deltas, "i8", further, along * 2 * half)
+                            tiles.load(RIGHT[along], right, LINE)
+                        tiles.multiply_add(row * wide + along, LEFT[row], RIGHT[along])
+        for total, address in enumerate(there):
+            tiles.store(total, address, 2 * LINE)
 
-        def step(number: Index) -> None:
-            here, there = (f.element(x, "i8", f.multiply(number, TILE * LINE)) for x in (images, deltas))
-            for row in range(high):
-                tiles.load(LEFT[row], f.element(here, "i8", row * panel), LINE)
-                for along in range(wide):
-                    if row == 0:
-                        tiles.load(RIGHT[along], f.element(there, "i8", along * 2 * half), LINE)
-                    tiles.multiply_add(row * wide + along, LEFT[row], RIGHT[along])
-
-        for total in range(high * wide):
-            tiles.clear(total)
-        whole = f.multiply(f.divide(self.steps, STEPS_AT_ONCE), STEPS_AT_ONCE)
-        with f.loop(0, whole, STEPS_AT_ONCE, name="steps") as steps:
-            for number in range(STEPS_AT_ONCE):
-                step(f.add(steps.index, number))
-        with f.loop(whole, self.steps, name="step") as rest:
-            step(rest.index)
-        for total in range(high * wide):
-            row, along = divmod(total, wide)
-            tiles.store(total, f.element(self.sums, "float", (row * DEPTH + along) * TILE), 2 * LINE)
-
-    def _add_up(self, block: _Block, row: Index, column: Index) -> None:
+    def _add_up(self, block: _Block, sums: Ssa, row: Index, column: Index) -> None:
         """Add the sums of a tap to those of the shard."""
         f, w = self.f, self.w
         place = w.offset(self.result.type, (row, column, block.channel, block.column))
         first = f.element(w.shard, "float", place)
         with f.loop(0, block.channels, name="row") as channel:
-            here = f.element(self.sums, "float", f.multiply(channel.index, DEPTH))
+            here = f.element(sums, "float", f.multiply(channel.index, DEPTH))
             there = f.element(first, "float", f.multiply(channel.index, self.filters))
             for c in block.group.columns:
                 total = f.load(vector("float", c.lanes), f.element(here, "float", c.offset))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphcnn_native.codegen.function import Function, Index, Ssa, constant
-from graphcnn_native.codegen.lanes import load_lanes
+from graphcnn_native.codegen.lanes import load_filled, load_lanes
 from graphcnn_native.kernels.tile import ColumnGroup, column_groups
 from graphcnn_native.kernels.writer import Writer, rounded_to_bfloat16
 from graphcnn_native.lowering.bfloat16 import Bfloat16Filters
@@ -30,6 +30,7 @@ class _Filters:
         self.rows, self.taps, self.channels, self.count = (filters.type.static(axis) for axis in range(4))
         self.exact = w.buffer(filters).place is Place.CALLER
         self.source, self.target = w.address(w.buffer(filters)), w.address(w.buffer(result))
+        self.steps = steps_of((self.rows, self.taps), self.depth)
 
     @property
     def columns(self) -> int:
@@ -37,33 +38,42 @@ class _Filters:
         return self.count
 
     @property
-    def length(self) -> int:
-        """The numbers of a row of taps."""
-        return self.taps * self.channels
+    def depth(self) -> int:
+        """How many numbers of a column belong to a tap."""
+        return self.channels
 
     def write(self) -> None:
-        f, w, steps = self.f, self.w, steps_of(self.length)
+        f, w, steps = self.f, self.w, self.steps
         for group in column_groups(self.columns, 1, w.target, "float"):
             before = group.offset // TILE
             begin, end = f.greatest(w.begin, before), f.least(w.end, before + group.count)
             with (
                 f.loop(begin, end, name="panel") as panel,
-                f.loop(0, self.rows, name="filter_row") as row,
+                f.loop(0, steps.blocks, name="block") as block,
+                f.loop(0, steps.rows, name="filter_row") as row,
+                f.loop(0, steps.along, name="step") as along,
             ):
-                tiles = f.multiply(f.add(f.multiply(panel.index, self.rows), row.index), steps * ELEMENTS)
-                self._row(group, panel.index, row.index, f.element(self.target, "i32", tiles))
+                number = f.add(f.multiply(panel.index, steps.blocks), block.index)
+                number = f.add(f.multiply(number, steps.rows), row.index)
+                number = f.add(f.multiply(number, steps.along), along.index)
+                target = f.element(self.target, "i32", f.multiply(number, ELEMENTS))
+                self._step(group, panel.index, (block.index, row.index, along.index), target)
 
-    def _row(self, group: ColumnGroup, panel: Index, row: Index, target: Ssa) -> None:
-        """Write the tiles of a row of taps."""
-        f, row_of = self.f, self.length * self.count
-        source = f.element(self.source, "float", f.multiply(panel, TILE), f.multiply(row, row_of))
-        whole, rest = divmod(self.length, DEPTH)
-        with f.loop(0, whole, name="step") as step:
-            there = f.element(source, "float", f.multiply(step.index, DEPTH * self.count))
-            self._tile(group, there, f.element(target, "i32", f.multiply(step.index, ELEMENTS)), DEPTH)
-        if rest:
-            there = f.element(source, "float", whole * DEPTH * self.count)
-            self._tile(group, there, f.element(target, "i32", whole * ELEMENTS), rest)
+    def _step(self, group: ColumnGroup, panel: Index, step: tuple[Index, Index, Index], target: Ssa) -> None:
+        """Write the tile of a step: of a block, row and place along it."""
+        f, (block, row, along) = self.f, step
+        further = f.multiply(along, self.channels if self.steps.by_channels else DEPTH)
+        number = f.add(f.multiply(row, self.taps * self.channels), further, f.multiply(block, DEPTH))
+        source = f.element(self.source, "float", f.multiply(number, self.count), f.multiply(panel, TILE))
+        if self.steps.by_channels:
+            self._tile(group, source, target, DEPTH)
+            return
+        last = self.steps.along - 1
+        if last:
+            with f.when(f.compare("slt", f.index(along), f.index(last))):
+                self._tile(group, source, target, DEPTH)
+        with f.when(f.compare("eq", f.index(along), f.index(last))):
+            self._tile(group, source, target, self.taps * self.channels - last * DEPTH)
 
     def _tile(self, group: ColumnGroup, source: Ssa, target: Ssa, numbers: int) -> None:
         """Write the pairs of a step, of which so many numbers are there."""
@@ -83,42 +93,58 @@ class _Filters:
 
 
 class _TurnedFilters(_Filters):
-    """Of an input gradient: a column is a channel, and a row of taps meets the filters one by one."""
+    """Of an input gradient: a column is a channel, and a tap meets the filters.
+
+    These fill blocks of 32, or there is but one tap.
+    """
 
     @property
     def columns(self) -> int:
         return self.channels
 
     @property
-    def length(self) -> int:
-        return self.taps * self.count
+    def depth(self) -> int:
+        return self.count
 
-    def _row(self, group: ColumnGroup, panel: Index, row: Index, target: Ssa) -> None:
-        f, of_tap = self.f, self.count // DEPTH
+    def _step(self, group: ColumnGroup, panel: Index, step: tuple[Index, Index, Index], target: Ssa) -> None:
+        f, (block, row, along) = self.f, step
         (column,) = group.columns
-        there = f.subtract(self.rows - 1, row)
-        with f.loop(0, self.taps, name="tap") as tap, f.loop(0, of_tap, name="step") as step:
-            taps = f.add(f.multiply(there, self.taps), f.subtract(self.taps - 1, tap.index))
-            channel = f.add(f.multiply(taps, self.channels), f.multiply(panel, TILE))
-            first = f.add(f.multiply(channel, self.count), f.multiply(step.index, DEPTH))
-            number = f.add(f.multiply(tap.index, of_tap), step.index)
-            self._turn(column.used, f.element(self.source, "float", first),
-                       f.element(target, "i32", f.multiply(number, ELEMENTS)))  # fmt: skip
+        taps = f.add(f.multiply(f.subtract(self.rows - 1, row), self.taps), f.subtract(self.taps - 1, along))
+        number = block if self.steps.by_channels else along
+        taps = taps if self.steps.by_channels else 0
+        channel = f.add(f.multiply(taps, self.channels), f.multiply(panel, TILE))
+        first = f.add(f.multiply(channel, self.count), f.multiply(number, DEPTH))
+        source, rest = f.element(self.source, "float", first), self.count % DEPTH
+        if not rest:
+            self._turn(column.used, source, target, DEPTH)
+            return
+        last = f.index(self.count // DEPTH)
+        with f.when(f.compare("slt", f.index(number), last)):
+            self._turn(column.used, source, target, DEPTH)
+        with f.when(f.compare("eq", f.index(number), last)):
+            self._turn(column.used, source, target, rest)
 
-    def _turn(self, channels: int, source: Ssa, target: Ssa) -> None:
-        """Write a tile from 32 numbers of each of so many channels."""
+    def _turn(self, channels: int, source: Ssa, target: Ssa, numbers: int) -> None:
+        """Write a tile from so many numbers of each of so many channels."""
         f = self.f
-        pairs = [self._pairs(f.element(source, "float", channel * self.count)) for channel in range(channels)]
+        rows = [f.element(source, "float", channel * self.count) for channel in range(channels)]
+        pairs = [self._pairs(row, numbers) for row in rows]
         pairs += [constant(f"<{TILE} x float>", 0.0)] * (TILE - channels)
         for pair, x in enumerate(f.turned(pairs)):
             f.store(x, f.element(target, "i32", pair * TILE))
 
-    def _pairs(self, address: Ssa) -> Ssa:
-        """Return 32 numbers from an address on, rounded, pair by pair."""
-        f = self.f
-        halves = [f.load(f"<{TILE} x float>", f.element(address, "float", n)) for n in (0, TILE)]
-        rounded = f.joined([rounded_to_bfloat16(f, half) for half in halves])
-        return f.emit(f"<{TILE} x float>", f"bitcast {rounded} to <{TILE} x float>")
+    def _pairs(self, address: Ssa, numbers: int) -> Ssa:
+        """Return so many numbers from an address on, rounded, pair by pair, and zeros behind them."""
+        f, rounded = self.f, []
+        for first in (0, TILE):
+            used = min(TILE, numbers - first)
+            if used <= 0:
+                rounded.append(constant(f"<{TILE} x i16>", 0))
+                continue
+            there = f.element(address, "float", first)
+            x = load_filled(f, "float", there, TILE, used, 0.0, exact=self.exact)
+            rounded.append(rounded_to_bfloat16(f, x))
+        return f.emit(f"<{TILE} x float>", f"bitcast {f.joined(rounded)} to <{TILE} x float>")
 
 
 def joined(f: Function, lower: Ssa, upper: Ssa) -> Ssa:

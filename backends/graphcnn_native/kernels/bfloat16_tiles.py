@@ -20,18 +20,19 @@ class Tiles:
     """Writes tile instructions. A kernel sets its tiles up before it uses them, and gives them back."""
 
     def __init__(self, f: Function) -> None:
-        self.f = f
+        """At the function's begin only."""
+        self.f, self._configuration = f, f.allocate("i8", _CONFIGURATION)
 
-    def set_up(self, rows: int, lefts: int) -> None:
-        """Configure sums and so many left factors with these rows; at the function's begin only."""
-        f, configuration = self.f, self.f.allocate("i8", _CONFIGURATION)
+    def set_up(self, rows: Index, full: int) -> None:
+        """Configure tiles with these rows, and those from `full` on with 16."""
+        f, configuration = self.f, self._configuration
+        number = constant("i8", rows) if isinstance(rows, int) else f.convert("trunc", rows, "i8")
         f.clear(configuration, _CONFIGURATION)
         f.store(constant("i8", 1), configuration)
         for tile in range(8):
             f.store(constant("i8", LINE), f.element(configuration, "i8", _ROW_BYTES + 2 * tile))
             f.store(
-                constant("i8", rows if tile < 4 + lefts else TILE),
-                f.element(configuration, "i8", _ROWS + tile),
+                number if tile < full else constant("i8", TILE), f.element(configuration, "i8", _ROWS + tile)
             )
         f.declare("void", "llvm.x86.ldtilecfg", [POINTER])
         f.do(f"call void @llvm.x86.ldtilecfg({configuration})")

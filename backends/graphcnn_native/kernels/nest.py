@@ -79,6 +79,7 @@ def over_axes(w: Writer, sizes: Sequence[Index], body: Body, item: str) -> None:
 def over_rest(w: Writer, sizes: Sequence[Index], outer: tuple[Index, ...], body: Body, item: str) -> None:
     """Run `body` for all positions along further axes."""
     if len(sizes) == 1:
+        w.enter(outer)
         over_run(w, 0, sizes[0], outer, body, item)
         return
     with w.f.loop(0, sizes[0], name="axis") as axis:

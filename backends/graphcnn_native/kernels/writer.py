@@ -35,6 +35,7 @@ from graphcnn_native.lowering.program import (
     aligned,
     operands_read,
     partial_sum_type,
+    rows_and_columns,
 )
 from graphcnn_native.op_code import LANES, is_pointwise, scalar_function
 from graphcnn_native.target import Target
@@ -278,10 +279,6 @@ class Writer:
         return self._load_from(self.kernel.source or self.buffer(stored), value, position)
 
     def _load_from(self, buffer: Buffer, value: Value, position: Position) -> Ssa:
-        if buffer.margins is not None:
-            address = self.place_in_margins(buffer, position.indices)
-            bits = load_lanes(self.f, "i16", address, position.lanes, position.used, exact=False)
-            return widened(self.f, bits)
         item = ITEMS[value.type.dtype]
         address = self.f.element(self.address(buffer), item, self.offset(value.type, position.indices))
         exact = buffer.place is Place.CALLER
@@ -420,10 +417,17 @@ class Writer:
         """Return the address of a number that is kept as bfloat16, in images with zeros around them."""
         f, images, margins = self.f, buffer.value.type, buffer.margins
         assert margins is not None
-        n, row, column, channel = indices
+        n, *place_of, channel = indices
+        row, column = place_of or (0, 0)
         place = f.add(f.multiply(row, margins.pitch(images)), column, margins.first(images))
         sample = f.element(self.address(buffer), "i8", f.multiply(n, buffer.bytes))
-        return f.element(sample, "i16", f.multiply(place, images.static(3)), channel)
+        return f.element(f.element(sample, "i16", f.multiply(place, images.static(-1))), "i16", channel)
+
+    def enter(self, outer: Sequence[Index]) -> None:
+        """Compute, before a loop over the last axis, the addresses of what is kept as bfloat16 there."""
+        for _, buffer in self.kernel.stores:
+            if buffer.margins is not None:
+                self.place_in_margins(buffer, (*outer, 0))
 
     def _clear_margins(self) -> None:
         """Write the zeros around the images that the kernel keeps as bfloat16."""
@@ -434,12 +438,13 @@ class Writer:
             for buffer in kept:
                 images, margins = buffer.value.type, buffer.margins
                 assert margins is not None
-                channels, pitch = images.static(3), margins.pitch(images)
+                channels, pitch = images.static(-1), margins.pitch(images)
+                rows, columns = rows_and_columns(images)
                 begin = f.element(self.address(buffer), "i8", f.multiply(n.index, buffer.bytes))
                 f.clear(begin, 2 * margins.first(images) * channels)
-                last = margins.first(images) + (images.static(1) - 1) * pitch + images.static(2)
+                last = margins.first(images) + (rows - 1) * pitch + columns
                 if margins.between:
-                    with f.loop(margins.first(images) + images.static(2), last, pitch, name="place") as place:
+                    with f.loop(margins.first(images) + columns, last, pitch, name="place") as place:
                         between = f.element(begin, "i16", f.multiply(place.index, channels))
                         f.clear(between, 2 * margins.between * channels)
                 f.clear(f.element(begin, "i16", last * channels), buffer.bytes - 2 * last * channels)
@@ -452,8 +457,6 @@ class Writer:
 
     def asks_for_channels_alone(self) -> bool:
         """Whether what follows from the root needs to know no more of a place than its last index."""
-        if self.has_margins():
-            return False
         for key in self.kernel.work:
             node = self.graph.node(key)
             is_done = key == self.kernel.root or key in self.kernel.sums
@@ -468,28 +471,21 @@ class Writer:
 
     def is_flat(self, *values: Value) -> bool:
         """Whether values can be computed element by element in memory order, whatever their axes."""
-        return self._broadcasts(*values) == [] and not self.has_margins()
+        return self._broadcasts(*values) == [] and not self._has_margins()
 
     def is_flat_by_sample(self, *values: Value) -> bool:
         """Whether values can be computed at any place of a sample in memory order: positions (sample, place).
 
         Beside what `is_flat` allows, a number of each sample or of each of few channels may be broadcast.
         """
-        found = None if self.has_margins() else self._broadcasts(*values)
+        found = None if self._has_margins() else self._broadcasts(*values)
         return found is not None and all(
             self._is_of_sample(node) or self._is_of_channel(node) for node in found
         )
 
-    def has_margins(self) -> bool:
-        """Whether what follows from the root stores or reads what lies otherwise than its shape says."""
-        if any(buffer.margins is not None for _, buffer in self.kernel.stores):
-            return True
-        following = (self.graph.node(key) for key in self.kernel.work if key != self.kernel.root)
-        return any(
-            value in self.kernel.loads and self.plan.buffers[value].margins is not None
-            for node in following
-            for value in node.operands
-        )
+    def _has_margins(self) -> bool:
+        """Whether the kernel stores what lies in memory otherwise than its shape says."""
+        return any(buffer.margins is not None for _, buffer in self.kernel.stores)
 
     def spread_channels(self) -> None:
         """Write down what is broadcast along few channels, again and again, for vectors that begin anywhere.
@@ -563,15 +559,6 @@ def rounded_to_bfloat16(f: Function, x: Ssa) -> Ssa:
     """Return the bits of the bfloat16 nearest to each lane of float32, by a processor that has these."""
     rounded = f.convert("fptrunc", x, "bfloat")
     return f.emit(vector("i16", lanes_of(x.type)), f"bitcast {rounded} to {vector('i16', lanes_of(x.type))}")
-
-
-def widened(f: Function, bits: Ssa) -> Ssa:
-    """Return the float32 of the bits of bfloat16: it begins with them."""
-    type = vector("i32", lanes_of(bits.type))
-    wide = f.binary("shl", f.convert("zext", bits, "i32"), constant(type, 16))
-    return f.emit(
-        vector("float", lanes_of(bits.type)), f"bitcast {wide} to {vector('float', lanes_of(bits.type))}"
-    )
 
 
 def value_item(type: TensorType) -> str:

@@ -16,8 +16,8 @@ from graphcnn.ir import BATCH, Graph, Op, TensorType, Value, Values
 from graphcnn.ops import (
     Correlate2d,
     Crop,
+    Matmul,
     Pad,
-    ReluMask,
     Reshape,
     Rot180,
     RoundBfloat16,
@@ -29,13 +29,27 @@ from graphcnn.ops import (
 from graphcnn.ops.attributes import Pair
 from graphcnn.ops.convolution import FILTER_AXES
 from graphcnn.rewrite import Match
-from graphcnn_native.lowering.bfloat16_tiling import DEPTH, TILE, steps_of
+from graphcnn_native.lowering.bfloat16_tiling import (
+    DEPTH,
+    TILE,
+    correlation_pays,
+    filter_gradient_pays,
+    steps_of,
+)
 from graphcnn_native.lowering.program import Margins
+
+LEAST_WEIGHTS = 4096
+"""Numbers of the fewest weights whose products are worth keeping their factors as bfloat16."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bfloat16(Op):
-    """x, which is kept as bfloat16: rounded when it is stored, and read by products and masks alone."""
+    """x, which is kept as bfloat16: rounded when it is stored, and read by products of such numbers alone.
+
+    is_plain: without zeros around images, for who reads them as vectors.
+    """
+
+    is_plain: bool = False
 
     name: ClassVar[str] = "bfloat16"
     equation: ClassVar[str] = "y = x, rounded to bfloat16 in memory"
@@ -49,8 +63,8 @@ class Bfloat16(Op):
 class Bfloat16Filters(Op):
     """Filters [K, K', C, D] rounded, in panels: pairs of numbers [panels, steps, pairs, filters].
 
-    A panel is of 16 filters. A step is a tile: the factors of 32 numbers of a row of taps and their channels,
-    which lie one behind the other; beyond the row's end there are zeros.
+    A panel is of 16 filters, a step a tile of factors, in the order of `Steps`. Channels that fill no blocks
+    of 32 lie one behind the other in a row of taps, and zeros beyond its end.
 
     is_turned: the filters are those of the input gradient: taps in reverse, channels exchanged with filters.
     """
@@ -66,7 +80,7 @@ class Bfloat16Filters(Op):
         rows, taps, channels, count = map(int, filters.shape)
         if self.is_turned:
             channels, count = count, channels
-        steps = rows * steps_of(taps * channels)
+        steps = steps_of((rows, taps), channels).count
         return (TensorType((-(-count // TILE), steps, TILE, TILE), "int32"),)
 
 
@@ -108,6 +122,87 @@ class Bfloat16FilterGradient(Correlate2d):
         return (whole.with_shape((*self.taps, *whole.shape[2:])),)
 
 
+@dataclass(frozen=True, slots=True)
+class Bfloat16Matmul(Matmul):
+    """A product of samples [N, C], which are kept as bfloat16, and weights [C, D] in panels.
+
+    columns: how many columns the weights have.
+    """
+
+    columns: int = 1
+
+    name: ClassVar[str] = "matmul_of_bfloat16"
+
+    def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
+        samples, _ = operands
+        return (samples.with_shape((samples.shape[0], self.columns)),)
+
+    def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType], batch: int) -> int:
+        return 2 * results[0].elements(batch) * operands[0].static(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Bfloat16ProductOverSamples(Matmul):
+    """The product [C, D] of the transpose of [N, C] and [N, D], both of which are kept as bfloat16."""
+
+    name: ClassVar[str] = "matmul_of_bfloat16_over_batch"
+
+    def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
+        left, right = operands
+        return (left.with_shape((left.shape[1], right.shape[1])),)
+
+    def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType], batch: int) -> int:
+        return 2 * results[0].elements(batch) * batch
+
+
+def matmul_of_bfloat16(match: Match, op: Matmul, operands: Values) -> Value | None:
+    """Emit a product of rounded matrices as one of bfloat16: of samples with weights, or of samples alone."""
+    left, right = operands
+    if type(op) is not Matmul or left.type.rank != 2 or BATCH not in left.type.shape:
+        return None
+    if any(_rounded(match, operand) is None for operand in operands):
+        return None
+    (result,) = op.result_types(left.type, right.type)
+    if BATCH not in result.shape:
+        transposed = match.definition(left)
+        if transposed.op != Transpose((1, 0)) or result.elements(1) < LEAST_WEIGHTS:
+            return None
+        return match.emit(
+            Bfloat16ProductOverSamples(), _kept(match, transposed.operands[0]), _kept(match, right)
+        )
+    if result.shape[0] != BATCH or BATCH in right.type.shape or right.type.elements(1) < LEAST_WEIGHTS:
+        return None
+    return match.emit(Bfloat16Matmul(result.static(1)), _kept(match, left), _weights_in_panels(match, right))
+
+
+def _kept(match: Match, samples: Value) -> Value:
+    """Emit rounded samples [N, C] as bfloat16, before they are reshaped: as they are made."""
+    source = samples
+    while isinstance((node := match.definition(source)).op, Reshape):
+        source = node.operands[0]
+    rounded = _rounded(match, source)
+    assert rounded is not None
+    kept = match.emit_once(Bfloat16(is_plain=True), rounded)
+    return kept if kept.type == samples.type else match.emit_once(Reshape(samples.type.shape), kept)
+
+
+def _weights_in_panels(match: Match, weights: Value) -> Value:
+    """Emit rounded weights [C, D] in panels: those of an error's way back as they were before."""
+    node = match.definition(weights)
+    if node.op == Transpose((1, 0)):
+        rounded = match.definition(node.operands[0])
+        if isinstance(rounded.op, RoundBfloat16):
+            source = rounded.operands[0]
+            return match.emit_once(Bfloat16Filters(is_turned=True), _as_filters(match, source))
+    source_of = _rounded(match, weights)
+    assert source_of is not None
+    return match.emit_once(Bfloat16Filters(), _as_filters(match, source_of))
+
+
+def _as_filters(match: Match, weights: Value) -> Value:
+    return match.emit_once(Reshape((1, 1, *weights.type.shape)), weights)
+
+
 def correlation_of_bfloat16(match: Match, op: Correlate2d, operands: Values) -> Value | None:
     """Emit a correlation of rounded images with rounded filters as one of bfloat16."""
     images, filters = (_rounded(match, operand) for operand in operands)
@@ -116,6 +211,8 @@ def correlation_of_bfloat16(match: Match, op: Correlate2d, operands: Values) -> 
     if images.type.shape[0] != BATCH or BATCH in filters.type.shape:
         return None
     taps = filters.type.static(0), filters.type.static(1)
+    if not correlation_pays(taps, images.type.static(3), filters.type.static(3)):
+        return None
     attributes = op.stride, op.padding, op.dilation, op.groups, op.sum_over
     correlation = Bfloat16Correlation(*attributes, taps, filters.type.static(3))
     in_panels = _in_panels(match, filters)
@@ -130,24 +227,11 @@ def filter_gradient_of_bfloat16(match: Match, op: Correlate2d, operands: Values)
     if op.groups > 1 or op.stride != (1, 1):
         return None
     (result,) = op.result_types(images.type, deltas.type)
+    if not filter_gradient_pays(result):
+        return None
     attributes = op.stride, op.padding, op.dilation, op.groups, op.sum_over
     gradient = Bfloat16FilterGradient(*attributes, (result.static(0), result.static(1)))
     return match.emit(gradient, *(match.emit_once(Bfloat16(), x) for x in (images, deltas)))
-
-
-def mask_of_bfloat16(match: Match, op: ReluMask, operands: Values) -> Value | None:
-    """Emit a mask that asks what is kept as bfloat16, so that nothing else of it has to be kept.
-
-    What is above 0 stays so when it is rounded, but for denormals, which count as 0 anyway.
-    """
-    kept = match.existing(Bfloat16(), operands[0])
-    return None if kept is None else match.emit(op, kept)
-
-
-def before_keeping(match: Match, value: Value) -> Value:
-    """Return a value itself where it is given as it is kept."""
-    node = match.definition(value)
-    return node.operands[0] if isinstance(node.op, Bfloat16) else value
 
 
 def _is_plain(op: Correlate2d) -> bool:
@@ -178,15 +262,22 @@ def _only_moves(op: Op) -> bool:
 def _in_panels(match: Match, filters: Value) -> Value:
     """Emit rounded filters in panels: those of an input gradient as they were before they were turned."""
     node = match.definition(filters)
-    if node.op == Transpose((0, 1, 3, 2)) and filters.type.static(2) % DEPTH == 0:
+    has_one_tap = filters.type.shape[:2] == (1, 1)
+    if node.op == Transpose((0, 1, 3, 2)) and (has_one_tap or filters.type.static(2) % DEPTH == 0):
         turned = node.operands[0]
         rotation = match.definition(turned)
         is_rotated = rotation.op == Rot180(FILTER_AXES)
         source = rotation.operands[0] if is_rotated else turned
         rounded = match.definition(source)
-        if (is_rotated or filters.type.shape[:2] == (1, 1)) and isinstance(rounded.op, RoundBfloat16):
+        if (is_rotated or has_one_tap) and isinstance(rounded.op, RoundBfloat16):
             return match.emit_once(Bfloat16Filters(is_turned=True), rounded.operands[0])
     return match.emit_once(Bfloat16Filters(), filters)
+
+
+def is_product(op: Op) -> bool:
+    """Whether an op reads operands that are kept as bfloat16."""
+    correlations = Bfloat16Correlation | Bfloat16FilterGradient
+    return isinstance(op, correlations | Bfloat16Matmul | Bfloat16ProductOverSamples)
 
 
 def margins_of(graph: Graph) -> dict[Value, Margins]:

@@ -51,10 +51,11 @@ from graphcnn_native.lowering.bfloat16 import (
     Bfloat16Correlation,
     Bfloat16FilterGradient,
     Bfloat16Filters,
-    before_keeping,
+    Bfloat16Matmul,
+    Bfloat16ProductOverSamples,
     correlation_of_bfloat16,
     filter_gradient_of_bfloat16,
-    mask_of_bfloat16,
+    matmul_of_bfloat16,
 )
 from graphcnn_native.lowering.depthwise import reads_edges
 from graphcnn_native.lowering.folding import folded_scale
@@ -254,8 +255,7 @@ def _masked_before_routing(match: Match, op: Multiply, operands: Values) -> Valu
             continue
         delta, index = route.operands
         pool = match.definition(index)
-        asked = before_keeping(match, masking.operands[0])
-        if not isinstance(pool.op, MaxPool2d) or pool.operands[0] != asked:
+        if not isinstance(pool.op, MaxPool2d) or pool.operands[0] != masking.operands[0]:
             continue
         if isinstance(match.definition(pool.operands[0]).op, Relu):
             pooled = match.results(index)[0]
@@ -347,6 +347,7 @@ OWN_FORMS: Final = frozenset(
         *(WinogradFilters, WinogradCorrelation, WinogradFilterGradient),
         *(RoutedCorrelation, RoutedFilterGradient),
         *(Bfloat16, Bfloat16Filters, Bfloat16Correlation, Bfloat16FilterGradient),
+        *(Bfloat16Matmul, Bfloat16ProductOverSamples),
         *(PhasedCorrelation, FilterGradientOfTaps, InPanels, PanelCorrelation, PanelMatmul),
     }
 )
@@ -412,10 +413,10 @@ BFLOAT16: Final = (
         keeps="finite",
     ),
     Rule(
-        "mask-of-bfloat16",
-        "relu_mask(x) → relu_mask(bfloat16(x)), where that exists: x need not be kept",
-        ReluMask,
-        mask_of_bfloat16,
+        "bfloat16-matrices",
+        "a product of matrices that are rounded to bfloat16 reads them as such",
+        Matmul,
+        matmul_of_bfloat16,
         keeps="finite",
     ),
 )

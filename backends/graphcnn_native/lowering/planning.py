@@ -9,8 +9,14 @@ from dataclasses import replace
 from graphcnn.ir import BATCH, Graph, Value
 from graphcnn.ops import Constant, Input, SoftmaxCrossEntropy, WarpSamplesTransposed
 from graphcnn_native.elements import SIZES
-from graphcnn_native.lowering.bfloat16 import Bfloat16Correlation, Bfloat16FilterGradient, margins_of
-from graphcnn_native.lowering.bfloat16_tiling import packing, tiling
+from graphcnn_native.lowering.bfloat16 import (
+    Bfloat16Correlation,
+    Bfloat16FilterGradient,
+    Bfloat16Matmul,
+    Bfloat16ProductOverSamples,
+    margins_of,
+)
+from graphcnn_native.lowering.bfloat16_tiling import FILTERS, TILE, over_samples, packing, tiling
 from graphcnn_native.lowering.caller_arrays import CallerArrays
 from graphcnn_native.lowering.draft import Draft, drafts_by_value
 from graphcnn_native.lowering.program import (
@@ -192,6 +198,10 @@ class _Finishing:
             case Bfloat16Correlation():
                 results, margins = graph.results(draft.root)[0].type, self._margins[node.operands[0]]
                 return tiling(node.op, types[0], results, margins).bytes
+            case Bfloat16Matmul():
+                return TILE * FILTERS * SIZES["float"]
+            case Bfloat16ProductOverSamples():
+                return over_samples(types[1]).bytes
             case Bfloat16FilterGradient():
                 return packing(node.op, node.op.taps, types[0], types[1], block_of(self._target)).bytes
             case WinogradCorrelation() | WinogradFilterGradient():

@@ -41,7 +41,7 @@ from enum import Enum
 from itertools import groupby
 
 from graphcnn.cached import cached
-from graphcnn.ir import BATCH, Dim, Graph, Node, Op, Role, TensorType, Value
+from graphcnn.ir import Dim, Graph, Node, Op, Role, TensorType, Value
 from graphcnn.ops import Broadcast, Count, Matmul, Mean, RandomNumbers, Reshape, Sum, Transpose
 from graphcnn_native.interface import Interface
 from graphcnn_native.op_code import has_code
@@ -89,7 +89,7 @@ class Margins:
 
     def pitch(self, images: TensorType) -> int:
         """Return how many places lie from a pixel to the one below it."""
-        return images.static(2) + self.between
+        return rows_and_columns(images)[1] + self.between
 
     def first(self, images: TensorType) -> int:
         """Return at which place of a sample its first pixel is."""
@@ -97,12 +97,12 @@ class Margins:
 
     def places(self, images: TensorType) -> int:
         """Return how many places, pixels and zeros, a sample has."""
-        rows = self.above + images.static(1) + self.below
+        rows = self.above + rows_and_columns(images)[0] + self.below
         return rows * self.pitch(images) + self.between
 
     def bytes(self, images: TensorType) -> int:
         """Return the bytes of a sample; behind it, zeros for whoever reads a few numbers too many."""
-        return aligned(2 * self.places(images) * images.static(3) + ALIGNMENT)
+        return aligned(2 * self.places(images) * images.static(-1) + ALIGNMENT)
 
 
 @dataclass(frozen=True)
@@ -419,8 +419,7 @@ def is_product_over_samples(node: Node) -> bool:
     """Whether a node is a product that sums over the batch, as the gradient of dense weights does."""
     if not isinstance(node.op, Matmul) or node.operands[0].type.rank > 2:
         return False
-    x, y = (operand.type.shape for operand in node.operands)
-    return x[1] == BATCH and x[0] != BATCH and y[1] != BATCH
+    return all(operand.type.has_batch for operand in node.operands) and not node.types[0].has_batch
 
 
 def turns_matrices(op: Op) -> bool:
@@ -435,6 +434,11 @@ def unshaped(graph: Graph, value: Value) -> Value:
         value = node.operands[0]
         node = graph.node(value.key)
     return value
+
+
+def rows_and_columns(images: TensorType) -> tuple[int, int]:
+    """Return the size of images [N, H, W, C], or of one pixel, if they are vectors [N, C]."""
+    return (images.static(1), images.static(2)) if images.rank == 4 else (1, 1)
 
 
 def aligned(size: int) -> int:

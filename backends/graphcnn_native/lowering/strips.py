@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from graphcnn.ir import Graph
 from graphcnn.ops import Correlate2d
-from graphcnn_native.lowering.bfloat16 import Bfloat16FilterGradient
+from graphcnn_native.lowering.bfloat16 import Bfloat16FilterGradient, Bfloat16Matmul
 from graphcnn_native.lowering.program import Domain, PlannedKernel, partial_sum_type
 from graphcnn_native.lowering.samples_in_lanes import suits_samples_in_lanes
 from graphcnn_native.lowering.winograd import WinogradCorrelation, WinogradFilterGradient
@@ -74,7 +74,7 @@ def _fills_lanes(graph: Graph, kernel: PlannedKernel, target: Target) -> bool:
     if kernel.is_optional or (kernel.pad, kernel.pool) != (None, None):
         return True
     op = kernel.op(graph)
-    if isinstance(op, Bfloat16FilterGradient | WinogradCorrelation | WinogradFilterGradient):
+    if isinstance(op, Bfloat16FilterGradient | Bfloat16Matmul | WinogradCorrelation | WinogradFilterGradient):
         return True
     if kernel.root is None or not isinstance(op, Correlate2d):
         return False

@@ -20,14 +20,13 @@ from graphcnn.ops import (
     MaxPool2d,
     Mean,
     Pad,
-    ReluMask,
     Rot180,
     SoftmaxCrossEntropy,
     Sum,
     SumPool2d,
 )
 from graphcnn.ops.attributes import NO_PADDING
-from graphcnn_native.lowering.bfloat16 import Bfloat16, Bfloat16Correlation, Bfloat16FilterGradient
+from graphcnn_native.lowering.bfloat16 import Bfloat16, Bfloat16Correlation, is_product
 from graphcnn_native.lowering.program import (
     ALIGNMENT,
     BANDS,
@@ -265,20 +264,20 @@ def _verify_neighbours(program: Program, kernel: PlacedKernel) -> None:
 
 
 def _verify_bfloat16(program: Program, kernel: PlacedKernel) -> None:
-    """What is kept as bfloat16 is read by masks, and by products of such numbers with the zeros they need."""
+    """What is kept as bfloat16 is read by products of such numbers alone, with the zeros that these need."""
     for value, buffer in kernel.stores:
         is_kept = isinstance(program.graph.node(value.key).op, Bfloat16)
         _require(is_kept == (buffer.margins is not None), kernel, f"%{value.key} is kept in the wrong form")
     root = _root(program, kernel)
-    readers = Bfloat16Correlation | Bfloat16FilterGradient | ReluMask
+    others = {*_reached(program, kernel, _following(kernel))}
     for value in kernel.loads:
         margins = program.buffers[value].margins
         if margins is None:
             continue
-        reading = [node for key in kernel.work if value in (node := program.graph.node(key)).operands]
-        as_such = bool(reading) and all(isinstance(node.op, readers) for node in reading)
+        as_such = root is not None and is_product(root.op) and value not in others
         _require(as_such, kernel, f"it reads %{value.key} as float32, which is kept as bfloat16")
-        if root is not None and isinstance(root.op, Bfloat16Correlation) and value == root.operands[0]:
+        assert root is not None
+        if isinstance(root.op, Bfloat16Correlation):
             (above, below), sides = root.op.padding
             fits = margins.above >= above and margins.below >= below and margins.between >= max(sides)
             _require(fits, kernel, f"there are too few zeros around %{value.key}")
