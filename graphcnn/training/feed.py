@@ -39,7 +39,7 @@ class Source:
     are in an epoch, where that is known. close: to be called after the last epoch.
     is_repeatable: whether the same batches come when an epoch is asked for again. inputs: the arrays of
     inputs as they were given, where all samples are at hand. fingerprints: of all arrays by name, where they
-    are.
+    are. names: of what is in each batch, as far as that is known.
     """
 
     epoch: Callable[[int, int], Drawn]
@@ -48,6 +48,7 @@ class Source:
     is_repeatable: bool = False
     inputs: tuple[Array, ...] = ()
     fingerprints: Callable[[], dict[str, Fingerprint]] = dict
+    names: tuple[str, ...] = ()
 
 
 class Feed:
@@ -150,7 +151,7 @@ class Feed:
             with closing(prefetched(x, ahead, most)) as drawn:
                 yield from self._of_batches(drawn, number, begin, class_weight, key_seed)
 
-        return Source(epoch)
+        return Source(epoch, names=() if class_weight is None else (SAMPLE_WEIGHT,))
 
     def split(
         self,
@@ -258,6 +259,7 @@ class Feed:
             is_repeatable=True,
             inputs=inputs,
             fingerprints=lambda: {name: fingerprint(array) for name, array in whole.items()},
+            names=tuple(whole),
         )
 
     def _dtype(self, name: str, array: Array) -> np.dtype[Any]:

@@ -328,9 +328,9 @@ class Model(ModelUse):
         bar = Progress(plan.numbers[-1], data.training.steps, shown=progress)
         with compilations_shown(progress):
             if plan.left:
-                self.executable("step")
+                self.executable(variant("step", data.training.names))
             if plan.left and data.validation is not None:
-                self.executable("evaluation")
+                self.executable(variant("evaluation", data.validation.names))
             if plan.begun is None:
                 self.epochs_done, self.steps_done = plan.numbers.start - 1, 0
             self._begun = None

@@ -164,3 +164,41 @@ def test_the_native_backend_says_how_many_functions_are_compiled(monkeypatch):
     ((total,),) = {numbers[1:] for numbers in told}
     assert total > 3
     assert max(done for done, _ in told) == total
+
+
+class Counting:
+    """A backend that notes what it compiles."""
+
+    name = "counting"
+    ops = load_backend("numpy").ops
+
+    def __init__(self):
+        self.compiled = []
+
+    def compile(self, graph):
+        self.compiled.append(graph)
+        return load_backend("numpy").compile(graph)
+
+
+@pytest.mark.parametrize(
+    "weights", [{}, {"class_weight": "balanced"}, {"class_weight": {0: 2.0}}, {"sample_weight": np.ones(8)}]
+)
+@pytest.mark.parametrize("split", [None, 0.25])
+def test_fit_compiles_the_step_that_it_takes_and_no_other(weights, split):
+    backend = Counting()
+    network = gcn.Sequential(gcn.Flatten(), gcn.Dense(2))
+    model = gcn.compile(
+        network, input_shape=(4, 4, 1), loss=gcn.CrossEntropy(), optimizer=gcn.SGD(0.1), backend=backend
+    )
+    model.fit(IMAGES, np.arange(8) % 2, epochs=2, validation_split=split, progress=False, **weights)
+    assert len(backend.compiled) == (1 if split is None else 2)
+
+
+def test_of_batches_with_class_weights_the_weighted_step_is_compiled_alone():
+    backend = Counting()
+    network = gcn.Sequential(gcn.Flatten(), gcn.Dense(2))
+    model = gcn.compile(
+        network, input_shape=(4, 4, 1), loss=gcn.CrossEntropy(), optimizer=gcn.SGD(0.1), backend=backend
+    )
+    model.fit([(IMAGES, LABELS)], class_weight={0: 2.0}, progress=False)
+    assert len(backend.compiled) == 1
