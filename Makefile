@@ -76,6 +76,8 @@ examples: $(VENV)/dev-ready
 	$(BIN)/python examples/add_a_metric.py
 	$(BIN)/python examples/save_and_load.py
 	$(BIN)/python examples/c_backend.py
+	$(BIN)/graphcnn export digits --graph step --output build/step.onnx
+	$(BIN)/python examples/train_in_onnxruntime.py build/step.onnx
 
 # The wheel must work without the checkout: install it elsewhere and train.
 wheel: $(VENV)/dev-ready

@@ -126,7 +126,11 @@ class FileError(GraphcnnError, ValueError):
 
 
 class InterchangeError(GraphcnnError, ValueError):
-    """A network that another format holds and graphcnn has no ops for, or the other way round."""
+    """A network that another format holds and graphcnn has no ops for."""
+
+
+class ExportError(GraphcnnError, ValueError):
+    """A graph that a file of another format cannot hold."""
 
 
 class FunctionError(GraphcnnError, ValueError):

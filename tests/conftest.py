@@ -9,10 +9,11 @@ import pytest
 
 import graphcnn_numpy
 from graphcnn import ops
+from graphcnn.interchange.onnx import EMITTERS
 from graphcnn_native import op_code
 
 TABLES_OF_OPS: tuple[Any, ...] = (
-    *(ops.OPS, graphcnn_numpy.kernels.KERNELS),
+    *(ops.OPS, graphcnn_numpy.kernels.KERNELS, EMITTERS),
     *(op_code.POINTWISE, op_code.LANES, op_code.EMITTERS, op_code.SHIPPED),
 )
 """What registering an op or a kernel changes."""

@@ -11,6 +11,7 @@ from graphcnn.cli.backends import list_backends
 from graphcnn.cli.bench import bench
 from graphcnn.cli.classify import classify
 from graphcnn.cli.diff import diff
+from graphcnn.cli.export import export
 from graphcnn.cli.inspect import inspect
 from graphcnn.cli.printing import close_output, say, warnings_said
 from graphcnn.cli.show import show
@@ -59,5 +60,5 @@ def main(debug: bool) -> None:
     """Compile and train convolutional networks, and read their gradient graphs."""
 
 
-for _command in (train, classify, show, diff, bench, inspect, list_backends, list_zoo):
+for _command in (train, classify, show, diff, export, bench, inspect, list_backends, list_zoo):
     main.add_command(_command)

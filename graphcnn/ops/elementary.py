@@ -69,7 +69,12 @@ class Cos(Pointwise):
 
 @dataclass(frozen=True, slots=True)
 class Erf(Pointwise):
-    """The error function (Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.1)."""
+    """The error function (Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.1).
+
+    For who has none, as the Cephes library computes it (S. Moshier, ndtr.c): up to 1 it is x P(x²) / Q(x²),
+    of `NEAR`, and from there to 8, where it is 1, 1 - e^-x² P(x) / Q(x), of `FAR`. The coefficients begin at
+    the highest power.
+    """
 
     name: ClassVar[str] = "erf"
     equation: ClassVar[str] = "y = 2/√π ∫ e^-t² dt from 0 to x, f'(x) = 2/√π e^-x²"
@@ -78,6 +83,39 @@ class Erf(Pointwise):
         r"\operatorname{erf}(x) = \frac{2}{\sqrt{\pi}} \int_0^x e^{-t^2} dt"
     )
     arity: ClassVar[int] = 1
+
+    NEAR: ClassVar[tuple[tuple[float, ...], tuple[float, ...]]] = (
+        (
+            *(9.60497373987051638749, 90.0260197203842689217, 2232.00534594684319226, 7003.32514112805075473),
+            *(55592.3013010394962768,),
+        ),
+        (
+            *(1.0, 33.5617141647503099647, 521.357949780152679795, 4594.32382970980127987),
+            *(22629.0000613890934246, 49267.3942608635921086),
+        ),
+    )
+    FAR: ClassVar[tuple[tuple[float, ...], tuple[float, ...]]] = (
+        (
+            *(
+                2.46196981473530512524e-10,
+                0.564189564831068821977,
+                7.46321056442269912687,
+                48.6371970985681366614,
+            ),
+            *(196.520832956077098242, 526.445194995477358631, 934.528527171957607540, 1027.55188689515710272),
+            *(557.535335369399327526,),
+        ),
+        (
+            *(
+                1.0,
+                13.2281951154744992508,
+                86.7072140885989742329,
+                354.937778887819891062,
+                975.708501743205489753,
+            ),
+            *(1823.90916687909736289, 2246.33760818710981792, 1656.66309194161350182, 557.535340817727675546),
+        ),
+    )
 
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
         (x,) = operands

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,9 +19,13 @@ from graphcnn.training.freezing import matching_all
 from graphcnn.training.graphs import Graphs
 from graphcnn.training.model_file import read_weights_alone, write_weights_alone
 from graphcnn.training.model_graphs import ModelGraphs
-from graphcnn.training.optimizers import checked_rate
+from graphcnn.training.model_onnx import OnnxGraph, known_onnx_graph, write_model_onnx
+from graphcnn.training.optimizers import LEARNING_RATE, checked_rate
 from graphcnn.training.options import refuse
 from graphcnn.training.parameters import Parameters, Weights
+
+if TYPE_CHECKING:
+    from graphcnn.interchange.onnx.layouts import Images
 
 UNTRAINED = ("forward", "evaluation", "weighted_evaluation", "scores", "weighted_scores")
 
@@ -155,6 +160,40 @@ class ModelState(ModelGraphs):
             write_state_dict(path, self._graphs.network, self.weights)
         else:
             write_weights_alone(path, self.weights)
+
+    def export_onnx(
+        self,
+        path: str | PathLike[str],
+        graph: OnnxGraph = "forward",
+        *,
+        opset: int | None = None,
+        layout: Images = "NCHW",
+        fold: bool = False,
+    ) -> None:
+        """Write one of the model's graphs as a file of ONNX, of standard operators alone.
+
+        graph: "forward" is the network for inference, with its parameters in the file. "gradient" takes the
+        batch, its targets and the parameters, and returns the loss and `gradient(name)` of each parameter.
+        "step" is the whole training step: parameters, statistics, the optimiser's state and the learning rate
+        are inputs, whose values at present are their defaults in the file, and `name.next` of each is an
+        output. opset: 17 or newer, by default 21, whose files hold what each node is for. layout: of images
+        [N, H, W, C] in and out; "NHWC" leaves them. Filters are [D, C / groups, k1, k2] in either. fold:
+        whether convolutions of the "forward" graph take over what batch norm does behind them.
+
+        The file is replaced atomically. Raises ExportError, which lists every node that ONNX has no operators
+        for, and OptionError where the package `onnx` is missing (`pip install 'graphcnn[onnx]'`), or for a
+        graph that the model does not have; OSError where the file cannot be written.
+        """
+        kind = known_onnx_graph(graph, fold)
+        write_model_onnx(
+            path,
+            kind,
+            self.graph(kind),
+            {**self._state, LEARNING_RATE: np.array(self.learning_rate)},
+            opset=opset,
+            layout=layout,
+            fold=fold,
+        )
 
     def load_weights(
         self,

@@ -1,4 +1,9 @@
-"""ONNX: `reading` makes networks of files, `writing` files of models.
+"""Files of ONNX: any graph of a model as a model of ONNX's standard operators, and networks of such files.
 
-`onnx` is an optional dependency, `pip install graphcnn[onnx]`, and is imported only where it is used.
+`export` makes such a file of a graph, and `register` lets it have an op of your own; `reading` makes networks
+of files. The package `onnx` is needed where a file is written or read, and loads then.
 """
+
+from graphcnn.interchange.onnx.table import EMITTERS, register
+
+__all__ = ["EMITTERS", "register"]

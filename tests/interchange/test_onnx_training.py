@@ -1,0 +1,185 @@
+"""Gradients and training steps as files of ONNX: losses in ONNX Runtime are those of the model here."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+import graphcnn as gcn
+from tests.interchange.onnx_runtimes import session
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "train_in_onnxruntime.py"
+FILTERS = (3, 2, 0, 1)
+
+
+@pytest.fixture(scope="module")
+def training():
+    """The class of the example, which knows nothing of graphcnn."""
+    assert "import graphcnn" not in EXAMPLE.read_text(encoding="utf-8")
+    spec = importlib.util.spec_from_file_location("train_in_onnxruntime", EXAMPLE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Training
+
+
+def lenet5():
+    return gcn.zoo.lenet5()
+
+
+def depthwise():
+    return gcn.Sequential(
+        *(gcn.Conv2d(8, 3, padding="same"), gcn.BatchNorm2d(), gcn.ReLU6()),
+        *(gcn.DepthwiseConv2d(3, stride=2, padding=1), gcn.BatchNorm2d(), gcn.ReLU6()),
+        *(gcn.Conv2d(12, 1, groups=4), gcn.ReLU(), gcn.AvgPool2d(2), gcn.Flatten(), gcn.Dense(10)),
+    )
+
+
+def model_of(network, shape, **options):
+    options = {"optimizer": gcn.SGD(0.02, momentum=0.9), "loss": gcn.CrossEntropy(), **options}
+    return gcn.compile(network, input_shape=shape, **options)
+
+
+def batches(shape, count, size, dtype="float32", classes=10):
+    random = np.random.default_rng(0)
+    patterns = random.standard_normal((classes, *shape))
+    for _ in range(count):
+        labels = random.integers(0, classes, size)
+        yield (patterns[labels] + random.standard_normal((size, *shape))).astype(dtype), labels
+
+
+def channels_first(images):
+    return np.array(images.transpose(0, 3, 1, 2), order="C")
+
+
+def in_file(name, array):
+    """Return a state of the model as the file has it."""
+    return array.transpose(FILTERS) if array.ndim == 4 else array
+
+
+def worst_losses(training, model, path, given):
+    """Return the greatest difference of any result of these steps, and what trains in ONNX Runtime."""
+    model.export_onnx(path, "step")
+    onnx.checker.check_model(onnx.load(path), full_check=True)
+    there, worst = training(path), 0.0
+    for images, labels in given:
+        expected = model.train_step(images, labels)
+        found = there.step(channels_first(images), labels)
+        assert found.keys() == expected.keys()
+        worst = max(worst, *(abs(found[name] - expected[name]) for name in expected))
+    return worst, there
+
+
+STEPS = {
+    "lenet5": (lenet5, (28, 28, 1), "float32", 100, 1e-4),
+    "lenet5 in float64": (lenet5, (28, 28, 1), "float64", 100, 1e-9),
+    "a depthwise network in float64": (depthwise, (8, 8, 3), "float64", 100, 1e-9),
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_hundred_steps(name, training, tmp_path):
+    make, shape, dtype, count, tolerance = STEPS[name]
+    model = model_of(make(), shape, dtype=dtype)
+    before = model.state()
+    given = batches(shape, count, 8, dtype)
+    worst, there = worst_losses(training, model, tmp_path / "step.onnx", given)
+    assert worst < tolerance
+    for name, array in model.state().items():
+        assert np.abs(there.state[name] - in_file(name, array)).max() < 100 * tolerance
+        assert not np.array_equal(array, before[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("dtype", "rate", "tolerance"), [("float64", 0.02, 1e-9), ("float32", 1e-4, 1e-4)])
+@pytest.mark.parametrize("name", ["resnet20", "mobilenetv1"])
+def test_a_hundred_steps_of_deep_networks(name, dtype, rate, tolerance, training, tmp_path):
+    """In float32 at a rate at which rounding does not grow: two backends of graphcnn part as these two do."""
+    shape = (16, 16, 3)
+    options = {"resnet20": {}, "mobilenetv1": {"width": 0.25}}[name]
+    network = getattr(gcn.zoo, name)(input_shape=shape, classes=10, **options)
+    model = gcn.compile(network, loss=gcn.CrossEntropy(), optimizer=gcn.SGD(rate, momentum=0.9), dtype=dtype)
+    worst, _ = worst_losses(training, model, tmp_path / "step.onnx", batches(shape, 100, 16, dtype))
+    assert worst < tolerance
+
+
+OPTIMIZERS = {
+    "adam": {"optimizer": gcn.Adam(0.01)},
+    "adamw, averaged and clipped": {"optimizer": gcn.AdamW(0.01), "average": 0.9, "clip_norm": 1.0},
+    "lookahead, accumulated": {"optimizer": gcn.SGD(0.1), "lookahead": (2, 0.5), "accumulate": 2},
+    "muon": {"optimizer": gcn.Muon(0.01)},
+    "bfloat16": {"precision": "bfloat16"},
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_whatever_trains_it(name, training, tmp_path):
+    network = gcn.Sequential(
+        *(gcn.Conv2d(6, 3), gcn.ReLU(), gcn.MaxPool2d(2), gcn.Flatten(), gcn.Dense(10)),
+    )
+    model = model_of(network, (8, 8, 3), **OPTIMIZERS[name])
+    worst, _ = worst_losses(training, model, tmp_path / "step.onnx", batches((8, 8, 3), 12, 16))
+    assert worst < 1e-4
+
+
+def test_dropout_draws_the_same_bits(training, tmp_path):
+    network = gcn.Sequential(gcn.Flatten(), gcn.Dropout(0.5), gcn.Dense(10))
+    model = model_of(network, (4, 4, 1), seed=3)
+    model.export_onnx(tmp_path / "step.onnx", "step")
+    running = session(onnx.load(tmp_path / "step.onnx"))
+    (images, labels), *_ = batches((4, 4, 1), 1, 8)
+    batch = model.as_batch(images, labels)
+    expected = model.step_on(batch)["loss"]
+    there = {"image": channels_first(images), "target": labels, "sample_key": batch["sample_key"]}
+    assert running.run(["loss"], there)[0] == pytest.approx(expected, abs=1e-6)
+    there["sample_key"] = batch["sample_key"] + 2**30
+    assert running.run(["loss"], there)[0] != pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_gradients_by_the_names_of_parameters(layout, tmp_path):
+    model = model_of(depthwise(), (8, 8, 3))
+    model.export_onnx(tmp_path / "gradient.onnx", "gradient", layout=layout)
+    proto = onnx.load(tmp_path / "gradient.onnx")
+    onnx.checker.check_model(proto, full_check=True)
+    (images, labels), *_ = batches((8, 8, 3), 1, 16)
+    names = [output.name for output in proto.graph.output]
+    assert names == list(model.gradient_graph.outputs)
+    there = {"image": channels_first(images) if layout == "NCHW" else images, "target": labels}
+    found = dict(zip(names, session(proto).run(names, there), strict=True))
+    held = {name: array for name, array in model.state().items() if name in model.gradient_graph.inputs}
+    expected = gcn.evaluate(model.gradient_graph, image=images, target=labels, **held)
+    for name in names:
+        wanted = in_file(name, expected[name])
+        assert found[name].shape == wanted.shape
+        assert np.abs(found[name] - wanted).max() <= 1e-5 * max(1.0, np.abs(wanted).max())
+
+
+def test_parameters_of_a_gradient_are_inputs(tmp_path):
+    model = model_of(gcn.Sequential(gcn.Conv2d(2, 3), gcn.Flatten(), gcn.Dense(10)), (5, 5, 1))
+    model.export_onnx(tmp_path / "gradient.onnx", "gradient")
+    running = session(onnx.load(tmp_path / "gradient.onnx"))
+    (images, labels), *_ = batches((5, 5, 1), 1, 4)
+    there = {"image": channels_first(images), "target": labels}
+    zero = {name: np.zeros_like(in_file(name, array)) for name, array in model.parameters.items()}
+    assert running.run(["loss"], {**there, **zero})[0] == pytest.approx(np.log(10), abs=1e-6)
+    assert running.run(["loss"], there)[0] != pytest.approx(np.log(10), abs=1e-3)
+
+
+def test_the_learning_rate_is_an_input(tmp_path, training):
+    model = model_of(gcn.Sequential(gcn.Flatten(), gcn.Dense(10)), (4, 4, 1))
+    model.learning_rate = 0.125
+    model.export_onnx(tmp_path / "step.onnx", "step")
+    (images, labels), *_ = batches((4, 4, 1), 1, 4)
+    steps = {}
+    for name, settings in {
+        "default": {},
+        "same": {"learning_rate": 0.125},
+        "none": {"learning_rate": 0},
+    }.items():
+        there = training(tmp_path / "step.onnx")
+        there.step(channels_first(images), labels, **settings)
+        steps[name] = there.state["dense1.weights"]
+    assert np.array_equal(steps["default"], steps["same"])
+    assert np.array_equal(steps["none"], model.parameters["dense1.weights"])
