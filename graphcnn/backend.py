@@ -43,7 +43,7 @@ class KernelReport:
 
     performed: FLOPs that it takes, where these are not those of the ops as they are defined. streamed: those
     of the bytes that are not in a cache already, as is what another kernel has just stored for the same
-    samples. None where the backend cannot tell.
+    samples. None where the backend cannot tell. is_bfloat16: whether its products are of such numbers.
     seconds: its time in the measured call, summed over the threads; None where it was not measured, or did
     not run, as what it makes of parameters was there. details: how it was built, in words: where it runs, its
     tile, its buffers. live: bytes that must be in memory while it runs, beside the caller's arrays, for the
@@ -59,6 +59,7 @@ class KernelReport:
     live: int | None = None
     performed: int | None = None
     streamed: int | None = None
+    is_bfloat16: bool = False
 
 
 KERNEL_CALLS: Final = np.dtype([("kernel", "i4"), ("thread", "i4"), ("begin", "f8"), ("end", "f8")])
@@ -101,7 +102,8 @@ class Report:
     """What a backend built for one graph, at the batch size of its latest call (1 before the first).
 
     peak: FLOP/s that these threads can do at most on this machine, and bandwidth: bytes/s that they can load
-    and store, as measured; None where that is unknown.
+    and store, as measured; None where that is unknown. peak_of_bfloat16: FLOP/s of products of such numbers,
+    where some kernel takes any.
     timeline: of the latest call, if that was measured and the backend can tell. memory: None where the
     backend cannot tell.
     """
@@ -114,6 +116,7 @@ class Report:
     timeline: Timeline | None = field(default=None, compare=False)
     memory: Memory | None = None
     bandwidth: float | None = None
+    peak_of_bfloat16: float | None = None
 
 
 _VERSIONS = itertools.count()

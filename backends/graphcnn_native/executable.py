@@ -359,7 +359,9 @@ class NativeExecutable:
         is_double = any(node.types[0].dtype == "float64" for _, node in self.graph.items())
         peak = measured_peak(self.threads, "double" if is_double else "float")
         bandwidth = measured_bandwidth(self.threads)
-        return Report("native", batch, tuple(timed), self.threads, peak, timeline, memory, bandwidth)
+        has_bfloat16 = any(kernel.is_bfloat16 for kernel in kernels)
+        narrow = measured_peak(self.threads, "bfloat16") if has_bfloat16 else None
+        return Report("native", batch, tuple(timed), self.threads, peak, timeline, memory, bandwidth, narrow)
 
     def _kernels(self, batch: int) -> tuple[KernelReport, ...]:
         """Return the kernels without times; the last answer is kept, since many calls may be measured."""
@@ -381,6 +383,7 @@ class NativeExecutable:
                     live=live[kernel.number],
                     performed=work.performed,
                     streamed=work.streamed,
+                    is_bfloat16=work.is_bfloat16,
                 )
             )
         self._described = batch, tuple(kernels)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from graphcnn.ir import Value
 from graphcnn_native.elements import ITEMS, SIZES
 from graphcnn_native.lowering import Program
+from graphcnn_native.lowering.bfloat16 import is_product
 from graphcnn_native.lowering.program import Place, PlacedKernel
 from graphcnn_native.lowering.routing import RoutedCorrelation, RoutedFilterGradient
 from graphcnn_native.lowering.samples_in_lanes import too_few
@@ -30,7 +31,7 @@ class Work:
     """The work of one kernel for a whole batch; nodes by their keys in the graph that was compiled.
 
     flops: as the ops are defined; performed: those that it takes. streamed: those of the bytes that are not
-    in a block, which stays in a cache.
+    in a block, which stays in a cache. is_bfloat16: whether its products are of such numbers, by tiles.
     """
 
     flops: int
@@ -38,6 +39,7 @@ class Work:
     bytes: int
     streamed: int
     nodes: tuple[int, ...]
+    is_bfloat16: bool = False
 
 
 def works(program: Program, batch: int, target: Target) -> list[Work]:
@@ -76,7 +78,9 @@ def _work(program: Program, kernel: PlacedKernel, batch: int, share: float) -> W
         total += round(pool.flops(batch) * share)
         nodes = tuple(sorted({*nodes, *pool.nodes})) if share else nodes
     moved = _between(_moved(program, alone, batch), _moved(program, together, batch), share)
-    return Work(total, round(total * _performed(program, kernel)), *moved, nodes)
+    op = kernel.op(program.graph)
+    is_bfloat16 = op is not None and is_product(op)
+    return Work(total, round(total * _performed(program, kernel)), *moved, nodes, is_bfloat16)
 
 
 def _performed(program: Program, kernel: PlacedKernel) -> float:
@@ -99,8 +103,9 @@ def _moved(program: Program, values: Iterable[Value], batch: int) -> tuple[int, 
     """Return the bytes of values, and of those among them that are not in a block."""
     near = far = 0
     for value in values:
-        size = value.type.bytes(batch)
-        if program.buffers[program.unshaped(value)].place is Place.BLOCK:
+        buffer = program.buffers[program.unshaped(value)]
+        size = value.type.bytes(batch) if buffer.margins is None else buffer.bytes * batch
+        if buffer.place is Place.BLOCK:
             near += size
         else:
             far += size

@@ -86,7 +86,7 @@ class Profile:
     waiting: in which a thread has nothing to do, averaged over the threads: the others still work, or
         work is being handed out. python: before and after the backend computes: arrays are looked at.
     peak: FLOP/s that these threads can do at most, and bandwidth: bytes/s that they can load and store, where
-        the backend knows.
+        the backend knows. peak_of_bfloat16: FLOP/s of products of such numbers, if there are any.
     memory: what the step needs beside the caller's arrays, where the backend knows.
     timeline: of one typical step, for the trace; span: when this step was called and returned, in seconds on
         that timeline.
@@ -111,6 +111,7 @@ class Profile:
     span: tuple[float, float] = (0.0, 0.0)
     bandwidth: float | None = None
     prepared: tuple[str, ...] = ()
+    peak_of_bfloat16: float | None = None
 
     @property
     def other(self) -> float:
@@ -295,6 +296,7 @@ def _summed_up(model: Model, graph: Graph, mode: Mode, seconds: float, calls: Se
         span=(typical.begin - began, typical.end - began),
         bandwidth=_most(call.report.bandwidth for call in calls),
         prepared=tuple(kernel.name for kernel in report.kernels if kernel.seconds is None),
+        peak_of_bfloat16=_most(call.report.peak_of_bfloat16 for call in calls),
     )
 
 
@@ -313,7 +315,8 @@ def _kernel_time(
     limits = {}
     if report.peak and report.bandwidth and kernel.streamed is not None:
         flops = kernel.flops if kernel.performed is None else kernel.performed
-        limits = {"products": flops / report.peak, "memory": kernel.streamed / report.bandwidth}
+        peak = (kernel.is_bfloat16 and report.peak_of_bfloat16) or report.peak
+        limits = {"products": flops / peak, "memory": kernel.streamed / report.bandwidth}
     return KernelTime(
         kernel.name,
         kernel.nodes,

@@ -119,11 +119,13 @@ def _explanation(profile: Profile) -> str:
             "so the parts add up to one call."
         )
     if profile.peak and profile.bandwidth:
+        narrow = profile.peak_of_bfloat16
+        bfloat16 = f" and {narrow / 1e9:,.0f} of bfloat16" if narrow else ""
         text += (
             "\nlimit: what binds a kernel, and how much of its time that takes at this machine's best: "
-            f"products, {profile.peak / 1e9:.0f} GFLOP/s (those that it performs: Winograd's are fewer), or "
-            f"memory, {profile.bandwidth / 1e9:.0f} GB/s (a cache gives more); latency, where neither takes "
-            "a third."
+            f"products, {profile.peak / 1e9:.0f} GFLOP/s{bfloat16} (those that it performs: Winograd's are "
+            f"fewer), or memory, {profile.bandwidth / 1e9:.0f} GB/s (a cache gives more); latency, where "
+            "neither takes a third."
         )
     if profile.prepared:
         text += (

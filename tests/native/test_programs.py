@@ -642,6 +642,37 @@ def test_errors_are_listed_where_lanes_can_be_moved_together():
         assert sum(title.startswith("routed") for title in titles) == count
 
 
+# Products of bfloat16, by tiles where the processor has some
+
+
+def rounded(case, emit, *shape, batch=True):
+    return emit(ops.RoundBfloat16(), case.normal("float32", *shape, batch=batch))
+
+
+@graph
+def tiles_reach_beyond_small_maps(case, emit):
+    """Of places, channels and filters that fill no tiles, read by several taps; last of all, one place."""
+    for size, channels, filters in ((7, 24, 17), (3, 40, 33), (1, 64, 20)):
+        x, taps = rounded(case, emit, 5, size, size, channels), min(size, 3)
+        window = rounded(case, emit, taps, taps, channels, filters, batch=False)
+        sides = (taps // 2, taps // 2)
+        maps = emit(ops.Correlate2d(padding=(sides, sides)), x, window)
+        output(case, emit(ops.MaxPool2d((1, 1), (1, 1)), emit(ops.Relu(), maps)))
+        delta = rounded(case, emit, 5, size, size, filters)
+        gradient = ops.Correlate2d(padding=(sides, sides), sum_over="batch")
+        output(case, emit(gradient, emit(ops.RoundBfloat16(), emit(ops.Relu(), x)), delta))
+
+
+@graph
+def tiles_of_matrices_reach_beyond_them(case, emit):
+    x, delta = rounded(case, emit, 21, 5, 15), rounded(case, emit, 21, 70)
+    weights = rounded(case, emit, 75, 70, batch=False)
+    flat = emit(ops.Reshape((BATCH, 75)), x)
+    output(case, emit(ops.Tanh(), emit(ops.Matmul(), flat, weights)))
+    output(case, emit(ops.Matmul(), delta, emit(ops.Transpose((1, 0)), weights)))
+    output(case, emit(ops.Matmul(), emit(ops.Transpose((1, 0)), flat), delta))
+
+
 # Long ways
 
 

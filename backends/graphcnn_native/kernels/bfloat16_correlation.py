@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 from graphcnn_native.codegen.function import Index, Ssa, vector
 from graphcnn_native.codegen.lanes import Column
-from graphcnn_native.elements import SIZES
+from graphcnn_native.elements import ITEMS, SIZES
 from graphcnn_native.kernels.bfloat16_tiles import LINE, Tiles
 from graphcnn_native.kernels.tile import ColumnGroup, column_groups, over_columns
 from graphcnn_native.kernels.writer import Position, Writer
 from graphcnn_native.lowering.bfloat16 import Bfloat16Correlation
 from graphcnn_native.lowering.bfloat16_tiling import AT_ONCE, DEPTH, FILTERS, TILE, steps_of, tiling
+from graphcnn_native.lowering.program import Buffer, Place
 from graphcnn_native.tile_sizes import evenly
 
 LARGEST_BODY = 9
@@ -55,6 +56,8 @@ class _Forward:
         self.pitch, self.channels = self.margins.pitch(self.images.type), self.images.type.static(3)
         self.rows, self.columns, self.filters = (self.result.type.static(axis) for axis in (1, 2, 3))
         self.steps = steps_of(self.op.taps, self.channels)
+        maps = w.maps_beside(self.result, self.images)
+        self.far_maps = [b for b in maps if b.place is Place.ARENA and b.margins is None]
         self.cut = tiling(self.op, self.images.type, self.result.type, self.margins)
 
     def write(self) -> None:
@@ -88,26 +91,38 @@ class _Forward:
             places = [self._place_of(number) for number in numbers]
             pixels = [self._pixel(part, *place) for place in places]
             sums = [self._sums(*place) for place in places]
+            maps = [self._results(buffer, part, *place) for buffer in self.far_maps for place in places]
             with f.each(0, wide, 1, name="filters") as number:
-                panel = f.add(f.divide(column, TILE), number)
-                self._tiles(pixels, panel, [f.element(x, "float", f.multiply(number, TILE)) for x in sums])
+                panel, within = f.add(f.divide(column, TILE), number), f.multiply(number, TILE)
+                here = [f.element(x, "float", within) for x in sums]
+                there = [f.element(x, "float", column, within) for x in maps]
+                self._tiles(pixels, panel, here, there)
 
-    def _tiles(self, pixels: Sequence[Ssa], panel: Index, sums: Sequence[Ssa]) -> None:
-        """Sum up the products of four tiles of pixels with 16 filters."""
+    def _tiles(self, pixels: Sequence[Ssa], panel: Index, sums: Sequence[Ssa], maps: Sequence[Ssa]) -> None:
+        """Sum up the products of four tiles of pixels with 16 filters.
+
+        maps: where what the results meet begins; it is asked for meanwhile.
+        """
         f, tiles, steps = self.f, self.tiles, self.steps
         filters = f.element(self.panels, "i8", f.multiply(panel, steps.count * TILE * LINE))
         for total in range(AT_ONCE):
             tiles.clear(total)
         rows_at_once = steps.rows if steps.rows * steps.along <= LARGEST_BODY else 1
+        bodies = steps.blocks * steps.rows // rows_at_once
+        asked = -(-self.cut.rows // bodies)
         with f.each(0, steps.blocks, 1, name="block") as block:
             for start, size, count in evenly(steps.along, LARGEST_BODY // rows_at_once).parts():
                 with (
                     f.each(0, steps.rows // rows_at_once, rows_at_once, name="filter_row") as row,
                     f.each(start, count, size, name="step") as step,
                 ):
+                    body = f.divide(f.add(f.multiply(block, steps.rows), row), rows_at_once)
+                    lines = [(x, f.add(f.multiply(body, asked), n)) for x in maps for n in range(asked)]
                     for number in range(rows_at_once * size):
                         down, along = divmod(number, size)
                         self._step(pixels, filters, (block, f.add(row, down), f.add(step, along)))
+                        for x, place in lines[number :: rows_at_once * size] if not start else ():
+                            f.prefetch(f.element(x, "float", f.multiply(place, self.filters)))
         for total, address in enumerate(sums):
             tiles.store(total, address, FILTERS * SIZES["float"])
 
@@ -142,6 +157,14 @@ class _Forward:
         return f.element(
             f.element(self.w.address(self.buffer), "i8", first), "i16", f.multiply(pixel, self.channels)
         )
+
+    def _results(self, buffer: Buffer, part: _Part, sample: Index, run: Index, place: Index) -> Ssa:
+        """Return the address of the results of a place, in one of the maps of their shape."""
+        is_run = self.cut.length == self.columns
+        row = self.f.add(part.run, run) if is_run else 0
+        indices = self.f.add(part.sample, sample), row, place, 0
+        type = buffer.value.type
+        return self.f.element(self.w.address(buffer), ITEMS[type.dtype], self.w.offset(type, indices))
 
     def _sums(self, sample: Index, run: Index, place: Index) -> Ssa:
         """Return the address of the sums of a place."""

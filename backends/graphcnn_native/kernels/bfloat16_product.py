@@ -130,8 +130,9 @@ class _OverSamples:
 
     def _numbers(self, value: Value, sample: Index, first: Index) -> Ssa:
         """Load 16 numbers of a sample, or zeros behind the last, each in the lower half of 32 bits."""
-        f = self.f
-        there = self.w.place_in_margins(self.w.buffer(value), (f.add(self.first, sample), first))
+        f, w, buffer = self.f, self.w, self.w.buffer(value)
+        before = f.multiply(f.add(self.first, sample), buffer.bytes)
+        there = f.element(f.element(w.address(buffer), "i8", before), "i16", first)
         is_there = f.compare("slt", f.index(sample), f.index(self.count))
         x = f.load(vector("i16", TILE), f.select(is_there, there, self.zeros))
         return f.convert("zext", x, "i32")

@@ -33,9 +33,9 @@ from graphcnn_native.lowering.program import (
     Plan,
     PlannedKernel,
     aligned,
+    as_images,
     operands_read,
     partial_sum_type,
-    rows_and_columns,
 )
 from graphcnn_native.op_code import LANES, is_pointwise, scalar_function
 from graphcnn_native.target import Target
@@ -415,13 +415,16 @@ class Writer:
 
     def place_in_margins(self, buffer: Buffer, indices: Sequence[Index]) -> Ssa:
         """Return the address of a number that is kept as bfloat16, in images with zeros around them."""
-        f, images, margins = self.f, buffer.value.type, buffer.margins
+        f, type, margins = self.f, buffer.value.type, buffer.margins
         assert margins is not None
-        n, *place_of, channel = indices
-        row, column = place_of or (0, 0)
-        place = f.add(f.multiply(row, margins.pitch(images)), column, margins.first(images))
+        n, *others = indices
         sample = f.element(self.address(buffer), "i8", f.multiply(n, buffer.bytes))
-        return f.element(f.element(sample, "i16", f.multiply(place, images.static(-1))), "i16", channel)
+        if type.rank != 4:
+            steps = [math.prod(map(int, type.shape[axis + 1 :])) for axis in range(1, type.rank)]
+            return f.element(sample, "i16", *map(f.multiply, others, steps))
+        row, column, channel = others
+        place = f.add(f.multiply(row, margins.pitch(type)), column, margins.first(type))
+        return f.element(f.element(sample, "i16", f.multiply(place, type.static(3))), "i16", channel)
 
     def enter(self, outer: Sequence[Index]) -> None:
         """Compute, before a loop over the last axis, the addresses of what is kept as bfloat16 there."""
@@ -438,8 +441,7 @@ class Writer:
             for buffer in kept:
                 images, margins = buffer.value.type, buffer.margins
                 assert margins is not None
-                channels, pitch = images.static(-1), margins.pitch(images)
-                rows, columns = rows_and_columns(images)
+                (rows, columns, channels), pitch = as_images(images), margins.pitch(images)
                 begin = f.element(self.address(buffer), "i8", f.multiply(n.index, buffer.bytes))
                 f.clear(begin, 2 * margins.first(images) * channels)
                 last = margins.first(images) + (rows - 1) * pitch + columns

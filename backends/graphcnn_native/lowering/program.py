@@ -35,6 +35,7 @@ places: the numbers that tell a kernel's function where its buffers lie; the fun
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -89,7 +90,7 @@ class Margins:
 
     def pitch(self, images: TensorType) -> int:
         """Return how many places lie from a pixel to the one below it."""
-        return rows_and_columns(images)[1] + self.between
+        return as_images(images)[1] + self.between
 
     def first(self, images: TensorType) -> int:
         """Return at which place of a sample its first pixel is."""
@@ -97,12 +98,12 @@ class Margins:
 
     def places(self, images: TensorType) -> int:
         """Return how many places, pixels and zeros, a sample has."""
-        rows = self.above + rows_and_columns(images)[0] + self.below
+        rows = self.above + as_images(images)[0] + self.below
         return rows * self.pitch(images) + self.between
 
     def bytes(self, images: TensorType) -> int:
         """Return the bytes of a sample; behind it, zeros for whoever reads a few numbers too many."""
-        return aligned(2 * self.places(images) * images.static(-1) + ALIGNMENT)
+        return aligned(2 * self.places(images) * as_images(images)[2] + ALIGNMENT)
 
 
 @dataclass(frozen=True)
@@ -436,9 +437,11 @@ def unshaped(graph: Graph, value: Value) -> Value:
     return value
 
 
-def rows_and_columns(images: TensorType) -> tuple[int, int]:
-    """Return the size of images [N, H, W, C], or of one pixel, if they are vectors [N, C]."""
-    return (images.static(1), images.static(2)) if images.rank == 4 else (1, 1)
+def as_images(type: TensorType) -> tuple[int, int, int]:
+    """Return rows, columns and channels of images [N, H, W, C]; all else is a pixel of many channels."""
+    if type.rank == 4:
+        return type.static(1), type.static(2), type.static(3)
+    return 1, 1, math.prod(type.static(axis) for axis in range(1, type.rank))
 
 
 def aligned(size: int) -> int:
