@@ -62,7 +62,7 @@ def with_strides():
 NETWORKS = (like_lenet, pooled, residual, with_dropout, with_holes, with_strides)
 
 
-def model_of(network, threads=2):
+def model_of(network, threads=2, precision="float32"):
     return gcn.compile(
         network(),
         input_shape=None if network is residual else (8, 8, 3),
@@ -70,6 +70,7 @@ def model_of(network, threads=2):
         optimizer=gcn.Adam(0.01),
         backend="native",
         threads=threads,
+        precision=precision,
         seed=3,
     )
 
@@ -91,12 +92,17 @@ def require_same(found, expected, what):
 
 
 @pytest.mark.parametrize(
-    ("network", "others"), [(like_lenet, (2, 3, 4, 8)), *((network, (3, 8)) for network in NETWORKS[1:])]
+    ("network", "precision", "others"),
+    [
+        (like_lenet, "float32", (2, 3, 4, 8)),
+        *((network, "float32", (3, 8)) for network in NETWORKS[1:]),
+        *((network, "bfloat16", (3, 8)) for network in NETWORKS),
+    ],
 )
-def test_training_does_not_depend_on_the_number_of_threads(network, others):
-    expected = trained(model_of(network, 1))
+def test_training_does_not_depend_on_the_number_of_threads(network, precision, others):
+    expected = trained(model_of(network, 1, precision))
     for threads in others:
-        require_same(trained(model_of(network, threads)), expected, f"{threads} threads")
+        require_same(trained(model_of(network, threads, precision)), expected, f"{threads} threads")
 
 
 def test_training_does_not_depend_on_the_cache(monkeypatch, tmp_path):
@@ -146,15 +152,21 @@ def wide():
     return gcn.Sequential(*layers, gcn.Flatten(), gcn.Dense(CLASSES))
 
 
-@pytest.mark.parametrize("network", [wide, *NETWORKS])
-def test_threads_share_the_work_on_few_samples(monkeypatch, network):
+@pytest.mark.parametrize(
+    ("network", "precision"),
+    [
+        *((each, "float32") for each in (wide, *NETWORKS)),
+        (wide, "bfloat16"),
+    ],
+)
+def test_threads_share_the_work_on_few_samples(monkeypatch, network, precision):
     """However little it is: a shard is one sample or two, and there are more threads than shards."""
     monkeypatch.setenv("GRAPHCNN_CACHE", "off")
     monkeypatch.setattr(shares, "FLOPS_OF_PART", 1)
     batches = (1, 2, 3, 5, 9, 16, 33)
-    expected = trained(model_of(network, 1), batches)
+    expected = trained(model_of(network, 1, precision), batches)
     for threads in (2, 3, 8):
-        model = model_of(network, threads)
+        model = model_of(network, threads, precision)
         require_same(trained(model, batches), expected, f"{threads} threads")
         executable = model.executable("step")
         kernels = generate(executable.program, executable.target).kernels

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from graphcnn.ops import Erf
 from graphcnn_native.codegen.function import Function, Ssa, constant, item_of, lanes_of, vector
 
 LOG2_OF_E = 1.44269504088896341
@@ -22,17 +23,6 @@ LOG = (
     *(-1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1),
 )
 
-ERF_NEAR = (
-    (
-        *(9.60497373987051638749, 90.0260197203842689217, 2232.00534594684319226, 7003.32514112805075473),
-        *(55592.3013010394962768,),
-    ),
-    (
-        *(1.0, 33.5617141647503099647, 521.357949780152679795, 4594.32382970980127987),
-        *(22629.0000613890934246, 49267.3942608635921086),
-    ),
-)
-"""erf x = x · P(x²) / Q(x²), up to 1."""
 ERF_NEAR_OF_FLOAT = (
     *(-5.96761703e-4, 4.99119423e-3, -2.67681349e-2, 1.12819925e-1, -3.76125336e-1, 1.28379166e-1),
 )
@@ -42,29 +32,6 @@ ERF_FAR_OF_FLOAT = (
     -1.28717512e-1,
 )
 """erf x = 1 - e^(x · P(x) - x), from there on."""
-ERF_FAR = (
-    (
-        *(
-            2.46196981473530512524e-10,
-            0.564189564831068821977,
-            7.46321056442269912687,
-            48.6371970985681366614,
-        ),
-        *(196.520832956077098242, 526.445194995477358631, 934.528527171957607540, 1027.55188689515710272),
-        *(557.535335369399327526,),
-    ),
-    (
-        *(
-            1.0,
-            13.2281951154744992508,
-            86.7072140885989742329,
-            354.937778887819891062,
-            975.708501743205489753,
-        ),
-        *(1823.90916687909736289, 2246.33760818710981792, 1656.66309194161350182, 557.535340817727675546),
-    ),
-)
-"""erf x = 1 - e^-x² · P(x) / Q(x), from 1 to 8, where nothing is left of the second term."""
 
 
 def exponential(f: Function, x: Ssa) -> Ssa:
@@ -172,11 +139,11 @@ def error_function(f: Function, x: Ssa) -> Ssa:
         )
         far = f.binary("fsub", number(1.0), exponential(f, exponent))
         return f.select(f.compare("ogt", size, number(0.927734375)), f.intrinsic("copysign", far, x), near)
-    near = f.binary("fmul", x, _quotient(number, ERF_NEAR, square))
+    near = f.binary("fmul", x, _quotient(number, Erf.NEAR, square))
     size = f.intrinsic("fabs", x)
     size = f.select(f.compare("ogt", size, number(8.0)), number(8.0), size)
     bell = exponential(f, f.emit(x.type, f"fneg {f.binary('fmul', size, size)}"))
-    rest = f.binary("fmul", bell, _quotient(number, ERF_FAR, size))
+    rest = f.binary("fmul", bell, _quotient(number, Erf.FAR, size))
     far = f.intrinsic("copysign", f.binary("fsub", number(1.0), rest), x)
     return f.select(f.compare("ogt", size, number(1.0)), far, near)
 
