@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+import graphcnn as gcn
 from graphcnn import Graph, TensorType, gradient, ops, simplify
 from graphcnn.backend import load_backend
 from graphcnn.ir import BATCH, Emitter
@@ -109,8 +110,11 @@ def operands_rounded(graph):
     return result
 
 
-def compare(graph, batch, native_in_any_order):
+def compare(graph, batch, native_in_any_order, *, whole=False):
+    """Compare with the reference; `whole` numbers are summed up to the same bits in any order."""
     inputs = inputs_of(graph, batch)
+    if whole:
+        inputs = {label: np.rint(3 * array) for label, array in inputs.items()}
     expected = load_backend("numpy").compile(graph)(**inputs)
     first, *others = [backend.compile(graph)(**inputs) for backend in native_in_any_order]
     for label, values in expected.items():
@@ -198,6 +202,92 @@ def test_numbers_that_are_moved_after_they_were_rounded_are_multiplied(native_in
     window = emit(ops.Transpose((0, 1, 3, 2)), rounded(emit, graph.input("w", TensorType((3, 3, 8, 16)))))
     graph.output("y", emit(ops.Correlate2d(padding=((2, 2), (2, 2))), images, window))
     compare(graph, 3, native_in_any_order)
+
+
+def correlated(emit, x, taps, count, **options):
+    shape = *taps, x.type.static(3) // options.get("groups", 1), count
+    return emit(
+        ops.Correlate2d(**options), x, emit.graph.input(f"window{len(emit.graph)}", TensorType(shape))
+    )
+
+
+ONE = ((1, 1), (1, 1))
+MAKERS = {
+    "1x1": lambda e, x: correlated(e, x, (1, 1), 40),
+    "1x1 with bias": lambda e, x: e(
+        ops.Add(),
+        y := correlated(e, x, (1, 1), 20),
+        e(ops.Broadcast(y.type.shape), e.graph.input("bias", TensorType((20,)))),
+    ),
+    "wide": lambda e, x: correlated(e, x, (3, 3), 40, dilation=(2, 2)),
+    "few filters": lambda e, x: correlated(e, x, (3, 3), 6, padding=ONE),
+    "strides": lambda e, x: correlated(e, x, (3, 3), 24, padding=ONE, stride=(2, 2)),
+    "groups": lambda e, x: correlated(e, x, (3, 3), 16, padding=ONE, groups=2),
+    "depthwise": lambda e, x: correlated(e, x, (3, 3), 16, padding=ONE, groups=16),
+    "max pool": lambda e, x: e.all(ops.MaxPool2d((2, 2), (2, 2)), x)[0],
+    "average pool": lambda e, x: e(ops.AveragePool2d((2, 2), (2, 2)), x),
+    "spread": lambda e, x: e(ops.SpreadToBlock2d((2, 2), (2, 2), shape=(BATCH, 20, 16, 16)), x),
+    "concatenate": lambda e, x: e(ops.Concatenate(3), x, e(ops.Relu(), x)),
+    "of pixels": lambda e, x: e(
+        ops.Multiply(), x, e(ops.Broadcast(x.type.shape), e(ops.Max((3,), keep=True), x))
+    ),
+    "of rows": lambda e, x: e(
+        ops.Reshape((BATCH, 10, 8, 4)),
+        e(ops.Matmul(), e(ops.Reshape((BATCH, 1280)), x), e.graph.input("w", TensorType((1280, 320)))),
+    ),
+    "turned": lambda e, x: e(ops.Rot180((1, 2)), e(ops.Relu(), x)),
+    "transposed": lambda e, x: e(ops.Transpose((0, 2, 1, 3)), e(ops.Relu(), x)),
+    "taken": lambda e, x: e(ops.Take(2, ((0, 8, 1), (3, 4, 1))), x),
+    "inserted": lambda e, x: e(ops.ZeroInsert((2, 2)), e(ops.Relu(), x)),
+    "padded": lambda e, x: e(ops.Pad(((0, 0), (1, 2), (0, 3), (0, 0)), 2.0), x),
+    "cropped": lambda e, x: e(ops.Crop(((0, 0), (1, 2), (0, 3), (4, 4))), x),
+}
+
+
+@pytest.mark.parametrize("batch", [5, 33])
+@pytest.mark.parametrize("maker", MAKERS)
+def test_whatever_computes_images_stores_them_between_their_zeros(maker, batch, native_in_any_order):
+    graph = Graph("made")
+    emit = Emitter(graph)
+    made = MAKERS[maker](emit, graph.input("x", TensorType((BATCH, 10, 8, 16))))
+    window = rounded(emit, graph.input("last", TensorType((3, 3, made.type.static(3), 8))))
+    graph.output("y", emit(ops.Correlate2d(padding=((1, 2), (2, 1))), rounded(emit, made), window))
+    assert Bfloat16Correlation in ops_of(graph)
+    compare(graph, batch, native_in_any_order, whole=True)
+
+
+@pytest.mark.parametrize("batch", [5, 33])
+@pytest.mark.parametrize("maker", MAKERS)
+def test_whatever_is_masked_reads_the_mask_between_its_zeros(maker, batch, native_in_any_order):
+    graph = Graph("masked")
+    emit = Emitter(graph)
+    made = MAKERS[maker](emit, graph.input("x", TensorType((BATCH, 10, 8, 16))))
+    y = emit(ops.Relu(), graph.input("before", made.type))
+    window = rounded(emit, graph.input("last", TensorType((3, 3, made.type.static(3), 8))))
+    graph.output("y", emit(ops.Correlate2d(padding=((1, 2), (2, 1))), rounded(emit, y), window))
+    masked = emit(ops.Multiply(), made, emit(ops.ReluMask(), y))
+    graph.output("masked", masked)
+    graph.output("sum", emit(ops.Sum((0, 1, 2)), masked))
+    compare(graph, batch, native_in_any_order, whole=True)
+
+
+def test_a_mask_asks_what_is_kept_as_bfloat16_so_that_nothing_else_is():
+    model = gcn.compile(
+        gcn.Sequential(
+            *(gcn.Conv2d(16, 3), gcn.ReLU(), gcn.Conv2d(16, 3), gcn.ReLU(), gcn.MaxPool2d(2)),
+            *(gcn.Conv2d(32, 3), gcn.ReLU(), gcn.Flatten(), gcn.Dense(3)),
+        ),
+        input_shape=(16, 16, 3),
+        loss=gcn.CrossEntropy(),
+        optimizer=gcn.SGD(0.1),
+        precision="bfloat16",
+    )
+    program = lower(model.step_graph, named_target("amx"))
+    stored = [program.graph.node(value.key).op for kernel in program.kernels for value, _ in kernel.stores]
+    masks = [node.operands[0] for _, node in program.graph.items() if isinstance(node.op, ops.ReluMask)]
+    kept = [isinstance(program.graph.node(value.key).op, Bfloat16) for value in masks]
+    assert kept == [False, True, True], "the last relu is read by a matrix product, the second is pooled"
+    assert sum(isinstance(op, ops.Relu) for op in stored) == 2
 
 
 @TILES

@@ -312,7 +312,7 @@ class ForwardOfSamples(_SamplesInLanes):
     def _finished(self) -> Value | None:
         """Return the one value that the kernel stores, if it can be computed before rows are turned back."""
         stored = {value for value, _ in self.w.kernel.stores}
-        if len(stored) != 1 or not is_same_for_samples(self.w.graph, self.w.kernel):
+        if len(stored) != 1 or self.w.has_margins() or not is_same_for_samples(self.w.graph, self.w.kernel):
             return None
         (value,) = stored
         return value if value.type == self.result.type else None

@@ -15,6 +15,7 @@ from graphcnn.ops import (
     Mean,
     OneHot,
     RandomNumbers,
+    ReluMask,
     Reshape,
 )
 from graphcnn_native.call_table import Slot
@@ -279,6 +280,10 @@ class Writer:
         return self._load_from(self.kernel.source or self.buffer(stored), value, position)
 
     def _load_from(self, buffer: Buffer, value: Value, position: Position) -> Ssa:
+        if buffer.margins is not None:
+            address = self.place_in_margins(buffer, position.indices)
+            bits = load_lanes(self.f, "i16", address, position.lanes, position.used, exact=False)
+            return widened(self.f, bits)
         item = ITEMS[value.type.dtype]
         address = self.f.element(self.address(buffer), item, self.offset(value.type, position.indices))
         exact = buffer.place is Place.CALLER
@@ -459,6 +464,8 @@ class Writer:
 
     def asks_for_channels_alone(self) -> bool:
         """Whether what follows from the root needs to know no more of a place than its last index."""
+        if self.has_margins():
+            return False
         for key in self.kernel.work:
             node = self.graph.node(key)
             is_done = key == self.kernel.root or key in self.kernel.sums
@@ -473,21 +480,25 @@ class Writer:
 
     def is_flat(self, *values: Value) -> bool:
         """Whether values can be computed element by element in memory order, whatever their axes."""
-        return self._broadcasts(*values) == [] and not self._has_margins()
+        return self._broadcasts(*values) == [] and not self.has_margins()
 
     def is_flat_by_sample(self, *values: Value) -> bool:
         """Whether values can be computed at any place of a sample in memory order: positions (sample, place).
 
         Beside what `is_flat` allows, a number of each sample or of each of few channels may be broadcast.
         """
-        found = None if self._has_margins() else self._broadcasts(*values)
+        found = None if self.has_margins() else self._broadcasts(*values)
         return found is not None and all(
             self._is_of_sample(node) or self._is_of_channel(node) for node in found
         )
 
-    def _has_margins(self) -> bool:
-        """Whether the kernel stores what lies in memory otherwise than its shape says."""
-        return any(buffer.margins is not None for _, buffer in self.kernel.stores)
+    def has_margins(self) -> bool:
+        """Whether the kernel stores, or a mask reads, what lies otherwise than its shape says."""
+        nodes = [self.graph.node(key) for key in self.kernel.work]
+        asked = [self.plan.unshaped(node.operands[0]) for node in nodes if isinstance(node.op, ReluMask)]
+        read = [self.plan.buffers[value] for value in asked if value in self.kernel.loads]
+        stored = [buffer for _, buffer in self.kernel.stores]
+        return any(buffer.margins is not None for buffer in (*stored, *read))
 
     def spread_channels(self) -> None:
         """Write down what is broadcast along few channels, again and again, for vectors that begin anywhere.
@@ -561,6 +572,15 @@ def rounded_to_bfloat16(f: Function, x: Ssa) -> Ssa:
     """Return the bits of the bfloat16 nearest to each lane of float32, by a processor that has these."""
     rounded = f.convert("fptrunc", x, "bfloat")
     return f.emit(vector("i16", lanes_of(x.type)), f"bitcast {rounded} to {vector('i16', lanes_of(x.type))}")
+
+
+def widened(f: Function, bits: Ssa) -> Ssa:
+    """Return the float32 of the bits of bfloat16: it begins with them."""
+    type = vector("i32", lanes_of(bits.type))
+    wide = f.binary("shl", f.convert("zext", bits, "i32"), constant(type, 16))
+    return f.emit(
+        vector("float", lanes_of(bits.type)), f"bitcast {wide} to {vector('float', lanes_of(bits.type))}"
+    )
 
 
 def value_item(type: TensorType) -> str:

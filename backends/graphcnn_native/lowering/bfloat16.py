@@ -18,6 +18,7 @@ from graphcnn.ops import (
     Crop,
     Matmul,
     Pad,
+    ReluMask,
     Reshape,
     Rot180,
     RoundBfloat16,
@@ -44,7 +45,7 @@ LEAST_WEIGHTS = 4096
 
 @dataclass(frozen=True, slots=True)
 class Bfloat16(Op):
-    """x, which is kept as bfloat16: rounded when it is stored, and read by products of such numbers alone.
+    """x, which is kept as bfloat16: rounded when it is stored, and read by products and masks alone.
 
     is_plain: without zeros around images, for who reads them as vectors.
     """
@@ -232,6 +233,24 @@ def filter_gradient_of_bfloat16(match: Match, op: Correlate2d, operands: Values)
     attributes = op.stride, op.padding, op.dilation, op.groups, op.sum_over
     gradient = Bfloat16FilterGradient(*attributes, (result.static(0), result.static(1)))
     return match.emit(gradient, *(match.emit_once(Bfloat16(), x) for x in (images, deltas)))
+
+
+def mask_of_bfloat16(match: Match, op: ReluMask, operands: Values) -> Value | None:
+    """Emit a mask that asks what is kept as bfloat16, so that nothing else of it has to be kept.
+
+    What is above 0 stays so when it is rounded, but for denormals, which count as 0 anyway.
+    """
+    for form in (Bfloat16(), Bfloat16(is_plain=True)):
+        kept = match.existing(form, operands[0])
+        if kept is not None:
+            return match.emit(op, kept)
+    return None
+
+
+def before_keeping(match: Match, value: Value) -> Value:
+    """Return a value itself where it is given as it is kept."""
+    node = match.definition(value)
+    return node.operands[0] if isinstance(node.op, Bfloat16) else value
 
 
 def _is_plain(op: Correlate2d) -> bool:

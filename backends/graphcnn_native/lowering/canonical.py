@@ -53,8 +53,10 @@ from graphcnn_native.lowering.bfloat16 import (
     Bfloat16Filters,
     Bfloat16Matmul,
     Bfloat16ProductOverSamples,
+    before_keeping,
     correlation_of_bfloat16,
     filter_gradient_of_bfloat16,
+    mask_of_bfloat16,
     matmul_of_bfloat16,
 )
 from graphcnn_native.lowering.depthwise import reads_edges
@@ -255,7 +257,8 @@ def _masked_before_routing(match: Match, op: Multiply, operands: Values) -> Valu
             continue
         delta, index = route.operands
         pool = match.definition(index)
-        if not isinstance(pool.op, MaxPool2d) or pool.operands[0] != masking.operands[0]:
+        asked = before_keeping(match, masking.operands[0])
+        if not isinstance(pool.op, MaxPool2d) or pool.operands[0] != asked:
             continue
         if isinstance(match.definition(pool.operands[0]).op, Relu):
             pooled = match.results(index)[0]
@@ -417,6 +420,13 @@ BFLOAT16: Final = (
         "a product of matrices that are rounded to bfloat16 reads them as such",
         Matmul,
         matmul_of_bfloat16,
+        keeps="finite",
+    ),
+    Rule(
+        "mask-of-bfloat16",
+        "relu_mask(x) → relu_mask(bfloat16(x)), where that exists: x need not be kept",
+        ReluMask,
+        mask_of_bfloat16,
         keeps="finite",
     ),
 )

@@ -20,6 +20,8 @@ from graphcnn.ops import (
     MaxPool2d,
     Mean,
     Pad,
+    ReluMask,
+    Reshape,
     Rot180,
     SoftmaxCrossEntropy,
     Sum,
@@ -264,20 +266,24 @@ def _verify_neighbours(program: Program, kernel: PlacedKernel) -> None:
 
 
 def _verify_bfloat16(program: Program, kernel: PlacedKernel) -> None:
-    """What is kept as bfloat16 is read by products of such numbers alone, with the zeros that these need."""
+    """What is kept as bfloat16 is read by masks, and by products of such numbers with the zeros they need."""
     for value, buffer in kernel.stores:
         is_kept = isinstance(program.graph.node(value.key).op, Bfloat16)
         _require(is_kept == (buffer.margins is not None), kernel, f"%{value.key} is kept in the wrong form")
     root = _root(program, kernel)
-    others = {*_reached(program, kernel, _following(kernel))}
     for value in kernel.loads:
         margins = program.buffers[value].margins
         if margins is None:
             continue
-        as_such = root is not None and is_product(root.op) and value not in others
+        reading = [
+            node
+            for key in kernel.work
+            if not isinstance((node := program.graph.node(key)).op, Reshape)
+            and value in map(program.unshaped, node.operands)
+        ]
+        as_such = bool(reading) and all(isinstance(x.op, ReluMask) or is_product(x.op) for x in reading)
         _require(as_such, kernel, f"it reads %{value.key} as float32, which is kept as bfloat16")
-        assert root is not None
-        if isinstance(root.op, Bfloat16Correlation):
+        if root is not None and isinstance(root.op, Bfloat16Correlation) and value == root.operands[0]:
             (above, below), sides = root.op.padding
             fits = margins.above >= above and margins.below >= below and margins.between >= max(sides)
             _require(fits, kernel, f"there are too few zeros around %{value.key}")
