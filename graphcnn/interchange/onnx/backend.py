@@ -13,7 +13,7 @@ import numpy as np
 from onnx.backend.base import Backend, BackendRep, namedtupledict
 
 from graphcnn.arrays import Array
-from graphcnn.backend import DEFAULT, load_backend
+from graphcnn.backend import DEFAULT, Executable, load_backend
 from graphcnn.dsl.initializers import initial_value
 from graphcnn.interchange.onnx.reading import imported
 from graphcnn.interchange.onnx.reading.reader import Imported, UnreadableError
@@ -67,7 +67,9 @@ class _Compiled:
 
     def __init__(self, model: Imported, backend: str) -> None:
         self._model = model
-        if not model.outputs:
+        self._executable: Executable | None = None
+        self._state: dict[str, Array] = {}
+        if model.network is None:
             return
         traced = model.network.trace()
         self._executable = load_backend(backend).compile(traced.graph)
@@ -81,7 +83,7 @@ class _Compiled:
             name: np.asarray(given[source]).transpose(order).copy(order="C")
             for source, (name, order) in self._model.inputs.items()
         }
-        found = self._executable(**arrays, **self._state)
+        found = {} if self._executable is None else self._executable(**arrays, **self._state)
         results = {}
         for source in self._model.order:
             if source in self._model.constants:

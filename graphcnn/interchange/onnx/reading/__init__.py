@@ -7,7 +7,8 @@ from os import PathLike
 
 from graphcnn.arguments import known_arguments
 from graphcnn.dsl.network import Network
-from graphcnn.errors import FileError, GraphcnnError
+from graphcnn.dsl.tensor import at_users_line
+from graphcnn.errors import FileError, GraphcnnError, InterchangeError
 from graphcnn.interchange.onnx.reading.file import read_model
 from graphcnn.interchange.onnx.reading.reader import Imported, Reader
 from graphcnn.interchange.onnx.reading.signature import signature_of
@@ -41,7 +42,15 @@ def from_onnx(
     InterchangeError, which lists every operator and node in the way, for what graphcnn has no ops for, and
     OptionError for shapes and names that do not fit, and where the package `onnx` is missing.
     """
-    return imported(source, shapes=shapes, batch=batch, values=values, outputs=outputs).network
+    found = imported(source, shapes=shapes, batch=batch, values=values, outputs=outputs).network
+    if found is None:
+        raise at_users_line(
+            InterchangeError(
+                "all outputs of the ONNX model are constants, and no network makes them",
+                mend="outputs=[...], values of the file that depend on its inputs",
+            )
+        )
+    return found
 
 
 def imported(

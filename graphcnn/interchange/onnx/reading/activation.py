@@ -204,7 +204,7 @@ def dropout(step: Step) -> tuple[Held | None, ...]:
     if not 0 <= rate < 1:
         raise in_the_way(f"its ratio {rate} is not below 1")
     result = step.map(layers.Dropout(rate), x) if rate else x
-    if len(step.node.output) < 2 or not step.node.output[1]:
+    if not any(step.wanted[1:]):
         return (result,)
     if BATCH in x.shape:
         raise in_the_way("it returns its mask")

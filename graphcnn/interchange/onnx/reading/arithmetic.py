@@ -174,7 +174,25 @@ def power(step: Step) -> Variable:
         )
     if isinstance(exponent, Known) and exponent.array.size <= 2**16:
         return _powers(step, x, exponent)
-    raise in_the_way("its exponents are computed by the network, and powers are of known exponents")
+    if not all(
+        each.array.dtype.kind == "f" if isinstance(each, Known) else each.dtype in FLOATS
+        for each in (x, exponent)
+    ):
+        raise in_the_way("it computes with whole numbers, and powers are of floats")
+    return step.each("power", _power_of_values, x, exponent)
+
+
+def _power_of_values(build: Builder, x: Value, exponent: Value) -> Value:
+    """Append |x|^p as e^(p ln |x|): times -1 for odd p and x below 0, NaN for p that is not whole there."""
+    zero, one, half, nothing = _numbers(build, x, 0.0, 1.0, 0.5, -1.0)
+    size = build(ops.Exp(), build(ops.Multiply(), exponent, build(ops.Log(), build(ops.Abs(), x))))
+    is_whole = build(ops.Equal(), _floor(build, exponent), exponent)
+    halved = build(ops.Multiply(), exponent, half)
+    is_even = build(ops.Equal(), _floor(build, halved), halved)
+    turned = build(ops.Select(), is_even, size, build(ops.Negate(), size))
+    below = build(ops.Select(), is_whole, turned, build(ops.Sqrt(), build(ops.Add(), nothing, zero)))
+    power = build(ops.Select(), build(ops.Greater(), zero, x), below, size)
+    return build(ops.Select(), build(ops.Equal(), exponent, zero), one, power)
 
 
 def _powers(step: Step, x: Held, exponent: Known) -> Variable:

@@ -16,11 +16,14 @@ from graphcnn.arrays import Array
 from graphcnn.errors import FileError
 from graphcnn.interchange.onnx.reading.file import require_onnx
 from graphcnn.interchange.onnx.reading.table import in_the_way
+from graphcnn.interchange.onnx.reading.tensors import array_of
 from graphcnn.interchange.onnx.reading.values import Known
 from graphcnn.ir import BATCH
 
 MOST_ELEMENTS: Final = 2**24
 """Of an array that is made of smaller ones."""
+MOST_REPEATED: Final = 2**28
+"""Of one that repeats a single number, and is held as such."""
 MOST_WORK: Final = 2**28
 """Products and sums of a node that is computed here."""
 
@@ -105,7 +108,7 @@ def _by_reference(
 
 def _require_bounded(node: Any, arrays: Sequence[Array | None], attributes: Mapping[str, Any]) -> None:
     """Raise FileError for a node that makes far more numbers than it is given."""
-    sizes = [array.size for array in arrays if array is not None]
+    sizes = [_held(array) for array in arrays if array is not None]
     count = _made(node.op_type, arrays, attributes)
     if count is None:
         raise in_the_way("it is not computed while a file is read")
@@ -113,6 +116,13 @@ def _require_bounded(node: Any, arrays: Sequence[Array | None], attributes: Mapp
         raise FileError(f"a node {node.op_type} makes {count} numbers of {sum(sizes)}")
     if node.op_type in _PRODUCTS and math.prod(sizes) > MOST_WORK:
         raise in_the_way("it multiplies arrays that are too large to be multiplied while a file is read")
+
+
+def _held(array: Array) -> int:
+    """Return how many numbers an array has in memory: along axes that repeat them, one."""
+    return math.prod(
+        size for size, stride in zip(array.shape, array.strides, strict=True) if stride or not size
+    )
 
 
 _PRODUCTS: Final = {
@@ -198,8 +208,6 @@ def _made(operator: str, arrays: Sequence[Array | None], attributes: Mapping[str
             return int(math.prod(np.broadcast_shapes(*(array.shape for array in given))))
         except ValueError:
             return sum(array.size for array in given)
-    if operator == "ConstantOfShape":
-        return math.prod(max(int(size), 0) for size in given[0].reshape(-1).tolist())
     if operator == "Expand":
         return int(given[0].size) * math.prod(max(int(size), 1) for size in given[1].reshape(-1).tolist())
     if operator == "Tile":
@@ -266,6 +274,19 @@ def _slice(arrays: list[Array], attributes: dict[str, Any]) -> Array | None:
     return data[slice(starts[0], None if step < 0 and ends[0] < -data.size else ends[0], step)]
 
 
+def _constant_of_shape(arrays: list[Array], attributes: dict[str, Any]) -> Array | None:
+    """Return a number that is repeated: it takes no more memory than one."""
+    shape = arrays[0].reshape(-1).tolist()
+    value = (
+        array_of(attributes["value"], None).reshape(-1) if "value" in attributes else np.zeros(1, np.float32)
+    )
+    if BATCH in shape or any(size < 0 for size in shape) or value.size != 1:
+        raise in_the_way(f"its shape is {shape}")
+    if math.prod(shape) > MOST_REPEATED:
+        raise FileError(f"a node ConstantOfShape makes {math.prod(shape)} numbers")
+    return np.broadcast_to(value[0], shape)
+
+
 def _cast(arrays: list[Array], attributes: dict[str, Any]) -> Array | None:
     return arrays[0] if has_batch(arrays[0]) else None
 
@@ -324,6 +345,7 @@ _RULES: Final[dict[str, Callable[[list[Array], dict[str, Any]], Array | None]]] 
     "Squeeze": _squeeze,
     "Slice": _slice,
     "Cast": _cast,
+    "ConstantOfShape": _constant_of_shape,
     "Identity": _same,
     "Reshape": _reshape,
     "Mul": _arithmetic(_times),

@@ -57,7 +57,7 @@ def cross_entropy(step: Step) -> tuple[Held | None, ...]:
         return total if reduction == "sum" else build(ops.Divide(), total, build(ops.Sum(every), each))
 
     loss = Variable.of(step.emit("loss", losses, logarithms, targets, *rest))
-    if len(step.node.output) < 2 or not step.node.output[1]:
+    if not any(step.wanted[1:]):
         return (loss,)
     return loss, Variable.of(logarithms, last)
 

@@ -13,7 +13,8 @@ from graphcnn.dsl.padding import padded
 from graphcnn.interchange.onnx.reading.shape import without_axes
 from graphcnn.interchange.onnx.reading.step import Step, common_order, positive, reshaped
 from graphcnn.interchange.onnx.reading.table import in_the_way, reads
-from graphcnn.interchange.onnx.reading.values import Held, Variable
+from graphcnn.interchange.onnx.reading.taking import rows_of
+from graphcnn.interchange.onnx.reading.values import Held, Known, Variable
 from graphcnn.ir import BATCH, Value
 from graphcnn.ops.taking import Run
 
@@ -113,6 +114,9 @@ def runs_of(places: Sequence[int]) -> list[Run]:
 
 @reads("Gather")
 def gather(step: Step) -> Variable:
+    table, indices_of = step[0], step[1]
+    if isinstance(table, Known) and isinstance(indices_of, Variable) and step.axis(table.rank) == 0:
+        return rows_of(step, table, indices_of)
     x = step.variable(0)
     axis = step.axis(x.rank)
     indices = step.known(1, "indices")

@@ -33,7 +33,7 @@ def batch_norm(step: Step) -> tuple[Held | None, ...] | Variable:
     given = [step[position] for position in (1, 2, 3, 4)]
     if step.setting("spatial", default=1) != 1:
         raise in_the_way("it has statistics of single pixels, spatial=0")
-    if step.setting("training_mode", default=0) or _wanted(step) > 1:
+    if step.setting("training_mode", default=0) or sum(step.wanted) > 1:
         return _of_batch(step, x, given, epsilon, kept)
     if all(isinstance(each, Known) for each in given) and x.rank in (2, 3, 4):
         momentum = round(1 - kept, 6) if 0 <= kept < 1 else 0.1
@@ -51,10 +51,6 @@ def batch_norm(step: Step) -> tuple[Held | None, ...] | Variable:
         return build(ops.Add(), build(ops.Multiply(), centred, factor), shift)
 
     return step.each("batchnorm", of, x, *columns)
-
-
-def _wanted(step: Step) -> int:
-    return sum(bool(name) for name in step.node.output)
 
 
 def _applied(step: Step, layer: Layer, x: Variable, scale: Held) -> Variable:
@@ -75,7 +71,7 @@ def _of_batch(
     step: Step, x: Variable, given: list[Held], epsilon: float, kept: float
 ) -> tuple[Held | None, ...]:
     """Return the batch's own normalisation, and the running statistics after it."""
-    if _wanted(step) > 3:
+    if sum(step.wanted) > 3:
         raise in_the_way("it returns the statistics of training of before version 14")
     order = channels_last(x.rank)
     axes = tuple(range(x.rank - 1))
@@ -107,7 +103,7 @@ def _of_batch(
     assert count == len(axes)
     scale, shift, mean, deviation = (step.as_variable(each).in_file for each in given)
     y = Variable.of(step.emit("batchnorm", normalised, x.at(order), scale, shift), order)
-    if _wanted(step) == 1:
+    if sum(step.wanted) == 1:
         return (y,)
     means = step.emit("running_mean", running(op(ops.Mean(axes))), x.at(order), mean)
     variances = step.emit("running_variance", running(variance), x.at(order), deviation)
@@ -146,7 +142,7 @@ def layer_norm(step: Step) -> Variable | tuple[Held | None, ...]:
     axis = step.axis(x.rank, default=-1)
     epsilon = float(step.setting("epsilon", default=1e-5))
     scale, shift = step[1], step.optional(2)
-    if isinstance(scale, Known) and isinstance(shift, Known) and axis > 0 and _wanted(step) == 1:
+    if isinstance(scale, Known) and isinstance(shift, Known) and axis > 0 and sum(step.wanted) == 1:
         size = tuple(int(each) for each in x.shape[axis:])
         layer = LayerNorm(epsilon, axes=x.rank - axis)
         layer.first_values = {
@@ -157,7 +153,7 @@ def layer_norm(step: Step) -> Variable | tuple[Held | None, ...]:
     normal = Variable.of(step.emit("layernorm", lambda b, v: normalized(b, v, axes, epsilon), x.in_file))
     scaled = step.each("scale", op(ops.Multiply()), normal, scale)
     y = scaled if shift is None else step.each("shift", op(ops.Add()), scaled, shift)
-    if _wanted(step) == 1:
+    if sum(step.wanted) == 1:
         return y
 
     def inverse(build: Builder, value: Value) -> Value:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
@@ -39,10 +39,11 @@ DEEPEST: Final = 16
 class Imported:
     """A network and, by the names in the file, where its inputs and outputs are in it.
 
-    order: of the file's outputs, of which `constants` depend on no input.
+    order: of the file's outputs, of which `constants` depend on no input. Where all are such, there is no
+    network.
     """
 
-    network: Network
+    network: Network | None
     inputs: dict[str, tuple[str, Order]]
     outputs: dict[str, tuple[str, Order]]
     constants: dict[str, Array]
@@ -62,10 +63,14 @@ class UnreadableError(InterchangeError):
 
 @dataclass(slots=True)
 class _Scope:
-    """The values that nodes can use: of the graph, or of a function that is called. None is in the way."""
+    """The values that nodes can use: of the graph, or of a function that is called. None is in the way.
+
+    used: names of values that a node or the caller takes; nobody misses others.
+    """
 
     held: dict[str, Held | None]
     opsets: Mapping[str, int]
+    used: Set[str]
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -92,7 +97,9 @@ class Reader:
         graph, folder = self._file.model.graph, self._file.folder
         if graph.sparse_initializer:
             raise InterchangeError(f"{self._file.title} has sparse initializers", mend="store them densely")
-        scope = _Scope({}, self._file.opsets)
+        names = [value.name for value in graph.output] if outputs is None else _chosen(graph, outputs)
+        nodes = needed_nodes(graph, names)
+        scope = _Scope({}, self._file.opsets, _used(nodes, names))
         for tensor in graph.initializer:
             _enter(scope, tensor.name, Known(array_of(tensor, folder), tensor.name))
         sources = {}
@@ -108,8 +115,7 @@ class Reader:
             _enter(scope, name, variable)
         for name, array in self._signature.values.items():
             _enter(scope, name, Known(array))
-        names = [value.name for value in graph.output] if outputs is None else _chosen(graph, outputs)
-        self._read_all(needed_nodes(graph, names), scope)
+        self._read_all(nodes, scope)
         found = {name: scope.held.get(name) for name in names}
         if self._obstacles:
             raise self._error()
@@ -134,13 +140,9 @@ class Reader:
             if isinstance(held, Known):
                 constants[name] = held.array
                 continue
-            order = held.any_order
+            order = _order_of_output(held)
             label = OUTPUT if len(found) == 1 else names.free(name)
             network_outputs[label], outputs[name] = held.at(order), (label, order)
-        if not network_outputs:
-            raise InterchangeError(
-                f"all outputs of {self._file.title} are constants, and no network makes them"
-            )
         inputs = {
             name: (
                 self._signature.inputs[name].name,
@@ -149,7 +151,7 @@ class Reader:
             for name in sources
         }
         title = Names(set()).free(self._file.model.graph.name or "network")
-        network = Network(list(sources.values()), network_outputs, name=title)
+        network = Network(list(sources.values()), network_outputs, name=title) if network_outputs else None
         return Imported(network, inputs, outputs, constants, tuple(found))
 
     # Nodes
@@ -212,7 +214,8 @@ class Reader:
         reading = self._readings.get(node.op_type)
         if reading is None:
             return self._call(node, operands, attributes, scope, depth)
-        results = reading(Step(node, version, operands, attributes, self._making))
+        wanted = [name in scope.used for name in node.output]
+        results = reading(Step(node, version, operands, attributes, wanted, self._making))
         return results if isinstance(results, tuple) else [results]
 
     def _body(self, node: Any, operands: Sequence[Held | None], scope: _Scope) -> Body | None:
@@ -231,7 +234,8 @@ class Reader:
         body = self._body(node, operands, scope)
         if body is None:
             raise in_the_way(WITHOUT_AN_OP)
-        inside = _Scope({"": None}, body.opsets, {**body.defaults, **attributes})
+        used = _used(body.nodes, body.outputs)
+        inside = _Scope({"": None}, body.opsets, used, {**body.defaults, **attributes})
         for name, operand in zip(body.inputs, [*operands, *[None] * len(body.inputs)], strict=False):
             inside.held[name] = operand
         before = set(self._obstacles)
@@ -249,7 +253,8 @@ class Reader:
         if not isinstance(condition, Known):
             raise UnknownYetError(condition, "condition")  # type: ignore[arg-type] # it is not missing
         chosen = attributes["then_branch" if condition.array.reshape(-1)[0] else "else_branch"]
-        inside = _Scope(dict(scope.held), scope.opsets, scope.attributes)
+        used = _used(chosen.node, [value.name for value in chosen.output])
+        inside = _Scope(dict(scope.held), scope.opsets, used, scope.attributes)
         for tensor in chosen.initializer:
             inside.held[tensor.name] = Known(array_of(tensor, self._file.folder), tensor.name)
         self._read_all(chosen.node, inside, depth + 1)
@@ -291,6 +296,12 @@ _ON_SIGNALS: Final = {
 }
 
 
+def _order_of_output(held: Variable) -> Order:
+    """Return the order in which a value leaves the network: channels last, where nothing moves for it."""
+    is_vector = sum(size != 1 for size in held.shape[1:]) < 2
+    return channels_last(4) if held.rank == 4 and is_vector else held.any_order
+
+
 def _chosen(graph: Any, outputs: Sequence[str]) -> list[str]:
     """Return the values of these names, or that nodes of these names make."""
     values = {name for node in graph.node for name in node.output if name}
@@ -316,6 +327,10 @@ def needed_nodes(graph: Any, outputs: Sequence[str]) -> list[Any]:
             kept.append(node)
             needed.update(_taken(node))
     return kept[::-1]
+
+
+def _used(nodes: Sequence[Any], outputs: Sequence[str]) -> set[str]:
+    return {name for node in nodes for name in _taken(node)} | set(outputs)
 
 
 def _taken(node: Any) -> Iterator[str]:

@@ -42,11 +42,31 @@ def _log_sum_exp(build: Builder, x: Value, axes: tuple[int, ...]) -> Value:
     return build(ops.Add(), total, greatest)
 
 
+MOST_FACTORS: Final = 256
+
+
+def _product(build: Builder, x: Value, axes: tuple[int, ...]) -> Value:
+    """Append the product of all places along axes, the first half with the second."""
+    for axis in axes:
+        if x.type.static(axis) > MOST_FACTORS:
+            raise in_the_way(f"it multiplies {x.type.static(axis)} numbers along an axis")
+        while (size := x.type.static(axis)) > 1:
+            half = size // 2
+            first, second = (build(ops.Take(axis, ((begin, half, 1),)), x) for begin in (0, half))
+            product = build(ops.Multiply(), first, second)
+            if size % 2:
+                rest = build(ops.Take(axis, ((size - 1, 1, 1),)), x)
+                product = build(ops.Concatenate(axis), product, rest)
+            x = product
+    return x
+
+
 _FOLDINGS: Final[dict[str, Folding]] = {
     "ReduceSum": _sum,
     "ReduceMean": lambda build, x, axes: build(ops.Mean(axes, keep=True), x),
     "ReduceMax": _max,
     "ReduceMin": _min,
+    "ReduceProd": _product,
     "ReduceL1": lambda build, x, axes: _sum(build, build(ops.Abs(), x), axes),
     "ReduceL2": lambda build, x, axes: build(ops.Sqrt(), _sum(build, _square(build, x), axes)),
     "ReduceSumSquare": lambda build, x, axes: _sum(build, _square(build, x), axes),

@@ -68,6 +68,7 @@ def signature_of(
             facts=[f"inputs: {', '.join(value.name for value in own)[:400]}"],
             mend="shapes={name: sizes}, by the names in the file",
         )
+    known |= {value.name: np.zeros(0, _dtype(file, value)) for value in own if _is_empty_list(value)}
     own = [value for value in own if value.name not in known]
     found = {value.name: _sizes(file, value, given.get(value.name)) for value in own}
     _require_known(file, found)
@@ -87,6 +88,12 @@ def signature_of(
             names.free(value.name), cast(tuple[Dim, ...], tuple(shape)), _dtype(file, value)
         )
     return Signature(inputs, fixed, known)
+
+
+def _is_empty_list(value: Any) -> bool:
+    """Whether an input is a list of numbers, such as axes, that has none: it is known before."""
+    dims = value.type.tensor_type.shape.dim
+    return [dim.dim_value if dim.HasField("dim_value") else None for dim in dims] == [0]
 
 
 def _sizes(file: ModelFile, value: Any, given: Sequence[int | None] | None) -> tuple[int | None, ...]:

@@ -19,6 +19,20 @@ def shape(step: Step) -> Known:
     return Known(sizes_array(sizes[slice(step.setting("start", default=0), step.setting("end"))]))
 
 
+@reads("EyeLike")
+def eye(step: Step) -> Known:
+    import onnx
+
+    rows, columns = step[0].shape if step[0].rank == 2 else (BATCH, BATCH)
+    number = step.setting("dtype")
+    if BATCH in (rows, columns):
+        raise in_the_way("it is of matrices whose sizes are known only at run time")
+    like = step[0]
+    own = like.array.dtype if isinstance(like, Known) else np.dtype(like.dtype)
+    dtype = own if number is None else onnx.helper.tensor_dtype_to_np_dtype(number)
+    return Known(np.eye(int(rows), int(columns), step.setting("k", default=0), dtype))
+
+
 @reads("Size")
 def size(step: Step) -> Known:
     sizes = step[0].shape

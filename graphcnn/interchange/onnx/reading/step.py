@@ -37,12 +37,16 @@ class Making:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:
-    """A node. version: of the operators that it is one of. inputs: None for one that is left out."""
+    """A node. version: of the operators that it is one of. inputs: None for one that is left out.
+
+    wanted: which of its results are used.
+    """
 
     node: Any
     version: int
     inputs: Sequence[Held | None]
     attributes: dict[str, Any]
+    wanted: Sequence[bool]
     making: Making
 
     def __getitem__(self, position: int) -> Held:

@@ -8,6 +8,7 @@ import numpy as np
 
 from graphcnn import ops
 from graphcnn.dsl.builder import Builder
+from graphcnn.dsl.matrices import product
 from graphcnn.interchange.onnx.reading.step import Step, positive, reshaped
 from graphcnn.interchange.onnx.reading.table import in_the_way, reads
 from graphcnn.interchange.onnx.reading.values import Known, Variable
@@ -71,6 +72,21 @@ def _places(step: Step, indices: Variable, size: int) -> Variable:
 
     order = indices.any_order
     return Variable.of(step.emit("places", counted, indices.at(order)), order)
+
+
+def rows_of(step: Step, table: Known, indices: Variable) -> Variable:
+    """Return rows of a known table: the product of ones at the indices with it, so that it can be trained."""
+    if table.rank != 2 or table.array.dtype.kind != "f" or len(table.array) > MOST_CLASSES:
+        raise in_the_way(f"its indices are computed, and what they are of is {list(table.shape)}")
+    count = len(table.array)
+    places = _places(step, indices, count)
+    weights = step.stored(table, (0, 1))
+
+    def picked(build: Builder, where: Value, rows: Value) -> Value:
+        hot = build(ops.OneHot(count, rows.type.dtype), where)
+        return product(build, hot, rows)
+
+    return Variable.of(step.emit("embedding", picked, places.in_file, weights))
 
 
 @reads("GatherElements")
