@@ -7,20 +7,10 @@ import pytest
 
 import graphcnn as gcn
 from graphcnn.errors import OptionError
+from tests.training.measured import measured
 
 RANDOM = np.random.default_rng(1)
 IMAGES = RANDOM.standard_normal((7, 5, 4, 2)).astype(np.float32)
-
-
-def compiled(loss, last, backend="native", **options):
-    return gcn.compile(
-        gcn.Sequential(*last),
-        input_shape=(5, 4, 2),
-        loss=loss,
-        optimizer=gcn.SGD(0.1),
-        backend=backend,
-        **options,
-    )
 
 
 def iou(predicted, true):
@@ -32,19 +22,19 @@ def iou(predicted, true):
 @pytest.mark.parametrize("backend", ["numpy", "native"])
 @pytest.mark.parametrize("loss", [gcn.BinaryCrossEntropy(), gcn.Focal()], ids=repr)
 def test_binary_accuracy_comes_by_itself_where_answers_are_yes_or_no(loss, backend):
-    model = compiled(loss, [gcn.Flatten(), gcn.Dense(3)], backend)
+    model = measured(loss, [gcn.Flatten(), gcn.Dense(3)], backend)
     targets = RANDOM.integers(0, 2, (7, 3)).astype(np.float32)
     expected = ((model.predict(IMAGES) > 0) == (targets > 0.5)).mean()
     assert model.evaluate(IMAGES, targets, batch_size=3)["binary_accuracy"] == pytest.approx(expected)
 
 
 def test_images_have_no_metric_unless_it_is_asked_for():
-    assert compiled(gcn.BinaryCrossEntropy(), [gcn.Conv2d(1, 1)]).metrics == ()
+    assert measured(gcn.BinaryCrossEntropy(), [gcn.Conv2d(1, 1)]).metrics == ()
 
 
 @pytest.mark.parametrize("backend", ["numpy", "native"])
 def test_iou_of_masks(backend):
-    model = compiled(
+    model = measured(
         gcn.Dice(), [gcn.Conv2d(2, 3, padding="same")], backend, metrics=["iou", "binary_accuracy"]
     )
     targets = RANDOM.integers(0, 2, (7, 5, 4, 2)).astype(np.float32)
@@ -56,7 +46,7 @@ def test_iou_of_masks(backend):
 
 @pytest.mark.parametrize("backend", ["numpy", "native"])
 def test_iou_of_labels_leaves_out_what_is_no_class(backend):
-    model = compiled(gcn.CrossEntropy(ignore=255), [gcn.Conv2d(3, 1)], backend, metrics=["iou"])
+    model = measured(gcn.CrossEntropy(ignore=255), [gcn.Conv2d(3, 1)], backend, metrics=["iou"])
     labels = RANDOM.choice([0, 1, 255], (7, 5, 4))  # of class 2 there is nothing
     chosen = model.predict(IMAGES).argmax(-1)[..., None] == np.arange(3)
     expected = iou(chosen & (labels < 3)[..., None], labels[..., None] == np.arange(3))
@@ -65,7 +55,7 @@ def test_iou_of_labels_leaves_out_what_is_no_class(backend):
 
 
 def test_masks_that_cover_nothing_agree():
-    model = compiled(gcn.BinaryCrossEntropy(), [gcn.Conv2d(1, 1, bias=False)], metrics=["iou"])
+    model = measured(gcn.BinaryCrossEntropy(), [gcn.Conv2d(1, 1, bias=False)], metrics=["iou"])
     assert model.evaluate(np.zeros_like(IMAGES), np.zeros((7, 5, 4, 1), np.float32))["iou"] == 1
 
 
@@ -80,7 +70,7 @@ def test_masks_that_cover_nothing_agree():
 )
 def test_a_metric_of_other_outputs(name, loss, last, mend):
     with pytest.raises(OptionError, match=mend):
-        compiled(loss, last, metrics=[name]).train_step(IMAGES, np.zeros((7, 3), np.float32))
+        measured(loss, last, metrics=[name]).train_step(IMAGES, np.zeros((7, 3), np.float32))
 
 
 def test_metrics_by_output_are_in_the_file(tmp_path):
@@ -104,14 +94,14 @@ def test_early_stopping_looks_for_the_greatest_iou():
 @pytest.mark.parametrize("ignore", [255, -1, 1])
 def test_accuracy_leaves_out_what_the_loss_ignores(ignore, backend, tmp_path):
     labels = RANDOM.choice([0, 1, 2, ignore], (7, 5, 4))
-    model = compiled(gcn.CrossEntropy(ignore=ignore), [gcn.Conv2d(3, 1)], backend, metrics=["accuracy"])
+    model = measured(gcn.CrossEntropy(ignore=ignore), [gcn.Conv2d(3, 1)], backend, metrics=["accuracy"])
     right = model.predict(IMAGES).argmax(-1) == labels
     expected = right[labels != ignore].mean()
     assert model.evaluate(IMAGES, labels)["accuracy"] == pytest.approx(expected)
     model.save(tmp_path / "model.safetensors")
     again = gcn.load(tmp_path / "model.safetensors", backend=backend)
     assert again.evaluate(IMAGES, labels)["accuracy"] == pytest.approx(expected)
-    rows = compiled(gcn.CrossEntropy(ignore=ignore), [gcn.Flatten(), gcn.Dense(3)], backend)
+    rows = measured(gcn.CrossEntropy(ignore=ignore), [gcn.Flatten(), gcn.Dense(3)], backend)
     assert rows.evaluate(IMAGES, np.full(7, ignore))["accuracy"] == 0
 
 
@@ -131,10 +121,10 @@ def test_accuracy_leaves_out_what_the_loss_ignores(ignore, backend, tmp_path):
 def test_an_unknown_metric_is_answered_with_one_that_goes_with_the_loss(loss, last, asked):
     for given in ([asked], asked, {"output": [asked]}):
         with pytest.raises(OptionError, match=f"unknown metric '{asked}'|is not a sequence") as caught:
-            compiled(loss, last, backend="numpy", metrics=given)
+            measured(loss, last, backend="numpy", metrics=given)
         said = re.search(r"did you mean '(\w+)'|metrics=\[\"(\w+)\"", caught.value.mend)
         metrics = None if said is None else [said[1] or said[2]]
-        compiled(loss, last, backend="numpy", metrics=metrics)
+        measured(loss, last, backend="numpy", metrics=metrics)
     assert said or isinstance(loss, gcn.SquaredError)
 
 
@@ -144,9 +134,9 @@ def test_metrics_that_do_not_fit_are_left_out_as_advised():
         (gcn.SquaredError(), (gcn.Flatten(), gcn.Dense(3)), "iou"),
     ):
         with pytest.raises(OptionError, match="needs outputs") as caught:
-            compiled(loss, last, backend="numpy", metrics=[asked])
+            measured(loss, last, backend="numpy", metrics=[asked])
         assert caught.value.mend.startswith("leave metrics out")
-        compiled(loss, last, backend="numpy")
+        measured(loss, last, backend="numpy")
     for given in (gcn.CrossEntropy(), 3):
         with pytest.raises(OptionError, match="not a sequence"):
-            compiled(gcn.CrossEntropy(), (gcn.Flatten(), gcn.Dense(3)), metrics=given)
+            measured(gcn.CrossEntropy(), (gcn.Flatten(), gcn.Dense(3)), metrics=given)

@@ -6,22 +6,12 @@ import pytest
 import graphcnn as gcn
 from graphcnn import ops
 from graphcnn.errors import OptionError
+from tests.training.measured import measured
 
 RANDOM = np.random.default_rng(2)
 IMAGES = RANDOM.standard_normal((23, 5, 4, 2)).astype(np.float32)
 LABELS = RANDOM.integers(0, 4, 23)
 BACKENDS = pytest.mark.parametrize("backend", ["numpy", "native"])
-
-
-def compiled(loss, last, metrics, backend="native"):
-    return gcn.compile(
-        gcn.Sequential(*last),
-        input_shape=(5, 4, 2),
-        loss=loss,
-        optimizer=gcn.SGD(0.1),
-        backend=backend,
-        metrics=metrics,
-    )
 
 
 def head(units):
@@ -50,7 +40,7 @@ SCORES = ["precision", "recall", "f1", "mean_iou"]
 @BACKENDS
 @pytest.mark.parametrize("size", [1, 5, 23])
 def test_scores_of_classes_are_those_of_all_samples_together(backend, size):
-    model = compiled(gcn.CrossEntropy(), head(6), SCORES, backend)
+    model = measured(gcn.CrossEntropy(), head(6), backend, metrics=SCORES)
     one_hot = np.eye(6, dtype=bool)
     expected = scores(one_hot[model.predict(IMAGES).argmax(1)], one_hot[LABELS])
     found = model.evaluate(IMAGES, LABELS, batch_size=size)
@@ -63,7 +53,7 @@ def test_scores_of_pixels_leave_out_what_the_loss_ignores(backend):
     for ignore in (255, 1):
         loss = gcn.CrossEntropy(ignore=ignore)
         given = np.where(labels == 255, ignore, labels)
-        model = compiled(loss, [gcn.Conv2d(3, 1)], SCORES, backend)
+        model = measured(loss, [gcn.Conv2d(3, 1)], backend, metrics=SCORES)
         counts = given != ignore
         one_hot = np.eye(3, dtype=bool)
         expected = scores(one_hot[model.predict(IMAGES).argmax(-1)[counts]], one_hot[given[counts]])
@@ -74,7 +64,7 @@ def test_scores_of_pixels_leave_out_what_the_loss_ignores(backend):
 @BACKENDS
 def test_scores_of_questions(backend):
     targets = RANDOM.integers(0, 2, (23, 3)).astype(np.float32)
-    model = compiled(gcn.BinaryCrossEntropy(), head(3), SCORES, backend)
+    model = measured(gcn.BinaryCrossEntropy(), head(3), backend, metrics=SCORES)
     expected = scores(model.predict(IMAGES) > 0, targets > 0)
     found = model.evaluate(IMAGES, targets, batch_size=4)
     assert {name: found[name] for name in SCORES} == pytest.approx(expected)
@@ -83,7 +73,7 @@ def test_scores_of_questions(backend):
 @BACKENDS
 @pytest.mark.parametrize("k", [1, 2, 5])
 def test_the_label_among_the_greatest_outputs(backend, k):
-    model = compiled(gcn.CrossEntropy(), head(6), [f"top{k}_accuracy"], backend)
+    model = measured(gcn.CrossEntropy(), head(6), backend, metrics=[f"top{k}_accuracy"])
     outputs = model.predict(IMAGES)
     greatest = np.argsort(-outputs, 1)[:, :k]
     expected = (greatest == LABELS[:, None]).any(1).mean()
@@ -93,7 +83,7 @@ def test_the_label_among_the_greatest_outputs(backend, k):
 
 def test_top_accuracy_leaves_out_what_the_loss_ignores_and_is_in_the_file(tmp_path):
     labels = np.where(np.arange(23) % 3, LABELS, 3)
-    model = compiled(gcn.CrossEntropy(ignore=3), head(6), ["top2_accuracy", "f1"])
+    model = measured(gcn.CrossEntropy(ignore=3), head(6), metrics=["top2_accuracy", "f1"])
     greatest = np.argsort(-model.predict(IMAGES), 1)[:, :2]
     expected = (greatest == labels[:, None]).any(1)[labels != 3].mean()
     found = model.evaluate(IMAGES, labels, batch_size=23)
@@ -106,7 +96,7 @@ def test_top_accuracy_leaves_out_what_the_loss_ignores_and_is_in_the_file(tmp_pa
 @pytest.mark.parametrize(("k", "mend"), [(6, '["top5_accuracy"]'), (99, '["top5_accuracy"]')])
 def test_among_all_classes_every_label_is(k, mend):
     with pytest.raises(OptionError, match="is 1 whatever is predicted: there are 6 classes") as caught:
-        compiled(gcn.CrossEntropy(), head(6), [f"top{k}_accuracy"]).train_step(IMAGES, LABELS)
+        measured(gcn.CrossEntropy(), head(6), metrics=[f"top{k}_accuracy"]).train_step(IMAGES, LABELS)
     assert caught.value.mend == f"metrics={mend}"
 
 
@@ -128,7 +118,7 @@ def errors(outputs, targets):
 @pytest.mark.parametrize("mean", [0.0, 1000.0])
 def test_errors_of_regression_are_those_of_all_samples_together(backend, size, mean):
     targets = (mean + RANDOM.standard_normal((23, 3))).astype(np.float32)
-    model = compiled(gcn.SquaredError(), head(3), ERRORS, backend)
+    model = measured(gcn.SquaredError(), head(3), backend, metrics=ERRORS)
     model.parameters["dense1.bias"] = np.full(3, mean)
     expected = errors(model.predict(IMAGES), targets)
     found = model.evaluate(IMAGES, targets, batch_size=size)
@@ -137,14 +127,14 @@ def test_errors_of_regression_are_those_of_all_samples_together(backend, size, m
 
 def test_errors_of_maps():
     targets = RANDOM.standard_normal((23, 5, 4, 2)).astype(np.float32)
-    model = compiled(gcn.AbsoluteError(), [gcn.Conv2d(2, 1)], ERRORS)
+    model = measured(gcn.AbsoluteError(), [gcn.Conv2d(2, 1)], metrics=ERRORS)
     expected = errors(model.predict(IMAGES), targets)
     found = model.evaluate(IMAGES, targets, batch_size=4)
     assert {name: found[name] for name in ERRORS} == pytest.approx(expected, rel=1e-5)
 
 
 def test_nothing_explains_targets_that_do_not_vary():
-    model = compiled(gcn.SquaredError(), head(2), ["r2"])
+    model = measured(gcn.SquaredError(), head(2), metrics=["r2"])
     targets = np.ones((23, 2), np.float32)
     assert model.evaluate(IMAGES, targets)["r2"] == 0
     for name, array in model.parameters.items():
@@ -159,7 +149,7 @@ def test_fit_records_numbers_of_whole_epochs():
         def on_step_end(self, model, epoch, step, logs):
             told.append(logs["f1"])
 
-    model = compiled(gcn.CrossEntropy(), head(4), ["f1", "accuracy"])
+    model = measured(gcn.CrossEntropy(), head(4), metrics=["f1", "accuracy"])
     history = model.fit(
         IMAGES,
         LABELS,
@@ -192,7 +182,7 @@ class Spread:
 
 
 def test_a_metric_of_ones_own_merges_its_statistics():
-    model = compiled(gcn.CrossEntropy(), head(4), [Spread()])
+    model = measured(gcn.CrossEntropy(), head(4), metrics=[Spread()])
     found = model.evaluate(IMAGES, LABELS, batch_size=4)["spread"]
     assert found == pytest.approx(np.ptp(model.predict(IMAGES)))
 
@@ -209,7 +199,7 @@ def test_a_metric_of_ones_own_merges_its_statistics():
 def test_statistics_that_are_none_are_refused(changes, problem):
     broken = type("Broken", (Spread,), changes)
     with pytest.raises(OptionError, match=problem) as caught:
-        compiled(gcn.CrossEntropy(), head(4), [broken()]).evaluate(IMAGES, LABELS)
+        measured(gcn.CrossEntropy(), head(4), metrics=[broken()]).evaluate(IMAGES, LABELS)
     assert caught.value.mend
 
 
@@ -223,7 +213,7 @@ class TopAccuracy:
 
 
 def test_a_class_of_ones_own_may_be_called_as_graphcnns_is(tmp_path):
-    model = compiled(gcn.CrossEntropy(), head(4), [TopAccuracy(), "top2_accuracy", "f1"])
+    model = measured(gcn.CrossEntropy(), head(4), metrics=[TopAccuracy(), "top2_accuracy", "f1"])
     model.save(tmp_path / "model.safetensors")
     again = gcn.load(tmp_path / "model.safetensors", objects=[TopAccuracy])
     assert again.evaluate(IMAGES, LABELS) == model.evaluate(IMAGES, LABELS)
