@@ -2,8 +2,10 @@
 
 import ast
 import importlib
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import graphcnn as gcn
@@ -51,6 +53,27 @@ def test_photographs_are_trained_on_and_the_network_learns_other_ones(
     assert {"curves.png", "mistakes.html", "photographs.html", "tuned.safetensors"} <= {
         path.name for path in (tmp_path / "photographs-run").iterdir()
     }
+
+
+def test_each_layer_of_augmentation_is_in_the_figure_and_shows_something(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    example = importlib.import_module("augmentation")
+    pictures = np.array([example.house(), example.house(), example.flower(), example.flower()], np.float32)
+    for layer in example.LAYERS.values():
+        shown = example.augmented(layer, pictures)
+        assert shown.ndim == 4 and shown.shape[3] == 3
+        is_changed = shown.shape != pictures.shape or not np.array_equal(shown, pictures)
+        assert is_changed != isinstance(layer, gcn.ReLU), layer
+    guide = (EXAMPLES.parent / "docs" / "guide.md").read_text(encoding="utf-8")
+    table = guide.partition("| layer | in training |")[2].partition("![")[0]
+    cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    listed = {name for cell in cells for name in re.findall(r"`(\w+)[(.]", cell)}
+    assert listed == {type(layer).__name__ for layer in example.LAYERS.values()} - {"ReLU", "GaussianNoise"}
+    monkeypatch.setattr("sys.argv", ["augmentation.py", str(tmp_path / "figure.png")])
+    example.main()
+    assert (tmp_path / "figure.png").stat().st_size > 10_000
 
 
 @pytest.mark.parametrize(

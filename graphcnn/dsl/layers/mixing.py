@@ -101,9 +101,10 @@ class CutMix(Mixing):
             sides.append(build(ops.Cast("int32"), length))
         ones = build(ops.Broadcast((*x.type.shape[:3], 1)), ops.constant(build, 1.0, x.type))
         kept = build(ops.EraseSamples(), ones, *begins, *sides)
+        area = build(ops.Mean((1, 2, 3)), kept)
         mask = build(ops.Broadcast(x.type.shape), kept)
         is_kept = build(ops.Greater(), mask, ops.constant(build, 0.5, x.type))
-        return build(ops.Select(), is_kept, x, other), build(ops.Mean((1, 2, 3)), kept)
+        return build(ops.Select(), is_kept, x, other), area  # a layer's last node is its output
 
 
 def _whole(build: Builder, numbers: Value) -> Value:
