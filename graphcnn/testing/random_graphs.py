@@ -2,8 +2,8 @@
 
 A step computes some tensors from data and parameters, a loss from several of them, its gradients, and the
 updates of all its state. Values are shared, reduced over any axes with the batch among them, and used again
-as scalars and vectors, linearly and not: norms, normalisation, clipping by a global norm. Element types are
-mixed.
+as scalars and vectors, linearly and not: norms, normalisation, clipping by a global norm. Layers that draw
+drop elements and augment images by the keys of samples. Element types are mixed.
 
 What is computed stays of size 1, and what decides something (the sign of a relu's operand, a pool's winner)
 is never a tie: rounding changes the results by little, so that two backends can be compared.
@@ -13,23 +13,26 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Collection, Sequence
-from typing import Any, Final, TypeAlias
+from collections.abc import Collection, Sequence
+from typing import Any, Final
 
 import numpy as np
 
 from graphcnn import ops
 from graphcnn.arrays import Array
+from graphcnn.dsl.builder import Builder
 from graphcnn.errors import GraphcnnError, ShapeError
-from graphcnn.ir import BATCH, Dim, DType, Emitter, Op, TensorType, Value
+from graphcnn.ir import BATCH, SAMPLE_KEYS, Dim, DType, Emitter, Op, TensorType, Value
+from graphcnn.ops.sample_warp import UNITS
+from graphcnn.sample_keys import SAMPLE_KEY
 from graphcnn.testing.case import Case
+from graphcnn.testing.random_growth import GROWTH, MOST_RANK, Grow, parameter
 from graphcnn.transform import differentiate, simplify
 
 BATCHES: Final = (1, 2, 3, 8, 15, 16, 17, 33)
 SIZES: Final = (1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 33)
 MOST_ELEMENTS: Final = 20_000
 """Of any tensor at the batch size of the case, so that one case takes milliseconds."""
-MOST_RANK: Final = 4
 
 
 def random_step(seed: int, *, allowed: Collection[type[Op]] | None = None) -> Case:
@@ -38,7 +41,7 @@ def random_step(seed: int, *, allowed: Collection[type[Op]] | None = None) -> Ca
     allowed: the ops that the graph may hold, such as a backend's `ops`; by default all.
     """
     for attempt in itertools.count():
-        builder = _Builder(f"random step {seed}", [seed, attempt])
+        builder = StepBuilder(f"random step {seed}", [seed, attempt])
         case = builder.finish(simplified=bool(builder.random.integers(2)))
         if allowed is None or {type(node.op) for _, node in case.graph.items()} <= set(allowed):
             return case
@@ -49,23 +52,22 @@ def random_step(seed: int, *, allowed: Collection[type[Op]] | None = None) -> Ca
 
 TRIES: Final = 500
 
-Grow: TypeAlias = "Callable[[_Builder, Value], Sequence[Value]]"
 
-
-class _Builder:
+class StepBuilder:
     """A step under construction. `values` are what further nodes may use."""
 
     def __init__(self, name: str, seed: Sequence[int]) -> None:
         self.random = np.random.default_rng(seed)
         self.case = Case(name)
         self.emit = Emitter(self.case.graph)
+        self.build = Builder(self.case.graph, training=True)
         self.batch: int = self.pick(BATCHES)
         self.dtype: DType = self.pick(("float64", "float64", "float32"))
         self.sizes = [self.pick(SIZES) for _ in range(2)]
         self.values: list[Value] = []
         for _ in range(self.between(1, 2)):
             x = self.data()
-            self.values += [x, *_parameter(self, x)]
+            self.values += [x, *parameter(self, x)]
         for _ in range(self.between(3, 16)):
             self.grow()
 
@@ -112,6 +114,16 @@ class _Builder:
         while self.batch * math.prod(sizes) > MOST_ELEMENTS:
             sizes[sizes.index(max(sizes))] //= 2
         return self.numbers(TensorType((BATCH, *sizes), self.dtype))
+
+    def whole(self, low: int, high: int) -> Value:
+        """Append a whole number of each sample, from low to high."""
+        numbers = self.random.integers(low, high + 1, self.batch)
+        return self.input(TensorType((BATCH,), "int32"), numbers.astype(np.int32))
+
+    def map_numbers(self, middle: float) -> Value:
+        """Append a number of each sample, near this one, as a map of `WarpSamples` has it."""
+        numbers = middle + self.random.uniform(-0.25, 0.25, self.batch)
+        return self.input(SAMPLE_KEYS, np.round(numbers * 2.0**UNITS).astype(np.int64))
 
     def parameter(self, shape: tuple[Dim, ...], dtype: DType) -> Value:
         type = TensorType(shape, dtype)
@@ -171,7 +183,11 @@ class _Builder:
 
     def finish(self, *, simplified: bool) -> Case:
         """Append loss, gradients and updates, and return the case."""
-        graph = self.case.graph
+        graph = self.build.finish()
+        for label, initializer in self.build.initializers.items():
+            self.case.inputs[label] = initializer(self.random, graph.inputs[label].type)
+        if SAMPLE_KEY in graph.inputs:
+            self.case.inputs[SAMPLE_KEY] = self.random.integers(-(2**63), 2**63 - 1, self.batch)
         unread = [value for value in self.values[:-1] if not graph.users(value)]
         total = self.loss_of(self.values[-1])
         for value in unread:
@@ -241,265 +257,3 @@ class _Builder:
             total = part if total is None else self.emit(ops.Add(), total, self.as_type(part, total))
         assert total is not None
         return self.emit(ops.Power(-0.5), self.emit(ops.Add(), total, self.constant(1.0, total)))
-
-
-# What may grow behind a value
-
-
-def _pointwise(b: _Builder, x: Value) -> Sequence[Value]:
-    if b.chance():
-        return [b.bounded(x)]
-    kinked = [ops.Relu(), ops.Relu(), ops.Abs(), ops.Elu(0.5), ops.Clip(-0.5, 1.0), ops.Softplus()]
-    return [b.emit(b.pick(kinked), b.untied(x))]
-
-
-def _paired(b: _Builder, x: Value) -> Sequence[Value]:
-    scalars = [y for y in b.values if y.type == x.type.with_shape(())]
-    y = b.pick(scalars) if scalars and b.chance() else b.like(x)
-    op = b.pick([ops.Add(), ops.Subtract(), ops.Multiply()])
-    return [b.bounded(b.emit(op, *((x, y) if b.chance() else (y, x))))]
-
-
-def _divided(b: _Builder, x: Value) -> Sequence[Value]:
-    return [b.bounded(b.emit(ops.Divide(), x, b.nonlinear(b.like(x))))]
-
-
-def _selected(b: _Builder, x: Value) -> Sequence[Value]:
-    y = b.like(x)
-    condition = b.emit(b.pick([ops.Greater(), ops.GreaterEqual()]), b.untied(x), y)
-    if b.chance():
-        other = b.emit(ops.LogicalNot(), b.emit(ops.Greater(), b.untied(x), x))
-        condition = b.emit(b.pick([ops.LogicalAnd(), ops.LogicalOr()]), condition, other)
-    kept = b.emit(ops.Select(), condition, x, y)
-    extreme = b.emit(b.pick([ops.Maximum(), ops.Minimum()]), b.untied(x), y)
-    return [kept, extreme, b.emit(ops.Cast(b.dtype), condition)]
-
-
-def _rounded(b: _Builder, x: Value) -> Sequence[Value]:
-    """Round what no backend computes: of two numbers that are close, a rounding may make distant ones."""
-    return [b.emit(ops.Multiply(), x, b.emit(ops.RoundBfloat16(), b.numbers(x.type)))]
-
-
-def _stopped(b: _Builder, x: Value) -> Sequence[Value]:
-    return [b.emit(ops.StopGradient(), x)]
-
-
-def _parameter(b: _Builder, x: Value) -> Sequence[Value]:
-    """Multiply by a trained gain, or add one: of the whole shape, of the last axis, or a scalar."""
-    shapes = [x.type.shape[-1:], x.type.shape[1:], ()]
-    w = b.parameter(b.pick([s for s in shapes if BATCH not in s]), x.type.dtype)
-    return [b.bounded(b.emit(b.pick([ops.Multiply(), ops.Add()]), x, b.broadcast(w, x)))]
-
-
-def _reduced(b: _Builder, x: Value) -> Sequence[Value]:
-    kind = b.pick([ops.Sum, ops.Mean, ops.Mean])
-    return [b.bounded(b.emit(kind(b.axes(x.type.rank), keep=b.chance()), x))]
-
-
-def _greatest(b: _Builder, x: Value) -> Sequence[Value]:
-    return [b.emit(ops.Max(b.axes(x.type.rank), keep=b.chance()), b.untied(x))]
-
-
-def _normalized(b: _Builder, x: Value) -> Sequence[Value]:
-    """Divide by, or shift by, a number that depends on the whole tensor, often on the whole batch."""
-    axes = tuple(range(x.type.rank)) if b.chance() else b.axes(x.type.rank)
-    keep = len(axes) != x.type.rank
-    y = x if b.chance() else b.like(x)
-    if b.chance():
-        y = b.emit(ops.Subtract(), y, b.broadcast(b.emit(ops.Mean(axes, keep), y), x))
-    spread = b.emit(ops.Mean(axes, keep), b.emit(ops.Multiply(), y, b.like(y)))
-    scale = b.nonlinear(spread)
-    if b.chance():
-        scale = b.emit(ops.Multiply(), scale, b.nonlinear(b.emit(ops.Mean(axes, keep), x)))
-    result = b.emit(b.pick([ops.Divide(), ops.Multiply()]), y, b.broadcast(scale, x))
-    return [b.bounded(result), scale]
-
-
-def _standardized(b: _Builder, x: Value) -> Sequence[Value]:
-    """Centre, and divide by the deviation: of the batch, of each sample, of a group of axes."""
-    axes = b.axes(x.type.rank)
-    mean = b.emit(ops.Mean(axes, keep=True), x)
-    centred = b.emit(ops.Subtract(), x, b.broadcast(mean, x))
-    op = ops.InverseDeviation(axes, keep=True, epsilon=b.pick((0.1, 0.5)))
-    inverse, variance = b.emit.all(op, centred)
-    return [b.emit(ops.Multiply(), centred, b.broadcast(inverse, x)), variance]
-
-
-def _scalar(b: _Builder, x: Value) -> Sequence[Value]:
-    """Make a scalar of the whole, and combine scalars that exist."""
-    total = b.emit(ops.Mean(tuple(range(x.type.rank))), x)
-    other = b.pick([y for y in b.values if y.type == total.type] or [total])
-    op = b.pick([ops.Multiply(), ops.Add(), ops.Divide()])
-    return [b.bounded(total), b.bounded(b.emit(op, b.nonlinear(total), b.nonlinear(other)))]
-
-
-def _softmax(b: _Builder, x: Value) -> Sequence[Value]:
-    return [b.emit(ops.Exp(), b.emit(ops.LogSoftmax(), x))]
-
-
-def _spread(b: _Builder, x: Value) -> Sequence[Value]:
-    """Repeat along new axes in front and along axes of size 1."""
-    shape: list[Dim] = [b.pick(b.sizes) if size == 1 else size for size in x.type.shape]
-    for _ in range(b.between(0, MOST_RANK - len(shape))):
-        shape.insert(0, b.pick(b.sizes) if BATCH in shape or b.chance() else BATCH)
-    return [b.emit(ops.Broadcast(b.fitting(x.type.with_shape(tuple(shape))).shape), x)]
-
-
-def _transposed(b: _Builder, x: Value) -> Sequence[Value]:
-    return [b.emit(ops.Transpose(tuple(map(int, b.random.permutation(x.type.rank)))), x)]
-
-
-def _reshaped(b: _Builder, x: Value) -> Sequence[Value]:
-    """Put an axis of size 1 somewhere, fold two axes, or exchange two without moving elements."""
-    shape = list(x.type.shape)
-    if len(shape) < MOST_RANK and b.chance():
-        shape.insert(b.between(0, len(shape)), 1)
-    elif len(shape) > 1 and BATCH not in shape[-2:]:
-        shape[-2:] = [int(shape[-2]) * int(shape[-1])]
-    else:
-        shape = [shape[axis] for axis in b.random.permutation(len(shape))]
-    return [b.emit(ops.Reshape(tuple(shape)), x)]
-
-
-def _joined(b: _Builder, x: Value) -> Sequence[Value]:
-    axis = b.between(0, max(0, x.type.rank - 1))
-    return [b.emit(ops.Concatenate(axis), x, *(b.like(x) for _ in range(b.between(0, 2))))]
-
-
-def _resized(b: _Builder, x: Value) -> Sequence[Value]:
-    widths = [(0, 0) if size == BATCH else (b.between(0, 2), b.between(0, 2)) for size in x.type.shape]
-    number = b.pick([0.0, 0.0, 0.5])
-    return [b.emit(b.pick([ops.Pad(tuple(widths), number), ops.Crop(tuple(widths))]), x)]
-
-
-def _taken(b: _Builder, x: Value) -> Sequence[Value]:
-    """Take places along an axis: backwards, with steps, one several times; or read between them."""
-    axes = [axis for axis, size in enumerate(x.type.shape) if size != BATCH]
-    if not axes:
-        return []
-    axis = b.pick(axes)
-    size = x.type.static(axis)
-    if b.chance():
-        return [b.emit(ops.Interpolate(axis, b.between(1, 9), align_corners=b.chance()), x)]
-    every, last = b.between(1, 3), b.between(1, size)
-    runs = [(0, size, 1), (last - 1, last, -1), (0, -(-size // every), every), (last - 1, b.between(1, 3), 0)]
-    return [b.emit(ops.Take(axis, tuple(b.pick(runs) for _ in range(b.between(1, 3)))), x)]
-
-
-def _rotated(b: _Builder, x: Value) -> Sequence[Value]:
-    return [b.emit(ops.Rot180(b.axes(x.type.rank)), x)]
-
-
-def _resampled(b: _Builder, x: Value) -> Sequence[Value]:
-    return [b.emit(b.pick([ops.Subsample, ops.ZeroInsert])(b.pair(2)), x)]
-
-
-def _dense(b: _Builder, x: Value) -> Sequence[Value]:
-    """Multiply matrices: with parameters, or a value with the transpose of another."""
-    if x.type.rank < 2:
-        return []
-    if x.type.rank > 2:
-        turned = b.emit(ops.Transpose.of_matrices(x.type.rank), b.like(x))
-        if BATCH in x.type.shape[-2:-1] or (BATCH not in x.type.shape[-1:] and b.chance()):
-            return [b.bounded(b.emit(ops.Matmul(), turned, x))]
-        return [b.bounded(b.emit(ops.Matmul(), x, turned))]
-    if b.chance() and BATCH not in x.type.shape[1:]:
-        w = b.parameter((x.type.static(1), b.pick(b.sizes)), x.type.dtype)
-        return [b.bounded(b.emit(ops.Matmul(), x, w))]
-    turned = b.emit(ops.Transpose((1, 0)), b.like(x))
-    if x.type.shape[0] == BATCH:
-        return [b.bounded(b.emit(ops.Matmul(), turned, x))]
-    return [b.bounded(b.emit(ops.Matmul(), x, turned))]
-
-
-def _convolved(b: _Builder, x: Value) -> Sequence[Value]:
-    if x.type.rank != MOST_RANK or x.type.shape[0] != BATCH:
-        return []
-    channels = x.type.static(3)
-    groups = b.pick([n for n in (1, 1, 2, 3, channels) if channels % n == 0])
-    filters = groups * b.between(1, 9)
-    kind = b.pick([ops.Correlate2d, ops.Correlate2d, ops.Convolve2d])
-    op = kind(b.pair(2), (b.margins(), b.margins()), b.pair(2), groups)
-    w = b.parameter((*b.pair(3), channels // groups, filters), x.type.dtype)
-    result = b.emit(op, x, w)
-    bias = b.broadcast(b.parameter((filters,), x.type.dtype), result)
-    return [b.bounded(b.emit(ops.Add(), result, bias))]
-
-
-def _convolved_and_pooled(b: _Builder, x: Value) -> Sequence[Value]:
-    """Correlate as most networks do, and pool the maps, mostly by windows that tile them.
-
-    Now and then something else reads the maps, or samples differ in what is done to them before.
-    """
-    if x.type.rank != MOST_RANK or x.type.shape[0] != BATCH or b.chance():
-        x = b.numbers(TensorType((BATCH, b.between(4, 9), b.between(4, 9), b.between(1, 4)), b.dtype))
-    size, filters = (b.between(2, 4), b.between(2, 4)), b.between(1, 6)
-    margins = (b.between(0, size[0] - 1), b.between(0, size[0] - 1)), (b.between(0, size[1] - 1), 0)
-    w = b.parameter((*size, x.type.static(3), filters), x.type.dtype)
-    maps = b.emit(ops.Correlate2d(padding=margins), b.untied(x), w)
-    maps = b.emit(ops.Add(), maps, b.broadcast(b.parameter((filters,), x.type.dtype), maps))
-    maps = b.untied(maps) if b.between(0, 3) == 0 else maps
-    maps = b.emit(b.pick([ops.Relu(), ops.Tanh()]), maps) if b.chance() else maps
-    window = b.pair(3)
-    stride = b.pair(3) if b.between(0, 3) == 0 else window
-    kind = b.pick([ops.MaxPool2d, ops.MaxPool2d, ops.AveragePool2d, ops.SumPool2d, ops.L2Pool2d])
-    pooled = b.emit(kind(window, stride), maps)
-    result = b.bounded(pooled if b.between(0, 3) == 0 else b.emit(ops.Mean((1, 2)), pooled))
-    return [b.bounded(maps), result] if b.between(0, 3) == 0 else [result]
-
-
-def _filtered_by_data(b: _Builder, x: Value) -> Sequence[Value]:
-    """Correlate with what was computed from data: over the batch, or with filters that have none."""
-    windows = [y for y in b.values if y.type.rank == MOST_RANK and y.type.dtype == x.type.dtype]
-    if x.type.rank != MOST_RANK or not windows:
-        return []
-    op = ops.Correlate2d(b.pair(2), (b.margins(), b.margins()), sum_over=b.pick(["channels", "batch"]))
-    return [b.bounded(b.emit(op, x, b.pick(windows)))]
-
-
-def _pooled(b: _Builder, x: Value) -> Sequence[Value]:
-    size = b.pair(3)
-    padding = tuple((b.between(0, side - 1), b.between(0, side - 1)) for side in size)
-    kind = b.pick([ops.MaxPool2d, ops.AveragePool2d, ops.SumPool2d, ops.L2Pool2d])
-    return [b.bounded(b.emit(kind(size, b.pair(3), padding), b.untied(x)))]
-
-
-def _cast(b: _Builder, x: Value) -> Sequence[Value]:
-    """Change the precision, or go through whole numbers and back, far from where they change."""
-    if b.chance():
-        return [b.emit(ops.Cast(b.pick(["float32", "float64"])), x)]
-    steep = b.emit(ops.Multiply(), b.untied(x), b.constant(3.0, x))
-    whole = b.emit(ops.Cast(b.pick(["int32", "int64"])), steep)
-    return [b.emit(ops.Cast(b.dtype), whole)]
-
-
-def _counted(b: _Builder, x: Value) -> Sequence[Value]:
-    share = b.emit(ops.Power(-1.0), b.emit(ops.Count(b.axes(x.type.rank)), x))
-    return [b.emit(ops.Multiply(), x, share), share]
-
-
-def _dropped(b: _Builder, x: Value) -> Sequence[Value]:
-    """Drop elements at random; the generator's state goes on."""
-    state = b.input(ops.GENERATOR_STATE, b.random.integers(0, 2**62, 2), state=True)
-    label = list(b.case.graph.inputs)[-1]
-    uniform, following = b.emit.all(ops.RandomUniform(), state, x)
-    b.case.graph.update(label, following)
-    zero, half = b.constant(0.0, x), b.constant(0.5, x)
-    return [b.emit(ops.Select(), b.emit(ops.Greater(), half, uniform), zero, x), uniform]
-
-
-def _labelled(b: _Builder, x: Value) -> Sequence[Value]:
-    if x.type.rank != 2:
-        return []
-    best = b.emit(ops.ArgMax(1), b.untied(x))
-    return [b.emit(ops.OneHot(x.type.static(1), x.type.dtype), best)]
-
-
-GROWTH: Final[tuple[Grow, ...]] = (
-    *(_pointwise, _pointwise, _paired, _paired, _divided, _selected, _parameter, _parameter, _parameter),
-    *(_reduced, _reduced, _greatest, _normalized, _normalized, _normalized, _standardized, _scalar, _scalar),
-    *(_spread, _spread, _transposed, _reshaped, _joined, _resized, _taken, _rotated, _resampled),
-    *(_dense, _dense, _convolved, _convolved, _convolved, _filtered_by_data, _pooled, _pooled),
-    *(_convolved_and_pooled, _convolved_and_pooled, _convolved_and_pooled, _convolved_and_pooled),
-    *(_softmax, _cast, _cast, _counted, _dropped, _labelled, _stopped, _rounded),
-)

@@ -166,6 +166,16 @@ def test_training_steps_are_those_of_the_reference(native_backwards, first):
     check_random_steps(native_backwards, 20, first=first)
 
 
+def test_training_steps_draw_for_samples_and_move_them_in_every_way():
+    wanted = {op for op in ops.OPS.values() if {"sample", "samples"} & set(op.name.split("_"))}
+    wanted |= {ops.RandomUniform, ops.RandomNormal}
+    for seed in range(1_000):
+        wanted -= {type(node.op) for _, node in random_step(seed).graph.items()}
+        if not wanted:
+            return
+    pytest.fail(f"no step has {', '.join(op.name for op in wanted)}")
+
+
 def test_in_some_training_steps_correlations_pool_and_in_some_they_must_not():
     by_others, pools = 0, 0
     for seed in range(240):
