@@ -67,6 +67,7 @@ examples: $(VENV)/dev-ready
 	$(BIN)/python examples/lecun1989.py
 	$(BIN)/python examples/photographs.py
 	mkdir -p build && $(BIN)/python examples/augmentation.py build/augmentation.png
+	$(BIN)/python examples/cifar10.py
 	$(BIN)/python examples/add_a_rule.py
 	$(BIN)/python examples/add_a_pass.py
 	$(BIN)/python examples/add_an_op.py
