@@ -50,6 +50,10 @@ def test_a_network_of_the_zoo_gets_the_classes_of_the_data_and_some_images_are_h
     assert "val_accuracy" in said
     assert "true \\ taken for" in said
     assert "validation accuracy" in said
+    assert (
+        said.splitlines()[-1].partition("use it")[2].strip()
+        == "graphcnn classify run/model.safetensors PHOTO..."
+    )
     model = gcn.load("run/model.safetensors")
     assert model.classes == ("grass", "sky", "wood")
     assert model.predict(np.zeros((1, 28, 28, 1), np.float32)).shape == (1, 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -185,6 +186,8 @@ def train(
     say(f"history         {folder / 'history.csv'}")
     say(f"gradient graph  {folder / 'gradient.graph'}  (also forward.graph and step.graph)")
     say(f"viewer          {folder / PAGE}  (open it in a browser)")
+    if dataset.files:
+        say(f"to use it       {shlex.join(['graphcnn', 'classify', str(weights)])} PHOTO...")
 
 
 def _say_results(model: Model, dataset: Dataset, part: str, folder: Path | None) -> None:

@@ -83,7 +83,7 @@ class Checkpoint:
 
     def how_to_go_on(self) -> str:
         """Return what to do to go on with a training that has ended early."""
-        return f"go on with model = gcn.resume({visible(str(self.folder))!r}); model.fit(images, labels)"
+        return f"go on with model = gcn.resume({visible(str(self.folder))!r}); model.fit(data)"
 
     def require_free(self) -> None:
         """Raise OptionError where the folder has the checkpoints of another training, which has not ended."""
