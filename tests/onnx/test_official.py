@@ -1,7 +1,12 @@
 """ONNX's own test cases: those that are listed pass, and the others fail with an error of graphcnn's."""
 
+from pathlib import Path
+
+import numpy as np
+import onnx
 import pytest
 
+import graphcnn as gcn
 from tests.onnx.official import OF_NETWORKS, cases, failure, listed, operators
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::graphcnn.GraphcnnWarning")
@@ -41,3 +46,29 @@ def test_some_cases_pass_on_the_native_backend(official):
 @pytest.mark.parametrize("backend", ["numpy", "native"])
 def test_all_cases(official, backend):
     assert outcomes(official, backend, list(official)) == (set(), set())
+
+
+LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
+
+
+@pytest.mark.parametrize("name", ["shufflenet", "squeezenet"])
+def test_networks_of_the_model_zoo(name):
+    check_light(name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    ["bvlc_alexnet", "densenet121", "inception_v1", "inception_v2", "resnet50", "vgg19", "zfnet512"],
+)
+def test_large_networks_of_the_model_zoo(name):
+    check_light(name)
+
+
+def check_light(name):
+    """Compare the outputs of a network that comes with onnx, for an image of ones, with those beside it."""
+    network = gcn.from_onnx(LIGHT / f"light_{name}.onnx")
+    image = np.ones((1, *network.inputs[0].shape[1:]), np.float32)
+    expected = onnx.numpy_helper.to_array(onnx.load_tensor(LIGHT / f"light_{name}_output_0.pb"))
+    found = gcn.compile(network).predict(image)
+    np.testing.assert_allclose(found.reshape(expected.shape), expected, rtol=1e-3, atol=1e-7)

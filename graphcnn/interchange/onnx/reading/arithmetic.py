@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
 from graphcnn import ops
 from graphcnn.dsl.builder import Builder
+from graphcnn.interchange.onnx.reading.pooling import sum_pool
 from graphcnn.interchange.onnx.reading.step import Step, op, operands_of
 from graphcnn.interchange.onnx.reading.table import WholeNumbersError, in_the_way, reads
 from graphcnn.interchange.onnx.reading.values import Held, Known, Variable
@@ -40,7 +42,21 @@ def arithmetic(step: Step) -> Variable:
     whole = [each for each in operands if isinstance(each, Variable) and each.dtype not in FLOATS]
     if whole:
         raise WholeNumbersError(whole)
+    if step.node.op_type == "Mul" and (sums := _sum_pool(step, operands)) is not None:
+        return sums
     return step.each(kind.name, op(kind), *operands)
+
+
+def _sum_pool(step: Step, operands: list[Held]) -> Variable | None:
+    """Return the sums of windows, where their means are multiplied by how many units they have."""
+    number = next((each for each in operands if isinstance(each, Known) and each.array.size == 1), None)
+    means = next((each for each in operands if isinstance(each, Variable)), None)
+    if number is None or means is None or not means.operands_of("AveragePool") or means.made is None:
+        return None
+    pool = replace(step, inputs=means.made.operands, attributes=means.made.attributes)
+    if float(number.array.reshape(-1)[0]) != math.prod(pool.setting("kernel_shape")):
+        return None
+    return sum_pool(pool)
 
 
 _MANY: Final[dict[str, Op]] = {
@@ -139,7 +155,6 @@ def _round(build: Builder, x: Value) -> Value:
 
 
 _COMPOSED: Final[dict[str, Callable[..., Value]]] = {
-    "Reciprocal": _reciprocal,
     "Tan": _tan,
     "Sinh": _of_exponentials(ops.Subtract()),
     "Cosh": _of_exponentials(ops.Add()),
@@ -156,6 +171,31 @@ _COMPOSED: Final[dict[str, Callable[..., Value]]] = {
 def composed(step: Step) -> Variable:
     name = step.node.op_type
     return step.each(name.lower(), _COMPOSED[name], step[0])
+
+
+@reads("Reciprocal")
+def reciprocal(step: Step) -> Variable:
+    x = step.variable(0)
+    return _inverse_deviation(step, x) or step.each("reciprocal", _reciprocal, x)
+
+
+def _inverse_deviation(step: Step, root: Variable) -> Variable | None:
+    """Return what norms multiply by, where a value is √(mean of x² + epsilon): one op, of more range."""
+    (safe,) = root.operands_of("Sqrt") or (None,)
+    sums = safe.operands_of("Add") if isinstance(safe, Variable) else ()
+    epsilon = next((each for each in sums if isinstance(each, Known) and each.array.size == 1), None)
+    mean = next((each for each in sums if isinstance(each, Variable)), None)
+    if epsilon is None or mean is None or not (squares := mean.operands_of("ReduceMean")):
+        return None
+    square = squares[0].operands_of("Mul") if isinstance(squares[0], Variable) else ()
+    x = square[0] if len(square) == 2 and square[0] is square[1] else None
+    if not isinstance(x, Variable) or mean.rank != x.rank:
+        return None
+    order = x.any_order
+    axes = tuple(place for place, axis in enumerate(order) if mean.shape[axis] == 1 != x.shape[axis])
+    number = float(str(epsilon.array.reshape(-1)[0]))
+    deviation = op(ops.InverseDeviation(axes, keep=True, epsilon=number))
+    return Variable.of(step.emit("inverse_deviation", deviation, x.at(order)), order)
 
 
 @reads("Pow")

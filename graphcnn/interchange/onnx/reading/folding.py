@@ -51,8 +51,11 @@ def sizes_array(sizes: Sequence[object]) -> Array:
 
 def folded(
     node: Any, operands: Sequence[Known | None], attributes: Mapping[str, Any], version: int
-) -> list[Known]:
-    """Return what a node makes of arrays. Raises InterchangeError for what cannot be computed here."""
+) -> list[Known] | None:
+    """Return what a node makes of arrays; None where that has the batch as an axis, and is a value.
+
+    Raises InterchangeError for what cannot be computed here.
+    """
     name = next((each.name for each in operands[:1] if each is not None), "")
     arrays = [None if each is None else each.array for each in operands]
     rule = _RULES.get(node.op_type)
@@ -60,6 +63,8 @@ def folded(
     result = None if rule is None else rule([a for a in arrays if a is not None], dict(attributes))
     if result is not None:
         return [Known(_narrowed(result, arrays[0]), name if node.op_type in _OF_WEIGHTS else "")]
+    if symbolic and node.op_type == "Expand":
+        return None
     if symbolic:
         raise in_the_way("it computes with the batch size, which is known only at run time")
     if node.op_type in _CONTROL:

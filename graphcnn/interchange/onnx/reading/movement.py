@@ -11,11 +11,11 @@ from graphcnn import ops
 from graphcnn.dsl.builder import Builder
 from graphcnn.dsl.padding import padded
 from graphcnn.interchange.onnx.reading.shape import without_axes
-from graphcnn.interchange.onnx.reading.step import Step, common_order, positive, reshaped
+from graphcnn.interchange.onnx.reading.step import Step, common_order, op, positive, reshaped
 from graphcnn.interchange.onnx.reading.table import in_the_way, reads
 from graphcnn.interchange.onnx.reading.taking import rows_of
 from graphcnn.interchange.onnx.reading.values import Held, Known, Variable
-from graphcnn.ir import BATCH, Value
+from graphcnn.ir import BATCH, Dim, Value
 from graphcnn.ops.taking import Run
 
 
@@ -40,7 +40,7 @@ def _cropped(step: Step, x: Variable, axis: int, before: int, size: int) -> Vari
     widths[order.index(axis)] = (before, int(x.shape[axis]) - before - size)
     if not any(widths[order.index(axis)]):
         return x
-    return Variable.of(step.emit("crop", lambda b, v: b(ops.Crop(tuple(widths)), v), x.at(order)), order)
+    return Variable.of(step.emit("crop", op(ops.Crop(tuple(widths))), x.at(order)), order)
 
 
 @reads("Split")
@@ -66,16 +66,29 @@ def slice_(step: Step) -> Variable:
     starts, ends = (step.setting(name, place) for name, place in (("starts", 1), ("ends", 2)))
     axes = step.setting("axes", 3) or list(range(len(starts)))
     steps = step.setting("steps", 4) or [1] * len(starts)
+    order = x.any_order
+    widths, strided = [(0, 0)] * x.rank, {}
     for start, end, axis, apart in zip(starts, ends, axes, steps, strict=True):
-        x = _sliced(step, x, positive(axis, x.rank), slice(start, end, apart))
+        along = positive(axis, x.rank)
+        places = _places(x.shape[along], slice(start, end, apart))
+        if places is None:
+            continue
+        if places.step == 1:
+            widths[order.index(along)] = (places[0], int(x.shape[along]) - places[-1] - 1)
+        else:
+            strided[along] = (places[0], len(places), places.step)
+    if any(map(any, widths)):
+        x = Variable.of(step.emit("crop", op(ops.Crop(tuple(widths))), x.at(order)), order)
+    for along, run in strided.items():
+        x = taken(step, x, along, [run])
     return x
 
 
-def _sliced(step: Step, x: Variable, axis: int, places: slice) -> Variable:
-    size = x.shape[axis]
+def _places(size: Dim, places: slice) -> range | None:
+    """Return which places of an axis a slice takes; None for all of the batch."""
     if size == BATCH:
         if places.start in (0, None) and places.step == 1 and places.stop > 2**31 - 2:
-            return x
+            return None
         raise in_the_way("it slices the batch")
     if not places.step:
         raise in_the_way("it slices with a step of 0")
@@ -83,16 +96,14 @@ def _sliced(step: Step, x: Variable, axis: int, places: slice) -> Variable:
     found = range(*slice(places.start, stop, places.step).indices(int(size)))
     if not found:
         raise in_the_way("it slices nothing, and graphcnn has no empty tensors")
-    if found.step == 1:
-        return _cropped(step, x, axis, found[0], len(found))
-    return taken(step, x, axis, [(found[0], len(found), found.step)])
+    return found if len(found) > 1 else range(found[0], found[0] + 1)
 
 
 def taken(step: Step, x: Variable, axis: int, runs: Sequence[Run]) -> Variable:
     """Return places along an axis, run by run."""
     order = x.any_order
-    op = ops.Take(order.index(axis), tuple(runs))
-    return Variable.of(step.emit("take", lambda b, v: b(op, v), x.at(order)), order)
+    take = op(ops.Take(order.index(axis), tuple(runs)))
+    return Variable.of(step.emit("take", take, x.at(order)), order)
 
 
 def runs_of(places: Sequence[int]) -> list[Run]:

@@ -30,6 +30,18 @@ def pool(step: Step) -> Variable | tuple[Held | None, ...]:
     return Variable.of(_applied(step, windows, x), channels_last(x.rank))
 
 
+def sum_pool(step: Step) -> Variable | None:
+    """Return the sums of the windows of a node AveragePool; None where not all windows have as many units."""
+    x = step.variable(0)
+    windows = windows_of(step, step.setting("kernel_shape", default=[]), require_places(x))
+    counts_all = step.setting("count_include_pad", default=0) or not any(map(any, windows.padding))
+    if not counts_all or step.setting("ceil_mode", default=0) or set(windows.dilation) != {1}:
+        return None
+    kind = ops.SumPool2d(windows.sizes, windows.strides, windows.pads)
+    sums = step.emit("pool", op(kind), _as_images(x))
+    return Variable.of(_as_signals(windows, sums), channels_last(x.rank))
+
+
 def _dilated(step: Step, windows: Windows, x: Variable) -> Variable:
     """Return pools of windows with gaps: each of their units is a strided slice of the images."""
     kind, p = step.node.op_type, step.setting("p", default=2)

@@ -27,7 +27,7 @@ from graphcnn.interchange.onnx.reading.table import (
     readings,
 )
 from graphcnn.interchange.onnx.reading.tensors import array_of
-from graphcnn.interchange.onnx.reading.values import Held, Known, Order, Variable, channels_last
+from graphcnn.interchange.onnx.reading.values import Held, Known, Made, Order, Variable, channels_last
 
 MOST_STEPS: Final = 50_000
 """Nodes, with those of the functions that they call."""
@@ -208,15 +208,20 @@ class Reader:
             return [Known(_constant(attributes, self._file))]
         if node.op_type == "If":
             return self._branch(operands, attributes, scope, depth)
+        reading = self._readings.get(node.op_type)
         constants = [operand for operand in operands if operand is not None]
         if all(isinstance(operand, Known) for operand in constants) and not is_random(node):
-            return folded(node, operands, attributes, version)  # type: ignore[arg-type] # all are known
-        reading = self._readings.get(node.op_type)
+            known = folded(node, operands, attributes, version)  # type: ignore[arg-type] # all are known
+            if known is not None or reading is None:
+                return known or []
         if reading is None:
             return self._call(node, operands, attributes, scope, depth)
         wanted = [name in scope.used for name in node.output]
-        results = reading(Step(node, version, operands, attributes, wanted, self._making))
-        return results if isinstance(results, tuple) else [results]
+        found = reading(Step(node, version, operands, attributes, wanted, self._making))
+        results = found if isinstance(found, tuple) else (found,)
+        if isinstance(results[0], Variable) and results[0].made is None:
+            results[0].made = Made(node.op_type, tuple(operands), attributes)
+        return results
 
     def _body(self, node: Any, operands: Sequence[Held | None], scope: _Scope) -> Body | None:
         own = self._functions.get((node.domain, node.op_type))

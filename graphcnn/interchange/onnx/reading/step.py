@@ -219,7 +219,8 @@ def _number(build: Builder, number: Array, dtype: Any) -> Value:
     own = number.dtype.name
     chosen = dtype if own == dtype or (number.dtype.kind in "fiu" and dtype != "bool") else own
     require_dtype(np.dtype(chosen))
-    value: Value = build(ops.Constant(number.item(), TensorType((), cast(DType, chosen))))
+    shown = float(str(number)) if own == "float32" else number.item()  # 0.1 as it was meant
+    value: Value = build(ops.Constant(shown, TensorType((), cast(DType, chosen))))
     return value
 
 

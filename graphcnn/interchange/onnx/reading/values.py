@@ -8,7 +8,7 @@ mind take it as it is, and a Transpose of the file does nothing but rename axes.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from graphcnn import ops
 from graphcnn.arrays import Array
@@ -17,6 +17,9 @@ from graphcnn.ir import Dim, DType
 
 Order: TypeAlias = tuple[int, ...]
 """Axes of the file, in the order in which a tensor has them."""
+
+
+Held: TypeAlias = "Known | Variable"
 
 
 def as_in_file(rank: int) -> Order:
@@ -47,13 +50,27 @@ class Known:
         return self.array.ndim
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Made:
+    """The operator that has made a value, its operands and attributes."""
+
+    operator: str
+    operands: tuple[Held | None, ...]
+    attributes: dict[str, Any]
+
+
 @dataclass(slots=True, eq=False)
 class Variable:
-    """A value of the network. shape: in the file's order of axes."""
+    """A value of the network. shape: in the file's order of axes. made: None for an input."""
 
     shape: tuple[Dim, ...]
     dtype: DType
     tensors: dict[Order, Tensor] = field(default_factory=dict)
+    made: Made | None = None
+
+    def operands_of(self, operator: str) -> tuple[Held | None, ...]:
+        """Return the operands of the operator that has made the value, if it is this one; else nothing."""
+        return self.made.operands if self.made is not None and self.made.operator == operator else ()
 
     @classmethod
     def of(cls, tensor: Tensor, order: Order | None = None) -> Variable:
@@ -103,6 +120,3 @@ class Variable:
             tuple(permutation.index(axis) for axis in order): tensor for order, tensor in self.tensors.items()
         }
         return Variable(tuple(self.shape[axis] for axis in permutation), self.dtype, tensors)
-
-
-Held: TypeAlias = Known | Variable
