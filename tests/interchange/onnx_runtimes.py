@@ -55,10 +55,7 @@ class Runtime:
 
     def __init__(self, name, runtime, opset=OPSET):
         self.name, self.runtime, self.opset = name, runtime, opset
-
-    @property
-    def ops(self):
-        return frozenset({Input, *EMITTERS})
+        self.ops = frozenset({Input, *EMITTERS})
 
     def compile(self, graph):
         require_ops(self, graph)

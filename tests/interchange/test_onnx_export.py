@@ -100,9 +100,17 @@ def test_lenet5_is_a_dozen_operators_with_one_transposition(tmp_path):
     assert (image.name, shape) == ("image", ["N", 1, 28, 28])
 
 
-@pytest.mark.parametrize("name", ["resnet20", "mobilenetv2"])
+@pytest.mark.parametrize("name", ["resnet20", "mobilenetv2", "unet"])
 def test_no_transposition_is_left_between_convolutions(name, tmp_path):
     assert kinds(exported(compiled(name), tmp_path / "model.onnx"))["Transpose"] == 0
+
+
+def test_a_softmax_is_one_operator(tmp_path):
+    network = gcn.Sequential(gcn.Conv2d(3, 1), gcn.Softmax())
+    model = gcn.compile(network, input_shape=(4, 4, 2))
+    proto = exported(model, tmp_path / "model.onnx")
+    assert kinds(proto) == {"Conv": 1, "Softmax": 1}
+    assert_agrees(model, proto)
 
 
 def test_nhwc_on_request(tmp_path):

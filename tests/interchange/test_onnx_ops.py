@@ -47,7 +47,10 @@ def test_all_cases():
 
 @pytest.mark.slow
 def test_random_training_steps():
-    check_random_steps(ONNXRUNTIME, 150)
+    """But for float64 rounded to bfloat16, which ONNX Runtime rounds to float32 before."""
+    runner = Runtime("onnxruntime", in_onnxruntime)
+    runner.ops -= {ops.RoundBfloat16}
+    check_random_steps(runner, 300)
 
 
 # Random numbers

@@ -74,6 +74,7 @@ def worst_losses(training, model, path, given):
 STEPS = {
     "lenet5": (lenet5, (28, 28, 1), "float32", 100, 1e-4),
     "lenet5 in float64": (lenet5, (28, 28, 1), "float64", 100, 1e-9),
+    "a depthwise network": (depthwise, (8, 8, 3), "float32", 100, 1e-4),
     "a depthwise network in float64": (depthwise, (8, 8, 3), "float64", 100, 1e-9),
 }
 
@@ -92,14 +93,13 @@ def test_a_hundred_steps(name, training, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("dtype", "rate", "tolerance"), [("float64", 0.02, 1e-9), ("float32", 1e-4, 1e-4)])
-@pytest.mark.parametrize("name", ["resnet20", "mobilenetv1"])
-def test_a_hundred_steps_of_deep_networks(name, dtype, rate, tolerance, training, tmp_path):
-    """In float32 at a rate at which rounding does not grow: two backends of graphcnn part as these two do."""
+@pytest.mark.parametrize(("dtype", "rate", "tolerance"), [("float64", 0.02, 1e-9), ("float32", 2e-5, 1e-4)])
+def test_a_hundred_steps_of_resnet20(dtype, rate, tolerance, training, tmp_path):
+    """In float32 at a rate at which rounding does not grow: else two backends of graphcnn part as well."""
     shape = (16, 16, 3)
-    options = {"resnet20": {}, "mobilenetv1": {"width": 0.25}}[name]
-    network = getattr(gcn.zoo, name)(input_shape=shape, classes=10, **options)
-    model = gcn.compile(network, loss=gcn.CrossEntropy(), optimizer=gcn.SGD(rate, momentum=0.9), dtype=dtype)
+    network = gcn.zoo.resnet20(input_shape=shape, classes=10)
+    optimizer = gcn.SGD(rate, momentum=0.9)
+    model = gcn.compile(network, loss=gcn.CrossEntropy(), optimizer=optimizer, dtype=dtype)
     worst, _ = worst_losses(training, model, tmp_path / "step.onnx", batches(shape, 100, 16, dtype))
     assert worst < tolerance
 

@@ -9,11 +9,18 @@ from typing import Final
 
 from graphcnn.arrays import Array
 from graphcnn.errors import ExportError
-from graphcnn.interchange.onnx.layouts import CHANNELS_FIRST, FILTERS_FIRST, Images, Layout, plain
+from graphcnn.interchange.onnx.layouts import (
+    CHANNELS_FIRST,
+    CHANNELS_THEN_FILTERS,
+    FILTERS_FIRST,
+    Images,
+    Layout,
+    plain,
+)
 from graphcnn.interchange.onnx.table import EMITTERS
 from graphcnn.interchange.onnx.writer import NotInOnnx, OnnxNode, Writer
 from graphcnn.ir import BATCH, Graph, Input, Node, Op, TensorType, Value
-from graphcnn.ops import Convolve2d, Correlate2d, UserFunction
+from graphcnn.ops import Convolve2d, Correlate2d, Rot180, UserFunction
 
 NEWER: Final = 18
 """The opset that has all that any op needs."""
@@ -100,7 +107,7 @@ def _input_layouts(graph: Graph, images: Images) -> dict[str, Layout]:
         of = max((name for name in filters if label.startswith(f"{name}.")), key=len, default=label)
         shape = value.type.shape
         if of in filters and graph.inputs[of].type == value.type:
-            layouts[label] = FILTERS_FIRST
+            layouts[label] = filters[of]
         elif images == "NCHW" and len(shape) == 4 and shape[0] == BATCH and graph.role(label) == "data":
             layouts[label] = CHANNELS_FIRST
         else:
@@ -108,15 +115,28 @@ def _input_layouts(graph: Graph, images: Images) -> dict[str, Layout]:
     return layouts
 
 
-def _filters(graph: Graph) -> set[str]:
-    """Return the inputs that convolutions take as filters, as they are or made of by elementwise ops."""
-    found: set[str] = set()
+def _filters(graph: Graph) -> dict[str, Layout]:
+    """Return the inputs that convolutions take as filters, as they are or made of by elementwise ops.
+
+    Filters that are rotated are those of ConvTranspose, which has them the other way round.
+    """
+    found: dict[str, Layout] = {}
+    for _, node in graph.items():
+        if not isinstance(node.op, Correlate2d | Convolve2d) or node.op.sum_over != "channels":
+            continue
+        window = graph.node(node.operands[1].key)
+        is_turned = isinstance(window.op, Rot180) and node.op.groups == 1
+        layout = CHANNELS_THEN_FILTERS if is_turned else FILTERS_FIRST
+        for label in _made_of(graph, window.operands[0] if is_turned else node.operands[1]):
+            found.setdefault(label, layout)
+    return found
+
+
+def _made_of(graph: Graph, value: Value) -> list[str]:
+    """Return the inputs of a value's own type that it is made of."""
+    found: list[str] = []
     seen: set[Value] = set()
-    waiting = [
-        node.operands[1]
-        for _, node in graph.items()
-        if isinstance(node.op, Correlate2d | Convolve2d) and node.op.sum_over == "channels"
-    ]
+    waiting = [value]
     while waiting:
         value = waiting.pop()
         if value in seen:
@@ -124,7 +144,7 @@ def _filters(graph: Graph) -> set[str]:
         seen.add(value)
         node = graph.node(value.key)
         if isinstance(node.op, Input):
-            found.add(node.op.label)
+            found.append(node.op.label)
         else:
             waiting += [each for each in node.operands if each.type == value.type]
     return found

@@ -16,6 +16,18 @@ def log_softmax(write: Writer, node: Node, results: tuple[Value, ...]) -> None:
     write.put(results[0], write("LogSoftmax", write.tensor(x, layout), axis=axis), layout)
 
 
+def exp(write: Writer, node: Node, results: tuple[Value, ...]) -> None:
+    """Write an exponential; that of a softmax's logarithm is Softmax itself."""
+    (x,) = node.operands
+    layout, logarithm = write.layout(x), write.node_of(x)
+    if isinstance(logarithm.op, ops.LogSoftmax):
+        tensor = write.tensor(logarithm.operands[0], layout)
+        tensor = write("Softmax", tensor, axis=layout.index(x.type.rank - 1))
+    else:
+        tensor = write("Exp", write.operands(node.operands, layout)[0])
+    write.put(results[0], tensor, layout)
+
+
 def one_hot(write: Writer, node: Node, results: tuple[Value, ...]) -> None:
     (labels,), op = node.operands, node.op
     assert isinstance(op, ops.OneHot)
@@ -43,6 +55,7 @@ def squared_error(write: Writer, node: Node, results: tuple[Value, ...]) -> None
 
 
 EMITTERS = {
+    ops.Exp: exp,
     ops.LogSoftmax: log_softmax,
     ops.OneHot: one_hot,
     ops.SoftmaxCrossEntropy: softmax_cross_entropy,

@@ -158,7 +158,6 @@ EMITTERS = {
     ops.Abs: operator("Abs"),
     ops.Sign: operator("Sign"),
     ops.Power: typed(power),
-    ops.Exp: operator("Exp"),
     ops.Log: operator("Log"),
     ops.Sqrt: operator("Sqrt"),
     ops.Sin: operator("Sin"),
