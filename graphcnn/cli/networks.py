@@ -17,6 +17,7 @@ from graphcnn.data import load as load_data
 from graphcnn.dsl.layers import Layer
 from graphcnn.dsl.network import Network, Sequential, as_network
 from graphcnn.errors import OptionError
+from graphcnn.interchange.onnx.reading import from_onnx, input_names
 from graphcnn.ir import Graph, format_shape
 from graphcnn.training.graphs import PRECISIONS, Precision
 from graphcnn.training.losses import CrossEntropy
@@ -26,6 +27,7 @@ from graphcnn.transform import Passes
 from graphcnn.zoo import PUBLISHED, ZOO
 
 MODEL_SUFFIX = ".safetensors"
+ONNX_SUFFIX = ".onnx"
 DIGITS = "digits"
 
 Shape: TypeAlias = tuple[int, int, int]
@@ -34,7 +36,7 @@ Definition: TypeAlias = Network | Layer | Graph | Model
 input_shape_option = click.option(
     "--input-shape",
     type=(int, int, int),
-    help="Height, width, channels; for a Sequential of a script, or a network of the zoo.",
+    help="Height, width, channels; for a Sequential of a script, a network of the zoo, or an ONNX file.",
 )
 precision_option = click.option(
     "--precision",
@@ -58,15 +60,19 @@ def dataset_named(data: str, network: str = "", input_shape: Shape | None = None
 
 
 def _known_shape(network: str) -> Shape | None:
-    """Return the shape of the images that a network of the zoo or a saved model takes."""
+    """Return the shape of the images that a network of the zoo, a saved model or an ONNX file takes."""
     if network in ZOO:
         return ZOO[network].input_shape
     if network in PUBLISHED:
         shape: Shape = inspect.signature(PUBLISHED[network].make).parameters["input_shape"].default
         return shape
-    if not network.endswith(MODEL_SUFFIX):
+    if (file := _onnx_file(network)) is not None:
+        graph = file.graph
+    elif network.endswith(MODEL_SUFFIX):
+        graph = load(network).forward_graph
+    else:
         return None
-    shapes = [value.type.shape[1:] for value in load(network).forward_graph.inputs_with_role("data").values()]
+    shapes = [value.type.shape[1:] for value in graph.inputs_with_role("data").values()]
     return tuple(map(int, shapes[0])) if len(shapes) == 1 and len(shapes[0]) == 3 else None  # type: ignore[return-value]
 
 
@@ -94,6 +100,8 @@ def model_named(
     if name in PUBLISHED:
         definition: Definition = _published(name, input_shape, classes)
         shape, input_shape = None, None
+    elif (file := _onnx_file(name, input_shape)) is not None:
+        definition, shape, input_shape = file, None, None
     else:
         definition, shape = _definition(name, classes)
     if isinstance(definition, Sequential) and definition.input is not None:
@@ -123,6 +131,8 @@ def model_named(
             )
         return definition
     usual: dict[str, Any] = {"loss": CrossEntropy(), "optimizer": SGD(0.01, momentum=0.9)}
+    if isinstance(definition, Network) and _takes_no_labels(definition):
+        usual = {}
     return compile(
         definition,
         input_shape=None if chosen is None else tuple(chosen),
@@ -131,6 +141,26 @@ def model_named(
         seed=seed,
         **(usual | dict(options or {})),
     )
+
+
+def _onnx_file(name: str, input_shape: Shape | None = None) -> Network | None:
+    """Return the network of MODEL.onnx, or of MODEL.onnx:VALUE, which ends with it; None for another name.
+
+    input_shape: of the images of its only input, where the file leaves that open.
+    """
+    path, _, value = (name, "", "") if name.endswith(ONNX_SUFFIX) else name.rpartition(":")
+    if not path.endswith(ONNX_SUFFIX):
+        return None
+    shapes = None
+    if input_shape is not None:
+        height, width, channels = input_shape
+        shapes = dict.fromkeys(input_names(path), (None, channels, height, width))
+    return from_onnx(path, shapes=shapes, outputs=[value] if value else None)
+
+
+def _takes_no_labels(network: Network) -> bool:
+    """Whether a network has other outputs than scores of classes, so that it has no usual loss."""
+    return len(network.outputs) > 1 or not network.output.type.is_float or not network.output.type.has_batch
 
 
 def require_images(name: str, model: Model, data: str, dataset: Dataset, mend: str) -> None:
@@ -181,7 +211,7 @@ def _definition(name: str, classes: Mapping[str, int] | None = None) -> tuple[De
         raise OptionError(
             f"there is no network {name!r}",
             facts=[f"zoo: {', '.join([*ZOO, *PUBLISHED])}"],
-            mend="give a name from the zoo, SCRIPT.py:VARIABLE, or a saved MODEL.safetensors",
+            mend="give a name from the zoo, SCRIPT.py:VARIABLE, a saved MODEL.safetensors or a MODEL.onnx",
         )
     if not Path(path).is_file():
         raise OptionError(f"there is no script {path}", mend="check the path and the working folder")

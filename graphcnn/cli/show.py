@@ -66,7 +66,7 @@ def show(
     precision: Precision | None,
     input_shape: Shape | None,
 ) -> None:
-    """Show a graph of NETWORK: a name from the zoo, SCRIPT.py:VARIABLE, or a saved MODEL.safetensors."""
+    """Show a graph of NETWORK: a name from the zoo, SCRIPT.py:VARIABLE, MODEL.safetensors or MODEL.onnx."""
     if profile and form != "html":
         raise OptionError("--profile is for pages", mend="--as html; `graphcnn bench` prints times")
     if stage in CODE and form not in ("text", "html"):

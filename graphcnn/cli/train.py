@@ -110,7 +110,9 @@ def train(
     resume: Path | None,
     **options: Any,
 ) -> None:
-    """Train NETWORK: a name from the zoo, SCRIPT.py:VARIABLE, or a saved MODEL.safetensors, to train it on.
+    """Train NETWORK: a name from the zoo, SCRIPT.py:VARIABLE, or MODEL.safetensors or MODEL.onnx, to go on.
+
+    MODEL.onnx:VALUE ends the network of the file with one of its values, such as that before its softmax.
 
     Writes the weights after each epoch, the history as CSV, the graphs as text and as a page, and checkpoints
     to the output folder. Ctrl-C ends training after the present step and says how to go on; a second one, at

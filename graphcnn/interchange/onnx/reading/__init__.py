@@ -53,6 +53,13 @@ def from_onnx(
     return found
 
 
+def input_names(source: str | PathLike[str] | bytes) -> list[str]:
+    """Return the names of what the model of a file takes, its weights apart. Raises as `from_onnx` does."""
+    graph = read_model(source).model.graph
+    stored = {tensor.name for tensor in graph.initializer}
+    return [value.name for value in graph.input if value.name not in stored]
+
+
 def imported(
     source: object,
     *,
