@@ -13,9 +13,9 @@ from graphcnn_native.codegen.lanes import Column
 from graphcnn_native.elements import ITEMS, SIZES
 from graphcnn_native.kernels.bfloat16_tiles import LINE, Tiles
 from graphcnn_native.kernels.tile import ColumnGroup, column_groups, over_columns
-from graphcnn_native.kernels.writer import Position, Writer
+from graphcnn_native.kernels.writer import Position, Range, Writer
 from graphcnn_native.lowering.bfloat16 import Bfloat16Correlation
-from graphcnn_native.lowering.bfloat16_tiling import AT_ONCE, DEPTH, FILTERS, TILE, steps_of, tiling
+from graphcnn_native.lowering.bfloat16_tiling import AT_ONCE, DEPTH, FILTERS, TILE
 from graphcnn_native.lowering.program import Buffer, Place
 from graphcnn_native.tile_sizes import evenly
 
@@ -55,29 +55,42 @@ class _Forward:
         self.margins = self.buffer.margins
         self.pitch, self.channels = self.margins.pitch(self.images.type), self.images.type.static(3)
         self.rows, self.columns, self.filters = (self.result.type.static(axis) for axis in (1, 2, 3))
-        self.steps = steps_of(self.op.taps, self.channels)
         maps = w.maps_beside(self.result, self.images)
-        self.far_maps = [b for b in maps if b.place is Place.ARENA and b.margins is None]
-        self.cut = tiling(self.op, self.images.type, self.result.type, self.margins)
+        self.cuts = self.op.cuts(self.images.type, self.result.type, self.margins)
+        is_far = [b.place is Place.ARENA and b.margins is None and len(self.cuts) == 1 for b in maps]
+        self.far_maps = [b for b, far in zip(maps, is_far, strict=True) if far]
+        self.all_steps = sum(phase.steps.count for phase, _ in self.cuts)
 
     def write(self) -> None:
-        f, w, cut = self.f, self.w, self.cut
-        self.tiles.set_up(cut.rows, RIGHT)
+        w, (_, cut) = self.w, self.cuts[0]
         w.tile = f"{AT_ONCE} x {cut.rows} pixels x {TILE} filters"
+        w.tile += f", {len(self.cuts)} phases" if len(self.cuts) > 1 else ""
         groups = column_groups(self.filters, FILTERS // TILE, w.target, "float")
         count, is_cut = sum(group.count for group in groups), self.filters % TILE == 0
-        rows, units = w.cut_along((0, -(-cut.runs // cut.at_once), 1), (0, count, 1 if is_cut else count))
+        rows: Range = (0, -(-cut.runs // cut.at_once))
+        units: Range | None = None
+        if len(self.cuts) == 1:
+            rows, units = w.cut_along((*rows, 1), (0, count, 1 if is_cut else count))
+        for phase, cut in self.cuts:
+            self.phase, self.cut = phase, cut
+            parts = rows if len(self.cuts) == 1 else (0, -(-self.cut.runs // self.cut.at_once))
+            self.tiles.set_up(self.cut.rows, RIGHT)
+            self._write(groups, parts, units if is_cut else None)
+        self.tiles.give_back()
+
+    def _write(self, groups: Sequence[ColumnGroup], rows: Range, units: Range | None) -> None:
+        """Compute the results of a phase: of these parts, and units of filters or all."""
+        f, w, cut = self.f, self.w, self.cut
         with f.loop(w.begin, w.end, cut.samples, name="sample") as n, f.loop(*rows, name="part") as number:
             run = f.multiply(number.index, cut.at_once) if cut.at_once < cut.runs else 0
             runs = f.least(cut.at_once, f.subtract(cut.runs, run))
             samples = f.least(cut.samples, f.subtract(w.end, n.index)) if cut.samples > 1 else 1
             part, before = _Part(n.index, samples, run, runs, number.index), 0
             for group in groups:
-                with over_columns(f, group, before, units if is_cut else None) as column:
+                with over_columns(f, group, before, units) as column:
                     self._sum(part, len(group.columns), column)
                     self._finish(part, group, column)
                 before += group.count
-        self.tiles.give_back()
 
     # Sums
 
@@ -103,10 +116,18 @@ class _Forward:
 
         maps: where what the results meet begins; it is asked for meanwhile.
         """
-        f, tiles, steps = self.f, self.tiles, self.steps
-        filters = f.element(self.panels, "i8", f.multiply(panel, steps.count * TILE * LINE))
+        f, tiles, steps = self.f, self.tiles, self.phase.steps
+        first = f.add(f.multiply(panel, self.all_steps), self.phase.before)
+        filters = f.element(self.panels, "i8", f.multiply(first, TILE * LINE))
         for total in range(AT_ONCE):
             tiles.clear(total)
+        if steps.count:
+            self._add_steps(pixels, filters, maps)
+        for total, address in enumerate(sums):
+            tiles.store(total, address, FILTERS * SIZES["float"])
+
+    def _add_steps(self, pixels: Sequence[Ssa], filters: Ssa, maps: Sequence[Ssa]) -> None:
+        f, steps = self.f, self.phase.steps
         rows_at_once = steps.rows if steps.rows * steps.along <= LARGEST_BODY else 1
         bodies = steps.blocks * steps.rows // rows_at_once
         asked = -(-self.cut.rows // bodies)
@@ -123,11 +144,9 @@ class _Forward:
                         self._step(pixels, filters, (block, f.add(row, down), f.add(step, along)))
                         for x, place in lines[number :: rows_at_once * size] if not start else ():
                             f.prefetch(f.element(x, "float", f.multiply(place, self.filters)))
-        for total, address in enumerate(sums):
-            tiles.store(total, address, FILTERS * SIZES["float"])
 
     def _step(self, pixels: Sequence[Ssa], filters: Ssa, step: tuple[Index, Index, Index]) -> None:
-        f, tiles, steps, (block, row, along) = self.f, self.tiles, self.steps, step
+        f, tiles, steps, (block, row, along) = self.f, self.tiles, self.phase.steps, step
         further = f.multiply(along, self.channels if steps.by_channels else DEPTH)
         across = f.add(f.multiply(row, self.pitch * self.channels), further, f.multiply(block, DEPTH))
         number = f.add(f.multiply(f.add(f.multiply(block, steps.rows), row), steps.along), along)
@@ -149,9 +168,10 @@ class _Forward:
 
     def _pixel(self, part: _Part, sample: Index, run: Index, place: Index) -> Ssa:
         """Return the address of the first tap's pixel of a place."""
-        f, op, margins = self.f, self.op, self.margins
+        f, op, phase = self.f, self.op, self.phase
         row = f.multiply(f.add(part.run, run), op.stride[0] * self.pitch)
-        before = margins.first(self.images.type) - op.padding[0][0] * self.pitch - op.padding[1][0]
+        first_pixel = self.margins.first(self.images.type)
+        before = first_pixel + phase.down.shift * self.pitch + phase.across.shift
         pixel = f.add(row, f.multiply(place, op.stride[1]), before)
         first = f.multiply(f.add(part.sample, sample), self.buffer.bytes)
         return f.element(
@@ -160,7 +180,7 @@ class _Forward:
 
     def _results(self, buffer: Buffer, part: _Part, sample: Index, run: Index, place: Index) -> Ssa:
         """Return the address of the results of a place, in one of the maps of their shape."""
-        is_run = self.cut.length == self.columns
+        is_run = self.cut.length == self.phase.across.count
         row = self.f.add(part.run, run) if is_run else 0
         indices = self.f.add(part.sample, sample), row, place, 0
         type = buffer.value.type
@@ -176,14 +196,15 @@ class _Forward:
 
     def _finish(self, part: _Part, group: ColumnGroup, column: Index) -> None:
         """Compute what follows from the sums, and store it."""
-        f, w, cut = self.f, self.w, self.cut
-        is_run = cut.length == self.columns
+        f, w, cut, phase, apart = self.f, self.w, self.cut, self.phase, self.op.inserted
+        is_run = cut.length == phase.across.count
         with (
             f.loop(0, part.samples, name="sample") as n,
-            f.loop(0, part.runs if is_run else self.rows, name="row") as row,
+            f.loop(0, part.runs if is_run else phase.down.count, name="row") as row,
         ):
             sums = self._sums(n.index, *((row.index, 0) if is_run else (0, f.multiply(row.index, cut.pitch))))
-            for start, size, count in evenly(self.columns, FINISHED).parts():
+            down = f.add(f.multiply(f.add(part.run, row.index), apart[0]), phase.down.first)
+            for start, size, count in evenly(phase.across.count, FINISHED).parts():
                 with f.each(start, count, size, name="pixel") as pixel:
                     for c, times in _alike(group.columns):
                         with (
@@ -191,10 +212,11 @@ class _Forward:
                             w.on_the_way.tile(part.number),
                         ):
                             for number in range(size):
-                                across = f.add(pixel, number)
-                                total = f.element(sums, "float", f.multiply(across, FILTERS), filter_)
-                                place = f.add(part.sample, n.index), f.add(part.run, row.index), across
-                                position = Position((*place, f.add(column, filter_)), c.lanes, c.used)
+                                place = f.add(pixel, number)
+                                total = f.element(sums, "float", f.multiply(place, FILTERS), filter_)
+                                across = f.add(f.multiply(place, apart[1]), phase.across.first)
+                                indices = f.add(part.sample, n.index), down, across, f.add(column, filter_)
+                                position = Position(indices, c.lanes, c.used)
                                 w.store(position, {self.result: f.load(vector("float", c.lanes), total)})
 
 

@@ -7,7 +7,7 @@ from graphcnn_native.codegen.lanes import load_filled, load_lanes
 from graphcnn_native.kernels.tile import ColumnGroup, column_groups
 from graphcnn_native.kernels.writer import Writer, rounded_to_bfloat16
 from graphcnn_native.lowering.bfloat16 import Bfloat16Filters
-from graphcnn_native.lowering.bfloat16_tiling import DEPTH, TILE, steps_of
+from graphcnn_native.lowering.bfloat16_tiling import DEPTH, TILE, Phase
 from graphcnn_native.lowering.program import Place
 
 ELEMENTS = TILE * TILE
@@ -26,49 +26,61 @@ class _Filters:
     def __init__(self, w: Writer) -> None:
         assert w.kernel.root is not None
         (result,), (filters,) = w.graph.results(w.kernel.root), w.graph.node(w.kernel.root).operands
+        op = w.graph.node(w.kernel.root).op
+        assert isinstance(op, Bfloat16Filters)
         self.w, self.f = w, w.f
         self.rows, self.taps, self.channels, self.count = (filters.type.static(axis) for axis in range(4))
         self.exact = w.buffer(filters).place is Place.CALLER
         self.source, self.target = w.address(w.buffer(filters)), w.address(w.buffer(result))
-        self.steps = steps_of((self.rows, self.taps), self.depth)
+        self.phases, self.inserted = op.phases(filters.type), op.inserted
 
     @property
     def columns(self) -> int:
         """How many columns the panels have: a filter each."""
         return self.count
 
-    @property
-    def depth(self) -> int:
-        """How many numbers of a column belong to a tap."""
-        return self.channels
-
     def write(self) -> None:
-        f, w, steps = self.f, self.w, self.steps
+        f, w, total = self.f, self.w, sum(phase.steps.count for phase in self.phases)
         for group in column_groups(self.columns, 1, w.target, "float"):
             before = group.offset // TILE
             begin, end = f.greatest(w.begin, before), f.least(w.end, before + group.count)
-            with (
-                f.loop(begin, end, name="panel") as panel,
-                f.loop(0, steps.blocks, name="block") as block,
-                f.loop(0, steps.rows, name="filter_row") as row,
-                f.loop(0, steps.along, name="step") as along,
-            ):
-                number = f.add(f.multiply(panel.index, steps.blocks), block.index)
-                number = f.add(f.multiply(number, steps.rows), row.index)
-                number = f.add(f.multiply(number, steps.along), along.index)
-                target = f.element(self.target, "i32", f.multiply(number, ELEMENTS))
-                self._step(group, panel.index, (block.index, row.index, along.index), target)
+            with f.loop(begin, end, name="panel") as panel:
+                for phase in self.phases:
+                    first = f.add(f.multiply(panel.index, total), phase.before)
+                    self._phase(group, panel.index, phase, first)
+
+    def _phase(self, group: ColumnGroup, panel: Index, phase: Phase, before: Index) -> None:
+        """Write the tiles of a phase, the first of which has so many before it."""
+        f, steps, self.phase = self.f, phase.steps, phase
+        with (
+            f.loop(0, steps.blocks, name="block") as block,
+            f.loop(0, steps.rows, name="filter_row") as row,
+            f.loop(0, steps.along, name="step") as along,
+        ):
+            number = f.add(f.multiply(block.index, steps.rows), row.index)
+            number = f.add(f.multiply(number, steps.along), along.index, before)
+            target = f.element(self.target, "i32", f.multiply(number, ELEMENTS))
+            self._step(group, panel, (block.index, row.index, along.index), target)
+
+    def _tap(self, row: Index, along: Index) -> tuple[Index, Index]:
+        """Return the row and the column of a phase's tap."""
+        f, taps = self.f, (self.phase.down.tap, self.phase.across.tap)
+        down, across = (f.multiply(n, step) for n, step in zip((row, along), self.inserted, strict=True))
+        return f.add(down, taps[0]), f.add(across, taps[1])
 
     def _step(self, group: ColumnGroup, panel: Index, step: tuple[Index, Index, Index], target: Ssa) -> None:
         """Write the tile of a step: of a block, row and place along it."""
-        f, (block, row, along) = self.f, step
-        further = f.multiply(along, self.channels if self.steps.by_channels else DEPTH)
+        f, steps, (block, row, along) = self.f, self.phase.steps, step
+        further = f.multiply(along, DEPTH)
+        if steps.by_channels:
+            row, tap = self._tap(row, along)
+            further = f.multiply(tap, self.channels)
         number = f.add(f.multiply(row, self.taps * self.channels), further, f.multiply(block, DEPTH))
         source = f.element(self.source, "float", f.multiply(number, self.count), f.multiply(panel, TILE))
-        if self.steps.by_channels:
+        if steps.by_channels:
             self._tile(group, source, target, DEPTH)
             return
-        last = self.steps.along - 1
+        last = steps.along - 1
         if last:
             with f.when(f.compare("slt", f.index(along), f.index(last))):
                 self._tile(group, source, target, DEPTH)
@@ -102,16 +114,15 @@ class _TurnedFilters(_Filters):
     def columns(self) -> int:
         return self.channels
 
-    @property
-    def depth(self) -> int:
-        return self.count
-
     def _step(self, group: ColumnGroup, panel: Index, step: tuple[Index, Index, Index], target: Ssa) -> None:
         f, (block, row, along) = self.f, step
         (column,) = group.columns
-        taps = f.add(f.multiply(f.subtract(self.rows - 1, row), self.taps), f.subtract(self.taps - 1, along))
-        number = block if self.steps.by_channels else along
-        taps = taps if self.steps.by_channels else 0
+        number: Index = along
+        taps: Index = 0
+        if self.phase.steps.by_channels:
+            down, across = self._tap(row, along)
+            rows = f.multiply(f.subtract(self.rows - 1, down), self.taps)
+            number, taps = block, f.add(rows, f.subtract(self.taps - 1, across))
         channel = f.add(f.multiply(taps, self.channels), f.multiply(panel, TILE))
         first = f.add(f.multiply(channel, self.count), f.multiply(number, DEPTH))
         source, rest = f.element(self.source, "float", first), self.count % DEPTH

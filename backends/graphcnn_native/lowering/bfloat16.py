@@ -8,7 +8,8 @@ are cut is `bfloat16_tiling.py`'s.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -33,11 +34,15 @@ from graphcnn.rewrite import Match
 from graphcnn_native.lowering.bfloat16_tiling import (
     DEPTH,
     TILE,
+    Phase,
+    Tiling,
     correlation_pays,
     filter_gradient_pays,
-    steps_of,
+    phases,
+    tiling,
 )
 from graphcnn_native.lowering.program import Margins
+from graphcnn_native.lowering.strides import sides_needed
 
 LEAST_WEIGHTS = 4096
 """Numbers of the fewest weights whose products are worth keeping their factors as bfloat16."""
@@ -68,9 +73,12 @@ class Bfloat16Filters(Op):
     of 32 lie one behind the other in a row of taps, and zeros beyond its end.
 
     is_turned: the filters are those of the input gradient: taps in reverse, channels exchanged with filters.
+    inserted, padding: of the correlation over inserted zeros that reads them phase by phase.
     """
 
     is_turned: bool = False
+    inserted: Pair = (1, 1)
+    padding: Pair = (0, 0)
 
     name: ClassVar[str] = "bfloat16_filters"
     equation: ClassVar[str] = "w, rounded to bfloat16"
@@ -78,27 +86,35 @@ class Bfloat16Filters(Op):
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
         (filters,) = operands
-        rows, taps, channels, count = map(int, filters.shape)
+        channels, count = filters.static(2), filters.static(3)
         if self.is_turned:
             channels, count = count, channels
-        steps = steps_of((rows, taps), channels).count
+        steps = sum(phase.steps.count for phase in self.phases(filters))
         return (TensorType((-(-count // TILE), steps, TILE, TILE), "int32"),)
+
+    def phases(self, filters: TensorType) -> list[Phase]:
+        """Return the phases of one result each, whose taps are those of all."""
+        taps = filters.static(0), filters.static(1)
+        channels = filters.static(3 if self.is_turned else 2)
+        return phases(self.inserted, taps, self.padding, self.inserted, channels)
 
 
 @dataclass(frozen=True, slots=True)
 class Bfloat16Correlation(Correlate2d):
     """A correlation of images that are kept as bfloat16 with filters [K, K', C, D] in panels.
 
-    taps: of the filters. filters: how many.
+    taps: of the filters. filters: how many. inserted: factors of the zeros that would be inserted into the
+    images; none of them is multiplied.
     """
 
     taps: Pair = (1, 1)
     filters: int = 1
+    inserted: Pair = (1, 1)
 
     name: ClassVar[str] = "correlate2d_of_bfloat16"
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
-        images, _ = operands
+        (images,) = ZeroInsert(self.inserted).result_types(operands[0])
         return Correlate2d.result_types(self, images, self.plain(images))
 
     def plain(self, images: TensorType) -> TensorType:
@@ -107,7 +123,27 @@ class Bfloat16Correlation(Correlate2d):
 
     def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType], batch: int) -> int:
         images, _ = operands
-        return Correlate2d.flops(self, (images, self.plain(images)), results, batch)
+        all_taps = Correlate2d.flops(self, (images, self.plain(images)), results, batch)
+        return all_taps // math.prod(self.inserted)
+
+    def phases(self, images: TensorType, results: TensorType) -> list[Phase]:
+        """Return the phases of the results; where no zeros are inserted, there is one."""
+        sizes, before = (results.static(1), results.static(2)), (self.padding[0][0], self.padding[1][0])
+        return phases(sizes, self.taps, before, self.inserted, images.static(3))
+
+    def cuts(self, images: TensorType, results: TensorType, margins: Margins) -> list[tuple[Phase, Tiling]]:
+        """Return how the results of each phase are cut; margins: of the images."""
+        pitch = margins.pitch(images) if self.stride == (1, 1) else None
+        return [(p, tiling(p.down.count, p.across.count, pitch)) for p in self.phases(images, results)]
+
+    def zeros(self, images: TensorType, results: TensorType) -> Margins:
+        """Return the zeros that are needed around the images."""
+        (above, below), sides = self.padding
+        if self.inserted != (1, 1):
+            found = self.phases(images, results)
+            above, below = sides_needed(images.static(1), [phase.down for phase in found])
+            sides = sides_needed(images.static(2), [phase.across for phase in found])
+        return Margins(above, below, max(sides))
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,9 +250,13 @@ def correlation_of_bfloat16(match: Match, op: Correlate2d, operands: Values) -> 
     taps = filters.type.static(0), filters.type.static(1)
     if not correlation_pays(taps, images.type.static(3), filters.type.static(3)):
         return None
+    inserted = _inserted(match, op, images, filters)
+    if inserted != (1, 1):
+        (plain,) = match.definition(images).operands
+        images = _rounded(match, plain) or plain
     attributes = op.stride, op.padding, op.dilation, op.groups, op.sum_over
-    correlation = Bfloat16Correlation(*attributes, taps, filters.type.static(3))
-    in_panels = _in_panels(match, filters)
+    correlation = Bfloat16Correlation(*attributes, taps, filters.type.static(3), inserted)
+    in_panels = _in_panels(match, filters, inserted, (op.padding[0][0], op.padding[1][0]))
     return match.emit(correlation, match.emit_once(Bfloat16(), images), in_panels)
 
 
@@ -278,8 +318,19 @@ def _only_moves(op: Op) -> bool:
     return is_pad or isinstance(op, Crop | Reshape | Rot180 | Transpose | ZeroInsert)
 
 
-def _in_panels(match: Match, filters: Value) -> Value:
+def _inserted(match: Match, op: Correlate2d, images: Value, filters: Value) -> Pair:
+    """Return the factors of the zeros in images, where a correlation can do without them."""
+    inserting = match.definition(images).op
+    if not isinstance(inserting, ZeroInsert) or op.stride != (1, 1) or images.type.static(3) % DEPTH:
+        return 1, 1
+    (result,) = op.result_types(images.type, filters.type)
+    is_large = all(result.static(1 + axis) >= inserting.factors[axis] for axis in (0, 1))
+    return inserting.factors if is_large else (1, 1)
+
+
+def _in_panels(match: Match, filters: Value, inserted: Pair, padding: Pair) -> Value:
     """Emit rounded filters in panels: those of an input gradient as they were before they were turned."""
+    by_phase = (inserted, padding) if inserted != (1, 1) else ()
     node = match.definition(filters)
     has_one_tap = filters.type.shape[:2] == (1, 1)
     if node.op == Transpose((0, 1, 3, 2)) and (has_one_tap or filters.type.static(2) % DEPTH == 0):
@@ -289,8 +340,8 @@ def _in_panels(match: Match, filters: Value) -> Value:
         source = rotation.operands[0] if is_rotated else turned
         rounded = match.definition(source)
         if (is_rotated or has_one_tap) and isinstance(rounded.op, RoundBfloat16):
-            return match.emit_once(Bfloat16Filters(is_turned=True), rounded.operands[0])
-    return match.emit_once(Bfloat16Filters(), filters)
+            return match.emit_once(Bfloat16Filters(True, *by_phase), rounded.operands[0])
+    return match.emit_once(Bfloat16Filters(False, *by_phase), filters)
 
 
 def is_product(op: Op) -> bool:
@@ -305,16 +356,10 @@ def margins_of(graph: Graph) -> dict[Value, Margins]:
     for key, node in graph.items():
         if isinstance(node.op, Bfloat16):
             found[graph.results(key)[0]] = Margins()
-        for value, needed in _needed(node.op, node.operands):
-            found[value] = _both(found[value], needed)
+        if isinstance(node.op, Bfloat16Correlation):
+            images = node.operands[0]
+            found[images] = _both(found[images], node.op.zeros(images.type, node.types[0]))
     return found
-
-
-def _needed(op: Op, operands: Values) -> Iterator[tuple[Value, Margins]]:
-    """Yield the operands of a product that are kept as bfloat16, and the zeros that it needs around them."""
-    if isinstance(op, Bfloat16Correlation):
-        (above, below), sides = op.padding
-        yield operands[0], Margins(above, below, max(sides))
 
 
 def _both(x: Margins, y: Margins) -> Margins:

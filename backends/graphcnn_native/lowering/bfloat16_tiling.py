@@ -13,7 +13,8 @@ from graphcnn.ir import TensorType
 from graphcnn.ops import Correlate2d
 from graphcnn.ops.attributes import Pair
 from graphcnn_native.elements import SIZES
-from graphcnn_native.lowering.program import ALIGNMENT, Margins, aligned
+from graphcnn_native.lowering import strides
+from graphcnn_native.lowering.program import ALIGNMENT, aligned
 from graphcnn_native.tile_sizes import evenly
 
 TILE = 16
@@ -108,15 +109,43 @@ class Tiling:
         return parts * of_part / self.samples * (BEGIN + self.rows)
 
 
-def tiling(op: Correlate2d, images: TensorType, results: TensorType, margins: Margins) -> Tiling:
-    """Return how the results [N, H', W', D] of a correlation are best cut.
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """Results of a correlation that meet the same taps: all of them, but where zeros would be inserted.
 
-    margins: of the images. Where results are a pixel apart, all rows can be one run.
+    down, across: which results, and which taps, along each axis (`strides.py`). steps: the order of their
+    products; before: how many steps there are in the phases before.
     """
-    rows, columns = results.static(1), results.static(2)
+
+    down: strides.Phase
+    across: strides.Phase
+    steps: Steps
+    before: int
+
+
+def phases(sizes: Pair, taps: Pair, padding: Pair, inserted: Pair, channels: int) -> list[Phase]:
+    """Return the phases of a map of these sizes, by filters of so many taps and channels.
+
+    padding: above and at the left. inserted: factors of zeros that would be inserted into the images.
+    """
+    found, before = list[Phase](), 0
+    downs, acrosses = map(strides.phases, sizes, taps, padding, inserted)
+    for down in downs:
+        for across in acrosses:
+            steps = steps_of((down.taps, across.taps), channels)
+            found.append(Phase(down, across, steps, before))
+            before += steps.count
+    return found
+
+
+def tiling(rows: int, columns: int, pitch: int | None) -> Tiling:
+    """Return how so many rows and columns of results are best cut.
+
+    pitch: places from a row of the images to the next, where all rows can be one run: if neighbours among
+    the results are neighbours there.
+    """
     found = [_cut(columns, rows, columns)]
-    if op.stride == (1, 1):
-        pitch = margins.pitch(images)
+    if pitch is not None:
         length = (rows - 1) * pitch + columns
         if length <= LONGEST_MAP:
             found += [_cut(length, 1, pitch, samples) for samples in range(1, AT_ONCE + 1)]

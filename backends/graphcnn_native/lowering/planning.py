@@ -16,7 +16,7 @@ from graphcnn_native.lowering.bfloat16 import (
     Bfloat16ProductOverSamples,
     margins_of,
 )
-from graphcnn_native.lowering.bfloat16_tiling import FILTERS, TILE, over_samples, packing, tiling
+from graphcnn_native.lowering.bfloat16_tiling import FILTERS, TILE, over_samples, packing
 from graphcnn_native.lowering.caller_arrays import CallerArrays
 from graphcnn_native.lowering.draft import Draft, drafts_by_value
 from graphcnn_native.lowering.program import (
@@ -197,7 +197,7 @@ class _Finishing:
                 return types[0].with_dtype("float64").bytes(1)
             case Bfloat16Correlation():
                 results, margins = graph.results(draft.root)[0].type, self._margins[node.operands[0]]
-                return tiling(node.op, types[0], results, margins).bytes
+                return max(cut.bytes for _, cut in node.op.cuts(types[0], results, margins))
             case Bfloat16Matmul():
                 return TILE * FILTERS * SIZES["float"]
             case Bfloat16ProductOverSamples():

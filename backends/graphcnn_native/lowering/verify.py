@@ -7,6 +7,7 @@ taken for granted. With GRAPHCNN_VERIFY=on, as in the tests, every program is ve
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import astuple
 from typing import TypeAlias
 
 from graphcnn.errors import BackendError
@@ -284,8 +285,8 @@ def _verify_bfloat16(program: Program, kernel: PlacedKernel) -> None:
         as_such = bool(reading) and all(isinstance(x.op, ReluMask) or is_product(x.op) for x in reading)
         _require(as_such, kernel, f"it reads %{value.key} as float32, which is kept as bfloat16")
         if root is not None and isinstance(root.op, Bfloat16Correlation) and value == root.operands[0]:
-            (above, below), sides = root.op.padding
-            fits = margins.above >= above and margins.below >= below and margins.between >= max(sides)
+            needed = root.op.zeros(value.type, root.types[0])
+            fits = all(has >= wanted for has, wanted in zip(astuple(margins), astuple(needed), strict=True))
             _require(fits, kernel, f"there are too few zeros around %{value.key}")
 
 
