@@ -1,6 +1,7 @@
 """Times graphcnn on one network for a comparison with other frameworks: answers on standard input and output.
 
     step_worker.py NET --batch N --mode train|infer --threads T [--backend NAME | --target NAME]
+        [--precision bfloat16]
 
 A training step is forward, mean cross-entropy, gradient and SGD with momentum; an inference gives logits.
 NET is one of `networks.py` or of `graphcnn.zoo`, `random:SEED`, or one of the Python file that the
@@ -29,6 +30,7 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--backend", default="native")
     parser.add_argument("--target", help="of the native backend: avx2, say, on a processor that has more")
+    parser.add_argument("--precision", help="of what products multiply: bfloat16, or float32")
     given = parser.parse_args()
     os.environ["GRAPHCNN_THREADS"] = str(given.threads)
     network, shape = find(given.net)
@@ -38,6 +40,7 @@ def main() -> None:
         loss=gcn.CrossEntropy(),
         optimizer=gcn.SGD(0.01, momentum=0.9),
         metrics=[],
+        precision=given.precision,
         backend=ForTarget(named_target(given.target)) if given.target else given.backend,
     )
     random = np.random.default_rng(0)
