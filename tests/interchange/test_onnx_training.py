@@ -8,6 +8,7 @@ import onnx
 import pytest
 
 import graphcnn as gcn
+from graphcnn.sample_keys import identities
 from tests.interchange.onnx_runtimes import session
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "train_in_onnxruntime.py"
@@ -104,6 +105,19 @@ def test_a_hundred_steps_of_resnet20(dtype, rate, tolerance, training, tmp_path)
     assert worst < tolerance
 
 
+def test_a_step_transposes_for_filter_gradients_alone(tmp_path):
+    """Of each convolution its images and deltas, whose samples become channels, and the filters' gradient."""
+    network = gcn.Sequential(
+        *(gcn.Conv2d(4, 3, stride=2, padding=1), gcn.BatchNorm2d(), gcn.ReLU(), gcn.MaxPool2d(2)),
+        *(gcn.Conv2d(5, 3, padding=1), gcn.BatchNorm2d(), gcn.ReLU(), gcn.GlobalAvgPool2d(), gcn.Dense(10)),
+    )
+    model_of(network, (12, 12, 3)).export_onnx(tmp_path / "step.onnx", "step")
+    nodes = onnx.load(tmp_path / "step.onnx").graph.node
+    found = [node.name for node in nodes if node.op_type == "Transpose"]
+    images = [f"{layer}/gradient/Transpose{number}" for layer in ("conv2", "conv1") for number in ("", ".2")]
+    assert sorted(found) == sorted([*images, "conv1/SGD/Transpose", "conv2/SGD/Transpose"])
+
+
 OPTIMIZERS = {
     "adam": {"optimizer": gcn.Adam(0.01)},
     "adamw, averaged and clipped": {"optimizer": gcn.AdamW(0.01), "average": 0.9, "clip_norm": 1.0},
@@ -135,6 +149,27 @@ def test_dropout_draws_the_same_bits(training, tmp_path):
     assert running.run(["loss"], there)[0] == pytest.approx(expected, abs=1e-6)
     there["sample_key"] = batch["sample_key"] + 2**30
     assert running.run(["loss"], there)[0] != pytest.approx(expected, abs=1e-4)
+
+
+def test_augmentation_moves_the_same_pixels(tmp_path):
+    """All that is drawn for samples, in five steps: a bit of a draw that differed would show in the loss."""
+    network = gcn.Sequential(
+        *(gcn.RandomFlip(), gcn.RandomCrop(padding=2), gcn.RandomAffine(15), gcn.ColorJitter(0.2, 0.2, 0.2)),
+        *(gcn.Cutout(3), gcn.Mixup(0.2), gcn.Conv2d(4, 3), gcn.ReLU(), gcn.Dropout2d(0.2)),
+        *(gcn.GaussianNoise(0.1), gcn.Flatten(), gcn.Dense(10)),
+    )
+    model = model_of(network, (12, 12, 3))
+    model.export_onnx(tmp_path / "step.onnx", "step")
+    proto = onnx.load(tmp_path / "step.onnx")
+    running, state = session(proto), {}
+    names = [output.name for output in proto.graph.output]
+    for first, (images, labels) in enumerate(batches((12, 12, 3), 5, 8)):
+        keys = identities(0, np.arange(8 * first, 8 * first + 8))
+        expected = model.step_on({"image": images, "target": labels, "sample_key": keys})["loss"]
+        there = {"image": channels_first(images), "target": labels, "sample_key": keys}
+        found = dict(zip(names, running.run(names, {**state, **there}), strict=True))
+        assert found["loss"] == pytest.approx(expected, abs=2e-6)
+        state = {name.removesuffix(".next"): found[name] for name in names if name.endswith(".next")}
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])

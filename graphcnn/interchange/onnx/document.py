@@ -17,6 +17,7 @@ from graphcnn.interchange.onnx.export import Options, Plug, Written, written
 from graphcnn.interchange.onnx.layouts import IMAGES, turned
 from graphcnn.interchange.onnx.writer import OnnxNode
 from graphcnn.ir import Graph, TensorType
+from graphcnn.visible import visible
 
 OPSET: Final = 21
 """The opset by default: the first one whose files hold metadata of nodes; runtimes since 2024 read it."""
@@ -57,6 +58,7 @@ def document(
             mend='layout="NCHW"',
         )
     found = written(graph, options, gradients)
+    _require_text(found)
     proto = _proto(onnx, found, title or graph.name)
     _check(onnx, proto)
     _store(onnx, proto, found, options)
@@ -75,6 +77,20 @@ def onnx_package() -> ModuleType:
             "files of ONNX need the package onnx", mend="pip install 'graphcnn[onnx]'"
         ) from None
     return onnx
+
+
+def _require_text(found: Written) -> None:
+    """Raise ExportError for names that UTF-8 cannot hold: halves of characters, which Python lets pass."""
+    for name in (
+        *(plug.name for plug in (*found.inputs, *found.outputs)),
+        *(node.path for node in found.nodes),
+    ):
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise ExportError(
+                f"the name {name!r:.60} is no text that a file can hold", mend="give it another name"
+            ) from None
 
 
 def _check_opset(onnx: ModuleType, opset: object) -> None:
@@ -185,7 +201,7 @@ def _told(node: OnnxNode) -> dict[str, str]:
         "op": op.name,
         "equation": op.equation,
     }
-    return {key: text for key, text in told.items() if text}
+    return {key: visible(text) for key, text in told.items() if text}
 
 
 def _add(proto: Any, texts: Mapping[str, str]) -> None:

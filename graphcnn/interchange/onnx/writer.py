@@ -12,6 +12,9 @@ import numpy as np
 
 from graphcnn.arrays import Array
 from graphcnn.interchange.onnx.layouts import (
+    CHANNELS_FIRST,
+    CHANNELS_THEN_FILTERS,
+    FILTERS_FIRST,
     Layout,
     before_transposed,
     between,
@@ -78,7 +81,6 @@ class Writer:
         self._count = 0
         self._notes: dict[Value, str] = {}
         self._known: dict[tuple[object, ...], str] = {}
-        self._batch: str | None = None
         self._source: Node | None = None
 
     # Writing nodes
@@ -103,9 +105,10 @@ class Writer:
         return results
 
     def _unused(self) -> str:
-        """Return a name that no tensor has, and no input of a graph is given."""
+        """Return a name that no tensor has, and no input."""
         self._count += 1
-        return f"\0{self._count}"
+        name = f"\0{self._count}"
+        return self._unused() if name in self.graph.inputs else name
 
     def _path(self, kind: str) -> str:
         """Return where a node stands in words: its layer, `gradient` or what updates it, its operator."""
@@ -163,15 +166,19 @@ class Writer:
     def layout(self, *values: Value) -> Layout:
         """Return the layout in which values of one rank are had with the fewest transpositions.
 
-        Of equally good ones, one that is not the graph's own: that is where convolutions are.
+        Of equally good ones, the one in which convolutions are.
         """
         rank = max(value.type.rank for value in values)
         held = [self.layouts(value) for value in values if value.type.rank == rank and self.layouts(value)]
         candidates = dict.fromkeys(layout for each in held for layout in each)
         own = plain(rank)
+        usual = (CHANNELS_FIRST, FILTERS_FIRST, CHANNELS_THEN_FILTERS, own)
         return min(
             candidates,
-            key=lambda layout: (sum(layout not in each for each in held), layout == own),
+            key=lambda layout: (
+                sum(layout not in each for each in held),
+                usual.index(layout) if layout in usual else len(usual),
+            ),
             default=own,
         )
 
@@ -259,12 +266,18 @@ class Writer:
 
     def batch(self) -> str:
         """Return the number of samples, as a list of one integer."""
-        if self._batch is None:
+        if ("batch",) not in self._known:
             value = next(value for value in self.graph.inputs.values() if value.type.has_batch)
             layout, tensor = next(iter(self._tensors[value].items()))
             axis = layout.index(value.type.shape.index(BATCH))
-            self._batch = self("Shape", tensor, start=axis, end=axis + 1)
-        return self._batch
+            self._known["batch",] = self("Shape", tensor, start=axis, end=axis + 1)
+        return self._known["batch",]
+
+    def samples(self) -> str:
+        """Return the number of samples, as an integer."""
+        if ("samples",) not in self._known:
+            self._known["samples",] = self("Squeeze", self.batch(), self.integers(0))
+        return self._known["samples",]
 
     def shape(self, sizes: Sequence[Dim]) -> str:
         """Return a shape as a list of integers, of which the batch is known at run time only."""

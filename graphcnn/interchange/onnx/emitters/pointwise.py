@@ -141,8 +141,9 @@ def count(write: Writer, node: Node, results: tuple[Value, ...]) -> None:
     if len([size for size in sizes if isinstance(size, int)]) == len(sizes):
         write.put(results[0], write.number(known, x.type))
         return
-    samples = write("Squeeze", write.batch(), write.integers(0))
-    number = samples if known == 1 else write("Mul", samples, write.constant(np.array(known, np.int64)))
+    number = write.samples()
+    if known > 1:
+        number = write("Mul", number, write.constant(np.array(known, np.int64)))
     write.put(results[0], number if x.type.dtype == "int64" else write.cast(number, x.type.dtype))
 
 

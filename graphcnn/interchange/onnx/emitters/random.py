@@ -132,8 +132,7 @@ def _elements(write: Writer, shape: tuple[Dim, ...]) -> str:
     if BATCH not in shape:
         return write.constant(np.arange(math.prod(shape), dtype=np.int64))
     sample = math.prod(size for size in shape if isinstance(size, int))
-    samples = write("Squeeze", write.batch(), write.integers(0))
-    count = write("Mul", samples, write.constant(np.array(sample)))
+    count = write("Mul", write.samples(), write.constant(np.array(sample)))
     return write(
         "Range",
         *(each if isinstance(each, str) else write.constant(np.array(each)) for each in (0, count, 1)),
