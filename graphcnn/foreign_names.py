@@ -309,8 +309,8 @@ OF_MODELS: Final = {
     "training": _IN_FIT,
     "forward": "model.predict(x)",
     "call": "model.predict(x)",
-    "predict_classes": "model.predict(x).argmax(axis=1)",
-    "predict_proba": "the softmax of model.predict(x), where the network ends with logits",
+    "predict_classes": "model.classify(x).best, or model.predict(x).argmax(axis=1)",
+    "predict_proba": "model.classify(x).probabilities",
     "predict_on_batch": "model.predict(x)",
     "train_on_batch": _STEP,
     "partial_fit": _STEP,
@@ -386,6 +386,25 @@ SETTABLE: Final = {
     "frozen": 'model.freeze("*") and model.unfreeze()',
 }
 """What a model has and cannot be set, and how it is had otherwise."""
+
+OF_DATASETS: Final = {
+    **dict.fromkeys(("class_names", "class_to_idx", "names", "categories"), "dataset.classes, by label"),
+    **dict.fromkeys(
+        ("filenames", "file_paths", "paths", "imgs", "samples"), "dataset.files and dataset.test_files"
+    ),
+    **dict.fromkeys(("targets", "y", "y_train", "train_labels"), "dataset.labels"),
+    **dict.fromkeys(("data", "x", "x_train", "train_images"), "dataset.images"),
+    **dict.fromkeys(("y_test", "x_test", "val_images"), "dataset.test_images and dataset.test_labels"),
+    **dict.fromkeys(("train_test_split", "random_split", "validation_split"), "dataset.split(0.9)"),
+    **dict.fromkeys(
+        ("map", "transform", "batch", "shuffle"),
+        "fit(batch_size=) shuffles and makes batches; layers change images: gcn.RandomFlip()",
+    ),
+    "shape": "dataset.images.shape",
+    "head": "print(dataset), or dataset.show()",
+    "plot": "dataset.show()",
+}
+"""What others call what a `Dataset` has."""
 
 OF_HISTORIES: Final = {
     "history": 'history["loss"]; a History has its lists itself',

@@ -112,10 +112,9 @@ def _conversion_hint(array: Array, type: TensorType, called: str) -> str:
     if converts(array, type.dtype):
         return f"convert it: {called}.astype({type.dtype!r})"
     if is_text(array) and type.rank == 4:
-        return (
-            "decode the files first: "
-            f"np.stack([np.asarray(PIL.Image.open(path)) for path in paths]).astype({type.dtype!r}) / 255"
-        )
+        height, width, channels = type.shape[1:]
+        sizes = f"size=({height}, {width}){', channels=1' if channels == 1 else ''}"
+        return f"load the files, as model.classify does: gcn.data.load_images(paths, {sizes})"
     return f"give an array of numbers of the shape {format_shape(type.shape)}"
 
 

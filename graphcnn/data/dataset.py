@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,8 @@ from graphcnn.arguments import known_methods
 from graphcnn.data.batches import permutation
 from graphcnn.data.mapping import chosen_rows
 from graphcnn.displays import display
-from graphcnn.errors import DataError, OptionError
+from graphcnn.errors import DataError, OptionError, meant
+from graphcnn.foreign_names import OF_DATASETS
 from graphcnn.rendering import as_html
 from graphcnn.visible import visible
 
@@ -158,6 +159,15 @@ class Dataset:
                 mend=f"{name}={samples}, which are all",
             )
         return count
+
+    if not TYPE_CHECKING:  # type checkers know which attributes there are
+
+        def __getattr__(self, name: str) -> object:
+            """Raise AttributeError, with what others call what a set has here."""
+            said = f"a Dataset has no attribute {visible(name)!r}"
+            known = [each for each in dir(type(self)) if not each.startswith("_")]
+            found = "" if name.startswith("_") else OF_DATASETS.get(name) or meant(name, known)
+            raise AttributeError(f"{said}: {found}" if found else said)
 
     # Displays
 

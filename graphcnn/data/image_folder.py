@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graphcnn.arguments import known_arguments
+from graphcnn.arguments import translated_arguments
 from graphcnn.data import decoding
 from graphcnn.data.dataset import Dataset
 from graphcnn.data.decoded import Entry, LeftOut, Memory, Room, image_cache
@@ -31,10 +31,22 @@ from graphcnn.visible import visible
 PROBED = 64
 """So many files tell whether images are grey; a coloured one among the others tells later."""
 LISTED = 8
+OF_FOLDERS = {
+    **dict.fromkeys(("validation_split", "subset", "test_size"), "load_image_folder(...).split(0.8)"),
+    **dict.fromkeys(("image_size", "target_size", "img_size", "shape"), "size=(height, width)"),
+    **dict.fromkeys(("color_mode", "grayscale", "mode"), "channels=1 for grey, channels=3 for RGB"),
+    **dict.fromkeys(("batch_size", "shuffle", "seed"), "fit takes it: model.fit(dataset, batch_size=32)"),
+    **dict.fromkeys(("transform", "rescale", "augment"), "layers do it: gcn.Normalize.of(dataset)"),
+    **dict.fromkeys(("class_names", "classes", "label_mode"), "the folders, or labels=, name the classes"),
+    **dict.fromkeys(("csv", "df", "dataframe", "annotations"), 'labels="labels.csv", or {file: class}'),
+    **dict.fromkeys(("num_workers", "workers"), "threads="),
+    "crop_to_aspect_ratio": 'resize="crop", as by default, or resize="stretch"',
+}
+"""What others call the arguments, and what to write instead."""
 LARGEST_SIDE = 1 << 15
 
 
-@known_arguments
+@translated_arguments(OF_FOLDERS)
 def load_image_folder(
     folder: str | os.PathLike[str],
     *,

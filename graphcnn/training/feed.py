@@ -130,7 +130,7 @@ class Feed:
             self._require_all_finite(whole)
             return self.in_batches(self._with_keys(whole, key_seed), size, seed)
         if isinstance(x, np.ndarray | str | bytes | Mapping) or not isinstance(x, Iterable):
-            raise DataError("labels are missing", mend="pass images and labels, or an iterable of batches")
+            raise DataError("labels are missing", mend=_mend_of_missing_labels(x))
         if isinstance(x, tuple | list) and len(x) in (2, 3) and _is_arrays(x):
             raise DataError(
                 f"images and labels are given as one {type(x).__name__}, which would be batches",
@@ -434,6 +434,12 @@ def parts_to_test(x: object, y: object) -> tuple[object, object]:
             "or name the images: dataset.images, dataset.labels",
         )
     return x.test_images, x.test_labels
+
+
+def _mend_of_missing_labels(x: object) -> str:
+    if isinstance(x, str):
+        return f"load them: gcn.data.load({x!r:.80}, size=64) is a Dataset"
+    return "pass images and labels, or an iterable of batches"
 
 
 def _require_no_labels(y: object) -> None:

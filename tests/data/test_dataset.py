@@ -1,6 +1,7 @@
 """A set of images: its parts, what it prints, the pictures that it shows, and training on it."""
 
 import copy
+import pickle
 import re
 
 import numpy as np
@@ -325,3 +326,24 @@ def test_a_model_that_was_copied_gathers_as_the_first():
     for each in (model, twin):
         each.fit(PIXELS, LABELS, progress=False)
     assert bits(model) == bits(twin)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("class_names", "dataset.classes"),
+        ("filenames", "dataset.files"),
+        ("targets", "dataset.labels"),
+        ("random_split", "dataset.split(0.9)"),
+        ("imagse", "did you mean 'images'?"),
+    ],
+)
+def test_what_others_call_it_is_pointed_to(name, said):
+    dataset = gcn.data.load_digits()
+    with pytest.raises(AttributeError, match=f"a Dataset has no attribute '{name}'") as caught:
+        getattr(dataset, name)
+    assert said in str(caught.value)
+    for code in re.findall(r"dataset\.[\w.()]+", said):
+        eval(code, {"dataset": dataset})
+    assert not hasattr(dataset, "__array__")
+    assert copy.deepcopy(dataset).classes == pickle.loads(pickle.dumps(dataset)).classes

@@ -646,7 +646,15 @@ def test_a_folder_of_images_is_trained_on_by_the_command(photos, tmp_path, monke
         arguments = ["train", network, "--data", str(photos), "--epochs", "1", "--output", str(saved.parent)]
         result = CliRunner().invoke(main, arguments)
         assert result.exit_code == 0, result.output
-        assert "Dataset(12 training images of 8x8x1, 2 classes)" in result.output
+        assert "Dataset(11 training and 1 test images of 8x8x1, 2 classes)" in result.output
         assert saved.exists()
     assert dataset_named(str(photos), "resnet20").images.shape == (12, 32, 32, 3)
     assert dataset_named(str(photos), "script.py:network").images.shape == (12, 40, 60, 3)
+
+
+@pytest.mark.parametrize("name", image_folder.OF_FOLDERS)
+def test_arguments_of_others_are_said_as_they_are_here(photos, name):
+    save(photos / "a" / "1.png")
+    with pytest.raises(gcn.GraphcnnError, match=f"no argument '{name}'") as caught:
+        load_image_folder(photos, **{name: 1})
+    assert caught.value.mend == image_folder.OF_FOLDERS[name]

@@ -3,9 +3,9 @@
 import copy
 import pickle
 import re
-from types import SimpleNamespace
 
 import numpy as np
+import PIL.Image
 import pytest
 
 import graphcnn as gcn
@@ -131,12 +131,13 @@ def test_images_that_were_refused_are_accepted_as_advised(channels, given):
         assert found.max() <= 1
 
 
-def test_paths_are_decoded_as_advised():
-    model = classifier()
-    decoder = SimpleNamespace(Image=SimpleNamespace(open=lambda path: IMAGES[int(path[0])] * 255))
+def test_paths_are_decoded_as_advised(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model, paths = classifier(), ["0.png", "1.png"]
+    for path in paths:
+        PIL.Image.new("L", (12, 9)).save(path)
     for given in ("0.png", ["0.png", "1.png"], b"0.png"):
-        paths = ["0.png", "1.png"]
-        found = advised(lambda given=given: model.predict(given), PIL=decoder, paths=paths)
+        found = advised(lambda given=given: model.predict(given), paths=paths)
         assert model.predict(found).shape == (2, 3)
 
 

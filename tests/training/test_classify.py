@@ -198,3 +198,18 @@ def test_a_network_with_more_outputs_than_classes_is_pointed_out(photos):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         compiled().fit(dataset, progress=False)
+
+
+def test_paths_where_arrays_belong_are_mended_as_advised(photos):
+    _, model = trained(photos)
+    paths = [str(photos / "sky" / "1.png"), str(photos / "wood" / "1.png")]
+    with pytest.raises(gcn.GraphcnnError) as caught:
+        model.predict(paths)
+    names = {"gcn": gcn, "paths": paths}
+    code = caught.value.mend.removeprefix("load the files, as model.classify does: ")
+    assert model.predict(eval(code, names)).shape == (2, 2)
+    for call in (model.fit, model.evaluate):
+        with pytest.raises(gcn.GraphcnnError, match="labels are missing") as caught:
+            call(str(photos))
+        code = caught.value.mend.removeprefix("load them: ").partition(" is a ")[0]
+        assert len(eval(code, names).images) == 12
