@@ -10,7 +10,7 @@ from graphcnn.dsl.network import Network
 from graphcnn.dsl.tensor import at_users_line
 from graphcnn.errors import FileError, GraphcnnError, InterchangeError
 from graphcnn.interchange.onnx.reading.file import read_model
-from graphcnn.interchange.onnx.reading.reader import Imported, Reader
+from graphcnn.interchange.onnx.reading.reader import UNFIT, Imported, Reader
 from graphcnn.interchange.onnx.reading.signature import signature_of
 from graphcnn.ir import users_line
 
@@ -76,7 +76,10 @@ def imported(
             return Reader(file, signature_of(file, shapes, batch, values)).network(outputs)
         except FileError as error:
             raise file.damaged(error) from None
-        except UnicodeDecodeError:
-            raise file.damaged(FileError("a name in it is not UTF-8")) from None
+        except GraphcnnError:
+            raise
+        except UNFIT as error:
+            said = f"its parts do not fit together ({type(error).__name__}: {error!s:.200})"
+            raise file.damaged(FileError(said)) from None
     except GraphcnnError as error:
         raise error.located(file=place.file, line=place.line) from None

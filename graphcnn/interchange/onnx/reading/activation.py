@@ -208,4 +208,4 @@ def dropout(step: Step) -> tuple[Held | None, ...]:
         return (result,)
     if BATCH in x.shape:
         raise in_the_way("it returns its mask")
-    return result, Known(np.ones([int(size) for size in x.shape], bool))
+    return result, Known(np.broadcast_to(np.True_, [int(size) for size in x.shape]))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
+from graphcnn.errors import FileError
 from graphcnn.interchange.onnx.reading.file import require_onnx
 from graphcnn.interchange.onnx.reading.values import Held
 from graphcnn.ir import BATCH
@@ -72,3 +73,35 @@ def _of_standard(schema: Any, node: Any, operands: Sequence[Held | None], versio
         return None
     function.ParseFromString(content)
     return function
+
+
+MOST_CALLED: Final = 10_000
+"""Nodes of a file's own functions, counted for each call."""
+
+
+def require_bounded(functions: Mapping[tuple[str, str], Any], nodes: Sequence[Any]) -> None:
+    """Raise FileError where functions call themselves, or each other so often that they are too many nodes.
+
+    Each function is counted once: two that call the one before twice are four nodes, and forty 2^40.
+    """
+    sizes: dict[tuple[str, str], int] = {}
+    stack = [(key, False) for key in functions]
+    open_ones: set[tuple[str, str]] = set()
+    while stack:
+        key, finished = stack.pop()
+        called = [(node.domain, node.op_type) for node in functions[key].node]
+        if finished:
+            open_ones.discard(key)
+            sizes[key] = sum(sizes.get(each, 0) + 1 for each in called)
+        elif key not in sizes:
+            if key in open_ones:
+                raise FileError(f"its function {key[1]!r:.80} calls itself")
+            open_ones.add(key)
+            stack.append((key, True))
+            for each in set(called) & functions.keys():
+                if each in open_ones:
+                    raise FileError(f"its function {each[1]!r:.80} calls itself")
+                stack.append((each, False))
+    total = sum(sizes.get((node.domain, node.op_type), 0) for node in nodes)
+    if total > MOST_CALLED:
+        raise FileError(f"calls of its functions are {total} nodes, and at most {MOST_CALLED} are read")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from graphcnn.interchange.onnx.reading.taking import rows_of
 from graphcnn.interchange.onnx.reading.values import Held, Known, Variable
 from graphcnn.ir import BATCH, Dim, Value
 from graphcnn.ops.taking import Run
+
+MOST_RUNS: Final = 2**16
+"""Runs of places that are taken along an axis."""
 
 
 @reads("Concat")
@@ -110,6 +113,8 @@ def runs_of(places: Sequence[int]) -> list[Run]:
     """Return places as runs (first, count, step), as few as going through them once finds."""
     runs: list[Run] = []
     start = 0
+    if len(places) > MOST_RUNS:
+        raise in_the_way(f"it takes {len(places)} places one by one")
     while start < len(places):
         end = start + 1
         if end < len(places):
@@ -185,7 +190,7 @@ def tile(step: Step) -> Variable:
     for axis, count in enumerate(repeats):
         if count == 1:
             continue
-        if x.shape[axis] == BATCH or count < 1:
+        if x.shape[axis] == BATCH or not 1 <= count <= MOST_RUNS:
             raise in_the_way(f"it repeats axis {axis} {count} times")
         x = taken(step, x, axis, [(0, int(x.shape[axis]), 1)] * count)
     return x

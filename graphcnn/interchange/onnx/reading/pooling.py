@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -17,6 +18,11 @@ from graphcnn.interchange.onnx.reading.table import in_the_way, reads
 from graphcnn.interchange.onnx.reading.values import Held, Known, Variable, channels_last
 from graphcnn.interchange.onnx.reading.windows import Windows, require_places, windows_of
 from graphcnn.ir import BATCH, Op, Value
+
+MOST_TAPS: Final = 1024
+"""Units of a window with gaps along one axis."""
+MOST_PLACES: Final = 2**21
+"""Maxima whose places are returned."""
 
 
 @reads("MaxPool", "AveragePool", "LpPool")
@@ -91,6 +97,8 @@ def _with_indices(step: Step, windows: Windows, x: Variable) -> tuple[Held | Non
         return build(ops.Cast("int64"), total)
 
     rows, columns = (int(size) for size in pooled.shape[2:])
+    if math.prod(int(size) for size in pooled.shape) > MOST_PLACES:
+        raise in_the_way(f"it returns the indices of more than {MOST_PLACES} maxima")
     tops, lefts = (
         np.arange(count) * stride - before
         for count, stride, (before, _) in zip((rows, columns), windows.strides, windows.pads, strict=True)
@@ -130,8 +138,8 @@ def _over_taps(
         size, stride, dilation = windows.sizes[axis], windows.strides[axis], windows.dilations[axis]
         before, after = windows.pads[axis]
         room = x.type.static(1 + axis) + before + after - (size - 1) * dilation - 1
-        if room < 0:
-            raise in_the_way("its windows are larger than what they are on")
+        if room < 0 or size > MOST_TAPS:
+            raise in_the_way(f"its windows of {size} units are larger than what they are on, or than is made")
         count, reaching = room // stride + 1, 0
         if ceil_mode and room % stride and count * stride < x.type.static(1 + axis) + before:
             reaching = count * stride - room
@@ -141,14 +149,10 @@ def _over_taps(
     for widths, outside in (((0, 0), *windows.pads, (0, 0)), around), ((*more, (0, 0)), beyond):
         if any(map(any, widths)):
             x = build(ops.Pad(tuple(widths), outside), x)
-    result: Value | None = None
-    for rows in runs[0]:
-        lines = build(ops.Take(1, (rows,)), x)
-        for columns in runs[1]:
-            unit = build(ops.Take(2, (columns,)), lines)
-            result = unit if result is None else build(kind, result, unit)
-    assert result is not None
-    return result
+    for axis in (0, 1):  # one after the other: as many nodes as a window has rows and columns, not units
+        units = [build(ops.Take(1 + axis, (run,)), x) for run in runs[axis]]
+        x = functools.reduce(lambda one, other: build(kind, one, other), units)
+    return x
 
 
 def _applied(step: Step, windows: Windows, x: Variable) -> Any:

@@ -15,7 +15,7 @@ from graphcnn.dsl.tensor import Tensor
 from graphcnn.errors import FileError, GraphcnnError, InterchangeError, OptionError, meant
 from graphcnn.interchange.onnx.reading.file import STANDARD, ModelFile, require_onnx
 from graphcnn.interchange.onnx.reading.folding import folded, is_random
-from graphcnn.interchange.onnx.reading.functions import Body, body_of
+from graphcnn.interchange.onnx.reading.functions import Body, body_of, require_bounded
 from graphcnn.interchange.onnx.reading.names import Names
 from graphcnn.interchange.onnx.reading.signature import Place, Signature
 from graphcnn.interchange.onnx.reading.step import Making, Step
@@ -29,8 +29,10 @@ from graphcnn.interchange.onnx.reading.table import (
 from graphcnn.interchange.onnx.reading.tensors import array_of
 from graphcnn.interchange.onnx.reading.values import Held, Known, Made, Order, Variable, channels_last
 
-MOST_STEPS: Final = 50_000
-"""Nodes, with those of the functions that they call."""
+MOST_STEPS: Final = 20_000
+"""Nodes of the functions that are called, and of branches; those of the graph are in the file one by one."""
+UNFIT: Final = (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError)
+"""What code raises that is given other operands or attributes than the standard says."""
 DEEPEST: Final = 16
 """Functions that call functions, and branches within branches."""
 
@@ -95,6 +97,7 @@ class Reader:
         outputs: values or nodes of the file that it ends with, by default the outputs of the file.
         """
         graph, folder = self._file.model.graph, self._file.folder
+        require_bounded(self._functions, graph.node)
         if graph.sparse_initializer:
             raise InterchangeError(f"{self._file.title} has sparse initializers", mend="store them densely")
         names = [value.name for value in graph.output] if outputs is None else _chosen(graph, outputs)
@@ -160,9 +163,9 @@ class Reader:
         if depth > DEEPEST:
             raise FileError(f"its functions or branches lie within each other more than {DEEPEST} deep")
         for node in nodes:
-            self._steps += 1
+            self._steps += depth > 0
             if self._steps > MOST_STEPS:
-                raise FileError(f"it has more than {MOST_STEPS} nodes, with those of its functions")
+                raise FileError(f"its functions and branches have more than {MOST_STEPS} nodes")
             for name in node.input:
                 if name and name not in scope.held:
                     raise FileError(
@@ -188,6 +191,10 @@ class Reader:
             raise
         except GraphcnnError as error:
             self._note(node, error)
+            return nothing
+        except UNFIT as error:
+            said = f"{type(error).__name__}: {error!s:.200}"
+            self._note(node, in_the_way(f"its operands or attributes are none that it can have ({said})"))
             return nothing
         return [*results, *nothing[len(results) :]]
 

@@ -132,7 +132,7 @@ def cumulative_sum(step: Step) -> Variable:
     x = step.variable(0)
     axis = positive(int(step.known(1, "axis").reshape(-1)[0]), x.rank)
     size = x.shape[axis]
-    if not isinstance(size, int) or x.dtype not in ("float32", "float64") or size > 4096:
+    if not isinstance(size, int) or x.dtype not in ("float32", "float64") or size > 2048:
         raise in_the_way(f"it is along {size} places of {x.dtype}")
     matrix = np.triu(np.ones((size, size)), int(bool(step.setting("exclusive", default=0))))
     if step.setting("reverse", default=0):

@@ -21,6 +21,8 @@ from graphcnn.ir import BATCH
 
 LARGEST = 2**22
 """Numbers of a matrix along one axis."""
+LONGEST = 2**16
+"""Places along an axis of what is resized."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +39,6 @@ class Way:
     def matrix(self, size: int, result: int, scale: float) -> Array:
         """Return [result, size]: what each place of the result is made of."""
         place = self._places(size, result, scale)
-        if self.mode == "nearest":
-            rounded = {
-                "round_prefer_floor": np.ceil(place - 0.5),
-                "round_prefer_ceil": np.floor(place + 0.5),
-                "floor": np.floor(place),
-                "ceil": np.ceil(place),
-            }.get(self.nearest)
-            if rounded is None:
-                raise in_the_way(f"its nearest_mode is {self.nearest!r:.40}")
-            return np.eye(size)[np.clip(rounded, 0, size - 1).astype(np.int64)]
         first = np.floor(place)
         ratio = (place - first)[:, None]
         shrink = min(scale, 1.0) if self.antialias else 1.0
@@ -62,6 +54,20 @@ class Way:
         matrix = np.zeros((result, size))
         np.add.at(matrix, (np.arange(result)[:, None], np.clip(taps, 0, size - 1)), weights)
         return matrix
+
+    def nearest_places(self, size: int, result: int, scale: float) -> list[int]:
+        """Return the place that each place of the result repeats."""
+        place = self._places(size, result, scale)
+        rounded = {
+            "round_prefer_floor": np.ceil(place - 0.5),
+            "round_prefer_ceil": np.floor(place + 0.5),
+            "floor": np.floor(place),
+            "ceil": np.ceil(place),
+        }.get(self.nearest)
+        if rounded is None:
+            raise in_the_way(f"its nearest_mode is {self.nearest!r:.40}")
+        found: list[int] = np.clip(rounded, 0, size - 1).astype(np.int64).tolist()
+        return found
 
     def _kernel(self, distance: Array) -> Array:
         if self.mode == "linear":
@@ -157,8 +163,14 @@ def _of_sizes(step: Step, x: Variable, axes: list[int]) -> dict[int, tuple[int, 
 
 
 def _resized(step: Step, x: Variable, changed: dict[int, tuple[int, float]], way: Way) -> Variable:
-    if any(size < 1 for size, _ in changed.values()):
-        raise in_the_way("it leaves nothing of an axis")
+    for axis, (size, scale) in changed.items():
+        is_matrix = way.mode != "nearest"
+        if (
+            not 1 <= size <= LONGEST
+            or not math.isfinite(scale)
+            or is_matrix * size * int(x.shape[axis]) > LARGEST
+        ):
+            raise in_the_way(f"it resizes {x.shape[axis]} places to {size}")
     if (layer := _upsampling(x, changed, way)) is not None:
         return Variable.of(step.apply(layer, x.last), channels_last(4))
     if x.rank == 4 and set(changed) <= {2, 3} and (corners := _on_lines(x, changed, way)) is not None:
@@ -184,7 +196,7 @@ def _upsampling(x: Variable, changed: dict[int, tuple[int, float]], way: Way) ->
             factor < 1
             or changed[axis][0] != size * factor
             or not np.array_equal(
-                way.matrix(size, size * factor, changed[axis][1]).argmax(1), np.arange(size).repeat(factor)
+                way.nearest_places(size, size * factor, changed[axis][1]), np.arange(size).repeat(factor)
             )
         ):
             return None
@@ -213,13 +225,11 @@ def _on_lines(x: Variable, changed: dict[int, tuple[int, float]], way: Way) -> b
 
 
 def _along(step: Step, x: Variable, axis: int, size: int, scale: float, way: Way) -> Variable:
-    if int(x.shape[axis]) * size > LARGEST:
-        raise in_the_way(f"it resizes {x.shape[axis]} places to {size}")
     if way.mode not in ("nearest", "linear", "cubic"):
         raise in_the_way(f"its mode is {way.mode!r:.40}")
-    matrix = way.matrix(int(x.shape[axis]), size, scale)
     if way.mode == "nearest":
-        return taken(step, x, axis, runs_of(matrix.argmax(1).tolist()))
+        return taken(step, x, axis, runs_of(way.nearest_places(int(x.shape[axis]), size, scale)))
+    matrix = way.matrix(int(x.shape[axis]), size, scale)
     if x.dtype not in ("float32", "float64"):
         raise in_the_way(f"it computes with {x.dtype}")
     return along_axis(step, "resize", x, axis, matrix.T)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from graphcnn.interchange.onnx.reading.step import Step
 from graphcnn.interchange.onnx.reading.table import in_the_way, reads
 from graphcnn.interchange.onnx.reading.values import Known
 from graphcnn.ir import BATCH
+
+MOST_PLACES: Final = 2**22
+"""Of a matrix that is made of its sizes."""
 
 
 @reads("Shape")
@@ -25,7 +29,7 @@ def eye(step: Step) -> Known:
 
     rows, columns = step[0].shape if step[0].rank == 2 else (BATCH, BATCH)
     number = step.setting("dtype")
-    if BATCH in (rows, columns):
+    if BATCH in (rows, columns) or int(rows) * int(columns) > MOST_PLACES:
         raise in_the_way("it is of matrices whose sizes are known only at run time")
     like = step[0]
     own = like.array.dtype if isinstance(like, Known) else np.dtype(like.dtype)

@@ -14,6 +14,8 @@ from graphcnn.interchange.onnx.reading.table import in_the_way, reads
 from graphcnn.interchange.onnx.reading.values import Known, Variable
 from graphcnn.ir import BATCH, DType, Value
 
+MOST_PLACES: Final = 2**22
+"""Of a mask."""
 MOST_CLASSES: Final = 4096
 """What a comparison of each index with each place is worth."""
 
@@ -23,8 +25,8 @@ def triangle(step: Step) -> Variable:
     x = step.variable(0)
     shift = int(step.known(1, "k").reshape(-1)[0]) if step.optional(1) is not None else 0
     rows, columns = x.shape[-2:]
-    if BATCH in (rows, columns):
-        raise in_the_way("its matrices have the batch as an axis")
+    if BATCH in (rows, columns) or int(rows) * int(columns) > MOST_PLACES:
+        raise in_the_way(f"its matrices have {rows} rows and {columns} columns")
     ones = np.ones((int(rows), int(columns)), bool)
     mask = np.triu(ones, shift) if step.setting("upper", default=1) else np.tril(ones, shift)
 
