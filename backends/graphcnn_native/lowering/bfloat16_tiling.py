@@ -248,7 +248,8 @@ def packing(op: Correlate2d, taps: Pair, images: TensorType, deltas: TensorType,
     for axis in (0, 1):
         along = along_axis(images.static(1 + axis), taps[axis], op.padding[axis][0], op.dilation[axis])
         least, most = min(each.shift for each in along), max(each.shift + each.taps - 1 for each in along)
-        rows = max(max(each.size for each in along) - least, deltas.static(1 + axis) + most)
+        pixels, places = max(each.size for each in along), deltas.static(1 + axis)
+        rows = max(pixels - min(0, least), places + max(0, most))
         sizes.append((rows, least, most))
         axes.append(tuple(along))
     (rows, up, down), (pitch, left, right) = sizes
