@@ -78,6 +78,7 @@ examples: $(VENV)/dev-ready
 	$(BIN)/python examples/add_a_metric.py
 	$(BIN)/python examples/save_and_load.py
 	$(BIN)/python examples/c_backend.py
+	mkdir -p build
 	$(BIN)/graphcnn export digits --graph step --output build/step.onnx
 	$(BIN)/python examples/train_in_onnxruntime.py build/step.onnx
 

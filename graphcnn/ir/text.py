@@ -26,6 +26,7 @@ from pathlib import PurePath
 
 from graphcnn.errors import ParseError
 from graphcnn.ir.graph import Graph, Node, Value
+from graphcnn.ir.op import Op
 from graphcnn.ir.types import TensorType
 from graphcnn.scalar import ScalarFunction
 
@@ -58,12 +59,17 @@ def format_graph(graph: Graph) -> str:
 def format_call(graph: Graph, key: int) -> str:
     """Return one node as `correlate2d(%0, %1, stride=(2, 2))`."""
     node = graph.node(key)
-    arguments = [_format_value(graph, operand) for operand in node.operands]
-    for field in dataclasses.fields(node.op):
-        value = getattr(node.op, field.name)
-        if field.name not in TOLD_BY_TYPE and value != field.default:
-            arguments.append(f"{field.name}={_format_attribute(value)}")
-    return f"{node.op.name}({', '.join(arguments)})"
+    return format_op(node.op, *(_format_value(graph, operand) for operand in node.operands))
+
+
+def format_op(op: Op, *arguments: str) -> str:
+    """Return an op on these arguments, with its attributes: `clip(x, low=-1.0, high=1.0)`."""
+    attributes = [
+        f"{field.name}={_format_attribute(getattr(op, field.name))}"
+        for field in dataclasses.fields(op)
+        if field.name not in TOLD_BY_TYPE and getattr(op, field.name) != field.default
+    ]
+    return f"{op.name}({', '.join([*arguments, *attributes])})"
 
 
 def _format_node(graph: Graph, key: int, node: Node, aliases: Mapping[str, str]) -> str:

@@ -174,12 +174,13 @@ def test_float64_stays_float64(tmp_path):
 
 
 def test_nodes_tell_their_layer_the_user_s_line_and_the_equation(tmp_path):
-    network = gcn.Sequential(gcn.Conv2d(2, 3), gcn.ReLU())
+    network = gcn.Sequential(gcn.Conv2d(2, 3, padding=1), gcn.ReLU())
     proto = exported(gcn.compile(network, input_shape=(5, 5, 1)), tmp_path / "model.onnx")
     told = {entry.key: entry.value for entry in proto.graph.node[0].metadata_props}
     assert told["graphcnn.layer"] == "conv1"
     assert told["graphcnn.line"].startswith("test_onnx_export.py:")
     assert told["graphcnn.rule"] == "Eq. 7"
+    assert told["graphcnn.op"] == "correlate2d(padding=((1, 1), (1, 1)))"
     assert "Σm Σn" in told["graphcnn.equation"]
     assert str(Path(__file__).parent) not in str(proto)  # no folder of the user's
 

@@ -17,6 +17,7 @@ from graphcnn.interchange.onnx.export import Options, Plug, Written, written
 from graphcnn.interchange.onnx.layouts import IMAGES, turned
 from graphcnn.interchange.onnx.writer import OnnxNode
 from graphcnn.ir import Graph, TensorType
+from graphcnn.ir.text import format_op
 from graphcnn.visible import visible
 
 OPSET: Final = 21
@@ -198,7 +199,7 @@ def _told(node: OnnxNode) -> dict[str, str]:
         "layer": origin.layer,
         "line": f"{PurePath(origin.file).name}:{origin.line}" if origin.file else "",
         "rule": origin.rule,
-        "op": op.name,
+        "op": format_op(op),
         "equation": op.equation,
     }
     return {key: visible(text) for key, text in told.items() if text}

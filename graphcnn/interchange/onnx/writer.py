@@ -16,7 +16,6 @@ from graphcnn.interchange.onnx.layouts import (
     CHANNELS_THEN_FILTERS,
     FILTERS_FIRST,
     Layout,
-    before_transposed,
     between,
     keeps_order,
     plain,
@@ -235,10 +234,6 @@ class Writer:
             if keeps_order(value.type.shape, layout):
                 return tensor
         return self.tensor(value)
-
-    def transposed(self, value: Value, permutation: Sequence[int], layout: Layout) -> str:
-        """Return what holds the transposed value in a layout, by a layout of the value itself."""
-        return self.tensor(value, before_transposed(layout, permutation))
 
     # Constants and shapes
 
