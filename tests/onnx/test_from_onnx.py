@@ -226,3 +226,12 @@ def test_double_precision_stays():
     assert found.dtype == np.float64
     expected = reference(model, x=images)[0].transpose(0, 2, 3, 1)
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_names_of_the_file_do_not_meet_those_of_what_is_between():
+    """The transposition before a flatten has no node in the file, and is called transpose1."""
+    w = Writer()
+    h = w.node("Flatten", w.node("Conv", "x", w.weight("w", 3, 3, 3, 3), name="transpose1"))
+    h = w.node("Gemm", h, w.weight("v", 48, 5), name="reshape1")
+    network = gcn.from_onnx(w.model({"x": ("N", 3, 6, 6)}, h).SerializeToString())
+    assert list(gcn.compile(network).parameters) == ["transpose1_2.filters", "reshape1_2.weights"]

@@ -11,6 +11,8 @@ _OF_WEIGHTS: Final = re.compile(
     r"[./](weights?|filters|kernel(:0)?|gamma(:0)?|scale|W|w|slope|Conv2D/ReadVariableOp(:0)?)(_quantized)?$"
 )
 _NUMBERED: Final = re.compile(r"(onnx::)?[A-Za-z0-9]*_?\d+$|\d+$")
+_OF_MOVES: Final = re.compile(r"(transpose|reshape)\d+")
+"""What axes in another order, and other shapes, are called where the file has no node for them."""
 _LONGEST: Final = 100
 
 
@@ -32,11 +34,11 @@ class Names:
 
     def free(self, name: str) -> str:
         """Return the name, or where it is taken, the name with a number."""
-        chosen = _cleaned(name) or "value"
+        plain = chosen = _cleaned(name) or "value"
         number = 1
-        while chosen in self._taken:
+        while chosen in self._taken or _OF_MOVES.fullmatch(chosen):
             number += 1
-            chosen = f"{_cleaned(name)}_{number}"
+            chosen = f"{plain}_{number}"
         self._taken.add(chosen)
         return chosen
 
