@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow test-kills test-torch test-browser test-neon bench-peers lint examples wheel clean
+.PHONY: demo test test-slow test-kills test-torch test-browser test-neon fuzz bench-peers lint examples wheel clean
 
 demo: $(VENV)/demo-ready
 	$(BIN)/graphcnn train digits --epochs 15 --output runs/digits
@@ -44,6 +44,11 @@ build/neon/ready: pyproject.toml
 		--platform manylinux_2_28_aarch64 --platform manylinux_2_17_aarch64 --platform manylinux2014_aarch64 \
 		"graphcnn[test] @ file://$(CURDIR)/$$(ls build/neon/*.whl)" llvmlite==$$($(BIN)/python -c "import llvmlite; print(llvmlite.__version__)")
 	touch $@
+
+# Each parser of files in turn, guided by coverage; FUZZ="--seconds 600 NPZ IDX" for a part
+fuzz: $(VENV)/dev-ready
+	$(BIN)/python -c "import atheris" 2> /dev/null || $(BIN)/python -m pip install --quiet atheris
+	$(BIN)/python tests/fuzz/fuzz.py $(FUZZ)
 
 # Against other frameworks, in an environment of their own; BENCH="--only lenet5 --random 20 --rounds 3"
 bench-peers: $(VENV)/dev-ready build/peers/ready

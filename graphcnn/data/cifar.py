@@ -229,7 +229,9 @@ def _member(path: Path, held: object, key: str, kind: type[Any]) -> Any:
         found = held.get(key, held.get(key.encode()))
     if isinstance(found, kind):
         return [_text(each) for each in found] if kind is list else found
-    has = f"it holds {', '.join(map(str, held))[:200]}" if isinstance(held, dict) else "it is no dictionary"
+    has = "it is no dictionary"
+    if isinstance(held, dict):
+        has = f"it holds {', '.join(str(key) for key in held if not isinstance(key, int))[:200]}"
     raise refusal(path, key, f"there is no such {kind.__name__}", has, mend=WRONG_FILE)
 
 

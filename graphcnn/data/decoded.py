@@ -33,9 +33,18 @@ LeftOut = dict[int, str]
 
 _HEADER: Final = 128
 """Bytes that NumPy's header takes, for any number of images."""
+_LONGEST_NOTE: Final = 2**21
+"""Bytes of a note that is read: reasons for ten thousand files. A longer one has images decoded again."""
 _UNUSED_AFTER: Final = 30 * 24 * 3600.0
 _ABANDONED_AFTER: Final = 24 * 3600.0
 """Seconds after which an entry that nobody reads is removed, and what an interrupted process left."""
+
+
+def _header(shape: tuple[int, ...]) -> bytes:
+    """Return NumPy's header for bytes of this shape."""
+    stream = io.BytesIO()
+    npy.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    return stream.getvalue()
 
 
 class Room(Protocol):
@@ -91,17 +100,29 @@ class Entry:
         The images are mapped: the system reads them when they are needed.
         """
         try:
-            note = json.loads(self._note.read_text("utf-8"))
+            with self._note.open("rb") as file:
+                text = file.read(_LONGEST_NOTE + 1)
+            if len(text) > _LONGEST_NOTE:
+                return None
+            note = json.loads(text)
             left_out = {int(number): str(reason) for number, reason in note["left_out"].items()}
-            images = np.load(self._images, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError, KeyError, TypeError, AttributeError):
-            return None
-        if images.dtype != np.uint8 or list(images.shape) != note.get("shape"):
+            images = self._mapped(tuple(note["shape"]))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
         for path in (self._note, self._images):
             with contextlib.suppress(OSError):
                 os.utime(path)
-        return np.asarray(images), left_out
+        return images, left_out
+
+    def _mapped(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        """Map the images, of which there are as many as the shape says. Raises ValueError for any others."""
+        if len(shape) != 4 or not all(type(size) is int and 0 < size < 2**63 for size in shape):
+            raise ValueError(f"the shape {shape!r:.80}")
+        with self._images.open("rb") as file:
+            length = os.fstat(file.fileno()).st_size
+            if length != _HEADER + math.prod(shape) or file.read(_HEADER) != _header(shape):
+                raise ValueError("its header or its length is another one")
+            return np.asarray(np.memmap(file, np.uint8, "r", _HEADER, shape))
 
     def room(self, count: int, shape: Shape) -> FileRoom:
         """Return room in a new file for so many images. Raises FileError where the disk has none."""
@@ -119,7 +140,7 @@ class Entry:
         note = self._new_part()
         note.write_text(text, "utf-8")
         note.replace(self._note)
-        return np.asarray(np.load(self._images, mmap_mode="r", allow_pickle=False))
+        return self._mapped(tuple(shape))
 
     def _new_part(self) -> Path:
         return self._folder / f".{self._name}.{secrets.token_hex(8)}.part"
@@ -159,10 +180,7 @@ class FileRoom:
                 self._write(memoryview(image), _HEADER + kept * self._size)
             kept += 1
         shape = (kept, *self._shape)
-        header = io.BytesIO()
-        npy.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        assert len(header.getvalue()) == _HEADER
-        self._write(memoryview(header.getvalue()), 0)
+        self._write(memoryview(_header(shape)), 0)
         try:
             self._file.truncate(_HEADER + kept * self._size)
             os.fsync(self._file.fileno())

@@ -13,16 +13,17 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from graphcnn.arguments import known_arguments
 from graphcnn.arrays import Array
 from graphcnn.data.dataset import Dataset
+from graphcnn.data.npy_header import read_header
 from graphcnn.data.refusal import (
     BLOCK,
     DOWNLOAD,
@@ -47,8 +48,10 @@ _LOOKED_FOR: Final = (
     "images or x, labels or y, and of a test part test_images or x_test, test_labels or y_test; "
     "without a test part, that of val; classes or names is text, a name for each class"
 )
-_LONGEST_HEADER: Final = 10_000
-_KINDS: Final = "buifU"
+_LARGEST_DIRECTORY: Final = 1 << 20
+"""Bytes of an archive's directory, of which far more memory is made: ten thousand arrays."""
+_COMPRESSIONS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Those of NumPy. Others take memory on the word of a member, before anything is decompressed."""
 
 
 @known_arguments
@@ -208,7 +211,8 @@ def _images(source: _Source) -> NDArray[Any]:
     if array.dtype == np.uint8 or array.dtype == np.float32:
         return array
     if array.dtype.kind == "f":
-        return array.astype(np.float32)
+        with np.errstate(over="ignore"):  # infinite afterwards, as of a file that says so
+            return array.astype(np.float32)
     least, greatest = int(array.min()), int(array.max())
     if least < 0 or greatest > 255:
         raise refusal(
@@ -268,30 +272,27 @@ def _names(source: _Source, last: int) -> tuple[str, ...]:
 def _header(path: Path, name: str, file: Any, length: int) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Return shape, order and element type from the header of a file of this length, which they fit."""
     try:
-        version = npy.read_magic(file)
-        if version not in ((1, 0), (2, 0)):
-            raise ValueError(f"the version {version} of the format, which is for other arrays than numbers")
-        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, is_by_column, dtype = read(file, max_header_size=_LONGEST_HEADER)
-    except (ValueError, TypeError, KeyError, SyntaxError, EOFError, RecursionError, MemoryError) as error:
+        header = read_header(file)
+    except ValueError as error:
         raise refusal(
             path, name, "its header is none of a NumPy array", str(error)[:200], mend=WRONG_FILE
         ) from None
-    if dtype.kind not in _KINDS:
+    shape, dtype = header.shape, header.dtype
+    if dtype is None:
         pickled = ["Python objects in a file are a pickle, which graphcnn never opens"]
         raise refusal(
             path,
             name,
-            f"its elements are {dtype!s:.60}, and numbers or text are read",
-            *(pickled if dtype.hasobject else []),
+            f"its elements are {header.elements:.60}, and numbers or text are read",
+            *(pickled if header.elements in ("O", "|O") else []),
             mend="save arrays of numbers.",
         )
     # Python's integers do not overflow
     promised = dtype.itemsize
     for size in shape:
         promised *= size
-    found = length - file.tell()
-    if promised != found or any(size < 0 for size in shape):
+    found = length - header.length
+    if promised != found:
         raise refusal(
             path,
             name,
@@ -300,7 +301,7 @@ def _header(path: Path, name: str, file: Any, length: int) -> tuple[tuple[int, .
             f"behind the header there are {shown_bytes(found)}",
             mend=DOWNLOAD,
         )
-    return shape, is_by_column, dtype
+    return shape, header.is_by_column, dtype
 
 
 def _read_npy(path: Path, *, mapped: bool) -> Array:
@@ -331,6 +332,10 @@ def _read_member(path: Path, member: str) -> Array:
     """Return an array of an archive, which is decompressed twice where it is large: first to count."""
     with _opened(path) as archive:
         info = archive.getinfo(member)
+        if info.compress_type not in _COMPRESSIONS:
+            raise refusal(
+                path, member, "it is compressed by another method than NumPy's", mend="np.savez_compressed"
+            )
         with archive.open(info) as stream:
             shape, is_by_column, dtype = _header(path, member, stream, info.file_size)
             begin = stream.tell()
@@ -360,11 +365,20 @@ def _receive(
         )
 
 
+class _Bounded(FileIO):
+    """The file of an archive, which is read in blocks but for its directory."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > _LARGEST_DIRECTORY:
+            raise zipfile.BadZipFile(f"its directory would have {shown_bytes(size)}")
+        return super().read(size) or b""
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     """Give an archive, and name it in the errors of damage."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with _Bounded(path) as file, zipfile.ZipFile(file) as archive:
             yield archive
     except (
         *(zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, KeyError),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import pickletools
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
@@ -89,9 +90,11 @@ def read_pickle(file: BinaryIO, size: int) -> object:
     reader = _Reader()
     bounded: Any = _Bounded(file, size)  # of a file it has what is called here
     try:
-        for instruction, argument, _ in pickletools.genops(bounded):
-            if reader.follow(instruction.name, argument):
-                break
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of escapes in text that mean nothing
+            for instruction, argument, _ in pickletools.genops(bounded):
+                if reader.follow(instruction.name, argument):
+                    break
         return _plain(reader.stack.pop())
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise UnreadablePickle(f"it is damaged: {str(error)[:200] or type(error).__name__}") from None

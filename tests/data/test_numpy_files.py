@@ -167,7 +167,10 @@ HOSTILE = {
         header("{'descr': '|u1', 'fortran_order': False, 'shape': (9223372036854775807, 2, 2)}"),
         "asks for",
     ),
-    "negative": (header("{'descr': '|u1', 'fortran_order': False, 'shape': (-1, -1, 1)}") + b"x", "asks for"),
+    "negative": (
+        header("{'descr': '|u1', 'fortran_order': False, 'shape': (-1, -1, 1)}") + b"x",
+        "none of a NumPy array",
+    ),
     "a program": (header("__import__('os').system('touch evil')"), "none of a NumPy array"),
     "deep": (header("(" * 9000 + ")" * 9000), "none of a NumPy array"),
     "long": (
