@@ -104,7 +104,7 @@ class Entry:
                 text = file.read(_LONGEST_NOTE + 1)
             if len(text) > _LONGEST_NOTE:
                 return None
-            note = json.loads(text)
+            note = json.loads(text.decode("utf-8"))
             left_out = {int(number): str(reason) for number, reason in note["left_out"].items()}
             images = self._mapped(tuple(note["shape"]))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
