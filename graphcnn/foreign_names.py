@@ -327,7 +327,7 @@ OF_MODELS: Final = {
     "float": _CPU,
     "double": _CPU,
     **dict.fromkeys(("half", "bfloat16"), 'gcn.compile(network, precision="bfloat16")'),
-    **dict.fromkeys(("export", "to_onnx", "onnx_export"), 'model.export_onnx("model.onnx")'),
+    **dict.fromkeys(("export", "to_onnx", "onnx_export"), 'model.export_onnx("network.onnx")'),
     "backward": _GRADIENTS,
     "zero_grad": _GRADIENTS,
     "grad": _GRADIENTS,
