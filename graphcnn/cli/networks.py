@@ -17,7 +17,6 @@ from graphcnn.data import load as load_data
 from graphcnn.dsl.layers import Layer
 from graphcnn.dsl.network import Network, Sequential, as_network
 from graphcnn.errors import OptionError
-from graphcnn.interchange.onnx.reading import from_onnx, input_names
 from graphcnn.ir import Graph, format_shape
 from graphcnn.training.graphs import PRECISIONS, Precision
 from graphcnn.training.losses import CrossEntropy
@@ -151,6 +150,8 @@ def _onnx_file(name: str, input_shape: Shape | None = None) -> Network | None:
     path, _, value = (name, "", "") if name.endswith(ONNX_SUFFIX) else name.rpartition(":")
     if not path.endswith(ONNX_SUFFIX):
         return None
+    from graphcnn.interchange.onnx.reading import from_onnx, input_names
+
     shapes = None
     if input_shape is not None:
         height, width, channels = input_shape
