@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from graphcnn.cli.networks import Shape, input_shape_option, model_named, precision_option
+from graphcnn.cli.networks import Shape, input_shape_option, model_named, precision_option, stem_of
 from graphcnn.cli.printing import say
 from graphcnn.interchange.onnx.layouts import IMAGES, Images
 from graphcnn.training.graphs import Precision
@@ -55,6 +55,6 @@ def export(
 ) -> None:
     """Write NETWORK for other programs: a name from the zoo, SCRIPT.py:VARIABLE, or MODEL.safetensors."""
     model = model_named(network, input_shape, precision=precision)
-    path = output or Path(f"{Path(network.partition(':')[0]).stem}.{form}")
+    path = output or Path(f"{stem_of(network)}.{form}")
     model.export_onnx(path, graph, opset=opset, layout=layout, fold=fold)
     say(path)

@@ -190,6 +190,11 @@ def _published(name: str, input_shape: Shape | None, classes: Mapping[str, int])
     return PUBLISHED[name].make(**shape, **classes)
 
 
+def stem_of(name: str) -> str:
+    """Return what files of a network are called: its name without folder, ending and variable."""
+    return Path(name.partition(":")[0]).stem
+
+
 def variables_of(name: str) -> tuple[list[object], Passes | None]:
     """Return what a script defines, and the passes of its model where the name stands for one."""
     path = name.rpartition(":")[0]

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import click
 
-from graphcnn.cli.networks import Shape, backend_option, input_shape_option, model_named, precision_option
+from graphcnn.cli.networks import (
+    Shape,
+    backend_option,
+    input_shape_option,
+    model_named,
+    precision_option,
+    stem_of,
+)
 from graphcnn.cli.printing import print_table, say, table_text
 from graphcnn.errors import OptionError
 from graphcnn.inspection.benchmark import benchmark, random_batch
@@ -73,7 +80,7 @@ def show(
         raise OptionError(f"the {stage} of a step are text, and no {form}", mend="leave out --as")
     model = model_named(network, input_shape, backend, precision)
     if form == "html":
-        path = output or Path(f"{Path(network.partition(':')[0]).stem}.html")
+        path = output or Path(f"{stem_of(network)}.html")
         times = benchmark(model, batch=batch_size) if profile else None
         say(model.show(path, profile=times, batch_size=batch_size, title=path.stem, open=False))
     elif form == "table" and output is None:

@@ -23,6 +23,7 @@ from graphcnn.cli.networks import (
     model_named,
     precision_option,
     require_images,
+    stem_of,
 )
 from graphcnn.cli.printing import print_table, say
 from graphcnn.cli.resuming import (
@@ -216,7 +217,7 @@ def _place(network: str, output: Path | None) -> Path:
         return output / f"model{MODEL_SUFFIX}"
     if network.endswith(MODEL_SUFFIX):
         return Path(network)
-    return Path("runs") / Path(network.partition(":")[0]).stem / f"model{MODEL_SUFFIX}"
+    return Path("runs") / stem_of(network) / f"model{MODEL_SUFFIX}"
 
 
 def _require_no_choice(network: str, model: Model, compiled: Mapping[str, Any]) -> None:
