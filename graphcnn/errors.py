@@ -153,5 +153,9 @@ class TrainingError(GraphcnnError, ArithmeticError):
     """Training that has gone wrong, such as a loss that is no longer a number."""
 
 
+class RankError(GraphcnnError, RuntimeError):
+    """Training on several ranks that one of them has ended: it raised an error, died or does not answer."""
+
+
 class GraphcnnWarning(UserWarning):
     """What is allowed, but hardly meant, such as training at a rate of 0."""
