@@ -227,6 +227,7 @@ if TYPE_CHECKING:
     from graphcnn.training.tensorboard import TensorBoard as TensorBoard
     from graphcnn.training.views import Views as Views
     from graphcnn.transform import Pass as Pass
+    from graphcnn.transform import distribute as distribute
     from graphcnn.transform import gradient as gradient
     from graphcnn.transform import simplification_rules as simplification_rules
     from graphcnn.transform.simplify import simplify as simplify
@@ -295,7 +296,7 @@ _HOMES = {
     "training.tensorboard": ("TensorBoard",),
     "training.views": ("Views",),
     "training.optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Lion", "Muon", "Optimizer", "RMSprop"),
-    "transform": ("Pass", "gradient", "simplification_rules", "simplify"),
+    "transform": ("Pass", "distribute", "gradient", "simplification_rules", "simplify"),
 }  # fmt: skip
 _DISPLAYS = {
     "inspection.divergence": ("first_nonfinite_of_steps",),

@@ -51,6 +51,7 @@ from graphcnn.ops import (
     UserFunction,
     ZeroInsert,
 )
+from graphcnn.ops.collective import Collective
 from graphcnn.ops.comparison import Comparison, Logic
 from graphcnn.ops.interpolation import Grid
 from graphcnn.ops.pointwise import Pointwise
@@ -110,7 +111,16 @@ def _behind(node: Node, place: int, seen: Seen) -> Seen:
     operand, sizes = node.operands[place].type, node.types[0].concrete(1)
     axes: Sequence[Along] | None = None
     match node.op:
-        case Pointwise() | Comparison() | Logic() | Select() | Cast() | StopGradient() | UserFunction():
+        case (
+            Pointwise()
+            | Comparison()
+            | Logic()
+            | Select()
+            | Cast()
+            | StopGradient()
+            | UserFunction()
+            | Collective()
+        ):
             axes = seen.axes if len(seen.axes) == len(sizes) else None
         case Sum(folded, keep) | Mean(folded, keep) | Max(folded, keep) | InverseDeviation(folded, keep):
             return seen.folded(folded, sizes, keep)

@@ -99,6 +99,24 @@ class Node:
     origin: Origin = field(default_factory=Origin)
     counted: Node | None = field(default=None, compare=False, repr=False)
 
+    @property
+    def operands_read(self) -> tuple[Value, ...]:
+        """The operands whose elements are needed; of the others it is the shape alone."""
+        alone = self.op.shape_operands
+        if not alone:
+            return self.operands
+        return tuple(operand for place, operand in enumerate(self.operands) if place not in alone)
+
+    @property
+    def is_by_sample(self) -> bool:
+        """Whether the results have samples [N, ...], each of which depends on the operands' one alone."""
+        return self.op.is_by_sample([operand.type for operand in self.operands_read], self.types)
+
+    @property
+    def sums_samples(self) -> bool:
+        """Whether the results are a sum over the samples [N, ...] of the operands, or are made of one."""
+        return self.op.sums_samples([operand.type for operand in self.operands])
+
     def cost(self, batch: int) -> Cost:
         """Return FLOPs and bytes at this batch size."""
         cost = self.op.cost([operand.type for operand in self.operands], self.types, batch)

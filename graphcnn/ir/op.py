@@ -7,7 +7,7 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, ClassVar, Final, TypeAlias
 
 from graphcnn.errors import DifferentiationError, GraphError
-from graphcnn.ir.types import TensorType
+from graphcnn.ir.types import BATCH, TensorType
 from graphcnn.origin import users_line
 
 if TYPE_CHECKING:
@@ -44,6 +44,10 @@ class Op:
 
     equation: for the eye, as text. formula: the same in LaTeX, where no attribute enters it (see `latex`).
     article: the equation of the article that the op is, such as `Eq. 1`.
+
+    by_sample: the result for a sample depends on that sample alone wherever all that has a batch has it in
+    front, so that some samples can be computed without the others. False, the default, is always safe.
+    shape_operands: the places of operands of which nothing is read but the shape.
     """
 
     name: ClassVar[str]
@@ -51,6 +55,8 @@ class Op:
     arity: ClassVar[int]
     formula: ClassVar[str] = ""
     article: ClassVar[str] = ""
+    by_sample: ClassVar[bool] = False
+    shape_operands: ClassVar[tuple[int, ...]] = ()
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
         """Return the types of the results. Raises ShapeError where the operands do not fit."""
@@ -66,6 +72,18 @@ class Op:
             mend=f"def gradient(self, emit, operands, results, delta): ... in {type(self).__name__}, "
             "which returns a tuple with a value or None for each operand",
         )
+
+    def is_by_sample(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> bool:
+        """Return whether, on these types, the results have samples, and each depends on its own alone."""
+        batches = [type for type in (*operands, *results) if type.has_batch]
+        return self.by_sample and results[0].has_batch and all(type.shape[0] == BATCH for type in batches)
+
+    def sums_samples(self, operands: Sequence[TensorType]) -> bool:
+        """Return whether, on these types, the results are a sum over the samples, or are made of one.
+
+        Of the samples [N, ...] some can then be added up without the others.
+        """
+        return False
 
     def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType], batch: int) -> int:
         """Return the floating-point operations at this batch size; 0 for ops that only move data."""

@@ -23,6 +23,7 @@ from graphcnn.ops.arithmetic import (
     Sign,
     Subtract,
 )
+from graphcnn.ops.collective import AllGather, AllReduce
 from graphcnn.ops.comparison import (
     Equal,
     Greater,
@@ -79,6 +80,7 @@ for _op in (
     *(SampleUniform, SampleNormal, SampleIntegers),
     *(FlipSamples, CropSamples, PasteSamples, EraseSamples, WarpSamples, WarpSamplesTransposed),
     *(UserFunction,),
+    *(AllReduce, AllGather),
 ):
     register_op(_op)
 
@@ -97,6 +99,8 @@ __all__ = [
     "OPS",
     "Abs",
     "Add",
+    "AllGather",
+    "AllReduce",
     "ArgMax",
     "AveragePool2d",
     "Broadcast",

@@ -15,6 +15,7 @@ class Comparison(Op):
     """An op that answers True or False for each element."""
 
     arity: ClassVar[int] = 2
+    by_sample: ClassVar[bool] = True
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
         return (common_type(self.name, operands).with_dtype("bool"),)
@@ -49,6 +50,7 @@ class Logic(Op):
     """An op on truth values."""
 
     arity: ClassVar[int] = 2
+    by_sample: ClassVar[bool] = True
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
         if any(type.dtype != "bool" for type in operands):
@@ -92,6 +94,7 @@ class Select(Op):
     equation: ClassVar[str] = "z = x if condition else y"
     formula: ClassVar[str] = r"$y = \begin{cases} $b & \text{where } $a \\ $c & \text{elsewhere} \end{cases}"
     arity: ClassVar[int] = 3
+    by_sample: ClassVar[bool] = True
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
         condition, x, y = operands

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, TypeAlias, TypeVar
 
 from graphcnn.errors import OptionError, ShapeError
-from graphcnn.ir import Emitter, Gradients, Node, Op, TensorType, Value, Values, format_shape
+from graphcnn.ir import BATCH, Emitter, Gradients, Node, Op, TensorType, Value, Values, format_shape
 from graphcnn.ops.attributes import (
     NO_PADDING,
     Padding,
@@ -49,6 +49,7 @@ class Rot180(Op):
     name: ClassVar[str] = "rot180"
     equation: ClassVar[str] = "rot180(K)(m, n) = K(k1-1-m, k2-1-n)"
     arity: ClassVar[int] = 1
+    by_sample: ClassVar[bool] = True
     formula: ClassVar[str] = rf"$y = {ROT180}\{{$a\}}"
 
     def __post_init__(self) -> None:
@@ -57,6 +58,9 @@ class Rot180(Op):
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
         require_axes(self.axes, operands[0])
         return operands
+
+    def is_by_sample(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> bool:
+        return 0 not in self.axes and Op.is_by_sample(self, operands, results)
 
     def gradient(self, emit: Emitter, operands: Values, results: Values, delta: Value) -> Gradients:
         return (emit(self, delta),)
@@ -73,6 +77,7 @@ class _SlidingProduct(Op):
     sum_over: SumOver = "channels"
 
     arity: ClassVar[int] = 2
+    by_sample: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_pair("stride", self.stride, 1)
@@ -111,6 +116,9 @@ class _SlidingProduct(Op):
         """Return the spatial size of the result for a window of this size (k1, k2)."""
         height = _window_positions(self, images, window, 0)
         return height, _window_positions(self, images, window, 1)
+
+    def sums_samples(self, operands: Sequence[TensorType]) -> bool:
+        return self.sum_over == "batch" and operands[0].shape[0] == BATCH
 
     def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType], batch: int) -> int:
         """Count two for each product of a tap of the window at a place of it, on padding too."""

@@ -64,6 +64,7 @@ class _Along(Op):
     align_corners: bool = False
 
     arity: ClassVar[int] = 1
+    by_sample: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not is_int(self.axis, 0):

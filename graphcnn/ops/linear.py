@@ -22,6 +22,7 @@ class Matmul(Op):
     equation: ClassVar[str] = "y(n, d) = Σc x(n, c) w(c, d)"
     formula: ClassVar[str] = r"$y_{d} = \sum_{c} $a_{c}\, $b_{c,d}"
     arity: ClassVar[int] = 2
+    by_sample: ClassVar[bool] = True
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
         x, w = operands

@@ -23,6 +23,7 @@ class LogSoftmax(Op):
     equation: ClassVar[str] = "y(d) = x(d) - ln Σk e^x(k)"
     formula: ClassVar[str] = r"$y_{d} = $a_{d} - \ln \sum_{k} e^{$a_{k}}"
     arity: ClassVar[int] = 1
+    by_sample: ClassVar[bool] = True
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
         (x,) = operands
@@ -53,6 +54,7 @@ class OneHot(Op):
     equation: ClassVar[str] = "y(n, d) = 1 if d = label(n) else 0"
     formula: ClassVar[str] = r"$y_{d} = [\,d = $a\,]"
     arity: ClassVar[int] = 1
+    by_sample: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not is_int(self.classes, 1):
@@ -76,6 +78,7 @@ class SoftmaxCrossEntropy(Op):
     equation: ClassVar[str] = "E(n) = -ln softmax(x(n))(label(n))"
     formula: ClassVar[str] = r"$y = -\ln\, \text{softmax}($a)_{$b}"
     arity: ClassVar[int] = 2
+    by_sample: ClassVar[bool] = True
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
         logits, labels = operands
@@ -113,6 +116,7 @@ class SquaredError(Op):
     formula: ClassVar[str] = r"$y = \frac{1}{2} \sum_{p} ($b_{p} - $a_{p})^2"
     article: ClassVar[str] = "Eq. 9"
     arity: ClassVar[int] = 2
+    by_sample: ClassVar[bool] = True
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
         outputs, targets = operands

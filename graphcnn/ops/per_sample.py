@@ -29,6 +29,7 @@ class SampleNumbers(Op):
     alternating: bool = field(default=False, kw_only=True)
 
     arity: ClassVar[int] = 1
+    by_sample: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not is_int(self.stream, 0) or self.stream >= 2**32:

@@ -86,6 +86,7 @@ class Pointwise(Op):
     """An op on floating-point operands whose result has their type."""
 
     flops_per_element: ClassVar[int] = 1
+    by_sample: ClassVar[bool] = True
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
         require_float(self.name, *operands)
@@ -103,6 +104,7 @@ class StopGradient(Op):
     equation: ClassVar[str] = "y = x, f'(x) = 0"
     formula: ClassVar[str] = r"$y = $a"
     arity: ClassVar[int] = 1
+    by_sample: ClassVar[bool] = True
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
         return operands

@@ -38,6 +38,8 @@ class _Windows(Op):
     stride: Pair
     padding: Padding = NO_PADDING
 
+    by_sample: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         check_pair("size", self.size, 1)
         check_pair("stride", self.stride, 1)

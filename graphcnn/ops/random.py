@@ -28,6 +28,7 @@ class RandomNumbers(Op):
     """
 
     arity: ClassVar[int] = 2
+    shape_operands: ClassVar[tuple[int, ...]] = (1,)
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
         state, like = operands

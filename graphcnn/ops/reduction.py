@@ -22,6 +22,7 @@ class _Reduction(Op):
     keep: bool = False
 
     arity: ClassVar[int] = 1
+    by_sample: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_axes("axes", self.axes)
@@ -58,6 +59,10 @@ def _reduced(type: TensorType, axes: tuple[int, ...], keep: bool) -> tuple[Dim, 
     return tuple(size for axis, size in enumerate(type.shape) if axis not in axes)
 
 
+def _folds_samples(axes: tuple[int, ...], x: TensorType) -> bool:
+    return 0 in axes and x.shape[0] == BATCH
+
+
 def _count(axes: tuple[int, ...], x: TensorType) -> str:
     """Return the number of elements along axes, such as `N \\cdot 49`."""
     sizes = [x.shape[axis] for axis in axes]
@@ -74,6 +79,9 @@ class Sum(_Reduction):
     name: ClassVar[str] = "sum"
     equation: ClassVar[str] = "y = Σi x(i)"
 
+    def sums_samples(self, operands: Sequence[TensorType]) -> bool:
+        return _folds_samples(self.axes, operands[0])
+
     def latex(self, *operands: TensorType) -> str:
         return " = ".join(self._folded(operands[0]))
 
@@ -87,6 +95,9 @@ class Mean(_Reduction):
 
     name: ClassVar[str] = "mean"
     equation: ClassVar[str] = "y = (1/n) Σi x(i)"
+
+    def sums_samples(self, operands: Sequence[TensorType]) -> bool:
+        return _folds_samples(self.axes, operands[0])
 
     def latex(self, *operands: TensorType) -> str:
         left, right = self._folded(operands[0])
@@ -127,6 +138,9 @@ class InverseDeviation(_Reduction):
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
         (result,) = _Reduction.result_types(self, *operands)
         return result, result
+
+    def sums_samples(self, operands: Sequence[TensorType]) -> bool:
+        return _folds_samples(self.axes, operands[0])
 
     def of_variance(self, emit: Emitter, variance: Value) -> Value:
         """Append the first result where the second is known: 1 / √(variance + epsilon)."""
@@ -202,6 +216,7 @@ class Broadcast(Op):
     name: ClassVar[str] = "broadcast"
     equation: ClassVar[str] = "y(n, i, j, d) = b(d)"
     arity: ClassVar[int] = 1
+    by_sample: ClassVar[bool] = True
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
         (x,) = operands
@@ -244,6 +259,7 @@ class Count(Op):
     name: ClassVar[str] = "count"
     equation: ClassVar[str] = "n = Πi size(i)"
     arity: ClassVar[int] = 1
+    shape_operands: ClassVar[tuple[int, ...]] = (0,)
 
     def __post_init__(self) -> None:
         check_axes("axes", self.axes)
@@ -272,6 +288,7 @@ class ArgMax(Op):
     name: ClassVar[str] = "argmax"
     equation: ClassVar[str] = "y = argmaxi x(i)"
     arity: ClassVar[int] = 1
+    by_sample: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not is_int(self.axis, 0):

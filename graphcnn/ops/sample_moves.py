@@ -31,6 +31,7 @@ class FlipSamples(Op):
     name: ClassVar[str] = "flip_samples"
     equation: ClassVar[str] = "y(s, i) = x(s, size - 1 - i) if flag(s) else x(s, i)"
     arity: ClassVar[int] = 2
+    by_sample: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not is_int(self.axis, 1):
@@ -77,6 +78,7 @@ class CropSamples(Op):
     name: ClassVar[str] = "crop_samples"
     equation: ClassVar[str] = "y(s, i, j) = x(s, i + row(s), j + column(s)), and the value beside the image"
     arity: ClassVar[int] = 3
+    by_sample: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_pair("size", self.size, 1)
@@ -109,6 +111,7 @@ class PasteSamples(Op):
     equation: ClassVar[str] = "y(s, i, j) = x(s, i - row(s), j - column(s)), and 0 beside the window"
     formula: ClassVar[str] = r"$y_{s,i,j} = $a_{s,i-$b_s,j-$c_s}, \quad 0 \text{ beside the window}"
     arity: ClassVar[int] = 3
+    by_sample: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_pair("size", self.size, 1)
@@ -134,6 +137,7 @@ class EraseSamples(Op):
     name: ClassVar[str] = "erase_samples"
     equation: ClassVar[str] = "y(s, i, j) = value within the box of s, x(s, i, j) elsewhere"
     arity: ClassVar[int] = 5
+    by_sample: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _check_value(self.value)

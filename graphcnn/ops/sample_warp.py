@@ -25,6 +25,7 @@ class _Warp(Op):
     """What reading at mapped places and its transpose share: images [N, H, W, C], six numbers int64 [N]."""
 
     arity: ClassVar[int] = 7
+    by_sample: ClassVar[bool] = True
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
         images, *numbers = operands

@@ -34,6 +34,7 @@ class ZeroInsert(Op):
     name: ClassVar[str] = "zero_insert"
     equation: ClassVar[str] = "y(s·i, s·j) = x(i, j), and 0 elsewhere"
     arity: ClassVar[int] = 1
+    by_sample: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_pair("factors", self.factors, 1)
@@ -68,6 +69,7 @@ class Subsample(Op):
     name: ClassVar[str] = "subsample"
     equation: ClassVar[str] = "y(i, j) = x(s·i, s·j)"
     arity: ClassVar[int] = 1
+    by_sample: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_pair("factors", self.factors, 1)
@@ -116,6 +118,7 @@ class Pad(Op):
     name: ClassVar[str] = "pad"
     equation: ClassVar[str] = "y(i + before) = x(i), and 0 elsewhere"
     arity: ClassVar[int] = 1
+    by_sample: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_widths("widths", self.widths)
@@ -148,6 +151,7 @@ class Crop(Op):
     name: ClassVar[str] = "crop"
     equation: ClassVar[str] = "y(i) = x(i + before)"
     arity: ClassVar[int] = 1
+    by_sample: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_widths("widths", self.widths)
@@ -173,6 +177,7 @@ class Transpose(Op):
     name: ClassVar[str] = "transpose"
     equation: ClassVar[str] = "y(i, j) = x(j, i)"
     arity: ClassVar[int] = 1
+    by_sample: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         order = self.permutation
@@ -219,6 +224,7 @@ class Reshape(Op):
     name: ClassVar[str] = "reshape"
     equation: ClassVar[str] = "the same elements in row-major order"
     arity: ClassVar[int] = 1
+    by_sample: ClassVar[bool] = True
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
         (x,) = operands
@@ -249,6 +255,7 @@ class Concatenate(Op):
     name: ClassVar[str] = "concatenate"
     equation: ClassVar[str] = "y = [x1, x2, ...]"
     arity: ClassVar[int] = -1
+    by_sample: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not is_int(self.axis, 0):
@@ -292,6 +299,7 @@ class Cast(Op):
     equation: ClassVar[str] = "y = x"
     formula: ClassVar[str] = r"$y = $a"
     arity: ClassVar[int] = 1
+    by_sample: ClassVar[bool] = True
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
         return (operands[0].with_dtype(self.dtype),)

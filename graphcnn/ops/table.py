@@ -107,7 +107,7 @@ def _check_attributes(op: type[Op]) -> None:
             )
     unmarked = [
         name
-        for name in ("name", "equation", "arity", "formula", "article")
+        for name in ("name", "equation", "arity", "formula", "article", "by_sample", "shape_operands")
         if name in {field.name for field in dataclasses.fields(op)}
     ]
     if unmarked:

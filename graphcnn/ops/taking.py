@@ -71,6 +71,7 @@ class Take(Op):
     name: ClassVar[str] = "take"
     equation: ClassVar[str] = "y(i) = x(p(i)), where p goes through the runs first + step·k"
     arity: ClassVar[int] = 1
+    by_sample: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _check(self.axis, self.runs)
@@ -111,6 +112,7 @@ class ScatterSum(Op):
     name: ClassVar[str] = "scatter_sum"
     equation: ClassVar[str] = "y(j) = Σi x(i) where p(i) = j; p goes through the runs first + step·k"
     arity: ClassVar[int] = 1
+    by_sample: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _check(self.axis, self.runs)

@@ -29,6 +29,7 @@ class UserFunction(Op):
     name: ClassVar[str] = "user_function"
     equation: ClassVar[str] = "z = f(x, y, ...)"
     arity: ClassVar[int] = -1
+    by_sample: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not isinstance(self.function, ScalarFunction):

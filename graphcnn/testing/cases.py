@@ -385,8 +385,19 @@ def _networks(dtype: DType) -> Named:
     for n in BATCHES:
         yield f"training step: batch {n}", partial(_training_step, dtype, n, simplified=False)
         yield f"training step, simplified: batch {n}", partial(_training_step, dtype, n, simplified=True)
+    for n in (1, 17):
+        yield f"all_reduce, all_gather: batch {n}", partial(_of_ranks, dtype, n)
     yield "views of an input", partial(_views, dtype)
     yield "one value under two names", partial(_two_names, dtype)
+
+
+def _of_ranks(dtype: DType, n: int, case: Case) -> None:
+    """What ranks tell one another: of one process, it is what each has."""
+    x = case.normal(dtype, n, 5, batch=True)
+    add = case.graph.add
+    case.apply(ops.AllReduce(), add(ops.Sum((0,)), x))
+    case.apply(ops.Rot180((0,)), add(ops.AllGather(), x))
+    case.expect(case.array(x).astype(np.float64).sum(0), case.array(x)[::-1])
 
 
 def _views(dtype: DType, case: Case) -> None:

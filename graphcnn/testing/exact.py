@@ -185,6 +185,8 @@ MEANINGS: Final[dict[type[Op], Meaning]] = {
     ops.ReluMask: _each(lambda x: Fraction(x > 0), 1),
     ops.RoundBfloat16: _each(_nearest_bfloat16, 1),
     ops.StopGradient: _each(lambda x: x, 1),
+    ops.AllReduce: _each(lambda x: x, 1),
+    ops.AllGather: _each(lambda x: x, 1),
     ops.Greater: _each(lambda x, y: x > y, 2),
     ops.GreaterEqual: _each(lambda x, y: x >= y, 2),
     ops.Equal: _each(lambda x, y: x == y, 2),

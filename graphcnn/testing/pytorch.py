@@ -503,4 +503,6 @@ MEANINGS: Final[dict[type[Op], Meaning]] = {
     ops.WarpSamples: _warp_samples,
     ops.WarpSamplesTransposed: _warp_samples_transposed,
     ops.UserFunction: lambda op, tensors, batch: op.function.python(*tensors),
+    ops.AllReduce: lambda op, tensors, batch: tensors[0],
+    ops.AllGather: lambda op, tensors, batch: tensors[0],
 }

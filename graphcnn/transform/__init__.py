@@ -3,6 +3,13 @@
 from graphcnn.rewrite import Applied, Match, Rule
 from graphcnn.transform.bfloat16 import bfloat16_products
 from graphcnn.transform.differentiate import differentiate, gradient
+from graphcnn.transform.distribute import (
+    distribute,
+    has_collectives,
+    require_distributed,
+    whole_inputs,
+    without_collectives,
+)
 from graphcnn.transform.passes import Pass, Passes
 from graphcnn.transform.simplify import prune, simplification_rules, simplify
 
@@ -14,8 +21,13 @@ __all__ = [
     "Rule",
     "bfloat16_products",
     "differentiate",
+    "distribute",
     "gradient",
+    "has_collectives",
     "prune",
+    "require_distributed",
     "simplification_rules",
     "simplify",
+    "whole_inputs",
+    "without_collectives",
 ]

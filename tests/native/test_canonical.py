@@ -48,6 +48,7 @@ def measure(graph, target=TARGET):
     correlations = [node for node in needed if type(node.op) is Correlate2d]
     return (
         kinds.count(ops.StopGradient),
+        kinds.count(ops.AllReduce) + kinds.count(ops.AllGather),
         kinds.count(ops.SquaredError),
         kinds.count(ops.InverseDeviation),
         sum(is_narrow_mean(node) for node in needed),
@@ -345,8 +346,16 @@ def stopped():
         yield graph_of(lambda e, x: e(ops.Equal(), e(ops.StopGradient(), x), x), type)
 
 
+def of_ranks():
+    for shape in (("N", 3), ("N", 2, 3, 1)):
+        samples = TensorType(shape, "float64")
+        yield graph_of(lambda e, x: e(ops.AllReduce(), e(ops.Sum((0,)), x)), samples)
+        yield graph_of(lambda e, x: e(ops.Multiply(), e(ops.AllGather(), x), x), samples)
+
+
 DOMAINS = {
     "stopped-gradient": stopped,
+    "one-process": of_ranks,
     "convolution-as-correlation": lambda: contractions(Convolve2d),
     "correlation-over-images": lambda: contractions(Correlate2d),
     "zeros-on-the-other-side": over_zeros,

@@ -206,6 +206,14 @@ def test_a_stopped_gradient_makes_its_operand_a_constant():
     assert _gradient(graph, "stopped", x=array).tolist() == [0, 0, 0]
 
 
+def test_what_ranks_tell_one_another_is_the_identity_to_the_gradient():
+    problem = Problem()
+    x = problem.input(4, 3)
+    gathered = problem.graph.add(ops.Rot180((0,)), problem.graph.add(ops.AllGather(), x))
+    total = problem.graph.add(ops.Sum((0,)), problem.graph.add(ops.Multiply(), gathered, x))
+    problem.check(ops.AllReduce(), total)
+
+
 def test_a_rounding_to_bfloat16_is_the_identity_to_the_gradient():
     graph = Graph()
     x = graph.input("x", TensorType((3,), "float64"))

@@ -123,6 +123,7 @@ register(Bfloat16, lanes=_as_it_is)
 
 WITHOUT_KERNEL = (
     *(Input, Convolve2d, Reshape, ops.SquaredError, ops.InverseDeviation, ops.StopGradient),
+    *(ops.AllReduce, ops.AllGather),
     *GENERATED,
 )
 """Ops that become others, or are written where they are read: there is nothing to register."""

@@ -1,11 +1,11 @@
 """Rewrites a graph into the forms that the kernels are made for; what it computes stays the same.
 
 That rewriting ends is seen from these numbers of what is needed: each rule lowers one of them, and raises
-only those behind it. Stopped gradients; 1x1 convolutions with strides; squared errors; inverse deviations;
-means of float32 over images; sums; convolutions; correlations over images; correlations over inserted zeros;
-correlations that are cropped; correlations; those that are padded at the sides or could be Winograd's; for
-all multiplications, sums and roundings together, through how many pools their operands were routed; masks
-that do not ask a relu; movements of scalars; multiplications of maps by parameters; nodes.
+only those behind it. Stopped gradients; ranks' messages; 1x1 convolutions with strides; squared errors;
+inverse deviations; means of float32 over images; sums; convolutions; correlations over images; correlations
+over inserted zeros; correlations that are cropped; correlations; those that are padded at the sides or could
+be Winograd's; for all multiplications, sums and roundings together, through how many pools their operands
+were routed; masks that do not ask a relu; movements of scalars; multiplications of maps by parameters; nodes.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from typing import Final
 from graphcnn.ir import BATCH, Graph, Op, Value, Values
 from graphcnn.ops import (
     Add,
+    AllGather,
+    AllReduce,
     Concatenate,
     Constant,
     Convolve2d,
@@ -236,7 +238,7 @@ def _beside(match: Match, images: Value, sides: Pair) -> Value:
     return match.emit_once(Pad(((0, 0), (0, 0), sides, (0, 0))), images) if any(sides) else images
 
 
-def _operand(match: Match, op: StopGradient, operands: Values) -> Value:
+def _operand(match: Match, op: Op, operands: Values) -> Value:
     return operands[0]
 
 
@@ -358,6 +360,12 @@ OWN_FORMS: Final = frozenset(
 
 CONTRACTIONS: Final = (
     Rule("stopped-gradient", "stop_gradient(x) → x: no gradient is taken any more", StopGradient, _operand),
+    Rule(
+        "one-process",
+        "all_reduce(x) → x and all_gather(x) → x: the ranks' sums and samples meet between stages",
+        (AllReduce, AllGather),
+        _operand,
+    ),
     Rule(
         "convolution-as-correlation",
         "convolve2d(x, k) → correlate2d(x, rot180(k)), Eq. 3",

@@ -43,7 +43,7 @@ from itertools import groupby
 
 from graphcnn.cached import cached
 from graphcnn.ir import Dim, Graph, Node, Op, Role, TensorType, Value
-from graphcnn.ops import Broadcast, Count, Matmul, Mean, RandomNumbers, Reshape, Sum, Transpose
+from graphcnn.ops import Broadcast, Matmul, Mean, RandomNumbers, Reshape, Sum, Transpose
 from graphcnn_native.interface import Interface
 from graphcnn_native.op_code import has_code
 
@@ -394,9 +394,7 @@ class Program(Plan):
 
 def operands_read(node: Node) -> tuple[Value, ...]:
     """Return the operands whose elements a node needs; of the others it takes nothing but the shape."""
-    if isinstance(node.op, Count):
-        return ()
-    return node.operands[:1] if isinstance(node.op, RandomNumbers) else node.operands
+    return node.operands_read
 
 
 def spreads(node: Node, value: Value) -> bool:

@@ -117,6 +117,8 @@ KERNELS: Kernels = {
     ops.ClipMask: clip_mask,
     ops.RoundBfloat16: _ufunc(round_bfloat16),
     ops.StopGradient: _ufunc(lambda x: x),
+    ops.AllReduce: _ufunc(lambda x: x),
+    ops.AllGather: _ufunc(lambda x: x),
     ops.Greater: _ufunc(np.greater),
     ops.GreaterEqual: _ufunc(np.greater_equal),
     ops.Equal: _ufunc(np.equal),

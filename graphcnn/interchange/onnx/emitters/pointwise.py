@@ -174,6 +174,8 @@ EMITTERS = {
     ops.ClipMask: typed(clip_mask),
     ops.RoundBfloat16: typed(round_bfloat16),
     ops.StopGradient: alias,
+    ops.AllReduce: alias,
+    ops.AllGather: alias,
     ops.Greater: operator("Greater"),
     ops.GreaterEqual: operator("GreaterOrEqual"),
     ops.Equal: operator("Equal"),

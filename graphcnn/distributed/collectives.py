@@ -1,0 +1,124 @@
+"""What all ranks do together with what carries arrays: sums, rows and bytes.
+
+Every rank calls the same functions in the same order, and gets what all others get.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from graphcnn.arrays import Array
+from graphcnn.distributed.transport import Message, Transport
+from graphcnn.distributed.tree import leaf_count, meetings, shards_of
+
+
+def tree_sum(part: Callable[[int], Array], owned: range, shards: int) -> Array | None:
+    """Return the sum of a rank's own shards, added up as the tree says; None where it has none.
+
+    part: returns the sum of one shard, of those that are owned.
+    """
+    return _below(part, owned, shards, 0, leaf_count(shards))
+
+
+def _below(part: Callable[[int], Array], owned: range, shards: int, begin: int, end: int) -> Array | None:
+    """Return the sum of the owned shards below the node of the tree that has these leaves."""
+    if end <= owned.start or begin >= owned.stop:
+        return None
+    if end - begin == 1:
+        return part(begin)
+    middle = (begin + end) // 2
+    left = _below(part, owned, shards, begin, middle)
+    right = _below(part, owned, shards, middle, end)
+    if left is None or right is None:
+        return right if left is None else left
+    return np.asarray(left + right)
+
+
+def all_reduce(transport: Transport, own: Array | None, like: Array, shards: int) -> Array:
+    """Return the sum of all ranks' sums, added up as the tree over so many shards says.
+
+    own: what a rank has summed up of its own shards; None where it has none. like: an array of the shape and
+    element type of the sum, whose numbers are not looked at.
+    """
+    total = own
+    for meeting in meetings(transport.rank, transport.size, shards):
+        sends: list[Message] = []
+        if meeting.sends:
+            assert total is not None
+            total = np.ascontiguousarray(total).reshape(like.shape)
+            sends = [(reader, total) for reader in meeting.readers]
+        other = np.empty(like.shape, like.dtype) if meeting.receives else None
+        receives: list[Message] = [] if other is None else [(meeting.partner, other)]
+        transport.begin(sends, receives).wait()
+        if other is None or total is None:
+            total = total if other is None else other
+        else:
+            total = np.asarray(total + other if meeting.is_left else other + total)
+    assert total is not None
+    return total
+
+
+def all_gather(transport: Transport, rows: Array, begins: list[int]) -> None:
+    """Give all ranks all rows of an array, each of which one rank has; they are put in their places.
+
+    rows: an array whose first axis counts rows, of one size on all ranks, in one piece of memory. begins: of
+    each rank the first row that it has, and behind the last one, how many there are.
+    """
+    own = rows[begins[transport.rank] : begins[transport.rank + 1]]
+    others = [rank for rank in range(transport.size) if rank != transport.rank]
+    sends = [(rank, own) for rank in others if own.size]
+    parts = {rank: rows[begins[rank] : begins[rank + 1]] for rank in others}
+    transport.begin(sends, [(rank, part) for rank, part in parts.items() if part.size]).wait()
+
+
+def row_begins(ranks: int, bounds: list[int]) -> list[int]:
+    """Return of each rank the first of its samples, and behind the last one, how many there are.
+
+    bounds: of each shard the first of its samples, and behind the last one, how many there are.
+    """
+    shards = len(bounds) - 1
+    begins = [0]
+    for rank in range(ranks):
+        owned = shards_of(rank, ranks, shards)
+        begins.append(bounds[owned.stop] if owned else begins[-1])
+    return begins
+
+
+def broadcast(transport: Transport, data: bytes | None, *, root: int = 0) -> bytes:
+    """Return on all ranks the bytes that one has. data: of the root; of the others it is not looked at."""
+    others = [rank for rank in range(transport.size) if rank != root]
+    if transport.rank == root:
+        assert data is not None
+        for message in (_size_of(data), np.frombuffer(data, np.uint8)):
+            transport.begin([(rank, message) for rank in others], []).wait()
+        return data
+    return _received(transport, root)
+
+
+def gather(transport: Transport, data: bytes, *, root: int = 0) -> list[bytes]:
+    """Return on the root the bytes of each rank, in their order; on the others an empty list."""
+    if transport.rank == root:
+        return [data if rank == root else _received(transport, rank) for rank in range(transport.size)]
+    for message in (_size_of(data), np.frombuffer(data, np.uint8)):
+        transport.begin([(root, message)], []).wait()
+    return []
+
+
+def barrier(transport: Transport) -> None:
+    """Return when all ranks have come here."""
+    gather(transport, b"")
+    broadcast(transport, b"")
+
+
+def _size_of(data: bytes) -> Array:
+    return np.array([len(data)], np.int64)
+
+
+def _received(transport: Transport, source: int) -> bytes:
+    size = np.zeros(1, np.int64)
+    transport.begin([], [(source, size)]).wait()
+    data = np.empty(int(size[0]), np.uint8)
+    transport.begin([], [(source, data)]).wait()
+    return data.tobytes()
