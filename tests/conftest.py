@@ -13,7 +13,7 @@ from graphcnn.interchange.onnx import EMITTERS
 from graphcnn_native import op_code
 
 TABLES_OF_OPS: tuple[Any, ...] = (
-    *(ops.OPS, graphcnn_numpy.kernels.KERNELS, EMITTERS),
+    *(ops.OPS, graphcnn_numpy.kernels.KERNELS, graphcnn_numpy.kernels.SUMS_OF_SAMPLES, EMITTERS),
     *(op_code.POINTWISE, op_code.LANES, op_code.EMITTERS, op_code.SHIPPED),
 )
 """What registering an op or a kernel changes."""

@@ -1,10 +1,13 @@
-"""The interpreter: walks the graph in creation order and calls a kernel for each node."""
+"""The interpreter: walks the graph in creation order and calls a kernel for each node.
+
+Of one of several ranks it does the same, on that rank's shards of the batch (`shards.py`).
+"""
 
 from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -20,17 +23,20 @@ from graphcnn.backend import (
     require_ops,
     step_by_calling,
 )
-from graphcnn.calls import described
-from graphcnn.errors import BackendError, GraphcnnError, OutOfMemoryError
-from graphcnn.ir import Graph, Input, Node, Op, last_reads, live_bytes
-from graphcnn_numpy.kernels import KERNELS, Kernel
+from graphcnn.distributed.transport import Transport
+from graphcnn.ir import Graph, Input, Op, last_reads, live_bytes
+from graphcnn.transform import require_distributed
+from graphcnn_numpy.applying import apply
+from graphcnn_numpy.kernels import KERNELS
+from graphcnn_numpy.shards import Sharing, own_samples, require_sums
 
 
 class NumpyExecutable:
     """A graph together with the order in which to compute it and the moments when values can be dropped."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, ranks: Transport | None = None) -> None:
         self.graph: Final[Graph] = graph
+        self._ranks = ranks
         self._batch = 1
         self._is_profiled = False
         self._began = self._ended = 0.0
@@ -48,40 +54,44 @@ class NumpyExecutable:
     step = step_by_calling
 
     def observe(self, observer: Observer, /, **inputs: object) -> None:
-        """Compute every node in order and show it to the observer, as long as it wants to see more."""
+        """Compute every node in order and show it to the observer, as long as it wants to see more.
+
+        An executable of several ranks cannot: a rank has some samples alone.
+        """
+        assert self._ranks is None
         self._compute(*bind_inputs(self.graph, inputs), observer)
 
     @np.errstate(all="ignore")  # infinities and NaN are results like others, as on every backend
     def _compute(
         self, inputs: dict[str, Array], batch: int, observer: Observer | None = None
-    ) -> dict[int, tuple[Array, ...]]:
+    ) -> dict[int, tuple[Any, ...]]:
         """Return the results of every node that an output or update names."""
         self._batch, self._moments = batch, []
         self._began = time.perf_counter()
-        environment: dict[int, tuple[Array, ...]] = {}
+        sharing = None if self._ranks is None else Sharing(self.graph, self._ranks, batch)
+        environment: dict[int, tuple[Any, ...]] = {}
         for key, node in self.graph.items():
-            operands: list[Array] = []
+            operands = [environment[operand.key][operand.index] for operand in node.operands]
             if isinstance(node.op, Input):
                 environment[key] = (inputs[node.op.label],)
             else:
-                operands = [environment[operand.key][operand.index] for operand in node.operands]
                 start = time.perf_counter()
-                try:
-                    kernel = KERNELS[type(node.op)]
-                    result = kernel(node.op, operands, batch)
-                except MemoryError as error:
-                    raise _no_memory(node, batch, error) from None
+                if sharing is None:
+                    environment[key] = apply(node, operands, batch)
+                else:
+                    environment[key] = sharing.compute(node, operands)
                 if self._is_profiled:
                     self._moments.append((start, time.perf_counter()))
-                environment[key] = result if isinstance(result, tuple) else (result,)
-                if not _fit(environment[key], node, batch):
-                    raise _another_type(kernel, result, node, batch)
             if observer is not None and observer(key, operands, environment[key]):
                 break
             for dead in self._dropped.get(key, ()):
                 del environment[dead]
         self._ended = time.perf_counter()
         return environment
+
+    def own_samples(self, samples: int) -> list[range]:
+        """Return which samples of a batch of so many are looked at, but for what `whole_inputs` names."""
+        return [range(samples) if self._ranks is None else own_samples(self._ranks, samples)]
 
     def profile(self, on: bool) -> None:
         self._is_profiled = on
@@ -117,44 +127,15 @@ class NumpyBackend:
     def ops(self) -> frozenset[type[Op]]:
         return frozenset({Input, *KERNELS})
 
-    def compile(self, graph: Graph) -> NumpyExecutable:
-        """Return an executable of the graph. Raises BackendError where there is no kernel for an op."""
+    def compile(self, graph: Graph, *, ranks: Transport | None = None) -> NumpyExecutable:
+        """Return an executable of the graph. Raises BackendError where there is no kernel for an op.
+
+        ranks: the way to the other ranks with which the samples of every batch are shared. All call the
+        executable at once, with arrays of all samples; of inputs that `graphcnn.transform.whole_inputs` does
+        not name, a rank looks at its `own_samples` alone. Results have the same bits for any number of
+        ranks, one among them. Raises GraphError for a graph that was not distributed.
+        """
         require_ops(self, graph)
-        return NumpyExecutable(graph)
-
-
-def _fit(results: tuple[Array, ...], node: Node, batch: int) -> bool:
-    """Return whether a kernel's results are of the types that the op's shape rule says."""
-    if len(results) != len(node.types):
-        return False
-    for result, type in zip(results, node.types, strict=True):
-        if getattr(result, "dtype", None) != type.dtype or result.shape != type.concrete(batch):
-            return False
-    return True
-
-
-def _another_type(kernel: Kernel, result: object, node: Node, batch: int) -> GraphcnnError:
-    """Return the error of a kernel whose results are of other types than the op's shape rule says."""
-    found = result if isinstance(result, tuple) else (result,)
-    wanted = [type.with_shape(type.concrete(batch)) for type in node.types]
-    return BackendError(
-        f"the kernel of {node.op.name}, {described(kernel)}, returned {', '.join(map(_shown, found))}; "
-        f"the shape rule says {', '.join(map(str, wanted))}",
-        mend="np.asarray(result, operands[0].dtype) in the kernel, or other types from result_types",
-    ).located(layer=node.origin.layer, file=node.origin.file, line=node.origin.line)
-
-
-def _shown(result: object) -> str:
-    if not isinstance(result, np.ndarray | np.generic):
-        return f"{type(result).__name__}, no array"
-    return f"{result.dtype}[{', '.join(map(str, result.shape))}]"
-
-
-def _no_memory(node: Node, batch: int, error: MemoryError) -> GraphcnnError:
-    """Return the error of a node that needs more memory than there is."""
-    smaller = "make this layer smaller"
-    return OutOfMemoryError(
-        f"there is no memory for {node.op.name}: {', '.join(map(str, node.types))}, a batch of {batch}",
-        facts=[str(error)],
-        mend=f"take smaller batches, or {smaller}" if batch > 1 else smaller,
-    ).located(layer=node.origin.layer, file=node.origin.file, line=node.origin.line)
+        if ranks is not None:
+            require_sums(require_distributed(graph))
+        return NumpyExecutable(graph, ranks)

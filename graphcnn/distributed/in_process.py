@@ -175,9 +175,8 @@ class _Post:
             message, place = self._sent.pop(expected), places.pop(expected)
             sender, reader, _ = expected
             if message.nbytes != place.nbytes:
-                raise RankError(
-                    f"rank {sender} has sent {message.nbytes} bytes, and rank {reader} waits for {place.nbytes}"
-                )
+                sizes = f"{message.nbytes} bytes, and rank {reader} waits for {place.nbytes}"
+                raise RankError(f"rank {sender} has sent {sizes}")
             place[...] = message.reshape(-1).view(place.dtype).reshape(place.shape)
         return places
 

@@ -64,8 +64,8 @@ def whole_inputs(graph: Graph) -> frozenset[str]:
     is read by an op that reads several samples at once, or leaves the graph.
     """
     read = {value.key for value in graph.roots()}
-    for key, node in graph.items():
-        if isinstance(node.op, AllGather) or held(graph, node) is Held.ALIKE:
+    for _, node in graph.items():
+        if isinstance(node.op, AllGather) or held(node) is Held.ALIKE:
             read.update(operand.key for operand in node.operands_read)
     return frozenset(
         label
@@ -74,7 +74,7 @@ def whole_inputs(graph: Graph) -> frozenset[str]:
     )
 
 
-def held(graph: Graph, node: Node) -> Held:
+def held(node: Node) -> Held:
     """Return what a rank has of the results of a node, once it has what the node reads."""
     if isinstance(node.op, Input):
         return Held.OWN if node.types[0].has_batch else Held.ALIKE
@@ -89,7 +89,7 @@ def require_distributed(graph: Graph) -> Graph:
     That is a sum over the batch that something else than an `all_reduce` reads, and a rank's own samples
     that are read by an op that reads several at once, or leave the graph.
     """
-    kinds = {key: held(graph, node) for key, node in graph.items()}
+    kinds = {key: held(node) for key, node in graph.items()}
     for key, node in graph.items():
         if isinstance(node.op, AllReduce):
             (operand,) = node.operands
@@ -109,7 +109,9 @@ def require_distributed(graph: Graph) -> Graph:
     for label, value in (*graph.outputs.items(), *graph.updates.items()):
         made = graph.node(value.key)
         if kinds[value.key] is Held.PART or (kinds[value.key] is Held.OWN and not isinstance(made.op, Input)):
-            raise _not_distributed(made, f"{label!r} leaves the graph, and a rank has {kinds[value.key].value}")
+            raise _not_distributed(
+                made, f"{label!r} leaves the graph, and a rank has {kinds[value.key].value}"
+            )
     return graph
 
 
@@ -132,7 +134,7 @@ class _Distribution:
         graph, rebuild = self._graph, self._rebuild
         for key, node in graph.items():
             origin = node.origin.remapped(rebuild.new_key)
-            kind = held(graph, node)
+            kind = held(node)
             if kind is Held.ALIKE and not isinstance(node.op, Input):
                 read = {*node.operands_read}
                 operands = tuple(
@@ -159,7 +161,7 @@ class _Distribution:
     def _whole(self, value: Value) -> Value:
         """Return what stands for the samples of all ranks."""
         node = self._graph.node(value.key)
-        if isinstance(node.op, Input) or held(self._graph, node) is not Held.OWN:
+        if isinstance(node.op, Input) or held(node) is not Held.OWN:
             return self._rebuild.value(value)
         if value not in self._gathered:
             origin = replace(node.origin.remapped(self._rebuild.new_key), rule=RULE)

@@ -10,15 +10,20 @@ from graphcnn_numpy.kernels import (
     pointwise,
     pooling,
     random,
+    reduction,
     sample_moves,
     sample_warp,
     shape,
     user,
 )
 from graphcnn_numpy.kernels.kernel import Kernel, Kernels
+from graphcnn_numpy.kernels.reduction import SumOfSamples
 
 KERNELS: Kernels = {}
 """All kernels by the class of their op; `register` fills it."""
+
+SUMS_OF_SAMPLES: dict[type[Op], SumOfSamples] = {}
+"""How ranks add up samples, of the kernels that came with this backend."""
 
 
 def register(op: type[Op], kernel: Kernel) -> None:
@@ -29,15 +34,29 @@ def register(op: type[Op], kernel: Kernel) -> None:
     the number of samples, N. Results have the shapes and element types that the op's shape rule says; they
     may be views of the operands.
 
-    A kernel that the op has already is replaced. Raises OptionError, at the user's line, for what is no
-    registered op, and for what cannot be called like this.
+    A kernel that the op has already is replaced; several ranks cannot add up its sums over samples any more.
+    Raises OptionError, at the user's line, for what is no registered op, and for what cannot be called like
+    this.
     """
     check_kernel(op, "op", "operands", "batch", kernel=kernel)
     KERNELS[op] = kernel
+    SUMS_OF_SAMPLES.pop(op, None)
 
 
-for _table in (convolution, pointwise, pooling, shape, sample_moves, sample_warp, loss, random, user):
+for _table in (
+    convolution,
+    pointwise,
+    pooling,
+    shape,
+    reduction,
+    sample_moves,
+    sample_warp,
+    loss,
+    random,
+    user,
+):
     for _op, _kernel in _table.KERNELS.items():
         register(_op, _kernel)
+SUMS_OF_SAMPLES.update(reduction.SUMS_OF_SAMPLES)
 
-__all__ = ["KERNELS", "Kernel", "Kernels", "register"]
+__all__ = ["KERNELS", "SUMS_OF_SAMPLES", "Kernel", "Kernels", "register"]

@@ -1,8 +1,6 @@
-"""Kernels that move elements, reduce axes, or multiply matrices: NumPy's own functions."""
+"""Kernels that move elements, or multiply matrices: NumPy's own functions."""
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 
@@ -12,7 +10,7 @@ from graphcnn.ir import concrete_shape
 from graphcnn.ops.interpolation import Grid
 from graphcnn.ops.taking import Run
 from graphcnn_numpy.kernels.kernel import Kernels
-from graphcnn_numpy.kernels.sums import product, summed
+from graphcnn_numpy.kernels.sums import product
 
 
 def zero_insert(op: ops.ZeroInsert, operands: list[Array], batch: int) -> Array:
@@ -110,36 +108,6 @@ def cast(op: ops.Cast, operands: list[Array], batch: int) -> Array:
     return result
 
 
-def sum_over(op: ops.Sum, operands: list[Array], batch: int) -> Array:
-    return summed(operands[0], op.axes, keep=op.keep).astype(operands[0].dtype)
-
-
-def mean_over(op: ops.Mean, operands: list[Array], batch: int) -> Array:
-    (x,) = operands
-    count = math.prod(x.shape[axis] for axis in op.axes)
-    return np.asarray(summed(x, op.axes, keep=op.keep) / count).astype(x.dtype)
-
-
-def inverse_deviation(op: ops.InverseDeviation, operands: list[Array], batch: int) -> tuple[Array, ...]:
-    (x,) = operands
-    squares = np.square(x, dtype=np.float64)
-    variance = np.asarray(summed(squares, op.axes, keep=op.keep) / math.prod(x.shape[a] for a in op.axes))
-    return (1 / np.sqrt(variance + op.epsilon)).astype(x.dtype), variance.astype(x.dtype)
-
-
-def max_over(op: ops.Max, operands: list[Array], batch: int) -> Array:
-    return np.asarray(operands[0].max(op.axes, keepdims=op.keep))
-
-
-def count(op: ops.Count, operands: list[Array], batch: int) -> Array:
-    (x,) = operands
-    return np.asarray(np.prod([x.shape[axis] for axis in op.axes], dtype=np.int64)).astype(x.dtype)
-
-
-def argmax(op: ops.ArgMax, operands: list[Array], batch: int) -> Array:
-    return np.asarray(operands[0].argmax(op.axis), np.int64)
-
-
 def matmul(op: ops.Matmul, operands: list[Array], batch: int) -> Array:
     return product(*operands)
 
@@ -158,11 +126,5 @@ KERNELS: Kernels = {
     ops.Broadcast: broadcast,
     ops.Concatenate: concatenate,
     ops.Cast: cast,
-    ops.Sum: sum_over,
-    ops.Mean: mean_over,
-    ops.InverseDeviation: inverse_deviation,
-    ops.Max: max_over,
-    ops.Count: count,
-    ops.ArgMax: argmax,
     ops.Matmul: matmul,
 }
