@@ -223,12 +223,15 @@ def test_a_file_may_name_the_network_and_serves_to_go_on() -> None:
     [
         ("batchsize = 3\n", ["run.toml: there is no option 'batchsize'", "did you mean 'batch-size'"]),
         ("batch-size = \n", ["run.toml is no TOML file", "line 1"]),
-        ("batch-size = [1]\n", ["batch-size = [1] is no value of this option"]),
+        ("batch-size = [1]\n", ["batch-size of the type list is no value of this option"]),
         ("batch-size = true\n", ["batch-size = True is no value of this option"]),
         ('best-weights = "yes"\n', ["best-weights = 'yes' is no value", "best-weights = true"]),
         ("[train]\nepochs = 3\n", ["there is no option 'train'"]),
         ("\xff\xfe", ["run.toml is no TOML file"]),
-        ("#" * 2**21, ["run.toml has more than 1,048,576 bytes"]),
+        ("#" * 2**21, ["run.toml has more than 65,536 bytes"]),
+        ("a." * 2000 + "a = 1", ["run.toml has more than 1,000 dots"]),
+        ("epochs = " + "9" * 5000, ["run.toml is no TOML file", "4300 digits"]),
+        ("epochs = 0x" + "f" * 5000, ["epochs of the type int is no value of this option"]),
     ],
 )
 def test_a_file_that_is_wrong_is_refused_in_one_message(text: str, said: list[str]) -> None:

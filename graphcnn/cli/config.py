@@ -15,8 +15,12 @@ from graphcnn.errors import FileError, OptionError, meant
 from graphcnn.interchange.files import as_path, write_atomically
 
 F = TypeVar("F", bound=Callable[..., Any])
-LARGEST = 2**20
+LARGEST = 2**16
 """Bytes of a file: options take a few lines."""
+MOST_DOTS = 1000
+"""In a file: what reads TOML takes a time that grows with the square of the parts of a key, `a.b.c`."""
+GREATEST = 2**63
+"""Whole numbers are below it."""
 
 
 def config_option(command: F) -> F:
@@ -80,14 +84,21 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         with as_path(path).open("rb") as file:
             content = file.read(LARGEST + 1)
-        if len(content) > LARGEST:
-            raise FileError(f"{path} has more than {LARGEST:,} bytes", mend="name a file with options")
-        return tomllib.loads(content.decode())
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror}", mend="check the path") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    for count, most, things in (
+        (len(content), LARGEST, "bytes"),
+        (content.count(b"."), MOST_DOTS, "dots"),
+    ):
+        if count > most:
+            raise FileError(f"{path} has more than {most:,} {things}", mend="name a file with options")
+    try:
+        return tomllib.loads(content.decode())
+    except (ValueError, RecursionError) as error:  # numbers that are too long, among others
         raise FileError(
-            f"{path} is no TOML file", facts=[str(error)], mend='write lines such as optimizer = "adamw"'
+            f"{path} is no TOML file",
+            facts=[f"{error!s:.200}"],
+            mend='write lines such as optimizer = "adamw"',
         ) from None
 
 
@@ -98,8 +109,15 @@ def _checked(path: Path, key: str, value: object, option: click.Parameter) -> ob
     given = value if is_many and isinstance(value, list) else [value]
     is_flag = isinstance(option, click.Option) and option.is_flag
     for each in given:
-        if isinstance(each, bool) == is_flag and isinstance(each, bool | int | float | str):
-            continue
-        example = f"{key} = true" if is_flag else f'{key} = "..."'
-        raise OptionError(f"{path}: {key} = {each!r:.60} is no value of this option", mend=example)
+        if not _is_value(each, is_flag):
+            example = f"{key} = true" if is_flag else f'{key} = "..."'
+            is_plain = isinstance(each, bool | float | str)
+            shown = f"= {each!r:.60}" if is_plain else f"of the type {type(each).__name__}"
+            raise OptionError(f"{path}: {key} {shown} is no value of this option", mend=example)
     return given if is_many else value
+
+
+def _is_value(value: object, is_flag: bool) -> bool:
+    if is_flag or isinstance(value, bool):
+        return is_flag and isinstance(value, bool)
+    return isinstance(value, float | str) or (isinstance(value, int) and abs(value) < GREATEST)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import csv
-import io
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Final, TextIO
 
 from graphcnn.data.image_files import ImageFile, ImageFiles, as_found, no_folder, walked
 from graphcnn.data.refusal import file_errors
@@ -16,8 +15,14 @@ from graphcnn.errors import FileError, OptionError
 TABLES: Final = (".csv", ".tsv")
 LARGEST: Final = 1 << 28
 """Bytes of a table that are read: ten million names of files with their labels."""
+LONGEST_ROW: Final = 1 << 18
+"""Characters."""
 COMPARED: Final = 200
-"""So many rows tell which column names the files."""
+"""So many rows tell which column names the files, unless they are long."""
+LONGEST_LABEL: Final = 256
+MOST_CLASSES: Final = 1 << 16
+MOST_NAMED: Final = 10_000
+"""So many files that are not there are left out by name; others are counted."""
 _DELIMITERS: Final = ",;\t"
 _LABELS: Final = ("label", "labels", "class", "classes", "category", "target", "y")
 """What the column of labels is called, where there are several beside that of the files."""
@@ -49,12 +54,11 @@ def labelled_files(folder: Path, labels: Labels) -> ImageFiles:
     left_out: list[tuple[str, str]] = []
     known = _Names(as_found(path, status, folder) for path, status in walked(folder, left_out))
     if isinstance(labels, Mapping):
-        table, rows = "labels", [(os.fspath(name), str(label)) for name, label in labels.items()]
+        table = "labels"
+        rows = ((os.fspath(name), str(label)) for name, label in labels.items())
     elif isinstance(labels, str | os.PathLike):
         path = _place(folder, Path(labels))
-        table = path.name
-        with file_errors(path):
-            rows = _pairs(path, known)
+        table, rows = path.name, _pairs(path, known)
         left_out = [(name, why) for name, why in left_out if name != table]
     else:
         raise OptionError(
@@ -62,11 +66,16 @@ def labelled_files(folder: Path, labels: Labels) -> ImageFiles:
             mend='labels="labels.csv", or labels={"IMG_1.jpg": "cat"}',
         )
     found: dict[str, tuple[ImageFile, str]] = {}
+    missing: list[str] = []
+    missing_count = 0
+    names: dict[str, str] = {}
     for name, label in rows:
         file = known.find(name)
         if file is None:
-            left_out.append((name, f"{table} names it, and there is no such file, or several"))
-        elif found.setdefault(file.path, (file, label))[1] != label:
+            missing_count += 1
+            if missing_count <= MOST_NAMED:
+                missing.append(name[:200])
+        elif found.setdefault(file.path, (file, names.setdefault(label, label)))[1] != label:
             other = found[file.path][1]
             raise FileError(
                 f"{table}: {file.path} has two classes.",
@@ -76,9 +85,12 @@ def labelled_files(folder: Path, labels: Labels) -> ImageFiles:
     if not found:
         raise FileError(
             f"{table}: it names no file in {folder}.",
-            facts=[f"it names: {', '.join(name for name, _ in rows[:_LISTED])[:200]}", known.shown()],
+            facts=[f"it names: {', '.join(missing[:_LISTED])[:200]}", known.shown()],
             mend="name the files as they are called: IMG_1.jpg, or images/IMG_1.jpg.",
         )
+    left_out += [(name, f"{table} names it, and there is no such file, or several") for name in missing]
+    if missing_count > len(missing):
+        left_out.append((table, f"{missing_count - len(missing):,} more of its rows name no file"))
     unnamed = [path for path in known.paths if path not in found and Path(path).suffix.lower() not in TABLES]
     left_out += [(path, f"{table} does not name it") for path in unnamed]
     classes = _in_order({label for _, label in found.values()})
@@ -123,24 +135,54 @@ def _place(folder: Path, table: Path) -> Path:
     return path
 
 
-def _pairs(path: Path, known: _Names) -> list[tuple[str, str]]:
-    """Return the files that a table names, each with its label, as text."""
-    rows = _rows(path)
-    width = max(map(len, rows), default=0)
-    rows = [row for row in rows if len(row) == width]
+def _pairs(path: Path, known: _Names) -> Iterator[tuple[str, str]]:
+    """Yield the files that a table names, each with its label, as text."""
+    width, compared = _longest_rows(path)
     if width < 2:
+        begin = compared[0][0] if compared else ""
         raise FileError(
             f"{path.name}: it has no two columns.",
-            facts=[f"it begins with: {rows[0][0] if rows else ''!r:.80}", f"file: {path}"],
+            facts=[f"it begins with: {begin!r:.80}", f"file: {path}"],
             mend="write a line for each image, its file and its class: IMG_1.jpg,cat",
         )
-    compared = rows[:COMPARED]
     fitting = [sum(known.find(row[column]) is not None for row in compared) for column in range(width)]
     files = fitting.index(max(fitting))
-    has_header = known.find(rows[0][files]) is None and len(rows) > 1
-    header = rows[0] if has_header else [f"column {number}" for number in range(1, width + 1)]
-    label = _label_column(path, header, files)
-    return [(row[files], row[label].strip()) for row in rows[has_header:]]
+    has_header = known.find(compared[0][files]) is None and len(compared) > 1
+    header = compared[0] if has_header else [f"column {number}" for number in range(1, width + 1)]
+    column = _label_column(path, header, files)
+    classes: set[str] = set()
+    rows = (row for row in _rows(path) if len(row) == width)
+    if has_header:
+        next(rows, None)
+    for row in rows:
+        label = row[column].strip()
+        if len(label) > LONGEST_LABEL:
+            raise FileError(
+                f"{path.name}: a class has {len(label):,} characters, and at most {LONGEST_LABEL} are read.",
+                facts=[f"the column: {header[column]!r:.60}", f"file: {path}"],
+                mend="give each class a name.",
+            )
+        classes.add(label)
+        if len(classes) > MOST_CLASSES:
+            raise FileError(
+                f"{path.name}: it has more than {MOST_CLASSES:,} classes.",
+                facts=[f"the column: {header[column]!r:.60}", f"file: {path}"],
+                mend="call the column of the classes label, and leave others out.",
+            )
+        yield row[files], label
+
+
+def _longest_rows(path: Path) -> tuple[int, list[list[str]]]:
+    """Return the number of columns of the longest rows, and the first of those rows."""
+    width, taken = 0, 0
+    first: list[list[str]] = []
+    for row in _rows(path):
+        if len(row) > width:
+            width, taken, first = len(row), 0, []
+        if len(row) == width and len(first) < COMPARED and taken <= LONGEST_ROW:
+            taken += sum(map(len, row)) + len(row)
+            first.append(row)
+    return width, first
 
 
 def _label_column(path: Path, header: Sequence[str], files: int) -> int:
@@ -156,23 +198,55 @@ def _label_column(path: Path, header: Sequence[str], files: int) -> int:
     return called[0] if called else others[0]
 
 
-def _rows(path: Path) -> list[list[str]]:
-    """Return the rows of a table, apart from empty ones, separated by what its first line has most of."""
-    size = path.stat().st_size
-    if size > LARGEST:
-        raise FileError(f"{path}: it has {size:,} bytes, more than a table of labels takes.")
-    text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
-    first = text.partition("\n")[0]
-    delimiter = max(_DELIMITERS, key=first.count)
-    try:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
-        return [row for row in reader if any(map(str.strip, row))]
-    except csv.Error as error:
-        raise FileError(
-            f"{path.name}: it is no table: {error}.",
-            facts=[f"file: {path}"],
-            mend="save it as CSV, separated by commas.",
-        ) from None
+def _rows(path: Path) -> Iterator[list[str]]:
+    """Yield the rows of a table, apart from empty ones, separated by what its first line has most of.
+
+    They are read one by one, so that memory does not grow with the table.
+    """
+    with (
+        file_errors(path),
+        path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file,
+    ):
+        size = os.fstat(file.fileno()).st_size
+        if size > LARGEST:
+            raise FileError(
+                f"{path}: it has {size:,} bytes, more than a table of labels takes.",
+                mend="leave columns out, or divide it.",
+            )
+        first = file.readline(LONGEST_ROW)
+        file.seek(0)
+        lines = _Lines(path, file)
+        try:
+            for row in csv.reader(lines, delimiter=max(_DELIMITERS, key=first.count), skipinitialspace=True):
+                lines.held = 0
+                if any(map(str.strip, row)):
+                    yield row
+        except csv.Error as error:
+            raise FileError(
+                f"{path.name}: it is no table: {error}.",
+                facts=[f"file: {path}"],
+                mend="save it as CSV, separated by commas.",
+            ) from None
+
+
+class _Lines:
+    """The lines of a table; held: the characters of the row that is being read."""
+
+    def __init__(self, path: Path, file: TextIO) -> None:
+        self._path = path
+        self._file = file
+        self.held = 0
+
+    def __iter__(self) -> Iterator[str]:
+        while line := self._file.readline(LONGEST_ROW + 1):
+            self.held += len(line)
+            if self.held > LONGEST_ROW:
+                raise FileError(
+                    f"{self._path.name}: it is no table: a row has more than {LONGEST_ROW:,} characters.",
+                    facts=[f"file: {self._path}"],
+                    mend='write one image in each line, and close quotes, ".',
+                )
+            yield line
 
 
 def _in_order(labels: set[str]) -> tuple[str, ...]:

@@ -8,21 +8,13 @@ import io
 import json
 import pickle
 import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass
+import zlib
 
 import numpy as np
-from parsers import PARSERS, idx, npz
-
-
-@dataclass(frozen=True)
-class Attack:
-    """parser: which it is for. known: a CVE, a CWE or a report. said: a part of the refusal."""
-
-    parser: str
-    known: str
-    make: Callable[[], bytes]
-    said: str
+from attack import Attack
+from data_files import idx, npz
+from onnx_attacks import ONNX_ATTACKS
+from parsers import PARSERS
 
 
 def _head(text: bytes, data: bytes = b"") -> bytes:
@@ -89,7 +81,20 @@ def _twice() -> bytes:
 
 BOMB = 900 << 20
 F32 = "F32"
-ATTACKS = {
+
+
+def _png(width: int, height: int, data: bytes, *before: tuple[bytes, bytes]) -> bytes:
+    """Return a PNG of 8-bit grey pixels, with chunks before its data."""
+    size = width.to_bytes(4, "big") + height.to_bytes(4, "big")
+    chunks = [(b"IHDR", size + b"\x08\0\0\0\0"), *before, (b"IDAT", zlib.compress(data)), (b"IEND", b"")]
+    parts = (
+        len(held).to_bytes(4, "big") + name + held + zlib.crc32(name + held).to_bytes(4, "big")
+        for name, held in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+_ALL = {
     "a header as deep as the stack": Attack(
         "safetensors", "CWE-674", lambda: _head(b'{"a": ' + b"[" * 10**5), "should be here"
     ),
@@ -287,4 +292,65 @@ ATTACKS = {
     "labels that are no class": Attack(
         "CIFAR, binary", "CWE-129", lambda: b"\0\xff" + bytes(3072), "no class"
     ),
+    "a row that is the file": Attack(
+        "label table", "CWE-789", lambda: b"one.jpg,cat" + b"," * 2**20, "a row has"
+    ),
+    "quotes that never close": Attack(
+        "label table", "CWE-789", lambda: b'one.jpg,"' + b"a\n" * 2**19, "field larger than"
+    ),
+    "a row of many lines": Attack(
+        "label table", "CWE-789", lambda: b"one.jpg,cat\n" + b'"\n",' * 2**18, "a row has"
+    ),
+    "a class that is a book": Attack(
+        "label table", "CWE-770", lambda: b"one.jpg," + b"x" * 10**5, "characters"
+    ),
+    "a class for each row": Attack(
+        "label table",
+        "CWE-770",
+        lambda: b"".join(b"%d,%d\n" % (number, number) for number in range(70_000)) + b"one.jpg,cat\n",
+        "classes",
+    ),
+    "files outside the folder": Attack(
+        "label table", "CWE-22", lambda: b"../../etc/passwd,a\n/etc/passwd,b\n", "names no file"
+    ),
+    "a key of ten thousand parts": Attack("options", "CWE-407", lambda: b"a." * 10**4 + b"a = 1", "dots"),
+    "options of much TOML": Attack("options", "CWE-770", lambda: b"a = [" + b"[]," * 2**18 + b"]", "bytes"),
+    "options as deep as the stack": Attack(
+        "options", "CWE-674", lambda: b"a = " + b"[" * 60_000, "no TOML file"
+    ),
+    "a number of fifty thousand digits": Attack(
+        "options", "CVE-2020-10735", lambda: b"epochs = " + b"9" * 50_000, "4300 digits"
+    ),
+    "a number of fifty thousand hexadecimal digits": Attack(
+        "options", "CVE-2020-10735", lambda: b"epochs = 0x" + b"f" * 50_000, "of the type int"
+    ),
+    "pixels beyond all memory": Attack(
+        "image", "CWE-409", lambda: _png(2**15, 2**15, bytes(10**4)), "decompression bomb"
+    ),
+    "pixels beyond this memory": Attack(
+        "image", "CWE-409", lambda: _png(9000, 9000, bytes(9001 * 9000)), "memory"
+    ),
+    "a text that is a bomb": Attack(
+        "image",
+        "CVE-2014-9601 (Pillow)",
+        lambda: _png(2, 2, bytes(6), (b"zTXt", b"a\0\0" + zlib.compress(bytes(64 << 20)))),
+        "damaged",
+    ),
+    "a profile of colours that is a bomb": Attack(
+        "image",
+        "CVE-2014-9601 (Pillow)",
+        lambda: _png(2, 2, bytes(6), (b"iCCP", b"a\0\0" + zlib.compress(bytes(64 << 20)))),
+        "damaged",
+    ),
+    "a program in the place of an image": Attack(
+        "image",
+        "CVE-2018-16509 (PostScript)",
+        lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(%pipe%true) (w) file\n",
+        "no image",
+    ),
+    "a directory of images that is its own next": Attack(
+        "image", "CWE-835", lambda: b"II*\0\x08\0\0\0\0\0\x08\0\0\0", "no image"
+    ),
+    "sizes of a terabyte in text": Attack("image", "CWE-190", lambda: b"P5 1000000 1000000 255\n", "bomb"),
 }
+ATTACKS = {title: each for title, each in {**_ALL, **ONNX_ATTACKS}.items() if each.parser in PARSERS}

@@ -44,21 +44,21 @@ def fuzzed(name: str, seconds: int, runs: int) -> int:
     command = [sys.executable, str(HERE / "harness.py"), name, str(corpus)]
     command += [f"-dict={words}"] if PARSERS[name].words else []
     command += [f"-max_total_time={seconds}", f"-runs={runs}", "-max_len=65536", "-timeout=20"]
+    command += ["-close_fd_mask=2"]  # what decoders of images say
     command += ["-print_final_stats=1", f"-artifact_prefix={folder}/", "-rss_limit_mb=4096"]
-    done = subprocess.run(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace"
-    )
-    (folder / "log").write_text(done.stderr)
-    counts = re.findall(r"stat::number_of_executed_units:\s+(\d+)|^#(\d+)", done.stderr, re.MULTILINE)
+    with (folder / "log").open("wb") as log:
+        done = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT)
+    log_text = (folder / "log").read_text(errors="replace")
+    counts = re.findall(r"stat::number_of_executed_units:\s+(\d+)|^#(\d+)", log_text, re.MULTILINE)
     inputs = max((int(one or other) for one, other in counts), default=0)
-    fault = re.search(r"FaultError: (.*)|ERROR: (libFuzzer.*)", done.stderr)
+    fault = re.search(r"FaultError: (.*)", log_text) or re.search(r"ERROR: (libFuzzer.*)", log_text)
     ledger = json.loads(LEDGER.read_text()) if LEDGER.exists() else {}
     entry = ledger.setdefault(name, {"inputs": 0, "seconds": 0, "found": []})
     entry["inputs"] += inputs
     entry["seconds"] += round(time.monotonic() - begin)
     LEDGER.write_text(json.dumps(ledger, indent=2) + "\n")
     failed = done.returncode != 0
-    said = (fault[1] or fault[2]) if fault else f"exit status {done.returncode}, see {folder}/log"
+    said = fault[1] if fault else f"exit status {done.returncode}, see {folder}/log"
     print(f"{name}: {inputs:,} inputs, {said if failed else 'no fault'}", flush=True)
     return int(failed)
 

@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 import numpy as np
 
 from graphcnn.arrays import Array
-from graphcnn.errors import InterchangeError, OptionError, ShapeError
+from graphcnn.errors import FileError, InterchangeError, OptionError
 from graphcnn.interchange.onnx.reading.file import ModelFile, require_onnx
 from graphcnn.interchange.onnx.reading.names import Names
 from graphcnn.interchange.onnx.reading.tensors import MOST_AXES
@@ -55,7 +55,8 @@ def signature_of(
     shapes: of inputs by name, in the file's order of axes; None is the batch. batch: whether the first axis
     of inputs is the batch; by default, where its size is left open, or where all have the same. values: of
     inputs that are constants of the network.
-    Raises OptionError for shapes that do not fit, InterchangeError for inputs that are no tensors.
+    Raises FileError for sizes that none has, OptionError for shapes that do not fit, InterchangeError for
+    inputs that are no tensors.
     """
     graph, given = file.model.graph, dict(shapes or {})
     stored = {tensor.name for tensor in graph.initializer}
@@ -125,7 +126,7 @@ def _sizes(file: ModelFile, value: Any, given: Sequence[int | None] | None) -> t
         )
     for size in own:
         if size is not None and size < 1:
-            raise ShapeError(f"the input {value.name!r:.80} of {file.title} has the shape {_shown(own)}")
+            raise FileError(f"its input {value.name!r:.80} has the shape {_shown(own)}")
     return own
 
 
