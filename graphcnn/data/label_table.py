@@ -55,7 +55,7 @@ def labelled_files(folder: Path, labels: Labels) -> ImageFiles:
     known = _Names(as_found(path, status, folder) for path, status in walked(folder, left_out))
     if isinstance(labels, Mapping):
         table = "labels"
-        rows = ((os.fspath(name), str(label)) for name, label in labels.items())
+        rows: Iterator[tuple[str, str]] = ((os.fspath(name), str(label)) for name, label in labels.items())
     elif isinstance(labels, str | os.PathLike):
         path = _place(folder, Path(labels))
         table, rows = path.name, _pairs(path, known)
