@@ -145,18 +145,28 @@ def model_named(
 def _onnx_file(name: str, input_shape: Shape | None = None) -> Network | None:
     """Return the network of MODEL.onnx, or of MODEL.onnx:VALUE, which ends with it; None for another name.
 
-    input_shape: of the images of its only input, where the file leaves that open.
+    A command reads it once. input_shape: of the images of its only input, where the file leaves that open.
     """
     path, _, value = (name, "", "") if name.endswith(ONNX_SUFFIX) else name.rpartition(":")
     if not path.endswith(ONNX_SUFFIX):
         return None
-    from graphcnn.interchange.onnx.reading import from_onnx, input_names
+    context = click.get_current_context(silent=True)
+    read: dict[object, Network] = {} if context is None else context.meta.setdefault(__name__, {})
+    if (name, input_shape) not in read:
+        read[name, input_shape] = _read_onnx(path, value, input_shape)
+    return read[name, input_shape]
 
+
+def _read_onnx(path: str, value: str, input_shape: Shape | None) -> Network:
+    from graphcnn.interchange.onnx.reading import network_of
+    from graphcnn.interchange.onnx.reading.file import read_model
+
+    file = read_model(path)
     shapes = None
     if input_shape is not None:
         height, width, channels = input_shape
-        shapes = dict.fromkeys(input_names(path), (None, channels, height, width))
-    return from_onnx(path, shapes=shapes, outputs=[value] if value else None)
+        shapes = dict.fromkeys(file.input_names(), (None, channels, height, width))
+    return network_of(file, shapes=shapes, outputs=[value] if value else None)
 
 
 def _takes_no_labels(network: Network) -> bool:

@@ -1,5 +1,7 @@
 """Files of ONNX on the command line, wherever a network can be named."""
 
+import os
+
 import onnx
 import pytest
 from click.testing import CliRunner
@@ -50,6 +52,27 @@ def test_a_file_is_trained_on(digits):
     result = invoke("train", "digits.onnx:logits", "--epochs", "2", "--output", "run")
     assert result.exit_code == 0, result.output
     assert gcn.load("run/model.safetensors").evaluate(gcn.data.load_digits())["accuracy"] > 0.5
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", "digits.onnx:logits", "--epochs", "1"),
+        ("show", "digits.onnx:logits", "--input-shape", "8", "8", "1", "--stage", "forward"),
+    ],
+    ids=["train", "show"],
+)
+def test_a_command_reads_a_file_once(digits, arguments, monkeypatch):
+    opened = []
+    real = os.open
+
+    def counted(path, *rest, **named):
+        opened.append(str(path))
+        return real(path, *rest, **named)
+
+    monkeypatch.setattr(os, "open", counted)
+    assert invoke(*arguments).exit_code == 0
+    assert opened.count("digits.onnx") == 1
 
 
 def test_sizes_that_a_file_leaves_open_are_an_option(digits):

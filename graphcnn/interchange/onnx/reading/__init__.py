@@ -9,7 +9,7 @@ from graphcnn.arguments import known_arguments
 from graphcnn.dsl.network import Network
 from graphcnn.dsl.tensor import at_users_line
 from graphcnn.errors import FileError, GraphcnnError, InterchangeError
-from graphcnn.interchange.onnx.reading.file import read_model
+from graphcnn.interchange.onnx.reading.file import ModelFile, read_model
 from graphcnn.interchange.onnx.reading.reader import UNFIT, Imported, Reader
 from graphcnn.interchange.onnx.reading.signature import signature_of
 from graphcnn.ir import users_line
@@ -42,6 +42,18 @@ def from_onnx(
     InterchangeError, which lists every operator and node in the way, for what graphcnn has no ops for, and
     OptionError for shapes and names that do not fit, and where the package `onnx` is missing.
     """
+    return network_of(source, shapes=shapes, batch=batch, values=values, outputs=outputs)
+
+
+def network_of(
+    source: object,
+    *,
+    shapes: Mapping[str, Sequence[int | None]] | None = None,
+    batch: bool | None = None,
+    values: Mapping[str, object] | None = None,
+    outputs: Sequence[str] | None = None,
+) -> Network:
+    """Return what `from_onnx` returns, for a file that may have been read before."""
     found = imported(source, shapes=shapes, batch=batch, values=values, outputs=outputs).network
     if found is None:
         raise at_users_line(
@@ -51,13 +63,6 @@ def from_onnx(
             )
         )
     return found
-
-
-def input_names(source: str | PathLike[str] | bytes) -> list[str]:
-    """Return the names of what the model of a file takes, its weights apart. Raises as `from_onnx` does."""
-    graph = read_model(source).model.graph
-    stored = {tensor.name for tensor in graph.initializer}
-    return [value.name for value in graph.input if value.name not in stored]
 
 
 def imported(
@@ -71,7 +76,7 @@ def imported(
     """Return what `from_onnx` returns, and where the file's inputs and outputs are in it."""
     place = users_line()
     try:
-        file = read_model(source)
+        file = source if isinstance(source, ModelFile) else read_model(source)
         try:
             return Reader(file, signature_of(file, shapes, batch, values)).network(outputs)
         except FileError as error:

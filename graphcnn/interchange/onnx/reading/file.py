@@ -28,6 +28,11 @@ class ModelFile:
     folder: Path | None
     opsets: dict[str, int]
 
+    def input_names(self) -> list[str]:
+        """Return the names of what the model takes, its weights apart."""
+        stored = {tensor.name for tensor in self.model.graph.initializer}
+        return [value.name for value in self.model.graph.input if value.name not in stored]
+
     def damaged(self, error: GraphcnnError) -> FileError:
         """Return the error for a file that is not what it should be, for this reason."""
         return FileError(
