@@ -223,6 +223,26 @@ def test_a_model_of_a_script_is_shown_as_it_is(script: Path) -> None:
     assert "Adam" in result.output
 
 
+def test_the_step_of_several_ranks_is_shown(script: Path) -> None:
+    step = ["show", "digits", "--stage", "step", "--ranks", "8"]
+    text = invoke(*step).output
+    assert "= all_reduce(%" in text
+    assert text == str(gcn.parse(text))
+    table = invoke(*step, "--as", "table", "--batch-size", "64").output
+    assert "batch 64, 8 ranks" in table
+    assert "a rank" in table
+    for form in ("dot", "mermaid", "latex", "svg"):
+        assert invoke(*step, "--as", form).exit_code == 0
+    assert "all_gather" in invoke(*step, "--as", "dot").output
+    page = invoke("show", "digits", "--as", "html", "--ranks", "8", "--output", "page.html")
+    assert page.exit_code == 0, page.output
+    assert "Of 8 ranks" in Path("page.html").read_text(encoding="utf-8")
+    refused = invoke("show", "digits", "--ranks", "2")
+    assert refused.exit_code == 1
+    assert "--ranks is for the step, not for gradient" in refused.output
+    assert "Mend: --stage step" in refused.output
+
+
 @pytest.mark.parametrize("form", ["text", "table", "dot", "mermaid", "latex", "svg"])
 def test_every_form_can_be_written_to_a_file(script: Path, form: str) -> None:
     printed = invoke("show", "digits", "--as", form)

@@ -108,13 +108,11 @@ class Sharing:
         (operand,) = reduce.operands
         node = self._graph.node(operand.key)
         if own.results is None:
-            kind = SUMS_OF_SAMPLES[type(node.op)]
-            like = np.empty(
-                node.types[0].concrete(self._batch), np.float64 if kind.is_wide else node.types[0].dtype
-            )
+            summed = node.op.sum_type(node.types)
+            like = np.empty(summed.concrete(self._batch), summed.dtype)
             total = all_reduce(self._ranks, own.total, like, len(self._bounds) - 1)
             shape = node.operands[0].type.concrete(self._batch)
-            own.results = kind.end(node.op, total, shape)
+            own.results = SUMS_OF_SAMPLES[type(node.op)].end(node.op, total, shape)
         return own.results[operand.index].astype(operand.type.dtype)
 
     def _gathered(self, type: TensorType, own: Value) -> Array:

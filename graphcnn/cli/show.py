@@ -23,6 +23,7 @@ from graphcnn.interchange.files import write_atomically
 from graphcnn.ir import Graph
 from graphcnn.training.graphs import Precision
 from graphcnn.training.model import Model
+from graphcnn.transform import distribute
 
 STAGES = ("forward", "gradient", "step")
 CODE = ("kernels", "llvm", "assembly")
@@ -58,6 +59,11 @@ FORMS = ("text", "table", "dot", "mermaid", "latex", "svg", "html")
 @click.option(
     "--batch-size", default=1, show_default=True, type=click.IntRange(1), help="For FLOPs and bytes."
 )
+@click.option(
+    "--ranks",
+    type=click.IntRange(1),
+    help="Of the step: how many share each batch, for what each sends to others.",
+)
 @backend_option
 @precision_option
 @input_shape_option
@@ -69,6 +75,7 @@ def show(
     batch_size: int,
     output: Path | None,
     profile: bool,
+    ranks: int | None,
     backend: str | None,
     precision: Precision | None,
     input_shape: Shape | None,
@@ -78,21 +85,28 @@ def show(
         raise OptionError("--profile is for pages", mend="--as html; `graphcnn bench` prints times")
     if stage in CODE and form not in ("text", "html"):
         raise OptionError(f"the {stage} of a step are text, and no {form}", mend="leave out --as")
+    if ranks is not None and stage != "step" and form != "html":
+        raise OptionError(f"--ranks is for the step, not for {stage}", mend="--stage step")
     model = model_named(network, input_shape, backend, precision)
     if form == "html":
         path = output or Path(f"{stem_of(network)}.html")
         times = benchmark(model, batch=batch_size) if profile else None
-        say(model.show(path, profile=times, batch_size=batch_size, title=path.stem, open=False))
+        say(model.show(path, profile=times, batch_size=batch_size, ranks=ranks, title=path.stem, open=False))
     elif form == "table" and output is None:
-        print_table(layer_table(getattr(model, f"{stage}_graph"), batch_size))
+        print_table(layer_table(_graph(model, stage, ranks), batch_size, ranks=ranks))
     elif output is None:
-        say(_written(model, stage, form, by, batch_size), nl=False)
+        say(_written(model, stage, form, by, batch_size, ranks), nl=False)
     else:
-        write_atomically(output, _written(model, stage, form, by, batch_size).encode())
+        write_atomically(output, _written(model, stage, form, by, batch_size, ranks).encode())
         say(output)
 
 
-def _written(model: Model, stage: str, form: str, by: str | None, batch_size: int) -> str:
+def _graph(model: Model, stage: str, ranks: int | None) -> Graph:
+    graph: Graph = getattr(model, f"{stage}_graph")
+    return graph if ranks is None else distribute(graph)
+
+
+def _written(model: Model, stage: str, form: str, by: str | None, batch_size: int, ranks: int | None) -> str:
     """Return a graph or the code of the step in one of the forms that are text."""
     from graphcnn.inspection.dot import graph_dot
     from graphcnn.inspection.latex import latex_document
@@ -103,13 +117,13 @@ def _written(model: Model, stage: str, form: str, by: str | None, batch_size: in
         return _code(model, stage, batch_size)
     write: dict[str, Callable[[Graph], str]] = {
         "text": str,
-        "table": lambda graph: table_text(layer_table(graph, batch_size)),
+        "table": lambda graph: table_text(layer_table(graph, batch_size, ranks=ranks)),
         "dot": graph_dot,
         "mermaid": graph_mermaid,
         "latex": latex_document,
         "svg": lambda graph: graph_svg(graph, by_layer=None if by is None else by == "layer"),
     }
-    return write[form](getattr(model, f"{stage}_graph"))
+    return write[form](_graph(model, stage, ranks))
 
 
 def _code(model: Model, stage: str, batch_size: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from graphcnn.backend import Report
@@ -11,6 +11,7 @@ from graphcnn.inspection.checked import checked
 from graphcnn.inspection.labels import shown
 from graphcnn.inspection.receptive_field import Size, receptive_fields
 from graphcnn.ir import Cost, Graph, Input, format_shape
+from graphcnn.transform import sent_bytes
 from graphcnn.visible import visible
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ class LayerRow:
     shape: of the layer's last forward node, or of its last node. parameters: numbers that training sets;
     frozen: those among them that it leaves alone now.
     forward, backward: FLOPs and bytes at the batch size asked for, of the layer's forward nodes and of its
-    others: gradients and updates. seconds: measured for both, where there are times.
+    others: gradients and updates. seconds: measured for both, where there are times. sent: bytes that a
+    rank sends to others, of a graph of several.
     field: the rows and columns of the image that a unit sees; None is the whole image, (0, 0) none of it.
     """
 
@@ -47,14 +49,20 @@ class LayerRow:
     backward: Cost = NOTHING
     field: Size | None = (0, 0)
     seconds: tuple[float, float] | None = None
+    sent: int | None = None
 
     @property
     def cost(self) -> Cost:
         return self.forward + self.backward
 
 
-def layer_rows(graph: Graph, batch: int = 1, times: Times | None = None) -> list[LayerRow]:
-    """Return a row per layer, in the order in which the layers first appear; settings have none."""
+def layer_rows(
+    graph: Graph, batch: int = 1, times: Times | None = None, ranks: int | None = None
+) -> list[LayerRow]:
+    """Return a row per layer, in the order in which the layers first appear; settings have none.
+
+    ranks: how many share the samples of a batch, for what each sends.
+    """
     keys: dict[str, list[int]] = {}
     for key, node in graph.items():
         if isinstance(node.op, Input) and node.op.role == "setting":
@@ -62,7 +70,12 @@ def layer_rows(graph: Graph, batch: int = 1, times: Times | None = None) -> list
         label = node.op.label if isinstance(node.op, Input) else ""
         keys.setdefault(node.origin.layer or label, []).append(key)
     fields = receptive_fields(graph)
-    return [_row(graph, layer, members, batch, fields, times) for layer, members in keys.items()]
+    rows = [_row(graph, layer, members, batch, fields, times) for layer, members in keys.items()]
+    if ranks is None:
+        return rows
+    sent = sent_bytes(graph, batch, ranks)
+    totals = [sum(sent.get(key, 0) for key in members) for members in keys.values()]
+    return [replace(row, sent=total) for row, total in zip(rows, totals, strict=True)]
 
 
 def _row(
@@ -92,18 +105,20 @@ def _row(
     )
 
 
-def layer_table(graph: Graph, batch: int = 1, times: Times | None = None) -> Table:
+def layer_table(graph: Graph, batch: int = 1, times: Times | None = None, ranks: int | None = None) -> Table:
     """Return a rich table of the graph's layers, with totals; FLOPs and bytes are per batch.
 
-    times: a profile of the same graph, for columns of milliseconds. Raises GraphError for an empty graph.
+    times: a profile of the same graph, for columns of milliseconds. ranks: how many share the batch, for a
+    column of bytes that each sends. Raises GraphError for an empty graph.
     """
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    header, *rows, total = layer_cells(graph, batch, times)
+    header, *rows, total = layer_cells(graph, batch, times, ranks)
+    of_ranks = "" if ranks is None else f", {ranks} ranks"
     table = Table(
-        title=Text(f"{shown(graph.name)}, batch {batch}"),
+        title=Text(f"{shown(graph.name)}, batch {batch}{of_ranks}"),
         show_footer=True,
         box=box.SIMPLE_HEAD,
         padding=0,
@@ -120,9 +135,11 @@ LEFT_ALIGNED = 2
 """So many columns are words: layer and shape."""
 
 
-def layer_cells(graph: Graph, batch: int = 1, times: Times | None = None) -> list[list[str]]:
+def layer_cells(
+    graph: Graph, batch: int = 1, times: Times | None = None, ranks: int | None = None
+) -> list[list[str]]:
     """Return the cells of the table of layers: a header, a row per layer, and totals."""
-    rows = layer_rows(checked(graph), batch, times)
+    rows = layer_rows(checked(graph), batch, times, ranks)
     has_backward = any(row.backward != NOTHING for row in rows)
     columns = _columns(rows, has_backward, times is not None)
     return [
@@ -142,6 +159,8 @@ def _columns(rows: list[LayerRow], has_backward: bool, has_times: bool) -> list[
         *([("FLOPs\nbackward", scaled(backward.flops))] if has_backward else []),
         ("bytes", scaled((forward + backward).bytes)),
     ]
+    if any(row.sent is not None for row in rows):
+        columns.append(("a rank\nsends", scaled(sum(row.sent or 0 for row in rows))))
     if has_times:
         sides = zip(*(row.seconds or (0.0, 0.0) for row in rows), strict=True)
         totals = [f"{sum(side) * 1e3:.3f}" for side in sides]
@@ -167,6 +186,7 @@ def _cells(row: LayerRow, has_backward: bool) -> list[str]:
         parameters,
         *flops,
         scaled(row.cost.bytes) if row.cost.bytes else "",
+        *([] if row.sent is None else [scaled(row.sent) if row.sent else ""]),
         *milliseconds,
     ]
 

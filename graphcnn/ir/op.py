@@ -85,6 +85,10 @@ class Op:
         """
         return False
 
+    def sum_type(self, results: Sequence[TensorType]) -> TensorType:
+        """Return what a sum over samples is added up in before it is divided and rounded to these types."""
+        return results[0]
+
     def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType], batch: int) -> int:
         """Return the floating-point operations at this batch size; 0 for ops that only move data."""
         return 0

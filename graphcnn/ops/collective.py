@@ -38,7 +38,7 @@ class AllReduce(Collective):
 
     name: ClassVar[str] = "all_reduce"
     equation: ClassVar[str] = "y = Σr x(r), over all ranks r"
-    formula: ClassVar[str] = r"$y = \sum_{r} $a^{(r)}"
+    formula: ClassVar[str] = r"$y = \sum_{r} ($a)_{r}"
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
         (x,) = operands
@@ -56,7 +56,7 @@ class AllGather(Collective):
 
     name: ClassVar[str] = "all_gather"
     equation: ClassVar[str] = "y(s) = x(s), of the rank r(s) that has sample s"
-    formula: ClassVar[str] = r"$y_{s} = $a^{(r(s))}_{s}"
+    formula: ClassVar[str] = r"$y_{s} = ($a_{s})_{r(s)}"
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
         (x,) = operands

@@ -35,6 +35,9 @@ class _Reduction(Op):
         require_axes(self.axes, x)
         return (x.with_shape(_reduced(x, self.axes, self.keep)),)
 
+    def sum_type(self, results: Sequence[TensorType]) -> TensorType:
+        return results[0].with_dtype("float64")
+
     def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType], batch: int) -> int:
         return operands[0].elements(batch)
 

@@ -198,6 +198,7 @@ class ModelGraphs:
         recording: Recording | None = None,
         batch_size: int = 1,
         kernels: bool = True,
+        ranks: int | None = None,
         title: str = "",
         open: bool = True,
     ) -> Path:
@@ -209,7 +210,8 @@ class ModelGraphs:
         path: the file to write, atomically; by default one in a new folder for temporary files.
         profile: of the training step, for times. recording: of one batch, for the values that the page draws.
         batch_size: samples that FLOPs, bytes and memory are given for; with a profile, those that it took.
-        kernels: whether to compile the step and show its kernels. title: of the page; by default the name of
+        kernels: whether to compile the step and show its kernels. ranks: of how many that share a batch the
+        step is shown as well, with what each sends to others. title: of the page; by default the name of
         the network. open: whether to open the page; in a notebook it is displayed there instead.
 
         Raises OptionError for a path that cannot be one, and OSError where the file cannot be written.
@@ -221,6 +223,7 @@ class ModelGraphs:
             recording=recording,
             batch_size=batch_size,
             kernels=kernels,
+            ranks=ranks,
             title=title,
             open=open,
         )

@@ -12,6 +12,7 @@ from graphcnn.transform.distribute import (
 )
 from graphcnn.transform.passes import Pass, Passes
 from graphcnn.transform.simplify import prune, simplification_rules, simplify
+from graphcnn.transform.traffic import sent_bytes
 
 __all__ = [
     "Applied",
@@ -26,6 +27,7 @@ __all__ = [
     "has_collectives",
     "prune",
     "require_distributed",
+    "sent_bytes",
     "simplification_rules",
     "simplify",
     "whole_inputs",

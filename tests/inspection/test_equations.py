@@ -121,11 +121,12 @@ def test_a_step_that_two_gradients_share_is_no_gradient():
 
 
 @pytest.mark.parametrize("name", gcn.zoo.ZOO)
-@pytest.mark.parametrize("stage", ["forward", "gradient", "step"])
+@pytest.mark.parametrize("stage", ["forward", "gradient", "step", "step of ranks"])
 def test_every_node_of_the_zoo_has_a_well_formed_equation(name, stage):
     entry = gcn.zoo.ZOO[name]
     model = compiled(entry.make(), entry.input_shape, loss=gcn.CrossEntropy())
-    for key, found in equations(getattr(model, f"{stage}_graph")).items():
+    graph = gcn.distribute(model.step_graph) if stage == "step of ranks" else model.graph(stage)
+    for key, found in equations(graph).items():
         assert "$" not in found.latex, key
         assert found.latex.count("{") == found.latex.count("}")
         assert ElementTree.fromstring(found.mathml).tag.endswith("math")

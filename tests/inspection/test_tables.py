@@ -93,6 +93,18 @@ def test_receptive_fields_of_lenet5() -> None:
     assert fields["dense1"] is None
 
 
+def test_what_each_of_several_ranks_sends() -> None:
+    graph = gcn.distribute(lenet5().step_graph)
+    rows = {row.layer: row.sent for row in layer_rows(graph, 128, ranks=4)}
+    assert rows["conv1"] == 2 * (5 * 5 * 6 * 4 + 6 * 8), "filters, and biases in float64"
+    assert rows["pool1"] == 0
+    assert rows["relu3"] == 3 * (128 // 4) * (120 + 120) * 4, "what dense2 reads, and the error behind dense1"
+    assert "batch 128, 4 ranks" in printed(graph, batch=128, ranks=4)
+    assert "sends" in printed(graph, batch=128, ranks=4)
+    assert "sends" not in printed(graph, batch=128)
+    assert {row.sent for row in layer_rows(graph, 128)} == {None}
+
+
 def test_names_leave_the_table_in_shape() -> None:
     x = gcn.Input((4,), name="[red]x[/red]\x1b[31m\n" + "y" * 10_000)
     text = printed(gcn.Network(x, gcn.relu(x)).graph)

@@ -122,6 +122,21 @@ def test_the_step_has_a_column_for_the_updates(document):
     assert all(node["rule"] != "SGD" for node in view(document, "simplified")["nodes"] if node["side"] < 2)
 
 
+def test_the_step_of_several_ranks(lenet5, tmp_path):
+    shown = view(model_document(lenet5, batch=64, ranks=8), "ranks")
+    assert shown["name"] == "Of 8 ranks"
+    messages = [node for node in shown["nodes"] if node["kind"] == "collective"]
+    assert {node["op"] for node in messages} == {"all_reduce", "all_gather"}
+    sent = {node["types"][0]: node["sent"] for node in messages}
+    assert sent["float32[5, 5, 6, 16]"] == 3 * 5 * 5 * 6 * 16 * 4
+    assert sent["float32[N, 400]"] == 7 * 64 // 8 * 400 * 4
+    assert all("sent" not in node for node in shown["nodes"] if node["kind"] != "collective")
+    path = lenet5.show(tmp_path / "ranks.html", kernels=False, ranks=8, open=False)
+    assert '"name":"Of 8 ranks"' in path.read_text(encoding="utf-8")
+    with pytest.raises(OptionError, match="ranks=0 is not an integer of at least 1"):
+        lenet5.show(tmp_path / "none.html", ranks=0, open=False)
+
+
 def test_kernels_cover_the_step(lenet5, document):
     kernels = [node for node in view(document, "kernels")["nodes"] if "members" in node]
     covered = {member for kernel in kernels for member in kernel["members"]}

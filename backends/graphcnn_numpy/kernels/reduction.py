@@ -20,13 +20,11 @@ class SumOfSamples(NamedTuple):
     """An op that sums over samples: `end(op, Σ part(op, operands of some samples, their number), shape)`.
 
     part: a kernel for the sum of some samples, neither divided nor rounded. end: returns the results, in
-    float64 where the sum is of that; shape: that of the first operand, with all samples. is_wide: whether the
-    sum is of float64 whatever the operands are.
+    float64 where the sum is of that; shape: that of the first operand, with all samples.
     """
 
     part: Kernel
     end: Callable[[Any, Array, Sequence[int]], tuple[Array, ...]]
-    is_wide: bool = True
 
 
 def total(op: ops.Sum | ops.Mean, operands: list[Array], batch: int) -> Array:
@@ -54,15 +52,15 @@ SUMS_OF_SAMPLES: dict[type[Op], SumOfSamples] = {
     ops.Sum: SumOfSamples(total, _as_it_is),
     ops.Mean: SumOfSamples(total, _mean),
     ops.InverseDeviation: SumOfSamples(total_of_squares, _inverse),
-    ops.Correlate2d: SumOfSamples(correlate2d, _as_it_is, is_wide=False),
-    ops.Convolve2d: SumOfSamples(convolve2d, _as_it_is, is_wide=False),
+    ops.Correlate2d: SumOfSamples(correlate2d, _as_it_is),
+    ops.Convolve2d: SumOfSamples(convolve2d, _as_it_is),
 }
 
 
 def of_sums(op: Op, operands: list[Array], batch: int) -> tuple[Array, ...]:
     """Return what is made of a sum, all of which is added up at once."""
     (x,) = operands
-    part, end, _ = SUMS_OF_SAMPLES[type(op)]
+    part, end = SUMS_OF_SAMPLES[type(op)]
     return tuple(result.astype(x.dtype) for result in end(op, part(op, operands, batch), x.shape))
 
 

@@ -17,6 +17,7 @@ from graphcnn.inspection.viewer.grouping import group_nodes
 from graphcnn.inspection.viewer.nodes import Json, Tables, graph_nodes, kernel_nodes, require_showable
 from graphcnn.inspection.viewer.values import node_values
 from graphcnn.ir import Graph
+from graphcnn.transform import distribute
 
 if TYPE_CHECKING:
     from graphcnn.inspection.difference import GraphDifference
@@ -44,12 +45,13 @@ def model_document(
     profile: Profile | None = None,
     kernels: Sequence[KernelReport | KernelTime] = (),
     values: Mapping[int, Array] | None = None,
+    ranks: int | None = None,
 ) -> Json:
     """Return the document of a model: its gradient graph as derived, its step simplified, and the kernels.
 
     batch: samples for costs. profile: times of the step; kernels: of the step, where there is no profile;
     without either that view is left out. values: per key of the gradient graph, of one batch.
-    Without a loss there is the forward graph alone.
+    Without a loss there is the forward graph alone. ranks: of how many the step is shown as well.
     """
     tables = Tables()
     if profile is not None:
@@ -70,6 +72,8 @@ def model_document(
         views.append(simplified)
         if kernels:
             views.append(_kernel_view(step, simplified, kernels))
+        if ranks is not None:
+            views.append(_view_of_ranks(step, batch, tables, ranks))
     document = _document(model.forward_graph.name, batch, views, tables)
     document["totals"]["parameters"] = model.parameters.count
     if profile is not None:
@@ -156,9 +160,10 @@ def _view(
     batch: int,
     tables: Tables,
     seconds: Mapping[int, float] | None = None,
+    ranks: int | None = None,
 ) -> Json:
     require_showable(graph)
-    nodes = graph_nodes(graph, batch, tables, seconds or {})
+    nodes = graph_nodes(graph, batch, tables, seconds or {}, ranks)
     outputs = {label: str(value.key) for label, value in graph.outputs.items()}
     outputs |= {f"new {label}": str(value.key) for label, value in graph.updates.items()}
     return {
@@ -171,6 +176,11 @@ def _view(
         "outputs": outputs,
         "values": {},
     }
+
+
+def _view_of_ranks(step: Graph, batch: int, tables: Tables, ranks: int) -> Json:
+    about = "the step of each rank: all_reduce and all_gather are what it tells the others"
+    return _view(distribute(step), "ranks", f"Of {ranks} ranks", about, batch, tables, ranks=ranks)
 
 
 def _kernel_view(step: Graph, simplified: Json, kernels: Sequence[KernelReport | KernelTime]) -> Json:

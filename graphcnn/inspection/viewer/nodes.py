@@ -14,6 +14,7 @@ from graphcnn.errors import GraphError
 from graphcnn.inspection.viewer.mathematics import equation_data
 from graphcnn.ir import Graph, Input, Node, Op, Origin, live_bytes, verify
 from graphcnn.ir.text import TOLD_BY_TYPE
+from graphcnn.transform import sent_bytes
 
 Json: TypeAlias = dict[str, Any]
 
@@ -89,14 +90,21 @@ def require_showable(graph: Graph) -> None:
     verify(graph)
 
 
-def graph_nodes(graph: Graph, batch: int, tables: Tables, seconds: Mapping[int, float]) -> list[Json]:
-    """Return the nodes of a graph in the order of its keys. Costs and live memory are for `batch` samples."""
+def graph_nodes(
+    graph: Graph, batch: int, tables: Tables, seconds: Mapping[int, float], ranks: int | None = None
+) -> list[Json]:
+    """Return the nodes of a graph in the order of its keys. Costs and live memory are for `batch` samples.
+
+    ranks: how many share these, for what each sends.
+    """
     sides = node_sides(graph)
+    sent = {} if ranks is None else sent_bytes(graph, batch, ranks)
     live = live_bytes(graph, batch)
     return [
         _node(graph, key, node, batch, tables)
         | {"side": sides[key], "live": live[key]}
         | ({"seconds": seconds[key]} if key in seconds else {})
+        | ({"sent": sent[key]} if key in sent else {})
         for key, node in graph.items()
     ]
 

@@ -35,6 +35,7 @@ def show_model(
     recording: Recording | None = None,
     batch_size: int = 1,
     kernels: bool = True,
+    ranks: int | None = None,
     title: str = "",
     open: bool = True,
 ) -> Path:
@@ -55,6 +56,8 @@ def show_model(
             "the recording is of another graph than the one that is shown",
             mend="record with targets: model.show(recording=model.inspect(x, y))",
         )
+    if ranks is not None and not is_int(ranks, 1):
+        raise OptionError(f"ranks={ranks!r:.60} is not an integer of at least 1", mend="ranks=4")
     trains = model.loss is not None and model.optimizer is not None
     built = model.executable("step").report().kernels if kernels and trains and profile is None else ()
     document = model_document(
@@ -63,6 +66,7 @@ def show_model(
         profile=profile,
         kernels=built,
         values=None if recording is None else recording.values,
+        ranks=ranks,
     )
     return _written(document | ({"title": title} if title else {}), path, open)
 

@@ -12,6 +12,7 @@ const KINDS = [
   ["loss", "loss"],
   ["normalization", "normalisation"],
   ["random", "random"],
+  ["collective", "between ranks"],
   ["user", "your own"],
   ["parameter", "parameter"],
   ["input", "input"],
@@ -104,6 +105,7 @@ for (const source of data.views) {
 const MEASURES = {
   flops: { name: "FLOPs", of: (node) => node.flops, show: (value) => scaled(value, "FLOP"), total: true },
   bytes: { name: "bytes moved", of: (node) => node.bytes, show: (value) => scaled(value, "B"), total: true },
+  sent: { name: "bytes sent", of: (node) => node.sent ?? 0, show: (value) => scaled(value, "B"), total: true },
   live: { name: "live memory", of: (node) => node.live, show: (value) => scaled(value, "B"), total: false },
   time: { name: "time", of: (node) => node.seconds ?? 0, show: duration, total: true },
 };

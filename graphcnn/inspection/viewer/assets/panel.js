@@ -234,6 +234,7 @@ class Panel {
         parameters > 0 && ["parameters", grouped(parameters)],
         ["FLOPs", scaled(total("flops"))],
         ["bytes moved", scaled(total("bytes"), "B")],
+        total("sent") > 0 && ["a rank sends", scaled(total("sent"), "B")],
         ["live memory", scaled(total("live"), "B")],
         nodes.some((node) => node.seconds !== undefined) && ["time", duration(total("time"))],
         nodes.some((node) => node.seconds !== undefined) &&
@@ -284,6 +285,7 @@ class Panel {
         ],
         ["FLOPs", node.flops ? scaled(node.flops) : "0"],
         ["bytes moved", scaled(node.bytes, "B")],
+        node.sent !== undefined && ["a rank sends", scaled(node.sent, "B")],
         ["live memory", scaled(node.live, "B")],
         node.seconds !== undefined && ["time", duration(node.seconds)],
         node.seconds > 0 && node.flops > 0 && ["speed", speed(node.flops, node.seconds)],

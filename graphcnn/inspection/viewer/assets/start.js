@@ -192,7 +192,9 @@ byId("views").append(
 byId("views").hidden = views.length < 2;
 byId("colour").append(
   el("option", { value: "kind" }, data.views[0].id === "difference" ? "change" : "kind of op"),
-  ...Object.entries(MEASURES).map(([id, measure]) => el("option", { value: id }, measure.name)),
+  ...Object.entries(MEASURES)
+    .filter(([id]) => id !== "sent" || views.some((view) => view.id === "ranks"))
+    .map(([id, measure]) => el("option", { value: id }, measure.name)),
 );
 byId("colour").addEventListener("change", (event) => {
   app.colour = event.target.value;
