@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow test-kills test-torch test-browser test-neon fuzz bench-peers lint examples wheel clean
+.PHONY: demo test test-slow test-kills test-mpi test-rank-faults test-torch test-browser test-neon fuzz bench-peers lint examples wheel clean
 
 demo: $(VENV)/demo-ready
 	$(BIN)/graphcnn train digits --epochs 15 --output runs/digits
@@ -19,6 +19,16 @@ KILLS ?= 20
 test-kills: $(VENV)/dev-ready
 	rm -rf build/kills
 	$(BIN)/python tests/training/kills.py $(KILLS) build/kills
+
+# Ranks that mpiexec starts on this machine; MPI="-k faults" for a part
+MPI ?=
+test-mpi: $(VENV)/mpi-ready
+	$(BIN)/python -m pytest -m mpi --numprocesses 4 --dist worksteal tests/distributed/mpi $(MPI)
+
+# Kills, stops or breaks a rank at a random moment, and waits for all others to end.
+TRIALS ?= 20
+test-rank-faults: $(VENV)/mpi-ready
+	$(BIN)/python tests/distributed/mpi/faults.py $(TRIALS)
 
 test-torch: $(VENV)/dev-ready
 	$(BIN)/python -c "from importlib.metadata import version as of; of('torch'), of('torchvision')" || $(BIN)/python -m pip install --quiet torch==2.13.0 torchvision==0.28.0
@@ -103,6 +113,10 @@ $(VENV)/demo-ready: pyproject.toml
 $(VENV)/dev-ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+$(VENV)/mpi-ready: $(VENV)/dev-ready
+	$(BIN)/python -c "from importlib.metadata import version as of; of('mpi4py'), of('mpich')" || $(BIN)/python -m pip install --quiet --editable '.[mpi]'
 	touch $@
 
 clean:

@@ -156,7 +156,7 @@ class Monitor:
     def _fail(self, rank: int, text: str, details: str, error: str = "") -> None:
         said: Said = {"kind": "failed", "rank": rank, "text": text, "details": details[-_LONGEST_DETAILS:]}
         said["error"] = error[-_LONGEST_DETAILS:]
-        self._say(said | {"is_gone": False, "at": time.monotonic()})
+        self._say(said | {"gone": [], "at": time.monotonic()})
         self._listen(lambda: self._failure is not None, 2.0)
 
     def end(self, reason: str, code: int = 0) -> None:

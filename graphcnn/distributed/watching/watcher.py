@@ -21,7 +21,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -194,6 +194,8 @@ class Watcher:
         elif self._failure is not None:
             return
         elif kind == "ended":
+            if self._end is None:
+                _write([f"graphcnn: all ranks end: {said['text']}"])
             self._hear(said)
         elif self._end is not None:
             self._unsent_left.add(said["rank"])
@@ -264,7 +266,7 @@ class Watcher:
         missing = sorted(set(said["ranks"]) - self._left)
         if missing and not self._is_settled():
             who = f"the machine {said['host']}, with {_in_words(said['ranks'])},"
-            self._tell(self._failed(missing[0], f"{who} does not answer"))
+            self._tell(self._failed(missing[0], f"{who} does not answer", said["ranks"]))
 
     def _take_over(self) -> None:
         """Tell the next leader, or decide, where the one above is silent or gone."""
@@ -279,7 +281,7 @@ class Watcher:
             self._rise(link)
         center = table["places"][0]
         text = f"the machine {center['host']}, with {_in_words(center['ranks'])}, does not answer"
-        self._tell(self._failed(0, text))
+        self._tell(self._failed(0, text, center["ranks"]))
 
     # What is seen
 
@@ -359,7 +361,7 @@ class Watcher:
                 f"rank {rank} of {self._size} on {self._host} (process {process}) is stopped, as by SIGSTOP"
             )
             if rank not in self._byes:
-                self._tell(self._failed(rank, text, is_gone=True))
+                self._tell(self._failed(rank, text, gone=[rank]))
             if rank in self._byes or rank != self._rank:  # one that has come has a watcher of its own
                 self._kill(process)
 
@@ -397,16 +399,17 @@ class Watcher:
             self._tell(self._died(self._rank, self._process))
 
     def _ended_early(self, rank: int, who: str) -> Said:
-        return self._failed(rank, f"{who} on {self._host} has ended before it met the others", is_gone=True)
+        return self._failed(rank, f"{who} on {self._host} has ended before it met the others", gone=[rank])
 
     def _died(self, rank: int, process: int) -> Said:
         where = f"on {self._host} (process {process})"
-        said = self._failed(rank, f"rank {rank} of {self._size} {where} {how_ended(process)}", is_gone=True)
+        said = self._failed(rank, f"rank {rank} of {self._size} {where} {how_ended(process)}", gone=[rank])
         return said | {"at": self._dying.get(rank, said["at"])}
 
-    def _failed(self, rank: int, text: str, is_gone: bool = False) -> Said:
+    def _failed(self, rank: int, text: str, gone: Sequence[int] = ()) -> Said:
+        """Return that a rank has failed. gone: ranks that will not end by themselves."""
         said: Said = {"kind": "failed", "rank": rank, "text": text, "details": "", "error": ""}
-        return said | {"is_gone": is_gone, "at": time.monotonic()}
+        return said | {"gone": list(gone), "at": time.monotonic()}
 
     def _beat(self, now: float) -> None:
         """Let other machines hear this one, and find those that are silent."""
@@ -436,26 +439,20 @@ class Watcher:
         lines += self._notes.values()
         self._hear(first)
         if not self._is_silent:
-            with contextlib.suppress(OSError):
-                os.write(2, ("\n" + "\n  ".join(lines) + "\n").encode())
+            _write(lines)
 
     def _let_go(self, now: float) -> None:
         """Let the own rank end when all others have come to their end, or time is up."""
-        away = self._left | set(self._gone)
-        if self._failure is not None and self._failure["is_gone"]:
-            away.add(self._failure["rank"])
-        is_failed = self._failure is not None
-        is_time = is_failed and now - self._failed_at > ENDING
+        failure = self._failure
+        away = self._left.union(self._gone, failure["gone"] if failure is not None else ())
+        is_time = failure is not None and now - self._failed_at > ENDING
         if not self._is_let_go and (is_time or len(away) >= self._size):
             self._is_let_go = True
             self._own.send({"kind": "go"})
-        is_stuck = (
-            self._failure is not None and self._failure["rank"] == self._rank and self._failure["is_gone"]
-        )
-        seconds = (
-            PARTING if is_stuck or self._circle.table is None else KILLING
-        )  # MPI begins, and cannot be left
-        if is_failed and now - self._failed_at > seconds:
+        if failure is None:
+            return
+        is_stuck = self._rank in failure["gone"] or self._circle.table is None  # where MPI begins, it waits
+        if now - self._failed_at > (PARTING if is_stuck else KILLING):
             self._kill(self._process)
 
     def _kill(self, process: int) -> None:
@@ -468,6 +465,12 @@ class Watcher:
             return False
         is_said = self._is_settled() or self._rank in self._byes
         return is_said or time.monotonic() - self._gone[self._rank] > LINGERING
+
+
+def _write(lines: list[str]) -> None:
+    """Say something on the terminal of all ranks; what they have written may not have ended a line."""
+    with contextlib.suppress(OSError):
+        os.write(2, ("\n" + "\n  ".join(lines) + "\n").encode())
 
 
 def _in_words(ranks: list[int]) -> str:
