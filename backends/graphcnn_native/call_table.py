@@ -10,8 +10,8 @@ class Slot(IntEnum):
 
     FIRST and COUNT name the part of the batch that is worked on; the arena has room for CAPACITY samples.
     STAGE is the stage that runs; the first SKIPPED ones do not, since what they prepare is there. KERNEL is
-    the one that threads share, in so many PARTS. MODE is how the caller of the step treats denormals;
-    REFERENCE is called for ops without code of their own.
+    the one that threads share, in so many PARTS. ROWS of partial sums are added up, one of each shard. MODE
+    is how the caller of the step treats denormals; REFERENCE is called for ops without code of their own.
     """
 
     BATCH = 0
@@ -35,4 +35,5 @@ class Slot(IntEnum):
     SKIPPED = 18
     KERNEL = 19
     PARTS = 20
-    ARRAYS = 21
+    ROWS = 21
+    ARRAYS = 22

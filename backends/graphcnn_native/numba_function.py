@@ -65,7 +65,7 @@ def numba_function(
         context[Slot.BATCH.value] = context[Slot.COUNT.value] = batch
         context[Slot.FIRST.value] = 0
         context[Slot.CAPACITY.value] = capacity
-        context[Slot.SHARDS.value] = shards
+        context[Slot.SHARDS.value] = context[Slot.ROWS.value] = shards
         context[Slot.SHARD_SIZE.value] = size
         context[Slot.ARENA.value] = start
         context[Slot.SUMS.value] = start + sums

@@ -13,13 +13,12 @@ from graphcnn.arrays import Array
 from graphcnn.ir import BATCH, Dim
 from graphcnn_native.call_table import Slot
 from graphcnn_native.interface import Interface
-from graphcnn_native.lowering.program import ALIGNMENT
+from graphcnn_native.lowering.program import ALIGNMENT, MOST_SHARDS
 from graphcnn_native.runtime.call_log import CallLog
 
 Place: TypeAlias = tuple[int, tuple[int, ...], "np.dtype[Any]"]
 """Of an array of the caller's: where in the table its address stands, its shape, and its element type."""
 
-MOST_SHARDS = 16
 LARGEST_PART = 256
 """Samples for which there is memory at the same time, where a program can go through a batch in parts."""
 
@@ -62,6 +61,7 @@ class Workspace:
         self.table[Slot.BATCH], self.table[Slot.CAPACITY] = batch, capacity
         self.table[Slot.FIRST], self.table[Slot.COUNT] = 0, batch
         self.table[Slot.SHARDS], self.table[Slot.SHARD_SIZE] = shards, size
+        self.table[Slot.ROWS] = shards
         self.record(log)
         self.inputs: Final = inputs
         self.arrays: Final = [(label, *place) for label, place in outputs.items() if place[1]]

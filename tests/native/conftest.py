@@ -56,7 +56,8 @@ class Backwards(NativeExecutable):
         if self.program.divided >= 0:
             capacity, shards, size = room(min(batch, 16), self.program.block, is_divided=True)
             workspace.table[Slot.CAPACITY] = capacity
-            workspace.table[Slot.SHARDS], workspace.table[Slot.SHARD_SIZE] = shards, size
+            workspace.table[Slot.SHARDS] = workspace.table[Slot.ROWS] = shards
+            workspace.table[Slot.SHARD_SIZE] = size
         for memory in workspace.memory.values():
             ctypes.memset(memory.ctypes.data, NOT_A_NUMBER, memory.nbytes)
         return workspace

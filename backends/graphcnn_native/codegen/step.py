@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from graphcnn.ir import BATCH
 from graphcnn_native.call_table import Slot
 from graphcnn_native.codegen.function import INDEX, POINTER, Function, Index
+from graphcnn_native.codegen.shard_sums import add_up
 from graphcnn_native.codegen.shares import Share
 from graphcnn_native.codegen.step_code import OTHER_TICKS, ROWS, STEP, TICKS
 from graphcnn_native.elements import ITEMS
 from graphcnn_native.kernels.writer import named
 from graphcnn_native.lowering.placing import sums_room
-from graphcnn_native.lowering.program import Domain, PlacedKernel, Program, partial_sum_type
+from graphcnn_native.lowering.program import Domain, PlacedKernel, Program, aligned, partial_sum_type
 from graphcnn_native.runtime.call_log import BEGAN, ENDED, HEADER
 from graphcnn_native.target import Target
 
@@ -49,7 +50,10 @@ def step(target: Target) -> str:
     numbers = {slot.name.lower(): int(slot) for slot in Slot}
     clock = 6 if "apple" in target.triple or "darwin" in target.triple else 1
     code = STEP.substitute(numbers, began=BEGAN, ended=ENDED, header=HEADER, clock=clock)
-    return "\n".join([ROWS, code, TICKS if target.triple.startswith("x86_64") else OTHER_TICKS])
+    sums = [add_up(target, item) for item in ("float", "double")]
+    declarations = sorted({line for function in sums for line in function.declarations})
+    ticks = TICKS if target.triple.startswith("x86_64") else OTHER_TICKS
+    return "\n".join([*declarations, ROWS, code, *map(str, sums), ticks])
 
 
 def tables(program: Program, kernels: Sequence[WrittenKernel]) -> str:
@@ -119,6 +123,7 @@ def _row(program: Program, kernel: WrittenKernel, function: int, first_place: in
         *(function, first_place, placed.number, *_to_clear(program, placed)),
         *(share.pieces, share.chunk, share.extent, share.for_every_sample, placed.unfinished is not None),
         *(kernel.most_parts, placed.strip, _left_in_loop(program, placed)),
+        *_to_add_up(program, placed, share),
     )
     return f"%Kernel {{ {numbers} }}"
 
@@ -130,6 +135,18 @@ def _to_clear(program: Program, kernel: PlacedKernel) -> tuple[int, int]:
     if kernel.adds_up_samples and kernel.root is not None:
         return kernel.sums_offset, partial_sum_type(program.graph, kernel.root).bytes(1)
     return kernel.sums_offset, sum(sums_room(program.graph, kernel, key) for key in kernel.sums)
+
+
+def _to_add_up(program: Program, kernel: PlacedKernel, share: Share) -> tuple[int, int, int, int, int]:
+    """Return what a kernel totals: where it is in the memory of a shard; its bands, and bytes from one to the
+    next; whether it is in float64; how many elements of it belong to each place that the kernel is cut at.
+    """
+    if kernel.totals is None:
+        return 0, 0, 0, 0, 0
+    key = kernel.values[0].key
+    kept, bands = partial_sum_type(program.graph, key), program.kernels[kernel.totals].bands_of(key)
+    elements = math.prod(int(size) for size in kept.shape) // max(1, share.extent)
+    return kernel.sums_offset, bands, aligned(kept.bytes(1)), kept.dtype == "float64", elements
 
 
 def _left_in_loop(program: Program, kernel: PlacedKernel) -> int:

@@ -8,8 +8,9 @@ from typing import Final
 ROWS: Final = """
 ; function, first place, number, partial sums: offset and bytes, pieces, chunk, extent,
 ; whether that is for every sample, whether its sums may stay unfinished, most parts, strip,
-; kernels from here to the end of its loop over strips
-%Kernel = type { i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64 }
+; kernels from here to the end of its loop over strips; what it totals: where it is in the memory of a shard,
+; bands, bytes of a band, whether in float64, and elements of each place that the kernel is cut at
+%Kernel = type { i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64 }
 ; first kernel of samples, first of the whole, behind the last, pieces, whether kernels are cut
 %Stage = type { i64, i64, i64, i64, i64 }
 """
@@ -32,7 +33,6 @@ STEP: Final = Template("""
 
 declare i64 @unfit_labels(ptr)
 declare i32 @clock_gettime(i32, ptr)
-declare i64 @llvm.smin.i64(i64, i64)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1 immarg)
 
 ; Goes through the stages; where anything is of float32, with denormals flushed to zero. Where labels name no
@@ -351,9 +351,61 @@ call:
   %least = call i64 @llvm.smin.i64(i64 %behind.piece, i64 %all)
   %is.cut = icmp ne i64 %chunk, 0
   %stop = select i1 %is.cut, i64 %least, i64 %all
+  call void @add_up_shards(ptr %kernel, ptr %context, i64 %begin, i64 %stop)
   call void @run(ptr %kernel, i64 %worker, ptr %context, ptr %block, ptr null, i64 %begin, i64 %stop,
                  ptr %block, i64 0, i64 1, i64 0, i64 0)
   br label %done
+done:
+  ret void
+}
+
+; Adds up what all shards have summed, as far as a piece of the whole totals it: it is then in the first one's
+; memory.
+define internal void @add_up_shards(ptr %kernel, ptr %context, i64 %begin, i64 %end) nounwind {
+entry:
+  %rows.at = getelementptr i64, ptr %context, i64 $rows
+  %rows = load i64, ptr %rows.at
+  %bands.at = getelementptr %Kernel, ptr %kernel, i64 0, i32 14
+  %bands = load i64, ptr %bands.at
+  %has.others = icmp sgt i64 %rows, 1
+  %count = select i1 %has.others, i64 %bands, i64 0
+  %sums.at = getelementptr i64, ptr %context, i64 $sums
+  %sums = load ptr, ptr %sums.at
+  %offset.at = getelementptr %Kernel, ptr %kernel, i64 0, i32 13
+  %offset = load i64, ptr %offset.at
+  %band.at = getelementptr %Kernel, ptr %kernel, i64 0, i32 15
+  %band.bytes = load i64, ptr %band.at
+  %double.at = getelementptr %Kernel, ptr %kernel, i64 0, i32 16
+  %double = load i64, ptr %double.at
+  %is.double = icmp ne i64 %double, 0
+  %each.at = getelementptr %Kernel, ptr %kernel, i64 0, i32 17
+  %each = load i64, ptr %each.at
+  %apart = load i64, ptr @sums_bytes
+  %places = sub nsw i64 %end, %begin
+  %size = mul nsw i64 %places, %each
+  %before = mul nsw i64 %begin, %each
+  %shift = select i1 %is.double, i64 3, i64 2
+  %bytes.before = shl nsw i64 %before, %shift
+  %from = add nsw i64 %offset, %bytes.before
+  br label %bands.loop
+bands.loop:
+  %band = phi i64 [ 0, %entry ], [ %next, %added ]
+  %more = icmp slt i64 %band, %count
+  br i1 %more, label %one, label %done
+one:
+  %of.band = mul nsw i64 %band, %band.bytes
+  %place = add nsw i64 %from, %of.band
+  %first = getelementptr i8, ptr %sums, i64 %place
+  br i1 %is.double, label %doubles, label %floats
+doubles:
+  call void @add_up_double(ptr %first, i64 %size, i64 %rows, i64 %apart)
+  br label %added
+floats:
+  call void @add_up_float(ptr %first, i64 %size, i64 %rows, i64 %apart)
+  br label %added
+added:
+  %next = add nsw i64 %band, 1
+  br label %bands.loop
 done:
   ret void
 }

@@ -25,7 +25,7 @@ from graphcnn_native.elements import ITEMS, SIZES
 from graphcnn_native.kernels.on_the_way import SumsOnTheWay
 from graphcnn_native.kernels.philox import random_number
 from graphcnn_native.kernels.user import require_numbers, user_function
-from graphcnn_native.lowering.layout import ARENA, PARTIAL, SHARD, WORKSPACE, Layout
+from graphcnn_native.lowering.layout import ARENA, PARTIAL, WORKSPACE, Layout
 from graphcnn_native.lowering.program import (
     BANDS,
     Buffer,
@@ -144,8 +144,7 @@ class Writer:
         if self.kernel.workspace:
             self.workspace = self.f.element(self._own, "i8", self._place(WORKSPACE))
         if self.kernel.totals is not None:
-            self._shards, self._shard_bytes = self.slot(Slot.SHARDS, INDEX), self._place(SHARD)
-            self._shard_sums = self.f.element(self.slot(Slot.SUMS), "i8", self._place(PARTIAL))
+            self._total = self.f.element(self.slot(Slot.SUMS), "i8", self._place(PARTIAL))
 
     def cut(self, begin: Index, end: Index, grain: int = 1, *, of_sample: int | None = None) -> Range:
         """Return this part of a range within the samples, in whole grains.
@@ -243,7 +242,7 @@ class Writer:
         if value in self._scalars:
             return f.splat(self._scalars[value], position.lanes)
         if kernel.totals is not None and stored == kernel.values[0]:
-            return self._sum_of_shards(stored, position)
+            return self._total_of_shards(stored, position)
         if stored == kernel.copies or (stored in kernel.loads and stored not in kernel.values):
             return self._load(value, stored, position)
         node = self.graph.node(value.key)
@@ -292,23 +291,19 @@ class Writer:
             return loaded
         return self.f.compare("ne", loaded, constant(loaded.type, 0))
 
-    def _sum_of_shards(self, value: Value, position: Position) -> Ssa:
-        """Add up what every shard has summed, in the order of the shards."""
+    def _total_of_shards(self, value: Value, position: Position) -> Ssa:
+        """Return what all shards have summed, which the step has added up; of bands, each by itself."""
         f, node = self.f, self.graph.node(value.key)
         assert self.kernel.totals is not None
-        kept = partial_sum_type(self.graph, value.key)
-        item, bands = ITEMS[kept.dtype], 1
-        if value.key in self.plan.kernels[self.kernel.totals].sums:
-            bands = BANDS
-        address = f.element(self._shard_sums, item, self.offset(value.type, position.indices))
-        zero = constant(vector(item, position.lanes), 0.0)
-        with f.loop(0, self._shards, carried=[zero], name="shard") as shard:
-            part = f.element(address, "i8", f.multiply(shard.index, self._shard_bytes))
-            for band in range(bands):
-                there = f.element(part, "i8", band * aligned(kept.bytes(1)))
-                loaded = load_lanes(f, item, there, position.lanes, position.used, exact=True)
-                shard.results = [f.binary("fadd", shard.results[0], loaded)]
-        total = shard.results[0]
+        kept, lanes, used = partial_sum_type(self.graph, value.key), position.lanes, position.used
+        item, size = ITEMS[kept.dtype], aligned(kept.bytes(1))
+        first = f.element(self._total, item, self.offset(value.type, position.indices))
+        total, *others = [
+            load_lanes(f, item, f.element(first, "i8", band * size), lanes, used, exact=True)
+            for band in range(self.plan.kernels[self.kernel.totals].bands_of(value.key))
+        ]
+        for other in others:
+            total = f.binary("fadd", total, other)
         if isinstance(node.op, Mean):
             count = self.count(node.op, node.operands[0], value.type.with_dtype("float64"))
             total = f.binary("fdiv", total, f.splat(count, position.lanes))

@@ -22,10 +22,10 @@ from graphcnn_native.lowering.program import (
     operands_read,
 )
 
-ARENA, SHARD, PARTIAL, WORKSPACE, FIRST_BUFFER = range(5)
-"""The places of a kernel: what all buffers by sample in the arena lie behind, the bytes of one shard's sums,
-the offset of this kernel's among them, the offset of its workspace in a block, and then buffer by buffer its
-offset or, of the caller's arrays, the slot."""
+ARENA, PARTIAL, WORKSPACE, FIRST_BUFFER = range(4)
+"""The places of a kernel: what all buffers by sample in the arena lie behind, the offset of its sums in those
+of a shard, the offset of its workspace in a block, and then buffer by buffer its offset or, of the caller's
+arrays, the slot."""
 
 
 class Layout:
@@ -46,7 +46,7 @@ class Layout:
 
     def places(self, program: Program, kernel: PlacedKernel) -> list[int]:
         """Return the places of a kernel in its program."""
-        found = [program.arena, program.sums, kernel.sums_offset, kernel.workspace_offset]
+        found = [program.arena, kernel.sums_offset, kernel.workspace_offset]
         return found + [b.slot if b.place is Place.CALLER else program.offsets[b] for b in self.buffers]
 
     def number(self, buffer: Buffer) -> int:

@@ -11,7 +11,6 @@ from graphcnn.arrays import Array
 from graphcnn.ir import Graph
 from graphcnn.ops import Mean, Sum
 from graphcnn_native.lowering.program import (
-    BANDS,
     Buffer,
     Place,
     PlacedKernel,
@@ -139,7 +138,7 @@ def sums_room(graph: Graph, kernel: PlannedKernel, key: int) -> int:
     """Return the bytes of an op's sums in a shard. Kernels that reduce read just what is theirs."""
     kept = partial_sum_type(graph, key).bytes(1)
     if key in kernel.sums:
-        return BANDS * aligned(kept)
+        return kernel.bands_of(key) * aligned(kept)
     return aligned(kept + (0 if isinstance(graph.node(key).op, Sum | Mean) else SLACK))
 
 

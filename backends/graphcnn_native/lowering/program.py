@@ -53,9 +53,10 @@ KEPT: tuple[Role, ...] = ("parameter", "state", "frozen")
 """Roles of inputs that inference leaves as they are."""
 BLOCK = 8
 """Samples that are carried through a stage together, at least: enough for a tile of a matrix product."""
+MOST_SHARDS = 16
+"""Into so many shards a batch is cut at most, and into few only one of few samples."""
 BANDS = 4
-"""Into so many bands the work on a shard is cut, which is into how many parts threads can cut it. There are
-up to 16 shards, and few only of few samples."""
+"""Into so many bands the work on a shard is cut, which is into how many parts threads can cut it."""
 
 
 class Domain(Enum):
@@ -183,6 +184,10 @@ class PlannedKernel:
     def partial(self) -> tuple[int, ...]:
         """The keys of the ops of which it has partial sums: of its root, or those on the way."""
         return (self.root,) if self.adds_up_samples and self.root is not None else self.sums
+
+    def bands_of(self, key: int) -> int:
+        """Return how many sums it keeps of one of the ops of which it has partial sums."""
+        return BANDS if key in self.sums else 1
 
     @property
     def kept(self) -> tuple[Buffer, ...]:
