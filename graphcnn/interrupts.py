@@ -17,21 +17,50 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
+class PutOff:
+    """A Ctrl-C that is put off, and how to let it take effect in between."""
+
+    def __init__(self, handler: Callable[[int, FrameType | None], object] | None) -> None:
+        """handler: of Ctrl-C; None where none comes."""
+        self._handler = handler
+        self._came: list[tuple[int, FrameType | None]] = []
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._came.append((number, frame))
+
+    def begin(self) -> None:
+        if self._handler is not None:
+            signal.signal(signal.SIGINT, self._note)
+
+    def end(self) -> None:
+        """Let take effect what has come and will come."""
+        if self._handler is not None:
+            signal.signal(signal.SIGINT, self._handler)
+            if self._came:
+                came, self._came = self._came, []
+                self._handler(*came[0])
+
+    @contextmanager
+    def let_through(self) -> Iterator[None]:
+        """Let a Ctrl-C take effect meanwhile, also one that has come before: for waiting that may be long."""
+        try:
+            self.end()
+            yield
+        finally:
+            self.begin()
+
+
 @contextmanager
-def interrupts_put_off() -> Iterator[None]:
+def interrupts_put_off() -> Iterator[PutOff]:
     """Let a Ctrl-C that comes meanwhile take effect at the end: for a few assignments or copies."""
     handler = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(handler):
-        yield
-        return
-    came: list[tuple[int, FrameType | None]] = []
+    comes = threading.current_thread() is threading.main_thread() and callable(handler)
+    put_off = PutOff(handler if comes and callable(handler) else None)
     try:
-        signal.signal(signal.SIGINT, lambda number, frame: came.append((number, frame)))
-        yield
+        put_off.begin()
+        yield put_off
     finally:
-        signal.signal(signal.SIGINT, handler)
-        if came:
-            handler(*came[0])
+        put_off.end()
 
 
 def uninterrupted(work: Callable[[], T]) -> T:

@@ -19,8 +19,9 @@ from graphcnn.phases import listener, phase
 from graphcnn.scalar import ScalarFunction
 from graphcnn_native.codegen.module import generate
 from graphcnn_native.codegen.shares import work
-from graphcnn_native.interface import Interface
+from graphcnn_native.interface import Exchanges, Interface
 from graphcnn_native.lowering import Program, is_verified, lower
+from graphcnn_native.lowering.exchanges import exchanges
 from graphcnn_native.op_code import is_as_shipped
 from graphcnn_native.runtime import cache
 from graphcnn_native.runtime.engine import Library, compile_modules, load_modules
@@ -49,7 +50,8 @@ def compiled(graph: Graph, target: Target, *, winograd: bool | int) -> Compiled:
     program = lower(graph, target, winograd=winograd)
     code = generate(program, target)
     beside, of_sample = work(program)
-    interface = replace(program.interface, work=beside, work_per_sample=of_sample)
+    told = exchanges(program)
+    interface = replace(program.interface, work=beside, work_per_sample=of_sample, exchanges=told)
     library = compile_modules(code.modules, target, listener=listener())
     if key is not None:
         cache.store(key, _entry(interface, library.keys))
@@ -66,6 +68,7 @@ def _known(key: str, target: Target) -> Compiled | None:
     if library is None:
         return None
     content["slots"] = tuple((kind, label) for kind, label in content["slots"])
+    content["exchanges"] = Exchanges.loaded(content["exchanges"])
     return Compiled(Interface(**content), library)
 
 

@@ -8,6 +8,7 @@ import os
 import threading
 import weakref
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, Final
 
@@ -16,13 +17,16 @@ import numpy as np
 from graphcnn.arrays import Array, byte_bounds
 from graphcnn.backend import KernelReport, Memory, Report, bind_inputs, with_state
 from graphcnn.cached import cached
+from graphcnn.distributed.transport import Transport
 from graphcnn.errors import DataError, GraphcnnError, OptionError
 from graphcnn.interrupts import interrupts_put_off, uninterrupted
 from graphcnn.ir import BATCH, Graph
+from graphcnn.transform import require_distributed, whole_inputs
 from graphcnn_native.call_table import Slot
 from graphcnn_native.codegen.module import generate
 from graphcnn_native.codegen.step import WrittenKernel
 from graphcnn_native.compiled import compiled
+from graphcnn_native.exchange import Exchange, adding
 from graphcnn_native.lowering import Program, lower
 from graphcnn_native.lowering.liveness import live_bytes
 from graphcnn_native.peak import measured_bandwidth, measured_peak
@@ -58,11 +62,13 @@ class NativeExecutable:
         target: Target | None = None,
         threads: int | None = None,
         winograd: bool | int = True,
+        ranks: Transport | None = None,
     ) -> None:
         self.graph: Final[Graph] = graph
         self.threads: Final = thread_count(threads)
         self.target: Final = target or host_target()
         self._winograd: Final = winograd
+        self._ranks: Final = ranks
         made = compiled(graph, self.target, winograd=winograd)
         self.interface: Final = made.interface
         self._library = made.library
@@ -93,6 +99,7 @@ class NativeExecutable:
             for label, value in graph.outputs.items()
         }
         self._updated = frozenset(graph.updates)
+        self._exchange: Final = self._made_exchange()
         self._numbers = {
             label: np.zeros((), dtype)
             for label, (_, shape, dtype) in self._inputs.items()
@@ -113,7 +120,7 @@ class NativeExecutable:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles hold the graph, and compile it again."""
-        return _compiled_again, (self.graph, self.threads, self._winograd)
+        return _compiled_again, (self.graph, self.threads, self._winograd, self._ranks)
 
     def __call__(self, /, **inputs: object) -> dict[str, Array]:
         arrays, batch = bind_inputs(self.graph, inputs)
@@ -121,7 +128,8 @@ class NativeExecutable:
             label: np.empty(value.type.concrete(batch), value.type.dtype)
             for label, value in self.graph.updates.items()
         }
-        return self._run(arrays, updates, batch) | updates
+        with nullcontext() if self._exchange is None else self._exchange.call():
+            return self._run(arrays, updates, batch) | updates
 
     def step(self, state: dict[str, Array], /, **inputs: object) -> dict[str, Array]:
         outputs = self._step_at_once(state, inputs)
@@ -132,10 +140,13 @@ class NativeExecutable:
         # A kernel of the reference's may raise an exception, and the state is then to be what it was.
         is_safe = not self._calls_reference
         fresh = {
-            label: array if is_safe and plain_address(array) else np.empty(array.shape, array.dtype)
+            label: array
+            if is_safe and label not in self._early and plain_address(array)
+            else np.empty(array.shape, array.dtype)
             for label, array in updates.items()
         }
-        with interrupts_put_off():  # the machine code overwrites some arrays, and the others follow
+        # The machine code overwrites some arrays, and the others follow.
+        with interrupts_put_off() if self._exchange is None else self._exchange.call():
             outputs = self._run(arrays, fresh, batch)
             for label, array in updates.items():
                 if fresh[label] is not array:
@@ -158,7 +169,14 @@ class NativeExecutable:
                 workspace = self._workspace_for(batch)
                 if not self._enter(workspace, state, inputs):
                     return None
-            return self._launch(workspace, getattr(state, "version", None))
+            version = getattr(state, "version", None)
+            if self._exchange is None:
+                return self._launch(workspace, version)
+            with self._exchange.call():
+                outputs = self._launch(workspace, version)
+                for label, array in workspace.shadows.items():
+                    np.copyto(workspace.bound[label], array)
+            return outputs
 
     def _samples(self, inputs: Mapping[str, object]) -> int:
         """Return how many samples the inputs have, 1 where there is no batch, and 0 where they do not fit."""
@@ -223,7 +241,9 @@ class NativeExecutable:
         for label, (begin, _) in bounds.items():
             workspace.table[self._inputs[label][0]] = begin
             if label in self._updated:
-                workspace.table[self._slots["update", label]] = begin
+                shadow = workspace.shadows.get(label)
+                written = begin if shadow is None else address(shadow)
+                workspace.table[self._slots["update", label]] = written
         workspace.bound = bound
         return True
 
@@ -265,7 +285,12 @@ class NativeExecutable:
             log.begin()
         if self._calls_reference:
             self._reference.begin()
-        if self._step(workspace.address):
+        if self._exchange is not None:
+            self._exchange.begin()
+        unfit = self._step(workspace.address)
+        if self._exchange is not None:
+            self._exchange.raise_failure()
+        if unfit:
             raise DataError(
                 "the labels do not fit the classes",
                 facts=[f"{label}: 0 to {classes - 1}" for label, classes in self.interface.labels.items()],
@@ -296,7 +321,7 @@ class NativeExecutable:
             Slot.THREADS: self._threads_for(batch),
         }
         try:
-            return Workspace(
+            workspace = Workspace(
                 self.interface,
                 batch,
                 numbers,
@@ -306,8 +331,34 @@ class NativeExecutable:
                 outputs=places(self._outputs, batch),
                 log=log,
             )
+            if self._exchange is not None:
+                self._exchange.share(workspace)
+                workspace.shadows = {
+                    label: np.empty(workspace.inputs[label][1], workspace.inputs[label][2])
+                    for label in self._early
+                }
+            return workspace
         except (MemoryError, ValueError):  # NumPy raises ValueError beyond 64 bits
             raise self._no_memory(batch) from None
+
+    def _made_exchange(self) -> Exchange | None:
+        """Return what exchanges messages with other ranks, if there are any."""
+        if self._ranks is None or self._ranks.size == 1:
+            return None
+        require_distributed(self.graph)
+        add = adding(self._library, pool(self.threads), self.threads)
+        return Exchange(self._ranks, self.interface, add, whole_inputs(self.graph))
+
+    @property
+    def _early(self) -> frozenset[str]:
+        """The updates that are written while messages of other ranks are still awaited."""
+        told = self.interface.exchanges
+        early = {label for label, stage in told.updated.items() if stage < told.stages}
+        return frozenset() if self._exchange is None else frozenset(early)
+
+    def own_samples(self, samples: int) -> list[range]:
+        """Return which samples of a batch of so many this rank works on: all, unless ranks share them."""
+        return [range(samples)] if self._exchange is None else self._exchange.own_samples(samples)
 
     def _threads_for(self, batch: int) -> int:
         """Return how many threads a call on so many samples is worth; its results do not depend on it."""
@@ -402,6 +453,11 @@ class NativeExecutable:
                 facts=[f"left to the reference backend's kernels: {', '.join(self._reference.ops)}"],
                 mend="give them some: graphcnn_native.register(op, pointwise=...)",
             )
+        if self._exchange is not None:
+            raise OptionError(
+                "a function for Numba computes whole batches, and ranks share those of this executable",
+                mend="compile the graph without ranks",
+            )
         table = dict(self._numbers_of_table) | {Slot.THREADS: self.threads}
         return uninterrupted(lambda: numba_function(self, self._step_address, table, state))
 
@@ -433,8 +489,10 @@ def _in_child() -> None:
 os.register_at_fork(after_in_child=_in_child)
 
 
-def _compiled_again(graph: Graph, threads: int, winograd: bool | int) -> NativeExecutable:
-    return uninterrupted(lambda: NativeExecutable(graph, threads=threads, winograd=winograd))
+def _compiled_again(
+    graph: Graph, threads: int, winograd: bool | int, ranks: Transport | None
+) -> NativeExecutable:
+    return uninterrupted(lambda: NativeExecutable(graph, threads=threads, winograd=winograd, ranks=ranks))
 
 
 _is_writeable = operator.attrgetter("flags.writeable")

@@ -3,7 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+ARENA: Final = -1
+
+
+class Sums(NamedTuple):
+    """Partial sums that a stage leaves and a later one awaits: from where to where in the memory of a shard,
+    in bytes, and whether they are in float64."""
+
+    stage: int
+    awaited: int
+    begin: int
+    end: int
+    is_double: bool
+
+
+class Rows(NamedTuple):
+    """Samples that a stage leaves and a later one, or the caller, awaits.
+
+    slot: of the caller's array, or ARENA, with the offset of a sample there. bytes: of each sample.
+    """
+
+    stage: int
+    awaited: int
+    slot: int
+    offset: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Exchanges:
+    """What ranks exchange in a call, if several share a batch.
+
+    whole: the inputs with a batch of which every rank needs all samples. updated: of each update, the stage
+    that writes it.
+    """
+
+    sums: tuple[Sums, ...] = ()
+    rows: tuple[Rows, ...] = ()
+    whole: tuple[str, ...] = ()
+    updated: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def stages(self) -> int:
+        """How many stages there are until all is exchanged."""
+        awaited = [sums.awaited for sums in self.sums] + [rows.awaited for rows in self.rows]
+        return max(awaited, default=0)
+
+    @staticmethod
+    def loaded(content: Mapping[str, Any]) -> Exchanges:
+        """Return what JSON holds of `dataclasses.asdict`."""
+        return Exchanges(
+            tuple(Sums(*sums) for sums in content["sums"]),
+            tuple(Rows(*rows) for rows in content["rows"]),
+            tuple(content["whole"]),
+            content["updated"],
+        )
 
 
 @dataclass(frozen=True)
@@ -16,6 +73,7 @@ class Interface:
     in parts.
     prepared: how many stages at the begin make of parameters and states alone what the others read.
     work, work_per_sample: what a call does, in FLOPs and what takes as long.
+    exchanges: what ranks tell one another.
     In bytes: arena, arena_per_sample: what is kept for the whole call. scratch: of one thread's block.
     sums: of the partial sums of one shard.
     """
@@ -31,3 +89,4 @@ class Interface:
     sums: int
     work: int = 0
     work_per_sample: int = 0
+    exchanges: Exchanges = field(default_factory=Exchanges)

@@ -28,8 +28,9 @@ class Workspace:
 
     A call only enters the addresses of the caller's arrays into `table`. inputs: of each array that a caller
     may give, its place. bound: the state whose addresses are in the table; overwritten: where in memory those
-    arrays are that a step overwrites. prepared_of: the version of that state of which the arena holds what is
-    prepared. log: of calls, or None.
+    arrays are that a step overwrites. shadows: the arrays that hold updates which are written while other
+    ranks may yet fail. prepared_of: the version of that state of which the arena holds what is prepared. log:
+    of calls, or None.
 
     results: what a call returns, by label: of outputs in `numbers`, which have no axes, the cell that the
     machine code writes and each call copies; of those in `arrays`, which each call makes anew, a blank.
@@ -70,6 +71,7 @@ class Workspace:
         for label in self.numbers:
             self.table[outputs[label][0]] = address(self.results[label])
         self.bound: dict[str, Array] = {}
+        self.shadows: dict[str, Array] = {}
         self.overwritten = Ranges(())
         self.prepared_of: int | None = None
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from graphcnn.arrays import Array
-from graphcnn.distributed.transport import Message, Transport
+from graphcnn.distributed.transport import Message, Pending, Transport
 from graphcnn.distributed.tree import leaf_count, meetings, shards_of
 
 
@@ -66,11 +66,16 @@ def all_gather(transport: Transport, rows: Array, begins: list[int]) -> None:
     rows: an array whose first axis counts rows, of one size on all ranks, in one piece of memory. begins: of
     each rank the first row that it has, and behind the last one, how many there are.
     """
+    begin_all_gather(transport, rows, begins).wait()
+
+
+def begin_all_gather(transport: Transport, rows: Array, begins: list[int]) -> Pending:
+    """Begin what `all_gather` does, and return at once."""
     own = rows[begins[transport.rank] : begins[transport.rank + 1]]
     others = [rank for rank in range(transport.size) if rank != transport.rank]
     sends = [(rank, own) for rank in others if own.size]
     parts = {rank: rows[begins[rank] : begins[rank + 1]] for rank in others}
-    transport.begin(sends, [(rank, part) for rank, part in parts.items() if part.size]).wait()
+    return transport.begin(sends, [(rank, part) for rank, part in parts.items() if part.size])
 
 
 def row_begins(ranks: int, bounds: list[int]) -> list[int]:

@@ -36,7 +36,7 @@ declare i32 @clock_gettime(i32, ptr)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1 immarg)
 
 ; Goes through the stages; where anything is of float32, with denormals flushed to zero. Where labels name no
-; class, nothing is done.
+; class, nothing is done. Returns how many do, or -1 where an exchange with other ranks has failed.
 define i64 @step(ptr %context) nounwind {
 entry:
   %unfit = call i64 @unfit_labels(ptr %context)
@@ -72,23 +72,25 @@ go:
   %is.divided = icmp eq i64 %stage, %divided
   br i1 %is.divided, label %in.parts, label %at.once
 in.parts:
-  call void @run_in_parts(ptr %context, i64 %stage)
+  %parts.stop = call i1 @run_in_parts(ptr %context, i64 %stage)
   br label %went
 at.once:
-  call void @run_stage(ptr %context, i64 %stage)
+  %stage.stops = call i1 @run_stage(ptr %context, i64 %stage)
   br label %went
 went:
+  %stops = phi i1 [ %parts.stop, %in.parts ], [ %stage.stops, %at.once ]
   %next = add nsw i64 %stage, 1
-  br label %stages
+  br i1 %stops, label %end, label %stages
 end:
+  %answer = phi i64 [ 0, %stages ], [ -1, %went ]
   call void %restore(i64 %mode)
   call void @mark(ptr %context, i64 $ended)
-  ret i64 0
+  ret i64 %answer
 }
 
 ; Goes through a stage in the parts of the batch that the arena has room for. After each part but the last,
-; which the next stage comes after anyway, products over samples sum up.
-define internal void @run_in_parts(ptr %context, i64 %stage) nounwind {
+; which the next stage comes after anyway, products over samples sum up. Returns whether the step is to end.
+define internal i1 @run_in_parts(ptr %context, i64 %stage) nounwind {
 entry:
   %batch = load i64, ptr %context
   %capacity.at = getelementptr i64, ptr %context, i64 $capacity
@@ -106,23 +108,44 @@ part:
   %count = call i64 @llvm.smin.i64(i64 %capacity, i64 %left)
   store i64 %first, ptr %first.at
   store i64 %count, ptr %count.at
-  call void @run_stage(ptr %context, i64 %stage)
+  %part.stops = call i1 @run_stage(ptr %context, i64 %stage)
+  br i1 %part.stops, label %stop, label %went
+went:
   %then = add nsw i64 %first, %count
   %is.early = icmp slt i64 %then, %batch
   %sums.up.products = load i1, ptr @sums_up_products
   %sums.up = and i1 %is.early, %sums.up.products
   br i1 %sums.up, label %sum.up, label %next
 sum.up:
-  call void @run_stage(ptr %context, i64 %following)
-  br label %next
+  %sums.stop = call i1 @run_stage(ptr %context, i64 %following)
+  br i1 %sums.stop, label %stop, label %next
 next:
   br label %parts
 end:
-  ret void
+  ret i1 false
+stop:
+  ret i1 true
+}
+
+; Runs a stage, and exchanges what ranks have to tell one another; returns whether the step is to end.
+define internal i1 @run_stage(ptr %context, i64 %stage) nounwind {
+  call void @run_items(ptr %context, i64 %stage)
+  %exchanges.at = getelementptr i64, ptr %context, i64 $exchanges
+  %exchanges = load i64, ptr %exchanges.at
+  %is.due = icmp slt i64 %stage, %exchanges
+  br i1 %is.due, label %meet, label %alone
+meet:
+  %exchange.at = getelementptr i64, ptr %context, i64 $exchange
+  %exchange = load ptr, ptr %exchange.at
+  %is.well = call i64 %exchange(i64 %stage)
+  %stops = icmp eq i64 %is.well, 0
+  ret i1 %stops
+alone:
+  ret i1 false
 }
 
 ; Runs a stage on all threads: item 0, 1, ... are shards of the samples, and then pieces of the whole.
-define internal void @run_stage(ptr %context, i64 %stage) nounwind {
+define internal void @run_items(ptr %context, i64 %stage) nounwind {
   %stage.at = getelementptr i64, ptr %context, i64 $stage
   store i64 %stage, ptr %stage.at
   %shards = call i64 @shards_of(ptr %context, i64 %stage)
@@ -143,7 +166,9 @@ define internal void @run_stage(ptr %context, i64 %stage) nounwind {
   %block.size = load i64, ptr @block_size
   %is.small = icmp sle i64 %size, %block.size
   %are.few = icmp slt i64 %shards, %threads
-  %may = and i1 %is.small, %are.few
+  %are.any = icmp ne i64 %shards, 0
+  %some = and i1 %are.few, %are.any
+  %may = and i1 %is.small, %some
   %flushes = load i1, ptr @flushes
   %can = and i1 %may, %flushes
   %is.cut = and i1 %can, %can.cut
@@ -410,6 +435,35 @@ done:
   ret void
 }
 
+; Adds up a chunk of rows; told are the first row, its numbers, how many rows there are, bytes apart, the
+; numbers of a chunk, and whether they are in float64.
+define void @add_up_chunk(ptr %rows, i64 %worker, i64 %item) nounwind {
+  %first = load ptr, ptr %rows
+  %size.at = getelementptr i64, ptr %rows, i64 1
+  %size = load i64, ptr %size.at
+  %count.at = getelementptr i64, ptr %rows, i64 2
+  %count = load i64, ptr %count.at
+  %apart.at = getelementptr i64, ptr %rows, i64 3
+  %apart = load i64, ptr %apart.at
+  %chunk.at = getelementptr i64, ptr %rows, i64 4
+  %chunk = load i64, ptr %chunk.at
+  %double.at = getelementptr i64, ptr %rows, i64 5
+  %double = load i64, ptr %double.at
+  %is.double = icmp ne i64 %double, 0
+  %begin = mul nsw i64 %item, %chunk
+  %left = sub nsw i64 %size, %begin
+  %numbers = call i64 @llvm.smin.i64(i64 %chunk, i64 %left)
+  br i1 %is.double, label %doubles, label %floats
+doubles:
+  %of.doubles = getelementptr double, ptr %first, i64 %begin
+  call void @add_up_double(ptr %of.doubles, i64 %numbers, i64 %count, i64 %apart)
+  ret void
+floats:
+  %of.floats = getelementptr float, ptr %first, i64 %begin
+  call void @add_up_float(ptr %of.floats, i64 %numbers, i64 %count, i64 %apart)
+  ret void
+}
+
 ; Returns the block of a thread.
 define internal ptr @block_of(ptr %context, i64 %worker) nounwind {
   %blocks.at = getelementptr i64, ptr %context, i64 $scratch
@@ -430,7 +484,7 @@ define internal ptr @sums_of(ptr %context, i64 %shard) nounwind {
   ret ptr %sums
 }
 
-; Returns the first sample of a shard, and the one behind its last.
+; Returns the first sample of a shard, and the one behind its last: none, where others' fill the part.
 define internal { i64, i64 } @samples_of(ptr %context, i64 %shard) nounwind {
   %start.at = getelementptr i64, ptr %context, i64 $first
   %start = load i64, ptr %start.at
@@ -438,7 +492,10 @@ define internal { i64, i64 } @samples_of(ptr %context, i64 %shard) nounwind {
   %count = load i64, ptr %count.at
   %size.at = getelementptr i64, ptr %context, i64 $shard_size
   %size = load i64, ptr %size.at
-  %before = mul nsw i64 %shard, %size
+  %first.shard.at = getelementptr i64, ptr %context, i64 $first_shard
+  %first.shard = load i64, ptr %first.shard.at
+  %number = add nsw i64 %first.shard, %shard
+  %before = mul nsw i64 %number, %size
   %begin = add nsw i64 %start, %before
   %behind = add nsw i64 %begin, %size
   %reached = add nsw i64 %start, %count

@@ -125,9 +125,18 @@ def _sums(kernel: PlannedKernel) -> tuple[int, ...]:
 
 
 def _partial_sums(plan: Plan) -> tuple[int, dict[int, int]]:
-    """Place the partial sums of a shard one behind the other: return where those of each op are."""
+    """Place the partial sums of a shard one behind the other: return where those of each op are.
+
+    Those that a stage leaves and another awaits lie side by side, for ranks to exchange them in one piece.
+    """
     length, offsets = 0, dict[int, int]()
-    for kernel in plan.kernels:
+    awaited = {kernel.totals: kernel.stage for kernel in plan.kernels if kernel.totals is not None}
+
+    def order(kernel: PlannedKernel) -> tuple[int, int, str, int]:
+        kept = partial_sum_type(plan.graph, kernel.partial[0])
+        return kernel.stage, awaited[kernel.number], kept.dtype, kernel.number
+
+    for kernel in sorted((kernel for kernel in plan.kernels if kernel.partial), key=order):
         for key in kernel.partial:
             offsets[key] = length
             length += sums_room(plan.graph, kernel, key)

@@ -1,0 +1,64 @@
+"""What ranks that share the samples of a batch tell one another behind each stage.
+
+Every rank runs the same program, kernels of samples on its own ones alone. Where a kernel of the whole totals
+partial sums, it needs those of all ranks; where it reads samples, it needs all of them; and so does a caller.
+"""
+
+from __future__ import annotations
+
+from graphcnn_native.interface import ARENA, Exchanges, Rows, Sums
+from graphcnn_native.lowering.placing import sums_room
+from graphcnn_native.lowering.program import Buffer, Domain, Place, Program, partial_sum_type
+
+
+def exchanges(program: Program) -> Exchanges:
+    """Return what ranks exchange in a call of a program."""
+    updated = {
+        program.slots[buffer.slot][1]: kernel.stage
+        for kernel in program.kernels
+        for _, buffer in kernel.stores
+        if buffer.place is Place.CALLER and program.slots[buffer.slot][0] == "update"
+    }
+    return Exchanges(_sums(program), _rows(program), _whole_inputs(program), updated)
+
+
+def _sums(program: Program) -> tuple[Sums, ...]:
+    """Return the partial sums; those that lie side by side are one, if all else about them is the same."""
+    awaited = {kernel.values[0].key: kernel.stage for kernel in program.kernels if kernel.totals is not None}
+    found: list[Sums] = []
+    for kernel in sorted(program.kernels, key=lambda kernel: kernel.sums_offset):
+        end = kernel.sums_offset
+        for key in kernel.partial:
+            begin, end = end, end + sums_room(program.graph, kernel, key)
+            is_double = partial_sum_type(program.graph, key).dtype == "float64"
+            sums = Sums(kernel.stage, awaited[key], begin, end, is_double)
+            if found and found[-1]._replace(begin=begin, end=end) == sums and found[-1].end == begin:
+                found[-1] = found[-1]._replace(end=end)
+            else:
+                found.append(sums)
+    return tuple(found)
+
+
+def _rows(program: Program) -> tuple[Rows, ...]:
+    """Return the arrays of samples that kernels of the whole or callers read."""
+    found: list[Rows] = []
+    for kernel in program.kernels:
+        for _, buffer in kernel.stores if kernel.domain is Domain.SAMPLES else ():
+            readers = [k.stage for k in program.readers.get(buffer, ()) if k.domain is Domain.WHOLE]
+            if buffer.place is Place.CALLER:
+                found.append(Rows(kernel.stage, kernel.stage + 1, buffer.slot, 0, buffer.bytes))
+            elif readers:
+                place = program.offsets[buffer]
+                found.append(Rows(kernel.stage, min(readers), ARENA, place, buffer.bytes))
+    return tuple(found)
+
+
+def _whole_inputs(program: Program) -> tuple[str, ...]:
+    """Return the inputs that a rank needs whole: kernels of the whole read them, or they are labels."""
+
+    def is_whole(label: str, buffer: Buffer) -> bool:
+        read = any(kernel.domain is Domain.WHOLE for kernel in program.readers.get(buffer, ()))
+        return buffer.per_sample and (read or label in program.labels)
+
+    inputs = program.graph.inputs.items()
+    return tuple(label for label, value in inputs if is_whole(label, program.buffers[value]))
