@@ -20,6 +20,7 @@ class Shuffle(gcn.Op):
     name: ClassVar[str] = "shuffle"
     equation: ClassVar[str] = "y(.., c) = x(.., (c mod groups) · C/groups + c div groups)"
     arity: ClassVar[int] = 1
+    by_sample: ClassVar[bool] = True
 
     def result_types(self, *operands):
         if operands[0].static(-1) % self.groups:
@@ -41,7 +42,7 @@ def channel(e, op):
 
 
 graphcnn_numpy.register(Shuffle, shuffled)
-graphcnn_native.register(Shuffle, element=channel, by_sample=True)
+graphcnn_native.register(Shuffle, element=channel)
 
 
 if __name__ == "__main__":

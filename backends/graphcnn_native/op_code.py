@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 
 from graphcnn.calls import described
 from graphcnn.errors import BackendError
-from graphcnn.ir import Op
+from graphcnn.ir import Node, Op, are_samples
 from graphcnn.scalar import ScalarFunction
 
 Pointwise: TypeAlias = Callable[[Any], Callable[..., float] | ScalarFunction]
@@ -29,10 +29,13 @@ Emit: TypeAlias = Callable[[Any], None]
 
 @dataclass(frozen=True)
 class Emitter:
-    """What writes a whole kernel, and whether a sample's result depends on that sample alone."""
+    """What writes a whole kernel, and whether a sample's result depends on that sample alone.
+
+    by_sample: None where the op itself says so.
+    """
 
     write: Emit
-    by_sample: bool
+    by_sample: bool | None
 
 
 POINTWISE: Final[dict[type[Op], Pointwise]] = {}
@@ -57,10 +60,13 @@ def is_as_shipped(op: Op) -> bool:
     return type(op) in SHIPPED
 
 
-def is_by_sample(op: Op) -> bool:
-    """Whether the kernel of an op that has code can go through the samples in blocks."""
-    emitter = EMITTERS.get(type(op))
-    return emitter is not None and emitter.by_sample
+def is_by_sample(node: Node) -> bool:
+    """Whether a kernel whose root is this node can go through the samples in blocks."""
+    emitter = EMITTERS.get(type(node.op))
+    if emitter is None or emitter.by_sample is None:
+        return emitter is not None and node.is_by_sample
+    types = [operand.type for operand in node.operands_read]
+    return emitter.by_sample and are_samples(types, node.types)
 
 
 def scalar_function(op: Op) -> ScalarFunction | None:

@@ -2,7 +2,17 @@
 
 from graphcnn.ir.graph import SAMPLE_KEYS, Emitter, Graph, Input, Node, Role, Value, batch_inputs
 from graphcnn.ir.liveness import last_reads, live_bytes, needed_nodes, use_counts
-from graphcnn.ir.op import NO_RULE, OPERAND_LETTERS, Cost, Gradients, Op, Values, arguments_of, require_op
+from graphcnn.ir.op import (
+    NO_RULE,
+    OPERAND_LETTERS,
+    Cost,
+    Gradients,
+    Op,
+    Values,
+    are_samples,
+    arguments_of,
+    require_op,
+)
 from graphcnn.ir.parser import parse_graph
 from graphcnn.ir.rebuild import Rebuild
 from graphcnn.ir.text import format_call, format_graph
@@ -30,6 +40,7 @@ __all__ = [
     "TensorType",
     "Value",
     "Values",
+    "are_samples",
     "arguments_of",
     "batch_inputs",
     "concrete_shape",

@@ -75,8 +75,7 @@ class Op:
 
     def is_by_sample(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> bool:
         """Return whether, on these types, the results have samples, and each depends on its own alone."""
-        batches = [type for type in (*operands, *results) if type.has_batch]
-        return self.by_sample and results[0].has_batch and all(type.shape[0] == BATCH for type in batches)
+        return self.by_sample and are_samples(operands, results)
 
     def sums_samples(self, operands: Sequence[TensorType]) -> bool:
         """Return whether, on these types, the results are a sum over the samples, or are made of one.
@@ -127,6 +126,12 @@ class Op:
         """Return FLOPs and the least number of bytes to move at this batch size."""
         moved = sum(t.bytes(batch) for t in (*operands, *results))
         return Cost(self.flops(operands, results, batch), moved)
+
+
+def are_samples(operands: Sequence[TensorType], results: Sequence[TensorType]) -> bool:
+    """Return whether results have a batch, and all that has one has it in front."""
+    batches = [type for type in (*operands, *results) if type.has_batch]
+    return results[0].has_batch and all(type.shape[0] == BATCH for type in batches)
 
 
 def require_op(op: object) -> Op:

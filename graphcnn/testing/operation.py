@@ -11,7 +11,7 @@ import numpy as np
 
 from graphcnn import ops
 from graphcnn.arrays import Array
-from graphcnn.backend import Backend, as_backend, bind_inputs
+from graphcnn.backend import Backend, as_backend, bind_inputs, reference
 from graphcnn.errors import DifferentiationError, GraphcnnError
 from graphcnn.ir import BATCH, NO_RULE, OPERAND_LETTERS, Graph, Op, TensorType, Value, require_op, verify
 from graphcnn.testing.case import FLOAT_TYPES, Case
@@ -59,7 +59,8 @@ def check_op(
     Checked are: that it is registered, and equal to itself made anew; its equation, in LaTeX too, and its
     cost; that its shape rule tells what its kernels return; that the text of a graph gives it back; its
     gradient against differences, to this order (`check_gradients`); that every backend computes it and its
-    gradient at several batch sizes, in float32 and float64, without touching what it is given (`check_case`).
+    gradient at several batch sizes, in float32 and float64, without touching what it is given (`check_case`);
+    that samples are computed alone where the op says `by_sample`.
 
     Returns what was checked. Raises AssertionError, which names the op and what is wrong.
     """
@@ -69,6 +70,7 @@ def check_op(
     for case in _cases(op, operands, inputs, expected, seed):
         _check_text(op, case.graph)
         cases += _on_all(runners, case)
+        _check_samples(op, case)
         if order:
             cases += _on_all(runners, _gradient_case(case))
     if order:
@@ -155,6 +157,28 @@ def _cases(
             yield _case(op, types, arrays, f"{op.name} {dtype}, batch {batch}")
         if has_batch and inputs is None:
             yield _case(op, types, arrays, f"{op.name} {dtype}, batch {batch}, in blocks", is_behind=True)
+
+
+def _check_samples(op: Op, case: Case) -> None:
+    """Require that what is said to be computed sample by sample is so: the last ones without the others."""
+    graph = case.graph
+    _, batch = bind_inputs(graph, case.inputs)
+    (node,) = [node for _, node in graph.items() if node.op == op][-1:]
+    if batch < 2 or not node.is_by_sample:
+        return
+    last = {
+        label: array[-1:] if graph.inputs[label].type.has_batch else array
+        for label, array in case.inputs.items()
+    }
+    executable = reference().compile(graph)
+    together, alone = executable(**case.inputs), executable(**last)
+    for label, found in alone.items():
+        _require(
+            np.allclose(together[label][-1:], found, rtol=1e-5, atol=1e-6, equal_nan=True),
+            op,
+            f"by_sample says that a sample's result depends on that sample alone, but that of sample "
+            f"{batch - 1} is another one without the others",
+        )
 
 
 def _retyped(type: TensorType, dtype: Any) -> TensorType:

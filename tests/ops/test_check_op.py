@@ -251,3 +251,8 @@ def test_by_sample_is_named_where_samples_are_mixed():
             check_op(Turned(), X, order=0)
     with pytest.raises(AssertionError, match="is native code of Turned registered with by_sample=True"):
         check_op(Turned(), X, order=0)
+    Turned.by_sample = True
+    graphcnn_native.register(Turned, element=lambda e, op: e.load(0, *e.indices), by_sample=False)
+    said = "by_sample says that a sample's result depends on that sample alone, but that of sample 2 is"
+    with pytest.raises(AssertionError, match=said):
+        check_op(Turned(), X, order=0, backends=["numpy"])

@@ -116,7 +116,7 @@ def _as_it_is(f: Function, op: Bfloat16, x: list[Ssa], type: TensorType) -> Ssa:
 
 
 for _op, _kernel in KERNELS.items():
-    register(_op, emitter=_kernel, by_sample=True)
+    register(_op, emitter=_kernel)
 for _op, _lanes in POINTWISE.items():
     register(_op, lanes=_lanes)
 register(Bfloat16, lanes=_as_it_is)

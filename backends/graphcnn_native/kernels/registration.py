@@ -31,7 +31,7 @@ def register(
     element: OfElement | None = None,
     lanes: Callable[[Function, Any, list[Ssa], TensorType], Ssa] | None = None,
     emitter: Callable[[Writer], None] | None = None,
-    by_sample: bool = False,
+    by_sample: bool | None = None,
 ) -> None:
     """Give an op native code: graphs that are compiled from now on may hold it. Exactly one form is given.
 
@@ -43,7 +43,8 @@ def register(
     (`Function`); x: the operands' vectors, type: the result's type.
     emitter: `emitter(w)` writes the whole kernel with `w` (`Writer`).
     by_sample: of `element` and `emitter`: a sample's result depends on that sample alone, so that samples go
-    through in blocks, on all threads. Without it, the whole batch is computed at once.
+    through in blocks, on all threads; by default as the op says (`Op.by_sample`). Otherwise the whole batch
+    is computed at once.
 
     The code that an op has already is replaced. An op without code is computed by the reference backend's
     kernel, which the step calls. Raises OptionError, at the user's line, for what is no registered op, for

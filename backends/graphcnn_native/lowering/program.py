@@ -43,7 +43,7 @@ from itertools import groupby
 
 from graphcnn.cached import cached
 from graphcnn.ir import Dim, Graph, Node, Op, Role, TensorType, Value
-from graphcnn.ops import Broadcast, Matmul, Mean, RandomNumbers, Reshape, Sum, Transpose
+from graphcnn.ops import Broadcast, Matmul, RandomNumbers, Reshape, Transpose
 from graphcnn_native.interface import Interface
 from graphcnn_native.op_code import has_code
 
@@ -415,8 +415,8 @@ def spreads(node: Node, value: Value) -> bool:
 
 def partial_sum_type(graph: Graph, root: int) -> TensorType:
     """Return what a shard keeps of the root op that adds up its samples: sums and means are in float64."""
-    (result,) = graph.results(root)
-    return result.type.with_dtype("float64") if isinstance(graph.node(root).op, Sum | Mean) else result.type
+    node = graph.node(root)
+    return node.op.sum_type(node.types)
 
 
 def is_product_over_samples(node: Node) -> bool:

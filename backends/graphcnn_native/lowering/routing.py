@@ -63,6 +63,9 @@ class RoutedFilterGradient(Op):
     equation: ClassVar[str] = "dw = images ⋆ route(delta)"
     arity: ClassVar[int] = 3
 
+    def sums_samples(self, operands: Sequence[TensorType]) -> bool:
+        return True
+
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
         return CORRELATION.result_types(operands[0], _routed(operands[1], self.map_size))
 
@@ -87,6 +90,7 @@ class RoutedCorrelation(Op):
     name: ClassVar[str] = "routed_correlation"
     equation: ClassVar[str] = "delta' = route(delta) ⋆ rot180(w)"
     arity: ClassVar[int] = 3
+    by_sample: ClassVar[bool] = True
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
         return Correlate2d(padding=self.padding).result_types(*self.dense(operands))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
-from graphcnn.ir import BATCH, Graph, Node, Op, Value
+from graphcnn.ir import BATCH, Graph, Node, Value, are_samples
 from graphcnn.ops import (
     Add,
     Broadcast,
     Cast,
     Constant,
-    Correlate2d,
     Count,
     Input,
     Matmul,
@@ -20,13 +19,11 @@ from graphcnn.ops import (
     RandomNormal,
     RandomUniform,
     Reshape,
-    Rot180,
     Subtract,
     Sum,
 )
 from graphcnn_native.lowering.draft import Draft
 from graphcnn_native.lowering.program import Domain, operands_read, turns_matrices, unshaped
-from graphcnn_native.lowering.routing import RoutedFilterGradient
 from graphcnn_native.op_code import has_code, is_by_sample, is_pointwise
 
 GENERATED = (Constant, Count, Broadcast, OneHot, RandomUniform, RandomNormal)
@@ -204,7 +201,7 @@ class Schedule:
                     self.materialize(operand)
         makers = [self.kernel_of[value] for value in self.read_by_root(node) if value in self.kernel_of]
         shape = results[0].type.shape
-        if self._sums_over_samples(node):
+        if node.sums_samples:
             stage = _stage_after(makers, Domain.SAMPLES)
             parts = Draft(len(self.kernels), Domain.SAMPLES, stage, shape, root=key, adds_up_samples=True)
             self.kernels.append(parts)
@@ -226,20 +223,10 @@ class Schedule:
 
     def _domain(self, value: Value, node: Node | None = None) -> Domain:
         """Samples are independent where all that has a batch has it in front, and nothing turns it around."""
-        if node is not None and not _is_by_sample(node.op):
-            return Domain.WHOLE
-        values = [value, *self.leaves(value)] if node is None else [value, *node.operands]
-        types = [each.type for each in values if each.type.has_batch]
-        if value.type.has_batch and all(type.shape[0] == BATCH for type in types):
-            return Domain.SAMPLES
-        return Domain.WHOLE
-
-    def _sums_over_samples(self, node: Node) -> bool:
-        if isinstance(node.op, Sum | Mean):
-            shape = node.operands[0].type.shape
-            return bool(shape) and shape[0] == BATCH and 0 in node.op.axes
-        is_correlation = isinstance(node.op, Correlate2d) and node.op.sum_over == "batch"
-        return is_correlation or isinstance(node.op, RoutedFilterGradient)
+        if node is not None:
+            return Domain.SAMPLES if is_by_sample(node) else Domain.WHOLE
+        types = [leaf.type for leaf in self.leaves(value)]
+        return Domain.SAMPLES if are_samples(types, [value.type]) else Domain.WHOLE
 
     def _reads_through(self, node: Node, operand: Value) -> bool:
         """Whether a product reads the operand's own operand in its place."""
@@ -314,11 +301,6 @@ class Schedule:
             if not is_given:
                 found.update(leaf for operand in operands_read(node) for leaf in self.leaves(operand))
         return {value for value in found if self.kernel_of.get(value) is not kernel}
-
-
-def _is_by_sample(op: Op) -> bool:
-    """Whether the result of a root op for a sample depends on that sample alone."""
-    return is_by_sample(op) and not (isinstance(op, Rot180) and 0 in op.axes)
 
 
 def _takes_dot_products(product: Node) -> bool:

@@ -36,6 +36,7 @@ class PhasedCorrelation(Op):
     name: ClassVar[str] = "phased_correlation"
     equation: ClassVar[str] = "Y = zero_insert(X) ⋆ w"
     arity: ClassVar[int] = 2
+    by_sample: ClassVar[bool] = True
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
         images, filters = operands
