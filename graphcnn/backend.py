@@ -280,7 +280,7 @@ def gathering(backend: Backend, options: Mapping[str, object] | None = None) -> 
     """Return what gathers the rows of batches: what the backend's `gathering(**options)` returns, or NumPy.
 
     options: those that `compile` is given. `graphcnn.data.batches.gather` says what it does; what a backend
-    returns does the same, with the same bits.
+    returns does the same, with the same bits, and may work ahead: see `graphcnn.data.batches.Gather`.
     """
     own = getattr(backend, "gathering", None)
     if own is None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import sys
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice, pairwise
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -12,9 +16,22 @@ from numpy.typing import NDArray
 from graphcnn.arrays import Array
 
 Gather: TypeAlias = Callable[[Array, Array | None, Array], None]
-"""`gather(array, rows, out)` writes those rows of an array, or all, into `out`: see `gather`."""
+"""`gather(array, rows, out)` writes those rows of an array, or all, into `out`: see `gather`.
+
+One that can work beside its caller has a method `ahead(array, rows, dtype)` as well, which returns a `Begin`.
+"""
+End: TypeAlias = Callable[[], object]
+"""Called once, it returns when what was begun is done."""
+Begin: TypeAlias = Callable[[int, Array], End]
+"""`begin(first, out)` begins to write the chosen rows of an array, from the first one on, into `out`."""
 WHITE: Final = 255
 """The greatest pixel of images in bytes, which is 1 for a network."""
+AT_ONCE: Final = 1 << 20
+"""Bytes of smaller batches that are gathered together, since each time takes some microseconds."""
+LINE: Final = 64
+"""Bytes of a cache line; to write across two takes longer."""
+ROOMS: Final = 3
+"""At most: for rows that are used, that are gathered, and that whoever used them lets go a bit later."""
 
 
 def gather(array: Array, rows: Array | None, out: Array) -> None:
@@ -65,6 +82,14 @@ class Batches:
         self._chosen: Final = rows
         self._dtypes: Final = [np.dtype(each) for each in dtypes or [array.dtype for array in arrays]]
         self._gather: Final = gather
+        shapes = [array.shape[1:] for array in self.arrays]
+        row = sum(map(_bytes, shapes, self._dtypes))
+        together = size * max(1, AT_ONCE // max(1, row * size))
+        self._together: Final = max(1, min(together, self.samples))
+        """How many rows are gathered together: those of whole batches, or all."""
+        self._rooms: Final = [
+            _Rooms((self._together, *shape), dtype) for shape, dtype in zip(shapes, self._dtypes, strict=True)
+        ]
 
     @property
     def samples(self) -> int:
@@ -74,35 +99,120 @@ class Batches:
         return math.ceil(self.samples / self.size)
 
     def epoch(self, number: int, begin: int = 0) -> Iterator[tuple[Array, ...]]:
-        """Yield the batches of one epoch from batch `begin` on, counted from 0."""
-        for rows in self.rows(number, begin):
-            yield self.take(rows)
+        """Yield the batches of one epoch from batch `begin` on, counted from 0.
 
-    def rows(self, number: int, begin: int = 0) -> Iterator[slice | NDArray[np.int64]]:
-        """Yield the rows of each batch of one epoch from batch `begin` on, counted from 0."""
-        order = self._chosen
-        if self.seed is not None:
-            shuffled = permutation(self.samples, self.seed, number)
-            order = shuffled if order is None else order[shuffled]
-        for start in range(begin * self.size, self.samples, self.size):
-            rows = slice(start, min(start + self.size, self.samples))
-            yield rows if order is None else order[rows]
+        Their arrays are views: of what is gathered for several batches, or of the arrays themselves, where
+        these are in order and need no conversion.
+        """
+        start, samples = begin * self.size, self.samples
+        if start >= samples:
+            return
+        order = self._order(number)
+        columns = [self._column(place, order) for place in range(len(self.arrays))]
+        # The first batch is gathered alone: somebody waits for it.
+        bounds = [start, *range(start + self.size, samples, self._together), samples]
+        batches: Iterator[tuple[Array, ...]] = iter(())
+        is_one = True
+        for first, last in pairwise(bounds):
+            if not is_one:  # after the next one, nobody uses the memory of those before
+                yield from islice(batches, 1)
+            begun = [column(first, last) for column in columns]
+            try:
+                yield from batches
+            finally:  # nobody is to write into memory that is gone
+                for _, end in begun:
+                    end()
+            batches, is_one = self._cut([array for array, _ in begun]), last - first <= self.size
+        yield from batches
 
-    def take(self, rows: slice | NDArray[np.int64]) -> tuple[Array, ...]:
-        """Return these rows of all arrays; rows in order that need no conversion are views."""
-        return tuple(
-            [self._taken(array, dtype, rows) for array, dtype in zip(self.arrays, self._dtypes, strict=True)]
-        )
+    def _cut(self, arrays: list[Array]) -> Iterator[tuple[Array, ...]]:
+        """Yield the batches of which arrays hold the rows."""
+        for start in range(0, len(arrays[0]), self.size):
+            yield tuple([array[start : start + self.size] for array in arrays])
 
-    def _taken(self, array: Array, dtype: np.dtype[Any], rows: slice | NDArray[np.int64]) -> Array:
-        if isinstance(rows, slice):
-            part = array[rows]
-            return part if part.dtype == dtype else converted(part, dtype, self._gather)
-        if array.dtype == dtype and array.flags.c_contiguous:
-            return array.take(rows, 0)
-        out = np.empty((len(rows), *array.shape[1:]), dtype)
-        self._gather(array, rows, out)
-        return out
+    def _order(self, number: int) -> NDArray[np.int64] | None:
+        """Return the rows of an epoch; None for all in order."""
+        if self.seed is None:
+            return self._chosen
+        shuffled = permutation(self.samples, self.seed, number)
+        return shuffled if self._chosen is None else self._chosen[shuffled]
+
+    def _column(self, place: int, order: NDArray[np.int64] | None) -> Callable[[int, int], tuple[Array, End]]:
+        """Return what begins to gather rows of one of the arrays, from the first to below the last."""
+        array, rooms = self.arrays[place], self._rooms[place]
+        if array.dtype == self._dtypes[place]:
+            if order is None:
+                return lambda first, last: (array[first:last], _nothing)
+            if array.ndim == 1:
+                return lambda first, last: (array[order[first:last]], _nothing)
+        ahead = getattr(self._gather, "ahead", None)
+        begin = at_the_end(self._gather, array, order) if ahead is None else ahead(array, order, rooms.dtype)
+
+        def begun(first: int, last: int) -> tuple[Array, End]:
+            out = rooms.array(last - first)
+            return out, begin(first, out)
+
+        return begun
+
+
+def _nothing() -> None:
+    """All is done already."""
+
+
+def at_the_end(gather: Gather, array: Array, rows: NDArray[np.int64] | None) -> Begin:
+    """Return what gathers the chosen rows of an array, or all, when their gathering is to end."""
+
+    def begin(first: int, out: Array) -> End:
+        chosen = slice(first, first + len(out))
+        if rows is None:
+            return functools.partial(gather, array[chosen], None, out)
+        return functools.partial(gather, array, rows[chosen], out)
+
+    return begin
+
+
+class _Rooms:
+    """Memory for rows, which is used again once nobody has the array any more, nor a part of it.
+
+    New memory takes longer than what is written there: the system looks for it page by page.
+    """
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.dtype: Final = dtype
+        self._shape = shape
+        self._rooms: deque[Array] = deque(maxlen=ROOMS)
+        self._unused = 0
+        """How many refer to the memory of a room that nobody uses."""
+
+    def array(self, count: int) -> Array:
+        """Return an array of so many rows, to be filled."""
+        for _ in range(len(self._rooms)):
+            room = self._rooms.popleft()
+            if _references(room) == self._unused:
+                break
+            self._rooms.append(room)
+        else:
+            room = self._new()
+            self._unused = _references(room)
+        rows = room[:count]
+        self._rooms.append(room)
+        return rows
+
+    def _new(self) -> Array:
+        """Return a room, which begins at a cache line."""
+        size = _bytes(self._shape, self.dtype)
+        memory = np.empty(size + LINE, np.uint8)
+        begin = -memory.ctypes.data % LINE
+        return memory[begin : begin + size].view(self.dtype).reshape(self._shape)
+
+
+def _references(room: Array) -> int:
+    """Return how many refer to the memory of a room: each array that is a part of it does."""
+    return sys.getrefcount(room.base)
+
+
+def _bytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    return math.prod(shape) * dtype.itemsize
 
 
 def converted(array: Array, dtype: str | np.dtype[Any], gather: Gather = gather) -> Array:

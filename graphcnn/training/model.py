@@ -271,25 +271,25 @@ class Model(ModelUse):
 
         x, y: arrays with a row per sample; or x alone, a Dataset, or an iterable of batches `(images,
         labels)` or `(images, labels, sample_weight)` that can be gone through once per epoch. Images may be
-        bytes, which are divided by 255 batch by batch, and labels any integers: arrays are not copied. A
-        Dataset is trained on its training part; its test part, where it has one, is evaluated after each
-        epoch, unless there is something else to evaluate; the model gets the names of its classes. Of several
-        inputs or outputs, x and y are dictionaries by name. epochs: how often to go through them, once by
-        default. They are numbered through all training: after `epochs_done` come the next, for schedules,
-        shuffling, logs and callbacks alike. initial_epoch: the number of epochs to count as done instead;
-        `epochs` is the number of the last one then. 0 begins anew. batch_size: samples per step, 32 by
-        default (the last batch of an epoch may be smaller); unused for an iterable. validation_data: likewise
-        arrays or batches, or the test part of a Dataset, evaluated after each epoch. validation_split: the
-        share of the samples of arrays, such as 0.1, that is evaluated so and not trained on; drawn by the
-        model's seed, so the same in each call. validate_every: evaluates after so many steps of an epoch,
-        too, for callbacks and `history.validations`. steps_per_epoch: how many steps an epoch takes, whatever
-        a pass through the data takes: each epoch goes on where the one before has left off. sample_weight:
-        [n], what each sample's loss is multiplied by; a mean still divides by the number of samples.
-        class_weight: the same by label, {1: 5.0}, where classes that it leaves out weigh 1; or "balanced":
-        all count alike. shuffle: whether to shuffle arrays, as by default; the order follows from the model's
-        seed and the epoch. prefetch: how many batches of an iterable a thread draws before they are needed; 0
-        where they depend on the model. checkpoint: where to save what is needed to go on after an
-        interruption, see `Checkpoint`. progress: whether to show progress, of compiling too.
+        bytes, which are divided by 255 batch by batch, and labels any integers: arrays are not copied, but
+        read some batches ahead. A Dataset is trained on its training part; its test part, where it has one,
+        is evaluated after each epoch, unless there is something else to evaluate; the model gets the names of
+        its classes. Of several inputs or outputs, x and y are dictionaries by name. epochs: how often to go
+        through them, once by default. They are numbered through all training: after `epochs_done` come the
+        next, for schedules, shuffling, logs and callbacks alike. initial_epoch: the number of epochs to count
+        as done instead; `epochs` is the number of the last one then. 0 begins anew. batch_size: samples per
+        step, 32 by default (the last batch of an epoch may be smaller); unused for an iterable.
+        validation_data: likewise arrays or batches, or the test part of a Dataset, evaluated after each
+        epoch. validation_split: the share of the samples of arrays, such as 0.1, that is evaluated so and not
+        trained on; drawn by the model's seed, so the same in each call. validate_every: evaluates after so
+        many steps of an epoch, too, for callbacks and `history.validations`. steps_per_epoch: how many steps
+        an epoch takes, whatever a pass through the data takes: each epoch goes on where the one before has
+        left off. sample_weight: [n], what each sample's loss is multiplied by; a mean still divides by the
+        number of samples. class_weight: the same by label, {1: 5.0}, where classes that it leaves out weigh
+        1; or "balanced": all count alike. shuffle: whether to shuffle arrays, as by default; the order
+        follows from the model's seed and the epoch. prefetch: how many batches of an iterable a thread draws
+        before they are needed; 0 where they depend on the model. checkpoint: where to save what is needed to
+        go on after an interruption, see `Checkpoint`. progress: whether to show progress, of compiling too.
 
         A model that `gcn.resume` has returned goes on with the call of `fit` that was interrupted, with the
         same bits: with the same data and callbacks, and, unless other epochs are given, to the same last

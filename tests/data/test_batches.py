@@ -1,11 +1,13 @@
 """Rows of arrays as batches: their order, their element types, and the code that gathers them."""
 
+import sys
+
 import numpy as np
 import pytest
 
 import graphcnn as gcn
 from graphcnn.backend import gathering, load_backend
-from graphcnn.data.batches import Batches, converted, gather, permutation
+from graphcnn.data.batches import AT_ONCE, ROOMS, Batches, converted, gather, permutation
 from graphcnn_native.gathering import written
 from graphcnn_native.runtime.engine import assembly
 from graphcnn_native.target import named_target
@@ -35,13 +37,16 @@ def test_every_byte_becomes_what_division_by_255_gives(backend, dtype):
     assert found.tobytes() == expected.tobytes()
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    ("backend", "begins"), [("numpy", False), ("native", False), ("native", True)], ids=str
+)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])
-def test_rows_are_gathered_and_nothing_beside_them_is_written(backend, shape, dtype):
+def test_rows_are_gathered_and_nothing_beside_them_is_written(backend, begins, shape, dtype):
     array, rows = pixels(11, *shape), np.array([3, 0, 10, 10, 7])
     room, out = guarded((len(rows), *shape), dtype)
-    gathering(load_backend(backend))(array, rows, out)
+    take = gathering(load_backend(backend))
+    take.ahead(array, rows, out.dtype)(0, out)() if begins else take(array, rows, out)
     chosen = array[rows]
     expected = chosen if dtype == "uint8" else chosen.astype(dtype) / np.dtype(dtype).type(255)
     np.testing.assert_array_equal(out, expected)
@@ -75,11 +80,24 @@ def test_arrays_of_any_layout_are_gathered(backend, array):
 @pytest.mark.parametrize("count", [1, 2, 5, 16, 33])
 def test_any_number_of_threads_shares_the_rows(threads, count):
     array, rows = pixels(40, 40, 40, 3), np.arange(count)[::-1] % 40
-    room, out = guarded((count, 40, 40, 3), "float32")
-    gathering(load_backend("native"), {"threads": threads})(array, rows, out)
-    np.testing.assert_array_equal(out, array[rows].astype(np.float32) / np.float32(255))
-    assert (room[:32] == 77).all()
-    assert (room[len(room) - 32 :] == 77).all()
+    take = gathering(load_backend("native"), {"threads": threads})
+    for act in (take, lambda array, rows, out: take.ahead(array, rows, out.dtype)(0, out)()):
+        room, out = guarded((count, 40, 40, 3), "float32")
+        act(array, rows, out)
+        np.testing.assert_array_equal(out, array[rows].astype(np.float32) / np.float32(255))
+        assert (room[:32] == 77).all()
+        assert (room[len(room) - 32 :] == 77).all()
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int64", "float32", "complex128", "bool", ">f4", "S3"])
+def test_rows_that_stay_as_they_are_are_copied(dtype):
+    array, rows = pixels(50, 300).astype(dtype), np.arange(200) * 7 % 50
+    take = gathering(load_backend("native"))
+    for act in (take, lambda array, rows, out: take.ahead(array, rows, out.dtype)(0, out)()):
+        room, out = guarded((200, 300), dtype)
+        act(array, rows, out)
+        assert out.tobytes() == array[rows].tobytes()
+        assert room[:32].tobytes() == room[len(room) - 32 :].tobytes() == np.full(32, 77, dtype).tobytes()
 
 
 def test_read_only_arrays_are_gathered():
@@ -94,7 +112,7 @@ def test_read_only_arrays_are_gathered():
 def test_the_code_that_gathers_compiles_for_every_processor(target):
     target = named_target(target)
     text = assembly(written(target), target)
-    assert "gather" in text
+    assert "divide" in text
 
 
 def test_a_backend_without_a_way_of_its_own_gathers_by_numpy():
@@ -128,6 +146,72 @@ def test_a_backend_of_ones_own_gathers_the_batches():
     )
     model.fit(pixels(6, 4, 4, 1), np.zeros(6, np.int8), batch_size=4, progress=False)
     assert seen == [4, 4, 2, 2]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("seed", [None, 3])
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_batches_that_are_gathered_together_are_those_of_the_arrays(backend, seed, dtype):
+    images, labels = pixels(700, 28, 28, 1), np.arange(700)
+    take = gathering(load_backend(backend), {"threads": 2} if backend == "native" else {})
+    batches = Batches(images, labels, size=64, seed=seed, dtypes=[dtype, "int64"], gather=take)
+    sizes = []
+    for found, rows in batches.epoch(1):
+        sizes.append(len(rows))
+        assert found.flags.c_contiguous
+        assert found.tobytes() == converted(images[rows], dtype).tobytes()
+    assert sizes == [64] * 10 + [60]
+
+
+def test_a_batch_larger_than_what_is_gathered_at_once_comes_alone():
+    images = pixels(5, 400, 400, 3)
+    assert images[:2].size * 4 > AT_ONCE
+    sizes = [len(found) for (found,) in Batches(images, size=2, seed=0, dtypes=["float32"]).epoch(0)]
+    assert sizes == [2, 2, 1]
+
+
+def test_two_epochs_under_way_do_not_disturb_each_other():
+    take = gathering(load_backend("native"), {"threads": 2})
+    images, labels = pixels(600, 28, 28, 1), np.arange(600)
+    epochs = [
+        Batches(images, labels, size=64, seed=seed, dtypes=["float32", "int64"], gather=take).epoch(0)
+        for seed in (1, 2, 3)
+    ]
+    for batches in zip(*epochs, strict=True):
+        for found, rows in batches:
+            np.testing.assert_array_equal(found, converted(images[rows], "float32"))
+
+
+def test_batches_that_somebody_keeps_stay_as_they_are():
+    take = gathering(load_backend("native"), {"threads": 2})
+    images, labels = pixels(2000, 28, 28, 1), np.arange(2000)
+    batches = Batches(images, labels, size=64, seed=1, dtypes=["float32", "int64"], gather=take)
+    kept = [
+        (memoryview(found) if number % 2 else found[5:, 3:], rows)
+        for epoch in range(3)
+        for number, (found, rows) in enumerate(batches.epoch(epoch))
+        if number % 3 == 0
+    ]
+    for found, rows in kept:
+        expected = converted(images[rows], "float32")
+        np.testing.assert_array_equal(found, expected if isinstance(found, memoryview) else expected[5:, 3:])
+
+
+def test_memory_that_nobody_uses_is_used_again():
+    batches = Batches(pixels(6000, 28, 28, 1), size=64, seed=1, dtypes=["float32"])
+    places = {found.base.ctypes.data for epoch in range(3) for (found,) in batches.epoch(epoch)}
+    assert len(places) <= ROOMS
+
+
+def test_an_epoch_that_is_left_gives_the_arrays_back():
+    take = gathering(load_backend("native"), {"threads": 2})
+    images = pixels(600, 28, 28, 1)
+    batches = Batches(images, size=64, seed=1, dtypes=["float32"], gather=take).epoch(0)
+    next(batches)
+    before = sys.getrefcount(images)
+    batches.close()
+    del batches
+    assert sys.getrefcount(images) < before
 
 
 @pytest.mark.parametrize("seed", [None, 3])

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from graphcnn_native.runtime import processors
 from graphcnn_native.runtime.engine import assembly, compile_module
 from graphcnn_native.runtime.pool_code import pool_module
 from graphcnn_native.runtime.processors import thread_count
+from graphcnn_native.runtime.spare import Work
 from graphcnn_native.runtime.threads import pool
 from graphcnn_native.target import host_target, named_target
 
@@ -223,10 +225,27 @@ class Native:
         address = self.library.address(function)
         call(its_pool.address, address, ctypes.addressof(context), items, threads)
 
+    def spare_checks(self, threads):
+        """Return what counts the items of work that so many threads may do."""
+        checks = Checks(threads=threads)
+        checks.last[:] = [-1] * 16
+        return checks
+
     def meet(self, its_pool, threads=2):
         meeting = Meeting()
         self.run(its_pool, "meet", meeting, 2, threads)
         return meeting
+
+
+def spare_work(native, checks, items):
+    context = ctypes.cast(ctypes.byref(checks), ctypes.POINTER(ctypes.c_int64))
+    work = Work(native.library.address("item"), context, items, checks.threads, held=checks)
+    work.begin()
+    return work
+
+
+def items_once(items):
+    return [1] * items + [0] * (64 - items)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -271,6 +290,87 @@ def test_numbers_at_the_edge_are_fine(native, items, workers):
     native.run(its_pool, "item", checks, items, workers)
     assert checks.errors == 0
     assert list(checks.counts) == [1] * max(items, 0) + [0] * (64 - max(items, 0))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 8])
+def test_every_item_of_spare_work_is_done_once_beside_jobs(native, size):
+    its_pool, seen = pool(size), set()
+    for turn in range(300):
+        checks = native.spare_checks(size)
+        spare = spare_work(native, checks, turn % 40)
+        errors = native.drive_jobs(its_pool, 1 + turn % 7, int(f"{size:x}" * 16, 16))
+        spare.end()
+        assert (errors, checks.errors, list(checks.counts)) == (0, 0, items_once(turn % 40))
+        seen.update(worker for worker in range(16) if checks.last[worker] >= 0)
+    assert seen <= set(range(size))
+
+
+def test_threads_that_wait_do_spare_work(native):
+    its_pool, others = pool(2), 0
+    for _ in range(100):
+        checks = native.spare_checks(2)
+        native.drive_jobs(its_pool, 20, 0x2222222222222222)  # the worker is awake
+        spare = spare_work(native, checks, 40)
+        end = time.monotonic() + 0.01
+        while sum(checks.counts) < 40 and time.monotonic() < end:
+            pass
+        others += sum(checks.counts)
+        spare.end()
+        assert list(checks.counts) == items_once(40)
+    assert others > 0
+
+
+def test_work_that_begins_ends_the_one_before(native):
+    checks = [native.spare_checks(2) for _ in range(5)]
+    begun = [spare_work(native, each, 40) for each in checks]
+    assert [list(each.counts) for each in checks[:-1]] == [items_once(40)] * 4
+    for spare in reversed(begun):
+        spare.end()
+    assert [(each.errors, list(each.counts)) for each in checks] == [(0, items_once(40))] * 5
+
+
+def test_python_threads_take_turns_with_spare_work(native):
+    wrong = []
+
+    def act():
+        for turn in range(500):
+            checks = native.spare_checks(3)
+            spare_work(native, checks, turn % 40).end()
+            if checks.errors or list(checks.counts) != items_once(turn % 40):
+                wrong.append(turn)
+
+    callers = [threading.Thread(target=act) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert wrong == []
+
+
+def test_a_fork_does_the_work_that_its_parent_had_begun():
+    output = fresh(
+        """
+native, its_pool = Native(), pool(3)
+for turn in range(20):
+    checks = native.spare_checks(3)
+    native.drive_jobs(its_pool, 20)
+    spare = spare_work(native, checks, 40)
+    child = os.fork()
+    if not child:
+        done = checks.counts[:]  # what the parent's threads had done, or half done, is done again
+        checks.last[:] = [-1] * 16
+        spare.end()
+        again = spare_work(native, native.spare_checks(3), 40)
+        again.end()
+        counts = [after - before for after, before in zip(checks.counts, done)]
+        os._exit(int(counts != items_once(40) or native.drive_jobs(its_pool, 50) > 0))
+    spare.end()
+    assert list(checks.counts) == items_once(40)
+    assert os.waitpid(child, 0)[1] == 0
+print("end")
+"""
+    )
+    assert output == "end\n"
 
 
 def test_python_threads_share_the_pool(native):

@@ -22,6 +22,7 @@ def pool_module(target: Target) -> str:
     faults = (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
     pool = _POOL.substitute(
         most_workers=MOST_THREADS - 1,
+        most_threads=MOST_THREADS,
         most_items=2**48 - 1,
         long_spin=SPIN_NANOSECONDS,
         short_spin=SPIN_NANOSECONDS_WHEN_CROWDED,
@@ -43,6 +44,9 @@ def pool_module(target: Target) -> str:
 # A worker goes to sleep in two steps: it says so, then looks for work once more. A caller opens the job, then
 # looks for sleepers. All four are sequentially consistent, so that at least one of the two sees the other.
 #
+# Beside the job there may be a spare one. A worker claims an item of it, in the same way, where it has looked
+# for a job in vain for a microsecond or so. Nobody is woken for it; who ends it runs what is left.
+#
 # What different threads write lies two cache lines apart, since processors fetch lines in pairs.
 _POOL = Template(
     """\
@@ -53,8 +57,8 @@ _POOL = Template(
 %Size = type { i64, i64, i64, i64, [96 x i8] }
 ; number, asleep, mutex, condition
 %Worker = type { i64, i64, [112 x i8], [64 x i8], [64 x i8] }
-; job, pending, busy, sleepers, size, workers
-%Pool = type { %Job, %Count, %Count, %Count, %Size, [$most_workers x %Worker] }
+; job, pending, busy, sleepers, size, workers, spare job, its pending
+%Pool = type { %Job, %Count, %Count, %Count, %Size, [$most_workers x %Worker], %Job, %Count }
 
 @pool = internal global %Pool zeroinitializer, align 128
 
@@ -200,6 +204,89 @@ return:
   ret void
 }
 
+define void @begin_spare(ptr %pool, ptr %function, ptr %context, i64 %items, i64 %threads) {
+  %open.at = getelementptr %Pool, ptr %pool, i64 0, i32 6, i32 0
+  %function.at = getelementptr %Pool, ptr %pool, i64 0, i32 6, i32 1
+  %context.at = getelementptr %Pool, ptr %pool, i64 0, i32 6, i32 2
+  %items.at = getelementptr %Pool, ptr %pool, i64 0, i32 6, i32 3
+  %pending.at = getelementptr %Pool, ptr %pool, i64 0, i32 7, i32 0
+  store ptr %function, ptr %function.at, align 8
+  store ptr %context, ptr %context.at, align 8
+  store i64 %items, ptr %items.at, align 8
+  store atomic i64 %items, ptr %pending.at monotonic, align 8
+  %team = call i64 @llvm.smin.i64(i64 %threads, i64 $most_threads)
+  %team.bits = shl i64 %team, 48
+  %word = or i64 %team.bits, %items
+  store atomic i64 %word, ptr %open.at release, align 8
+  ret void
+}
+
+define void @end_spare(ptr %pool) {
+entry:
+  %pending.at = getelementptr %Pool, ptr %pool, i64 0, i32 7, i32 0
+  br label %each
+
+each:
+  %more = call i1 @run_spare_item(ptr %pool, i64 0)
+  br i1 %more, label %each, label %wait
+
+wait: ; for an item that another has claimed and not done
+  %spins = phi i64 [ 0, %each ], [ %spun, %spin ], [ %spun, %yield ]
+  %pending = load atomic i64, ptr %pending.at acquire, align 8
+  %finished = icmp eq i64 %pending, 0
+  br i1 %finished, label %return, label %spin
+
+spin:
+  call void @pause()
+  %spun = add i64 %spins, 1
+  %long = icmp ugt i64 %spun, 200
+  br i1 %long, label %yield, label %wait
+
+yield:
+  %yielded = call i32 @sched_yield()
+  br label %wait
+
+return:
+  ret void
+}
+
+; Run an item of the spare job; return whether there was one.
+define internal i1 @run_spare_item(ptr %pool, i64 %worker) {
+entry:
+  %open.at = getelementptr %Pool, ptr %pool, i64 0, i32 6, i32 0
+  %function.at = getelementptr %Pool, ptr %pool, i64 0, i32 6, i32 1
+  %context.at = getelementptr %Pool, ptr %pool, i64 0, i32 6, i32 2
+  %items.at = getelementptr %Pool, ptr %pool, i64 0, i32 6, i32 3
+  %pending.at = getelementptr %Pool, ptr %pool, i64 0, i32 7, i32 0
+  %first = load atomic i64, ptr %open.at acquire, align 8
+  br label %look
+
+look:
+  %word = phi i64 [ %first, %entry ], [ %now, %claim ]
+  %open = call i1 @is_open(i64 %word, i64 %worker)
+  br i1 %open, label %claim, label %none
+
+claim:
+  %less = sub i64 %word, 1
+  %exchange = cmpxchg weak ptr %open.at, i64 %word, i64 %less acq_rel acquire, align 8
+  %now = extractvalue { i64, i1 } %exchange, 0
+  %claimed = extractvalue { i64, i1 } %exchange, 1
+  br i1 %claimed, label %run, label %look
+
+run:
+  %function = load ptr, ptr %function.at, align 8
+  %context = load ptr, ptr %context.at, align 8
+  %items = load i64, ptr %items.at, align 8
+  %left = and i64 %word, $most_items
+  %item = sub i64 %items, %left
+  call void %function(ptr %context, i64 %worker, i64 %item)
+  %before = atomicrmw sub ptr %pending.at, i64 1 acq_rel, align 8
+  ret i1 true
+
+none:
+  ret i1 false
+}
+
 define internal void @wake(ptr %pool, i64 %team) {
 entry:
   %sleepers.at = getelementptr %Pool, ptr %pool, i64 0, i32 3, i32 0
@@ -282,7 +369,7 @@ entry:
   br label %spin
 
 spin:
-  %spins = phi i64 [ 0, %entry ], [ %spun, %spinning ], [ 0, %look.at.clock ], [ 0, %yield ]
+  %spins = phi i64 [ 0, %entry ], [ %spun, %spinning ], [ 32, %help ], [ 0, %look.at.clock ], [ 0, %yield ]
   %word = load atomic i64, ptr %open.at acquire, align 8
   %open = call i1 @is_open(i64 %word, i64 %number)
   br i1 %open, label %return, label %spinning
@@ -291,7 +378,11 @@ spinning:
   call void @pause()
   %spun = add i64 %spins, 1
   %enough = icmp ugt i64 %spun, 32
-  br i1 %enough, label %look.at.clock, label %spin
+  br i1 %enough, label %help, label %spin
+
+help:
+  %helped = call i1 @run_spare_item(ptr %pool, i64 %number)
+  br i1 %helped, label %spin, label %look.at.clock
 
 look.at.clock:
   %now = call i64 @nanoseconds()
@@ -417,7 +508,11 @@ define void @forget_threads() {
   %sleepers.at = getelementptr %Pool, ptr @pool, i64 0, i32 3, i32 0
   %workers.at = getelementptr %Pool, ptr @pool, i64 0, i32 4, i32 0
   %growing.at = getelementptr %Pool, ptr @pool, i64 0, i32 4, i32 3
+  %spare.at = getelementptr %Pool, ptr @pool, i64 0, i32 6, i32 0
+  %spare.pending.at = getelementptr %Pool, ptr @pool, i64 0, i32 7, i32 0
   store atomic i64 0, ptr %open.at monotonic, align 8
+  store atomic i64 0, ptr %spare.at monotonic, align 8
+  store atomic i64 0, ptr %spare.pending.at monotonic, align 8
   store atomic i64 0, ptr %busy.at monotonic, align 8
   store atomic i64 0, ptr %sleepers.at monotonic, align 8
   store atomic i64 0, ptr %workers.at monotonic, align 8

@@ -29,12 +29,17 @@ class Pool:
     flush_denormals: `i64 ()`. Makes floating-point instructions of the calling thread take and give 0 for
         denormal numbers, as the pool's own threads always do, and returns the mode before.
     restore_mode: `void (i64 mode)`. Sets such a mode again.
+    begin_spare: as `parallel_for`, but returns at once: other threads call `function` while they wait for
+        jobs, if they are awake. There is one such job at a time: `graphcnn_native.runtime.spare` sees to it.
+    end_spare: `void (ptr pool)`. Runs what is left of it, and returns when all is done.
     """
 
     address: int
     parallel_for: int
     flush_denormals: int
     restore_mode: int
+    begin_spare: int
+    end_spare: int
 
     @property
     def threads(self) -> int:
@@ -63,6 +68,8 @@ class _Native:
             library.address("parallel_for"),
             library.address("flush_denormals"),
             library.address("restore_mode"),
+            library.address("begin_spare"),
+            library.address("end_spare"),
         )
         self.grow = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64)(library.address("grow"))
         self.workers = ctypes.CFUNCTYPE(ctypes.c_int64)(library.address("workers"))
