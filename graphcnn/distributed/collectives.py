@@ -10,8 +10,9 @@ from collections.abc import Callable
 import numpy as np
 
 from graphcnn.arrays import Array
-from graphcnn.distributed.transport import Message, Pending, Transport
-from graphcnn.distributed.tree import leaf_count, meetings, shards_of
+from graphcnn.distributed.rounds import messages
+from graphcnn.distributed.transport import Pending, Transport
+from graphcnn.distributed.tree import leaf_count, shards_of
 
 
 def tree_sum(part: Callable[[int], Array], owned: range, shards: int) -> Array | None:
@@ -42,21 +43,15 @@ def all_reduce(transport: Transport, own: Array | None, like: Array, shards: int
     own: what a rank has summed up of its own shards; None where it has none. like: an array of the shape and
     element type of the sum, whose numbers are not looked at.
     """
-    total = own
-    for meeting in meetings(transport.rank, transport.size, shards):
-        sends: list[Message] = []
-        if meeting.sends:
-            assert total is not None
-            total = np.ascontiguousarray(total).reshape(like.shape)
-            sends = [(reader, total) for reader in meeting.readers]
-        other = np.empty(like.shape, like.dtype) if meeting.receives else None
-        receives: list[Message] = [] if other is None else [(meeting.partner, other)]
-        transport.begin(sends, receives).wait()
-        if other is None or total is None:
-            total = total if other is None else other
-        else:
-            total = np.asarray(total + other if meeting.is_left else other + total)
-    assert total is not None
+    total = np.zeros(like.shape, like.dtype) if own is None else np.array(own, order="C")
+    numbers = total.reshape(-1).view(np.uint8)
+
+    def add(begin: int, first: Array, second: Array) -> None:
+        left = first.view(like.dtype)
+        np.add(left, second.view(like.dtype), out=left)
+
+    for round in messages(transport, numbers, shards, add):
+        round.wait()
     return total
 
 

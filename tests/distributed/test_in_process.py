@@ -18,6 +18,7 @@ from graphcnn.distributed.collectives import (
     tree_sum,
 )
 from graphcnn.distributed.in_process import run_ranks
+from graphcnn.distributed.rounds import LARGE, rounds
 from graphcnn.distributed.tree import shards_of
 from graphcnn.errors import OptionError, RankError
 
@@ -85,17 +86,36 @@ def test_a_message_is_done_when_it_has_come():
     assert run_ranks(2, exchange) == [True, (False, 7)]
 
 
+@pytest.mark.parametrize("size", [1, 5, LARGE // 4 - 1, LARGE // 4 + 3])
 @pytest.mark.parametrize("ranks", RANKS)
 @pytest.mark.parametrize("shards", [1, 3, 7, 16])
-def test_sums_have_the_same_bits_on_any_number_of_ranks(ranks, shards):
-    parts = np.random.default_rng(0).normal(size=(shards, 5)).astype(np.float32) ** 3
+def test_sums_have_the_same_bits_on_any_number_of_ranks(ranks, shards, size):
+    parts = np.random.default_rng(0).normal(size=(shards, size)).astype(np.float32) ** 3
 
     def summed(transport):
         owned = shards_of(transport.rank, transport.size, shards)
         own = tree_sum(lambda shard: parts[shard], owned, shards)
-        return all_reduce(transport, own, np.empty(5, np.float32), shards).tobytes()
+        return all_reduce(transport, own, np.empty(size, np.float32), shards).tobytes()
 
     assert set(run_ranks(ranks, summed)) == set(run_ranks(1, summed))
+
+
+@pytest.mark.parametrize("ranks", [4, 8, 16, 64])
+def test_a_large_sum_is_sent_twice_at_most(ranks):
+    found = [rounds(rank, ranks, ranks, LARGE) for rank in range(ranks)]
+    sent = {sum(len(each.readers) * len(each.sent) for each in of_rank) for of_rank in found}
+    assert sent == {2 * (ranks - 1) * LARGE // ranks}
+    for of_rank in zip(*found, strict=True):
+        for rank, each in enumerate(of_rank):
+            assert of_rank[each.partner].sent == each.received
+            assert of_rank[each.partner].readers == (rank,)
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+@pytest.mark.parametrize("shards", [1, 5, 16])
+@pytest.mark.parametrize("size", [8, LARGE])
+def test_all_ranks_have_as_many_rounds(ranks, shards, size):
+    assert len({len(rounds(rank, ranks, shards, size)) for rank in range(ranks)}) == 1
 
 
 @pytest.mark.parametrize("ranks", RANKS)
