@@ -7,6 +7,7 @@ import math
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice, pairwise
 from typing import Any, Final, TypeAlias
 
@@ -87,8 +88,9 @@ class Batches:
         together = size * max(1, AT_ONCE // max(1, row * size))
         self._together: Final = max(1, min(together, self.samples))
         """How many rows are gathered together: those of whole batches, or all."""
+        rooms = _kept_rooms if row * self._together <= AT_ONCE else _Rooms
         self._rooms: Final = [
-            _Rooms((self._together, *shape), dtype) for shape, dtype in zip(shapes, self._dtypes, strict=True)
+            rooms((self._together, *shape), dtype) for shape, dtype in zip(shapes, self._dtypes, strict=True)
         ]
 
     @property
@@ -181,22 +183,25 @@ class _Rooms:
         self.dtype: Final = dtype
         self._shape = shape
         self._rooms: deque[Array] = deque(maxlen=ROOMS)
-        self._unused = 0
-        """How many refer to the memory of a room that nobody uses."""
 
     def array(self, count: int) -> Array:
         """Return an array of so many rows, to be filled."""
-        for _ in range(len(self._rooms)):
-            room = self._rooms.popleft()
-            if _references(room) == self._unused:
-                break
-            self._rooms.append(room)
-        else:
+        room = self._unused()
+        if room is None:
             room = self._new()
-            self._unused = _references(room)
         rows = room[:count]
         self._rooms.append(room)
         return rows
+
+    def _unused(self) -> Array | None:
+        """Take a room out that nobody uses, if there is one; no other thread finds it there meanwhile."""
+        with suppress(IndexError):
+            for _ in range(len(self._rooms)):
+                room = self._rooms.popleft()
+                if _references(room) == _unshared():
+                    return room
+                self._rooms.append(room)
+        return None
 
     def _new(self) -> Array:
         """Return a room, which begins at a cache line."""
@@ -207,8 +212,18 @@ class _Rooms:
 
 
 def _references(room: Array) -> int:
-    """Return how many refer to the memory of a room: each array that is a part of it does."""
+    """Return how many refer to the memory of an array: each array that is a part of it is one more."""
     return sys.getrefcount(room.base)
+
+
+@functools.cache
+def _unshared() -> int:
+    """Return how many refer to memory that one array is made of."""
+    return _references(np.empty(1)[:])
+
+
+_kept_rooms: Final = functools.lru_cache(4)(_Rooms)
+"""Of batches of the latest kinds, which are kept for the next epochs of such."""
 
 
 def _bytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:

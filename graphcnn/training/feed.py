@@ -91,7 +91,10 @@ class Feed:
 
         Raises DataError for arrays that do not fit, and OptionError for weights of what is not there.
         """
-        given = self._fitting(x, y, sample_weight, class_weight)
+        return self.whole(self._fitting(x, y, sample_weight, class_weight))
+
+    def whole(self, given: Mapping[str, Array]) -> Batch:
+        """Return arrays that fit, and stay as they are, as one batch, which is converted."""
         return {
             name: converted(array, self._dtype(name, array), self._gather) for name, array in given.items()
         }

@@ -104,10 +104,10 @@ class ModelUse(ModelState):
         if not self.samples(inputs):
             none = {k: np.zeros((0, *v.concrete(1)[1:]), v.dtype) for k, v in self._outputs.items()}
             return self._predicted(none)
+        if self.samples(inputs) <= size:
+            return self._predicted(self._outputs_for(self._feed.whole(inputs), weighted))
         batches = self._feed.in_batches(inputs, size).epoch(0, 0)
         parts = [self._outputs_for(batch, weighted) for batch in batches]
-        if len(parts) == 1:
-            return self._predicted(parts[0])
         return self._predicted(
             {name: np.concatenate([part[name] for part in parts]) for name in self._outputs}
         )
