@@ -20,6 +20,13 @@ from graphcnn.training.graphs import Precision
 @click.option("--repeats", default=30, show_default=True, type=click.IntRange(1))
 @click.option("--fit", "fits", is_flag=True, help="Time fit on arrays beside a loop of train_step instead.")
 @click.option("--compile", "compiles", is_flag=True, help="Time the compilation instead, phase by phase.")
+@click.option(
+    "--ranks", type=click.IntRange(1), help="Predict steps on up to so many ranks (docs/distributed.md)."
+)
+@click.option("--latency", default=20.0, show_default=True, type=click.FloatRange(0), help="Of --ranks: µs.")
+@click.option(
+    "--bandwidth", default=10.0, show_default=True, type=click.FloatRange(0, min_open=True), help="Gbit/s."
+)
 @backend_option
 @precision_option
 @click.option(
@@ -33,6 +40,9 @@ def bench(
     repeats: int,
     fits: bool,
     compiles: bool,
+    ranks: int | None,
+    latency: float,
+    bandwidth: float,
     backend: str | None,
     precision: Precision | None,
     trace: Path | None,
@@ -50,6 +60,13 @@ def bench(
         from graphcnn.inspection.fit_overhead import fit_overhead
 
         say(str(fit_overhead(model, batch=batch_size, rounds=repeats)))
+        return
+    if ranks is not None:
+        from graphcnn.inspection.scaling import Interconnect, scaling
+
+        counts = [2**power for power in range(ranks.bit_length())]
+        between = Interconnect(latency * 1e-6, bandwidth * 1e9 / 8)
+        print_table(scaling(model, counts, batch=batch_size, interconnect=between, repeats=repeats))
         return
     profile = benchmark(model, mode=mode, batch=batch_size, repeats=repeats)
     print_table(profile)

@@ -136,6 +136,10 @@ class Monitor:
         self._fail(other, text, f"Mend: {mend}")
         raise RankError(text, mend=mend)
 
+    def await_failure(self, seconds: float = 1.0) -> None:
+        """Return when it is known which rank has failed, but wait so long at most."""
+        self._listen(lambda: self._failure is not None or self._end is not None, seconds)
+
     def tell(self, error: BaseException, details: str) -> bool:
         """Tell all ranks of an error that ends this one, in which case they end, too.
 
@@ -157,7 +161,7 @@ class Monitor:
         said: Said = {"kind": "failed", "rank": rank, "text": text, "details": details[-_LONGEST_DETAILS:]}
         said["error"] = error[-_LONGEST_DETAILS:]
         self._say(said | {"gone": [], "at": time.monotonic()})
-        self._listen(lambda: self._failure is not None, 2.0)
+        self.await_failure(2.0)
 
     def end(self, reason: str, code: int = 0) -> None:
         """Let all ranks end in order: the others where they next wait for a message, by KeyboardInterrupt.

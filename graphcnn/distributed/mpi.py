@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -58,12 +58,14 @@ class MpiTransport:
     """The `Transport` of a process among those that mpiexec has started.
 
     world: a communicator of all, for these messages alone. monitor: what watches the ranks; None for a single
-    one.
+    one. abandoned: messages whose waiting was interrupted.
     """
 
     def __init__(self, world: Any, monitor: Monitor | None) -> None:
-        self._world, self.monitor = world, monitor
-        self._abandoned: list[_Requests] = []
+        from mpi4py import MPI
+
+        self._world, self.monitor, self._module = world, monitor, MPI
+        self.abandoned: list[object] = []
 
     @property
     def rank(self) -> int:
@@ -75,37 +77,42 @@ class MpiTransport:
 
     def begin(self, sends: Sequence[Message], receives: Sequence[Message]) -> Pending:
         arrays = [(other, _bytes_of(array)) for other, array in (*receives, *sends)]
-        into = [self._world.Irecv(array, other) for other, array in arrays[: len(receives)]]
-        out = [self._world.Isend(array, other) for other, array in arrays[len(receives) :]]
-        return _Requests(into + out, arrays, self._check, self._abandoned)
+        with self._mpi():
+            into = [self._world.Irecv(array, other) for other, array in arrays[: len(receives)]]
+            out = [self._world.Isend(array, other) for other, array in arrays[len(receives) :]]
+        return _Requests(into + out, arrays, self)
 
-    def _check(self, others: Collection[int]) -> None:
+    def have_arrived(self, requests: list[Any]) -> bool:
+        """Move messages on; return whether all have arrived."""
+        with self._mpi():
+            return bool(self._module.Request.Testall(requests))
+
+    def check(self, others: Collection[int]) -> None:
+        """Raise RankError where one of these ranks will never answer."""
         if self.monitor is not None:
             self.monitor.check(others)
 
+    @contextlib.contextmanager
+    def _mpi(self) -> Iterator[None]:
+        """Where MPI fails within, as when a rank is gone, raise what the monitor knows of it."""
+        try:
+            yield
+        except self._module.Exception as error:
+            if self.monitor is not None:
+                self.monitor.await_failure()
+                self.monitor.check()
+            raise RankError(f"MPI fails: {error}") from error
+
 
 class _Requests:
-    """Messages under way, and the arrays that they are in.
+    """Messages under way, and the arrays that they are in."""
 
-    check: raises an error where one of these ranks will never answer. abandoned: where those are kept whose
-    waiting was interrupted, for MPI may yet write into their arrays.
-    """
-
-    def __init__(
-        self,
-        requests: list[Any],
-        arrays: list[Message],
-        check: Callable[[Collection[int]], None],
-        abandoned: list[_Requests],
-    ) -> None:
-        self._requests, self._arrays = requests, arrays
-        self._check, self._abandoned = check, abandoned
+    def __init__(self, requests: list[Any], arrays: list[Message], transport: MpiTransport) -> None:
+        self._requests, self._arrays, self._transport = requests, arrays, transport
 
     def done(self) -> bool:
         if self._requests:
-            from mpi4py import MPI
-
-            if not MPI.Request.Testall(self._requests):
+            if not self._transport.have_arrived(self._requests):
                 return False
             self._requests, self._arrays = [], []
         return True
@@ -117,11 +124,11 @@ class _Requests:
                 if time.monotonic() - began < _SPINNING:
                     _yield()
                     continue
-                self._check({other for other, _ in self._arrays})
+                self._transport.check({other for other, _ in self._arrays})
                 time.sleep(pause)
                 pause = min(2 * pause, _LONGEST_SLEEP)
         except BaseException:
-            self._abandoned.append(self)
+            self._transport.abandoned.append(self)  # MPI may yet write into the arrays
             raise
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from graphcnn.arguments import known_methods
 from graphcnn.backend import Backend, Executable
 from graphcnn.displays import display
+from graphcnn.distributed.transport import Transport
 from graphcnn.errors import meant
 from graphcnn.ir import Graph
 from graphcnn.training.compiling import shown
@@ -19,7 +20,7 @@ from graphcnn.training.metrics import Metric
 from graphcnn.training.objective import Head, Losses
 from graphcnn.training.optimizers import Optimizer, given_optimizer
 from graphcnn.training.options import refuse
-from graphcnn.transform import Passes
+from graphcnn.transform import Passes, distribute
 
 if TYPE_CHECKING:
     from graphcnn.inspection.profile import Profile
@@ -154,6 +155,10 @@ class ModelGraphs:
             executable = shown(graph.name, lambda: self.backend.compile(graph, **self._options))
             self._executables[name] = executable
         return executable
+
+    def executable_of_rank(self, name: str, ranks: Transport) -> Executable:
+        """Return `graph(name)`, compiled for one of several ranks, and not kept. ranks: its way to others."""
+        return self.backend.compile(distribute(self.graph(name)), **self._options, ranks=ranks)  # type: ignore[call-arg]
 
     def _require_trained(self, step: Graph) -> None:
         """Raise OptionError for a step that trains nothing, or not what the layers say by now."""

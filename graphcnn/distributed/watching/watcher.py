@@ -356,14 +356,15 @@ class Watcher:
             self._stopped_since.pop(rank, None)
             return
         since = self._stopped_since.setdefault(rank, now)
-        if now - since >= STOPPED:
-            text = (
-                f"rank {rank} of {self._size} on {self._host} (process {process}) is stopped, as by SIGSTOP"
-            )
-            if rank not in self._byes:
-                self._tell(self._failed(rank, text, gone=[rank]))
-            if rank in self._byes or rank != self._rank:  # one that has come has a watcher of its own
-                self._kill(process)
+        if now - since < STOPPED:
+            return
+        text = f"rank {rank} of {self._size} on {self._host} (process {process}) is stopped, as by SIGSTOP"
+        if rank in self._byes:  # the others need it no more
+            _write([f"graphcnn: {text}, at its end; it is killed"])
+        else:
+            self._tell(self._failed(rank, text, gone=[rank]))
+        if rank in self._byes or rank != self._rank:  # one that has come has a watcher of its own
+            self._kill(process)
 
     def _look_for_missing(self, now: float) -> None:
         """Look at the ranks of this machine that have not come yet."""

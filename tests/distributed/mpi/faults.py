@@ -20,14 +20,16 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from rank_jobs import Job
+from rank_jobs import Job, description
 
 SECONDS = 5.0
 KINDS = {"killed": signal.SIGKILL, "stopped": signal.SIGSTOP, "raised": None}
 MOMENTS = {"start-up": 0.6, "step": 0.4, "checkpoint": 0.02, "exit": 0.15}
 """When, and up to how many seconds later: a rank is at a checkpoint or at its end for so long."""
 PROGRAM = Path(__file__).with_name("trial_rank.py")
-MESSAGE = re.compile(r"^graphcnn: (?:one of )?ranks? ([\d, to]+) of \d+\b.*all ranks end$", re.MULTILINE)
+MESSAGE = re.compile(
+    r"^graphcnn: (?:one of )?ranks? ([\d, to]+) of \d+\b.*(?:all ranks end|it is killed)$", re.MULTILINE
+)
 
 
 def trial(draw: random.Random, folder: Path, program: Path) -> tuple[str, float]:
@@ -52,15 +54,17 @@ def trial(draw: random.Random, folder: Path, program: Path) -> tuple[str, float]
         job.now()
         ended = job.ended(SECONDS)
         left = job.left_over(max(1.0, SECONDS - ended.seconds))
-        assert not left, f"{what}: left over: {left}"
+        assert not left, f"left over: {[description(process) for process in left]}\n{ended.output}"
         check_checkpoint(folder)
         if ended.code == 0:
             return "came too late", ended.seconds
         named = MESSAGE.findall(ended.output)
         if not named and moment == "start-up" and "BAD TERMINATION" in ended.output:
             return "told by mpiexec alone, before any rank was ready", ended.seconds
-        assert len(named) == 1, f"{what}: {len(named)} messages\n{ended.output}"
-        assert str(victim) in re.findall(r"\d+", named[0]), f"{what}: another is named\n{ended.output}"
+        if not named and (folder / "over").exists() and "BAD TERMINATION" in ended.output:
+            return "told by mpiexec alone, when all ranks had come to their end", ended.seconds
+        assert len(named) == 1, f"{len(named)} messages\n{ended.output}"
+        assert str(victim) in re.findall(r"\d+", named[0]), f"another is named\n{ended.output}"
         return f"{kind} at {moment}", ended.seconds
     except AssertionError as error:
         raise AssertionError(f"{what}: {error}") from None

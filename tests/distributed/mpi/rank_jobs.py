@@ -115,10 +115,10 @@ class Job:
 
     def left_over(self, seconds: float = 3.0) -> list[int]:
         """Return which processes are still there, waiting so long at most until none is."""
-        end = time.monotonic() + seconds
-        while self.processes() and time.monotonic() < end:
+        self.now()
+        while (left := self.processes()) and self._seconds() < seconds:
             time.sleep(0.02)
-        return self.processes()
+        return left
 
     def close(self) -> None:
         """End what is left of the job."""
@@ -130,6 +130,12 @@ class Job:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         self.process.wait()
+
+
+def description(process: int) -> str:
+    """Return what a process runs, and its state."""
+    state = _read(process, "stat").rpartition(b")")[2].split()[:1]
+    return b" ".join([str(process).encode(), *state, _command(process)[-60:]]).decode(errors="replace")
 
 
 def _read(process: int, name: str) -> bytes:

@@ -7,6 +7,7 @@ Rank RANK raises an error when it comes to MOMENT the NUMBERth time.
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 import time
@@ -40,6 +41,7 @@ def main() -> None:
     from graphcnn.distributed.mpi import mpi_transport
 
     moment("start-up")
+    atexit.register((FOLDER / "over").touch)  # what is registered later comes before: all ranks have ended
     transport = mpi_transport()
     moment("start-up")
     others = [rank for rank in range(transport.size) if rank != RANK]
