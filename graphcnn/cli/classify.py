@@ -17,10 +17,8 @@ from graphcnn.training.views import Views
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--resize",
-    default="crop",
-    show_default=True,
     type=click.Choice(["crop", "stretch"]),
-    help="Cut off what is beyond the network's shape of images, or squeeze them.",
+    help="Cut off what is beyond the network's shape of images, or squeeze them; by default as in training.",
 )
 @click.option("--views", is_flag=True, help="See each image mirrored, too.")
 @click.option(
@@ -30,7 +28,12 @@ from graphcnn.training.views import Views
 )
 @backend_option
 def classify(
-    model: str, images: tuple[Path, ...], resize: str, views: bool, output: Path | None, backend: str | None
+    model: str,
+    images: tuple[Path, ...],
+    resize: str | None,
+    views: bool,
+    output: Path | None,
+    backend: str | None,
 ) -> None:
     """Say what IMAGES, files or folders of them, are taken for by MODEL.safetensors, which train saves."""
     if output is not None:

@@ -35,6 +35,7 @@ class Dataset:
     classes: the name of each class.
     left_out: the files that were not loaded, and why, where a loader leaves any out.
     files, test_files: the path of each image, where each is a file of its own; else ().
+    resize: how images got their size, "crop" or "stretch": see `load_image_folder`.
 
     There may be no test images, [0, H, W, C]; `split` makes some of the training images test images.
     Raises DataError if the arrays do not fit each other.
@@ -48,8 +49,10 @@ class Dataset:
     left_out: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     test_files: tuple[str, ...] = ()
+    resize: str = "crop"
 
     def __post_init__(self) -> None:
+        check_resize(self.resize)
         _check_images("images", self.images)
         _check_images("test_images", self.test_images)
         _check_labels("labels", self.labels, "images", len(self.images), len(self.classes))
@@ -250,6 +253,12 @@ def _check_files(name: str, files: Sequence[str], images: int) -> None:
             facts=[f"{name}: {len(files):,}", f"images: {images:,}"],
             mend="give the path of each image, or none.",
         )
+
+
+def check_resize(resize: object) -> None:
+    """Raise OptionError for what is no way to give images a size."""
+    if resize not in ("crop", "stretch"):
+        raise OptionError(f"resize={resize!r:.60} is neither 'crop' nor 'stretch'", mend='resize="crop"')
 
 
 def _check_labels(name: str, labels: NDArray[Any], images_name: str, images: int, classes: int) -> None:

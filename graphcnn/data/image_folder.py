@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from graphcnn.arguments import translated_arguments
 from graphcnn.data import decoding
-from graphcnn.data.dataset import Dataset
+from graphcnn.data.dataset import Dataset, check_resize
 from graphcnn.data.decoded import Entry, LeftOut, Memory, Room, image_cache
 from graphcnn.data.decoding import NotDecoded, Wanted, decoded, is_grey, require_pillow
 from graphcnn.data.image_files import ImageFiles, image_files
@@ -106,7 +106,7 @@ def load_image_folder(
     )
     found = None if entry is None else entry.read()
     images, left_out = found or _decoded_all(files, wanted, channels, entry, workers, progress=progress)
-    return _dataset(files, images, left_out, strict=strict)
+    return _dataset(files, images, left_out, resize, strict=strict)
 
 
 def _refuse_beside_a_table(folder: Path, files: ImageFiles) -> None:
@@ -122,8 +122,7 @@ def _refuse_beside_a_table(folder: Path, files: ImageFiles) -> None:
 
 def wanted_images(size: object, resize: object, channels: object) -> Wanted:
     """Return what images become. Raises OptionError for what they cannot become."""
-    if resize not in ("crop", "stretch"):
-        raise OptionError(f"resize={resize!r:.60} is neither 'crop' nor 'stretch'", mend='resize="crop"')
+    check_resize(resize)
     if channels not in (None, 1, 3) or isinstance(channels, bool):
         raise OptionError(
             f"channels={channels!r:.60} is neither 1, for grey, nor 3, for RGB", mend="channels=3"
@@ -266,7 +265,9 @@ def _nothing_left(files: ImageFiles, left_out: LeftOut) -> FileError:
     )
 
 
-def _dataset(files: ImageFiles, images: NDArray[np.uint8], left_out: LeftOut, *, strict: bool) -> Dataset:
+def _dataset(
+    files: ImageFiles, images: NDArray[np.uint8], left_out: LeftOut, resize: str, *, strict: bool
+) -> Dataset:
     names = [(files.files[number].path, reason) for number, reason in sorted(left_out.items())]
     names = sorted([*names, *files.left_out])
     if names:
@@ -292,6 +293,7 @@ def _dataset(files: ImageFiles, images: NDArray[np.uint8], left_out: LeftOut, *,
         tuple(f"{path}: {reason}" for path, reason in names),
         paths[:trained],
         paths[trained:],
+        resize,
     )
 
 

@@ -95,7 +95,7 @@ class Classified:
         return as_html(str(self))
 
 
-def classified(model: ModelUse, images: object, *, resize: str = "crop", views: Any = None) -> Classified:
+def classified(model: ModelUse, images: object, *, resize: str, views: Any = None) -> Classified:
     """Return what a model takes images for; see `Model.classify`."""
     names, is_one_of_them = _classes_of(model)
     shares = _shares if is_one_of_them else _answers

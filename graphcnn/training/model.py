@@ -64,7 +64,7 @@ class Model(ModelUse):
 
     parameters: name → array. learning_rate: may be set at any time. history: of all `fit` calls so far.
     epochs_done: how many epochs `fit` has trained. steps_done: of the epoch that is under way.
-    classes: the names of the classes that the network tells apart.
+    classes: the names of the classes that the network tells apart. resize: how its images got their size.
     """
 
     def __init__(
@@ -106,6 +106,7 @@ class Model(ModelUse):
         )
         model.learning_rate = file.learning_rate
         model.classes = file.classes
+        model.resize = file.resize
         model.history = file.history
         model._resume.update(file.resume)
         if begun is not None:
@@ -170,6 +171,7 @@ class Model(ModelUse):
             self._samples_trained,
             training,
             self.classes,
+            self.resize,
         )
 
     def train_step(self, x: object, y: object, sample_weight: object = None) -> dict[str, float]:
@@ -322,6 +324,7 @@ class Model(ModelUse):
         self._steps_per_epoch = data.training.steps
         outputs = [type.shape for type in self._outputs.values()]
         self.classes = classes_to_train(x, outputs) or self.classes
+        self.resize = x.resize if isinstance(x, Dataset) else self.resize
         chosen, training, latest = saved_training(plan, checkpoint, data, self.backend, self._options)
         repeats = data.training.is_repeatable
         saving = Saving(chosen, training, self, callbacks, is_repeatable=repeats, latest=latest)

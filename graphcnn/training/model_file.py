@@ -15,6 +15,7 @@ from pathlib import PurePath
 import numpy as np
 
 from graphcnn.arrays import Array
+from graphcnn.data.dataset import check_resize
 from graphcnn.errors import FileError, GraphcnnError, OptionError
 from graphcnn.interchange.torchvision import PARTS
 from graphcnn.interchange.weights import CHECKSUM, read_header, read_weights, require_tensors, write_weights
@@ -56,6 +57,7 @@ class ModelFile:
     history: the numbers of each epoch by name, of which a file holds all but the times.
     resume: the user's own, as JSON. samples_trained: by `train_step`, where the network draws random numbers
     of samples. training: what a call of `fit` that has begun needs in order to go on. classes: their names.
+    resize: how images got their size.
     """
 
     graphs: Graphs
@@ -68,6 +70,7 @@ class ModelFile:
     samples_trained: int = 0
     training: Training | None = None
     classes: tuple[str, ...] = ()
+    resize: str = "crop"
 
 
 def described_graphs(graphs: Graphs) -> dict[str, str]:
@@ -130,6 +133,8 @@ def write_model_file(
         metadata["samples_trained"] = str(file.samples_trained)
     if file.classes:
         metadata["classes"] = json.dumps(file.classes)
+    if file.resize != "crop":
+        metadata["resize"] = file.resize
     if file.resume:
         metadata["resume"] = _resume_text(file.resume)
     if file.training is not None:
@@ -298,6 +303,7 @@ def _restored_model(
         resume=_restored_resume(metadata.get("resume", "{}")),
         samples_trained=_whole_number({"samples_trained": "0", **metadata}, "samples_trained"),
         classes=_restored_classes(metadata.get("classes", "[]"), forward),
+        resize=_restored_resize(metadata.get("resize", "crop")),
     )
     return restored, graphs.added_states
 
@@ -343,6 +349,11 @@ def _restored_precision(text: str) -> Precision:
 
 def _restored_classes(text: str, forward: Graph) -> tuple[str, ...]:
     return checked_classes(json.loads(text), [value.type.shape for value in forward.outputs.values()])
+
+
+def _restored_resize(text: str) -> str:
+    check_resize(text)
+    return text
 
 
 def _function_names(graphs: Graphs) -> list[str]:

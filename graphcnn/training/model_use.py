@@ -11,7 +11,7 @@ import numpy as np
 from graphcnn.arguments import known_methods, translated_arguments
 from graphcnn.arrays import Array
 from graphcnn.backend import Backend, gathering
-from graphcnn.data.dataset import Dataset
+from graphcnn.data.dataset import Dataset, check_resize
 from graphcnn.displays import display
 from graphcnn.errors import DataError, OptionError
 from graphcnn.training.class_names import checked_classes
@@ -69,6 +69,7 @@ class ModelUse(ModelState):
             gathering(backend, self._options),
         )
         self._classes: tuple[str, ...] = ()
+        self._resize = "crop"
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -82,6 +83,20 @@ class ModelUse(ModelState):
     @classes.setter
     def classes(self, names: Sequence[str]) -> None:
         self._classes = checked_classes(names, [type.shape for type in self._outputs.values()])
+
+    @property
+    def resize(self) -> str:
+        """How images get the size that the network takes, "crop" or "stretch": see `load_image_folder`.
+
+        `fit` takes it from a Dataset, the model's file holds it, and `classify` does so. Raises OptionError
+        where it is set to anything else.
+        """
+        return self._resize
+
+    @resize.setter
+    def resize(self, resize: str) -> None:
+        check_resize(resize)
+        self._resize = resize
 
     @translated_arguments(FIT)
     def predict(
@@ -131,17 +146,18 @@ class ModelUse(ModelState):
         return self.predict(x)
 
     def classify(
-        self, images: object, *, resize: str = "crop", views: Views | Sequence[View] | None = None
+        self, images: object, *, resize: str | None = None, views: Views | Sequence[View] | None = None
     ) -> Classified:
         """Return what images are taken for: `print(model.classify("photo.jpg"))` shows it in words.
 
         images: the path of an image, or of a folder, of which it is the images at any depth, or several of
-        both; they become what the network takes, grey or RGB. Or arrays as in `predict`. resize: "crop", or
-        "stretch" where `load_image_folder` was told so. views: as in `predict`.
+        both; they become what the network takes, grey or RGB. Or arrays as in `predict`. resize: "crop" or
+        "stretch", as in `load_image_folder`; by default as the images were that the model was trained on.
+        views: as in `predict`.
         Files that cannot be loaded are left out with a warning. Raises FileError where none can,
         OptionError for a network that does not tell classes apart.
         """
-        return classified(self, images, resize=resize, views=views)
+        return classified(self, images, resize=self.resize if resize is None else resize, views=views)
 
     def numba_function(self) -> Any:
         """Return the network as a function that your own `@numba.njit` code can call: `outputs = f(inputs)`.

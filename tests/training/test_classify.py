@@ -75,6 +75,33 @@ def test_files_become_what_the_set_has_of_them(photos, channels, resize):
     np.testing.assert_allclose(given.probabilities, shares, rtol=1e-6)
 
 
+@pytest.mark.parametrize("resize", ["crop", "stretch"])
+def test_a_model_remembers_how_its_images_got_their_size(photos, resize):
+    dataset = gcn.data.load_image_folder(photos, size=8, resize=resize).split(0.75)
+    model = compiled()
+    model.fit(dataset, epochs=2, batch_size=4, progress=False, checkpoint=gcn.Checkpoint(photos / "saved"))
+    model.fit(dataset.images, dataset.labels, progress=False)
+    model.save(photos / "model.safetensors")
+    again = gcn.load(photos / "model.safetensors")
+    assert gcn.resume(photos / "saved").resize == again.resize == model.resize == resize
+    found, told = again.classify(photos), again.classify(photos, resize=resize)
+    other = again.classify(photos, resize="crop" if resize == "stretch" else "stretch")
+    np.testing.assert_array_equal(found.probabilities, told.probabilities)
+    assert (found.probabilities != other.probabilities).any()
+    with pytest.raises(OptionError, match="neither 'crop' nor 'stretch'"):
+        model.resize = "squeeze"
+
+
+def test_a_file_with_another_resize_is_refused(photos):
+    model = compiled()
+    model.resize = "stretch"
+    path = photos / "model.safetensors"
+    model.save(path)
+    path.write_bytes(path.read_bytes().replace(b'"resize":"stretch"', b'"resize":"squeeze"'))
+    with pytest.raises(FileError, match="neither 'crop' nor 'stretch'"):
+        gcn.load(path)
+
+
 def test_more_images_than_are_decoded_at_a_time(photos, monkeypatch):
     whole = compiled().classify(photos)
     monkeypatch.setattr("graphcnn.data.image_list.AT_A_TIME", 5)
