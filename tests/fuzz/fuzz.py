@@ -43,7 +43,7 @@ def fuzzed(name: str, seconds: int, runs: int) -> int:
     begin = time.monotonic()
     command = [sys.executable, str(HERE / "harness.py"), name, str(corpus)]
     command += [f"-dict={words}"] if PARSERS[name].words else []
-    command += [f"-max_total_time={seconds}", f"-runs={runs}", "-max_len=65536", "-timeout=20"]
+    command += [f"-max_total_time={seconds}", f"-runs={runs}", "-max_len=65536", "-timeout=300"]
     command += ["-close_fd_mask=2"]  # what decoders of images say
     command += ["-print_final_stats=1", f"-artifact_prefix={folder}/", "-rss_limit_mb=4096"]
     with (folder / "log").open("wb") as log:
