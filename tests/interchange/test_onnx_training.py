@@ -105,6 +105,30 @@ def test_a_hundred_steps_of_resnet20(dtype, rate, tolerance, training, tmp_path)
     assert worst < tolerance
 
 
+@pytest.mark.slow
+def test_a_runtime_parts_no_more_than_a_rounding_does(training, tmp_path):
+    """In a deep network with batch norm, at a usual rate: as one weight does that is one unit larger."""
+    shape = (16, 16, 3)
+
+    def compiled():
+        network = gcn.zoo.resnet20(input_shape=shape, classes=10)
+        return gcn.compile(network, loss=gcn.CrossEntropy(), optimizer=gcn.SGD(1e-3, momentum=0.9))
+
+    model, other = compiled(), compiled()
+    state = {name: np.array(array) for name, array in other.state().items()}
+    weight = next(iter(other.parameters))
+    state[weight].flat[0] = np.nextafter(state[weight].flat[0], np.float32(np.inf))
+    other.set_state(state)
+    model.export_onnx(tmp_path / "step.onnx", "step")
+    there, of_runtime, of_rounding = training(tmp_path / "step.onnx"), 0.0, 0.0
+    for images, labels in batches(shape, 20, 16):
+        here = model.train_step(images, labels)["loss"]
+        of_rounding = max(of_rounding, abs(other.train_step(images, labels)["loss"] - here))
+        of_runtime = max(of_runtime, abs(there.step(channels_first(images), labels)["loss"] - here))
+    assert of_runtime < 10 * of_rounding
+    assert of_rounding > 1e-4
+
+
 def test_a_step_transposes_for_filter_gradients_alone(tmp_path):
     """Of each convolution its images and deltas, whose samples become channels, and the filters' gradient."""
     network = gcn.Sequential(

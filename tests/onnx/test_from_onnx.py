@@ -228,6 +228,33 @@ def test_double_precision_stays():
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("element", [TensorProto.FLOAT16, TensorProto.BFLOAT16], ids=["float16", "bfloat16"])
+def test_numbers_of_16_bits_are_read_as_float32(element, tmp_path):
+    """As if the same numbers were in the file in float32: weights, constants, casts, and what is beside."""
+    images = drawn(3, 1, 28, 28).transpose(0, 2, 3, 1)
+    half, full = lenet(), lenet()
+    for ours, other in zip(half.graph.initializer, full.graph.initializer, strict=True):
+        values = onnx.numpy_helper.to_array(ours)
+        ours.CopyFrom(helper.make_tensor(ours.name, element, values.shape, values.reshape(-1)))
+        values = onnx.numpy_helper.to_array(ours).astype(np.float32)
+        other.CopyFrom(onnx.numpy_helper.from_array(values, other.name))
+    for value in (*half.graph.input, *half.graph.output):
+        value.type.tensor_type.elem_type = element
+    halved = helper.make_node("Constant", [], ["half"], value=helper.make_tensor("", element, [1], [0.5]))
+    cast = helper.make_node("Cast", ["image"], ["cast"], to=element)
+    half.graph.node.insert(0, halved)
+    half.graph.node.insert(1, cast)
+    half.graph.node.insert(2, helper.make_node("Mul", ["cast", "half"], ["scaled"]))
+    half.graph.node[3].input[0] = "scaled"
+    found = predicted(half, images)
+    assert found.dtype == np.float32
+    assert np.array_equal(found, predicted(full, images / 2))
+    onnx.save(
+        half, tmp_path / "half.onnx", save_as_external_data=True, location="half.data", size_threshold=0
+    )
+    assert np.array_equal(gcn.compile(gcn.from_onnx(tmp_path / "half.onnx")).predict(images), found)
+
+
 def test_names_of_the_file_do_not_meet_those_of_what_is_between():
     """The transposition before a flatten has no node in the file, and is called transpose1."""
     w = Writer()

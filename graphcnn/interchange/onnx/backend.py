@@ -10,11 +10,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from onnx import TensorProto
 from onnx.backend.base import Backend, BackendRep, namedtupledict
 
 from graphcnn.arrays import Array
 from graphcnn.backend import DEFAULT, Executable, load_backend
 from graphcnn.dsl.initializers import initial_value
+from graphcnn.errors import InterchangeError
 from graphcnn.interchange.onnx.reading import imported
 from graphcnn.interchange.onnx.reading.reader import Imported, UnreadableError
 
@@ -95,7 +97,20 @@ class _Compiled:
 
 
 def _read(model: Any, values: Mapping[str, object] | None = None) -> Imported:
+    _require_own_types(model)
     return imported(model, batch=None if _is_open(model) else False, values=values)
+
+
+def _require_own_types(model: Any) -> None:
+    """Raise InterchangeError for inputs or outputs of 16 bits: what computes them would have 32."""
+    for value in [*model.graph.input, *model.graph.output]:
+        number = value.type.tensor_type.elem_type
+        if number in (TensorProto.FLOAT16, TensorProto.BFLOAT16):
+            raise InterchangeError(
+                f"{value.name!r:.80} of the ONNX model is {TensorProto.DataType.Name(number).lower()}, "
+                "and graphcnn has no tensors of that",
+                mend="gcn.from_onnx reads it as float32",
+            )
 
 
 def _listed(inputs: Any) -> Sequence[Any]:

@@ -16,7 +16,7 @@ from graphcnn.arrays import Array
 from graphcnn.errors import FileError
 from graphcnn.interchange.onnx.reading.file import require_onnx
 from graphcnn.interchange.onnx.reading.table import in_the_way
-from graphcnn.interchange.onnx.reading.tensors import array_of
+from graphcnn.interchange.onnx.reading.tensors import array_of, widened
 from graphcnn.interchange.onnx.reading.values import Known
 from graphcnn.ir import BATCH
 
@@ -108,7 +108,7 @@ def _by_reference(
         raise in_the_way(f"the reference cannot compute it: {type(error).__name__}: {error!s:.200}") from None
     if not all(isinstance(result, np.ndarray | np.generic) for result in results):
         raise in_the_way("it makes a sequence, and graphcnn has tensors alone")
-    return [np.asarray(result) for result in results]
+    return [widened(np.asarray(result)) for result in results]
 
 
 def _require_bounded(node: Any, arrays: Sequence[Array | None], attributes: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ from graphcnn import ops
 from graphcnn.dsl.builder import Builder
 from graphcnn.interchange.onnx.reading.step import Step, positive, require_dtype, reshaped
 from graphcnn.interchange.onnx.reading.table import in_the_way, reads
+from graphcnn.interchange.onnx.reading.tensors import dtype_of
 from graphcnn.interchange.onnx.reading.values import Held, Known, Order, Variable
 from graphcnn.ir import BATCH, Dim, DType, format_shape
 
@@ -147,7 +148,7 @@ def cast(step: Step) -> Variable:
     if step.node.op_type == "Cast":
         number = step.setting("to")
         try:
-            dtype = onnx.helper.tensor_dtype_to_np_dtype(number)
+            dtype = dtype_of(number)
         except (KeyError, TypeError, ValueError):
             raise in_the_way(f"it makes values of type {number}") from None
         if number == onnx.TensorProto.STRING:

@@ -12,7 +12,7 @@ from graphcnn.arrays import Array
 from graphcnn.errors import FileError, InterchangeError, OptionError
 from graphcnn.interchange.onnx.reading.file import ModelFile, require_onnx
 from graphcnn.interchange.onnx.reading.names import Names
-from graphcnn.interchange.onnx.reading.tensors import MOST_AXES
+from graphcnn.interchange.onnx.reading.tensors import MOST_AXES, dtype_of
 from graphcnn.ir import BATCH, Dim, DType, format_shape
 from graphcnn.ir.types import DTYPES
 
@@ -169,7 +169,7 @@ def _dtype(file: ModelFile, value: Any) -> DType:
     onnx = require_onnx()
     number = value.type.tensor_type.elem_type
     try:
-        name = onnx.helper.tensor_dtype_to_np_dtype(number).name
+        name = dtype_of(number).name
     except (KeyError, TypeError, ValueError):
         name = f"type {number}"
     if number == onnx.TensorProto.STRING or name not in DTYPES:

@@ -10,6 +10,7 @@ import numpy as np
 from graphcnn.interchange.onnx.reading.folding import sizes_array
 from graphcnn.interchange.onnx.reading.step import Step
 from graphcnn.interchange.onnx.reading.table import in_the_way, reads
+from graphcnn.interchange.onnx.reading.tensors import dtype_of
 from graphcnn.interchange.onnx.reading.values import Known
 from graphcnn.ir import BATCH
 
@@ -25,15 +26,13 @@ def shape(step: Step) -> Known:
 
 @reads("EyeLike")
 def eye(step: Step) -> Known:
-    import onnx
-
     rows, columns = step[0].shape if step[0].rank == 2 else (BATCH, BATCH)
     number = step.setting("dtype")
     if BATCH in (rows, columns) or int(rows) * int(columns) > MOST_PLACES:
         raise in_the_way("it is of matrices whose sizes are known only at run time")
     like = step[0]
     own = like.array.dtype if isinstance(like, Known) else np.dtype(like.dtype)
-    dtype = own if number is None else onnx.helper.tensor_dtype_to_np_dtype(number)
+    dtype = own if number is None else dtype_of(number)
     return Known(np.eye(int(rows), int(columns), step.setting("k", default=0), dtype))
 
 

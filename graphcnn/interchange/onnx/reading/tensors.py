@@ -14,11 +14,26 @@ from graphcnn.arrays import Array
 from graphcnn.errors import FileError
 
 MOST_AXES: Final = 32
+HALVES: Final = ("float16", "bfloat16")
+"""Numbers that are held as float32, which has all of theirs."""
 _NUMBERS: Final = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data")
 
 
+def dtype_of(number: int) -> np.dtype[Any]:
+    """Return what holds elements of a type of the standard's. Raises KeyError, TypeError or ValueError."""
+    import onnx
+
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(number)
+    return np.dtype(np.float32) if dtype.name in HALVES else dtype
+
+
+def widened(array: Array) -> Array:
+    """Return numbers of 16 bits as float32, and others as they are."""
+    return array.astype(np.float32) if array.dtype.name in HALVES else array
+
+
 def array_of(tensor: Any, folder: Path | None) -> Array:
-    """Return what a TensorProto holds.
+    """Return what a TensorProto holds; numbers of 16 bits as float32.
 
     folder: of the file, in which its external data are; None for bytes, which have no such place.
     Raises FileError for a tensor that holds more or fewer numbers than its shape says.
@@ -39,14 +54,14 @@ def array_of(tensor: Any, folder: Path | None) -> Array:
     except (KeyError, TypeError, ValueError):
         raise FileError(f"tensor {name!r:.80} has the element type {tensor.data_type}") from None
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
-        return _external(tensor, dtype, shape, folder)
+        return widened(_external(tensor, dtype, shape, folder))
     count = math.prod(shape)
     held = len(tensor.raw_data) if tensor.HasField("raw_data") else 0
     numbers = sum(len(getattr(tensor, field)) for field in _NUMBERS)
     if count > 8 * held + 2 * numbers:
         raise FileError(f"tensor {name!r:.80} of shape {list(shape)} has no numbers for it")
     try:
-        return np.asarray(numpy_helper.to_array(tensor))
+        return widened(np.asarray(numpy_helper.to_array(tensor)))
     except (ValueError, TypeError, OverflowError) as error:
         raise FileError(f"tensor {name!r:.80} of shape {list(shape)}: {error!s:.200}") from None
 
