@@ -31,7 +31,7 @@ test-rank-faults: $(VENV)/mpi-ready
 	$(BIN)/python tests/distributed/mpi/faults.py $(TRIALS)
 
 test-torch: $(VENV)/dev-ready
-	$(BIN)/python -c "from importlib.metadata import version as of; of('torch'), of('torchvision')" || $(BIN)/python -m pip install --quiet torch==2.13.0 torchvision==0.28.0
+	$(BIN)/python -c "from importlib.metadata import version as of; of('torch'), of('torchvision'), of('onnxscript')" || $(BIN)/python -m pip install --quiet torch==2.13.0 torchvision==0.28.0 onnxscript
 	$(BIN)/python -m pytest -m torch
 
 # Needs Chromium and its driver: apt-get install chromium chromium-driver
