@@ -18,8 +18,9 @@ import numpy as np
 
 from graphcnn.arrays import Array
 from graphcnn.distributed.collectives import begin_all_gather, row_begins
+from graphcnn.distributed.rounds import messages
 from graphcnn.distributed.transport import Pending, Transport
-from graphcnn.distributed.tree import meetings, shards_of
+from graphcnn.distributed.tree import shards_of
 from graphcnn.errors import RankError
 from graphcnn.interrupts import PutOff, interrupts_put_off
 from graphcnn_native.call_table import Slot
@@ -197,8 +198,7 @@ class _Share:
         self._workspace, self._table = workspace, workspace.table
         self._capacity, self._shards, self._size = room_for(interface, workspace.batch)
         self.own = shards_of(transport.rank, transport.size, self._shards)
-        self._meetings = meetings(transport.rank, transport.size, self._shards)
-        self._received: dict[tuple[int, int], Array] = {}
+        self._spare: dict[int, Array] = {}
         self._gathered: list[tuple[int, Array]] = []
         for label in gathered:
             slot, shape, dtype = workspace.inputs[label]
@@ -210,30 +210,28 @@ class _Share:
 
     def sum(self, bucket: Sequence[Sums]) -> Iterator[Pending]:
         """Add up this rank's sums, and those of others with them, round by round."""
-        first, apart = self._table[Slot.SUMS], self._interface.sums
+        memory, apart = self._table[Slot.SUMS], self._interface.sums
         begin, end = min(sums.begin for sums in bucket), max(sums.end for sums in bucket)
-
-        def add(rows: int, apart: int) -> None:
-            for sums in bucket:
-                size = (sums.end - sums.begin) // (8 if sums.is_double else 4)
-                self._adding(first + sums.begin, size, rows, apart, is_double=sums.is_double)
-
         if len(self.own) > 1:
-            add(len(self.own), apart)
-        total = _memory(first + begin, end - begin)
-        if (begin, end) not in self._received:
-            self._received[begin, end] = np.empty_like(total)
-        received = self._received[begin, end]
-        rounds = (self._transport.size - 1).bit_length()
-        for _ in range(rounds - len(self._meetings)):  # while others meet within larger groups
-            yield self._transport.begin([], [])
-        for meeting in self._meetings:
-            other = received if meeting.adds else total
-            sends = [(reader, total) for reader in meeting.readers] if meeting.sends else []
-            receives = [(meeting.partner, other)] if meeting.receives else []
-            yield self._transport.begin(sends, receives)
-            if meeting.adds:
-                add(2, address(other) - first - begin)
+            for sums in bucket:
+                self._add(sums, memory + sums.begin, sums.end - sums.begin, len(self.own), apart)
+
+        def add(at: int, first: Array, second: Array) -> None:
+            at += begin
+            for sums in bucket:
+                low, high = max(sums.begin, at), min(sums.end, at + first.size)
+                if low < high:
+                    place = address(first)
+                    self._add(sums, place + low - at, high - low, 2, address(second) - place)
+
+        if begin not in self._spare:
+            self._spare[begin] = np.empty(end - begin, np.uint8)
+        total = _memory(memory + begin, end - begin)
+        yield from messages(self._transport, total, self._shards, add, self._spare[begin])
+
+    def _add(self, sums: Sums, first: int, size: int, rows: int, apart: int) -> None:
+        size //= 8 if sums.is_double else 4
+        self._adding(first, size, rows, apart, is_double=sums.is_double)
 
     def samples(self, rows: Rows) -> Iterator[Pending]:
         """Give all ranks the samples of the part that is worked on."""
