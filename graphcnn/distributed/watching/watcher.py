@@ -371,7 +371,8 @@ class Watcher:
         known, found = self._known(), started_by(self._launcher, self._variable)
         if found is None or self._is_settled():
             return
-        self._seen |= known | set(found)
+        if not self._is_any_ending():
+            self._seen |= known | set(found)
         if now - self._began > MISSING:
             for said in self._missing():
                 self._tell(said)
@@ -380,11 +381,16 @@ class Watcher:
                 self._watch_process(rank, process)
                 self._look_at(rank, process)
 
+    def _is_any_ending(self) -> bool:
+        """Return whether a rank ends just now, whereupon mpiexec kills others, which have not failed."""
+        ready = self._selector.select(0)
+        return bool(self._dying) or any(isinstance(key.data, _Ending) for key, _ in ready)
+
     def _missing(self) -> list[Said]:
-        """Return that a rank has failed, if one must have ended before this watcher began."""
-        if self._circle.table is not None or not self._seen or len(self._seen) >= self._local_size:
+        """Return that a rank has failed, if one has ended that never came here."""
+        if self._circle.table is not None or len(self._seen | self._known()) >= self._local_size:
             return []
-        missing = sorted(set(range(self._size)) - self._seen)
+        missing = sorted(set(range(self._size)) - self._seen)  # any, if all ended before they were seen
         who = "a rank"
         if self._local_size == self._size:
             who = ("one of " if len(missing) > 1 else "") + f"{_in_words(missing)} of {self._size}"
