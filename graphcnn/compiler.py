@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping
 from os import PathLike
 
@@ -17,7 +16,7 @@ from graphcnn.dsl.layers import Layer
 from graphcnn.dsl.misplaced import is_model
 from graphcnn.dsl.network import Network, Traced, as_network
 from graphcnn.dsl.other_orders import warn_of_channels_in_front
-from graphcnn.errors import GraphcnnError, GraphcnnWarning, OptionError
+from graphcnn.errors import GraphcnnError, OptionError
 from graphcnn.ir import DType, Graph, users_line
 from graphcnn.phases import phase
 from graphcnn.scalar import ScalarFunction
@@ -40,6 +39,7 @@ from graphcnn.training.planning import Begun
 from graphcnn.transform import Passes
 from graphcnn.transform.passes import Given
 from graphcnn.visible import visible
+from graphcnn.warned import warn
 
 
 @translated_arguments(COMPILE)
@@ -236,12 +236,12 @@ def resume(
         check_options(chosen, options)
     processor = processor_of(chosen)
     if chosen.name == training.backend and processor != training.processor:
-        place = users_line()
-        said = visible(
-            f"training began on {training.processor:.100}, and this is {processor}: "
-            "it goes on, but rounds otherwise"
+        warn(
+            visible(
+                f"training began on {training.processor:.100}, and this is {processor}: "
+                "it goes on, but rounds otherwise"
+            )
         )
-        warnings.warn_explicit(said, GraphcnnWarning, place.file or "graphcnn", place.line)
     checkpoint = Checkpoint(folder, training.every, keep=training.keep)
     return Model.of_file(file, backend=chosen, options=options, begun=Begun(training, checkpoint, path))
 

@@ -23,10 +23,10 @@ from graphcnn.data.image_files import ImageFiles, image_files
 from graphcnn.data.label_table import Labels, labelled_files, tables_in
 from graphcnn.data.refusal import file_errors
 from graphcnn.data.threads import in_threads, thread_count
-from graphcnn.errors import FileError, GraphcnnWarning, OptionError
+from graphcnn.errors import FileError, OptionError
 from graphcnn.late_bar import LateBar, is_watched
-from graphcnn.origin import users_line
 from graphcnn.visible import visible
+from graphcnn.warned import warn
 
 PROBED = 64
 """So many files tell whether images are grey; a coloured one among the others tells later."""
@@ -277,9 +277,7 @@ def _dataset(
                 f"{problem} cannot be loaded.", facts=_listed(names), mend="strict=False leaves them out."
             )
         lines = [f"{problem} are left out", *_listed(names), "dataset.left_out has them all"]
-        place = users_line()
-        text = "\n  ".join(map(visible, lines))
-        warnings.warn_explicit(text, GraphcnnWarning, place.file or "graphcnn", place.line or 1)
+        warn("\n  ".join(map(visible, lines)))
     kept = [file for number, file in enumerate(files.files) if number not in left_out]
     labels = np.array([file.label for file in kept], np.int64)
     trained = sum(not file.is_test for file in kept)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TypeGuard, cast
 
 from graphcnn import ops
 from graphcnn.arguments import call
-from graphcnn.errors import GraphcnnWarning, OptionError, ShapeError
-from graphcnn.ir import Graph, Input, Origin
+from graphcnn.errors import ShapeError
+from graphcnn.ir import Graph, Input
+from graphcnn.warned import advise
 
 if TYPE_CHECKING:
     from graphcnn.dsl.layers.base import Layer
@@ -54,7 +54,7 @@ def channels_in_front(layer: Layer, channels: int, kernels: tuple[int, ...] = KE
     is_many = kernel >= MANY or kernel in (6, 8, 10)
     if is_many and stride in kernels and stride < kernel != 2 * stride and not notes.get("_is_warned"):
         notes["_is_warned"] = True  # a network is traced several times
-        warn(
+        advise(
             f"{filters} filter{'s' * (filters != 1)} with a kernel of {kernel} and a stride of {stride}: in "
             f"PyTorch's order, {filters} channels that come in, {kernel} filters and a kernel of {stride}",
             mend=f"leave out the channels that come in: {meant}; or, where it is meant, name the stride: "
@@ -113,18 +113,9 @@ def warn_of_channels_in_front(graph: Graph) -> None:
         sizes = node.types[0].shape[1:]
         if is_channels_first(sizes):
             rows, *size = sizes
-            warn(
+            advise(
                 f"the images {node.types[0]} are {rows} row{'s' * (rows != 1)} of {size[0]} pixels "
                 f"with {size[1]} channels: images are [N, H, W, C], channels last",
                 mend=f"the shape {(*size, rows)}, and images.transpose(0, 2, 3, 1)",
-                layer="",
                 place=node.origin,
             )
-
-
-def warn(said: str, *, mend: str, layer: str, place: Origin) -> None:
-    """Warn of what is allowed, but hardly meant, at a line of the user's."""
-    # an error, which is not raised, writes what errors say: layer, line, source, mend
-    advice = OptionError(said, mend=mend)
-    advice.located(layer=layer, file=place.file, line=place.line)
-    warnings.warn_explicit(str(advice), GraphcnnWarning, place.file or "graphcnn", place.line)

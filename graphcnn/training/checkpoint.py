@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike
@@ -11,12 +10,12 @@ from pathlib import Path
 from typing import Final
 
 from graphcnn.arguments import known_arguments
-from graphcnn.errors import FileError, GraphcnnWarning, OptionError
+from graphcnn.errors import FileError, OptionError
 from graphcnn.interchange.files import as_path
 from graphcnn.ops.attributes import is_int
-from graphcnn.origin import users_line
 from graphcnn.training.model_file import ModelFile, read_epochs_done_and_training
 from graphcnn.visible import visible
+from graphcnn.warned import warn
 
 NAME: Final = re.compile(r"checkpoint-([0-9]{6,15})\.safetensors")
 _TIME: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?) *(s|min|m|h)")
@@ -116,9 +115,7 @@ def read_latest(checkpoint: Checkpoint, read: Callable[[Path], ModelFile]) -> tu
             reasons.append(f"{path.name}: {' '.join(str(error).split())}")
             continue
         if reasons:
-            place = users_line()
-            said = visible(f"training goes on from {path}; later ones cannot be read: {'; '.join(reasons)}")
-            warnings.warn_explicit(said, GraphcnnWarning, place.file or "graphcnn", place.line)
+            warn(visible(f"training goes on from {path}; later ones cannot be read: {'; '.join(reasons)}"))
         return path, file
     if reasons:
         raise FileError(

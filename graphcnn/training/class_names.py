@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 from graphcnn.data.dataset import Dataset
-from graphcnn.errors import GraphcnnWarning, OptionError
-from graphcnn.ir import format_shape, users_line
+from graphcnn.errors import OptionError
+from graphcnn.ir import format_shape
+from graphcnn.warned import warn
 
 
 def checked_classes(names: object, outputs: Sequence[tuple[int | str, ...]]) -> tuple[str, ...]:
@@ -47,6 +47,4 @@ def classes_to_train(data: object, outputs: Sequence[tuple[int | str, ...]]) -> 
 
 
 def _warn(said: str, mend: str) -> None:
-    place = users_line()
-    text = f"{said}\n  Mend: {mend}"
-    warnings.warn_explicit(text, GraphcnnWarning, place.file or "graphcnn", place.line or 1)
+    warn(f"{said}\n  Mend: {mend}")

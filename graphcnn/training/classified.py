@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -17,12 +16,13 @@ from graphcnn.arrays import Array
 from graphcnn.data.decoding import require_pillow
 from graphcnn.data.image_folder import wanted_images
 from graphcnn.data.image_list import decoded_images, image_paths
-from graphcnn.errors import FileError, GraphcnnWarning, OptionError
+from graphcnn.errors import FileError, OptionError
 from graphcnn.interchange.files import write_atomically
-from graphcnn.ir import format_shape, users_line
+from graphcnn.ir import format_shape
 from graphcnn.rendering import as_html
 from graphcnn.training.losses import BinaryCrossEntropy, CrossEntropy, Focal
 from graphcnn.visible import visible
+from graphcnn.warned import warn
 
 if TYPE_CHECKING:
     from graphcnn.training.model_use import ModelUse
@@ -170,6 +170,4 @@ def _answers(outputs: Array) -> Array:
 def _warn(left_out: Sequence[str], count: int) -> None:
     more = [f"and {len(left_out) - LISTED} more"] if len(left_out) > LISTED else []
     said = [f"{len(left_out):,} of {count:,} files are left out", *left_out[:LISTED], *more]
-    place = users_line()
-    text = "\n  ".join(map(visible, said))
-    warnings.warn_explicit(text, GraphcnnWarning, place.file or "graphcnn", place.line or 1)
+    warn("\n  ".join(map(visible, said)))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Final
 
 from graphcnn import ops
-from graphcnn.errors import GraphcnnWarning, OptionError
 from graphcnn.ir import Graph, Node, Op
 from graphcnn.training.losses import BinaryCrossEntropy, CrossEntropy, Dice, Focal, KLDivergence, Loss
 from graphcnn.training.objective import Objective
 from graphcnn.training.parts import title
+from graphcnn.warned import advise
 
 _RESHAPES: Final = (ops.Reshape, ops.Transpose)
 _NAMES: Final[dict[type[Op], str]] = {ops.Sigmoid: "sigmoid", ops.Tanh: "tanh", ops.Relu: "ReLU"}
@@ -38,10 +37,7 @@ def warn_of_last_activations(graph: Graph, objective: Objective) -> None:
             said = f"{loss} applies the {own} itself: this is a second one, which keeps the loss high"
         else:
             said = f"{loss} takes numbers of any size and sign, of which {last} leaves {_LEAVES[last]}"
-        # an error, which is not raised, writes what errors say: layer, line, source, mend
-        advice = OptionError(said, mend=f"end the network without {place.layer}")
-        advice.located(layer=place.layer, file=place.file, line=place.line)
-        warnings.warn(str(advice), GraphcnnWarning, stacklevel=4)
+        advise(said, mend=f"end the network without {place.layer}", layer=place.layer, place=place)
 
 
 def _own_activation(loss: Loss) -> str:

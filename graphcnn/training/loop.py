@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -12,9 +11,8 @@ from typing import TYPE_CHECKING
 from graphcnn.arrays import Array
 from graphcnn.data.fingerprint import fingerprint
 from graphcnn.displays import display
-from graphcnn.errors import DataError, GraphcnnWarning, TrainingError
+from graphcnn.errors import DataError, TrainingError
 from graphcnn.interrupts import interrupts_put_off
-from graphcnn.origin import users_line
 from graphcnn.training.callbacks import Callback, StopTraining, hears_steps
 from graphcnn.training.feed import Drawn, Source, of_validation
 from graphcnn.training.hints import Course, hint
@@ -24,7 +22,7 @@ from graphcnn.training.progress import Progress
 from graphcnn.training.saving import Saving
 from graphcnn.training.totals import Totals
 from graphcnn.training.trail import Trail
-from graphcnn.visible import visible
+from graphcnn.warned import warn
 
 if TYPE_CHECKING:
     from graphcnn.training.model import Model
@@ -120,7 +118,7 @@ class Loop:
             model.learning_rate, model.scheduled_rate = rate, scheduled
             missing = hand_over(begun.callbacks, self._callbacks)
             if missing:
-                _warn(
+                warn(
                     f"the training that goes on had {' and '.join(missing)} among its callbacks, and has not "
                     "now. Mend: callbacks= as at first"
                 )
@@ -234,7 +232,7 @@ class Loop:
         latest = next(batches, None)
         found = {} if latest is None else {name: fingerprint(array) for name, array in latest.items()}
         if found != begun.batch:
-            _warn(
+            warn(
                 f"batch {begin} of epoch {epoch} is another one than before the interruption, so the bits "
                 "will be others, too. Mend: let the iterable yield the same batches in every process"
             )
@@ -278,7 +276,7 @@ class Loop:
             if scheduled
             else "model.learning_rate = 0.05"
         )
-        _warn(f"the learning rate of epoch {epoch} is 0: its steps change no parameter. Mend: {mend}")
+        warn(f"the learning rate of epoch {epoch} is 0: its steps change no parameter. Mend: {mend}")
 
     def _diverged(self, epoch: int, step: int, loss: float, trail: Trail, begin: int) -> TrainingError:
         """Return the error for a loss that is no number; it names the node, the layer and the line.
@@ -304,9 +302,3 @@ class Loop:
         )
         error.located(layer=node.layer, file=node.file, line=node.line)
         return error
-
-
-def _warn(said: str) -> None:
-    """Warn at the line that calls `fit`."""
-    place = users_line()
-    warnings.warn_explicit(visible(said), GraphcnnWarning, place.file or "graphcnn", place.line)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from graphcnn.arrays import Array
 from graphcnn.backend import Backend, Executable
 from graphcnn.data.dataset import Dataset
 from graphcnn.data.prefetching import AHEAD
-from graphcnn.errors import DataError, GraphcnnWarning, OptionError, SettingError, meant
+from graphcnn.errors import DataError, OptionError, SettingError, meant
 from graphcnn.foreign_names import OF_MODELS, SETTABLE
 from graphcnn.ir import users_line
 from graphcnn.sample_keys import SAMPLE_KEY, identities
@@ -40,6 +39,7 @@ from graphcnn.training.position import Training
 from graphcnn.training.progress import Progress
 from graphcnn.training.saving import Saving
 from graphcnn.visible import visible
+from graphcnn.warned import warn
 
 ATTRIBUTES = ("seed", "epochs_done", "steps_done", "backend", "history")
 """What a model has beside its methods and properties."""
@@ -123,9 +123,7 @@ class Model(ModelUse):
     @property
     def resume(self) -> dict[str, object]:
         """An older way for callbacks to keep what they need: `Callback.state` is the way now."""
-        place = users_line()
-        said = "model.resume goes: what a callback needs to go on, its methods state and set_state keep"
-        warnings.warn_explicit(said, GraphcnnWarning, place.file or "graphcnn", place.line)
+        warn("model.resume goes: what a callback needs to go on, its methods state and set_state keep")
         return self._resume
 
     def averaged(self) -> Model:

@@ -8,7 +8,6 @@ import errno
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,9 +17,8 @@ import numpy as np
 
 from graphcnn.arrays import Array
 from graphcnn.data.fingerprint import Fingerprint, fingerprint
-from graphcnn.errors import GraphcnnError, GraphcnnWarning, OptionError, TrainingError, add_fact
+from graphcnn.errors import GraphcnnError, OptionError, TrainingError, add_fact
 from graphcnn.interchange.files import locked, make_folder
-from graphcnn.origin import users_line
 from graphcnn.training.callbacks import Callback
 from graphcnn.training.checkpoint import Checkpoint
 from graphcnn.training.graphs import Graphs
@@ -29,6 +27,7 @@ from graphcnn.training.position import Training, kept_by
 from graphcnn.training.stopping import Stopping
 from graphcnn.training.totals import Totals
 from graphcnn.visible import visible, visible_lines
+from graphcnn.warned import warn
 
 if TYPE_CHECKING:
     from graphcnn.training.model import Model
@@ -317,13 +316,12 @@ class Saving:
             return
         self._is_failing = True
         taken, error = failure
-        place = users_line()
         said = GraphcnnError(
             f"the checkpoint {taken} could not be saved: {error}",
             facts=["training goes on, and saving is tried again", self._latest_said()],
             mend=self._mend(error),
         )
-        warnings.warn_explicit(str(said), GraphcnnWarning, place.file or "graphcnn", place.line)
+        warn(str(said))
 
     def _say(self, error: BaseException) -> None:
         """Say where training has ended and how to go on, on the stream of errors or as part of the error."""

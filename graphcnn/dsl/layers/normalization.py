@@ -14,10 +14,10 @@ from graphcnn.dsl.builder import Builder
 from graphcnn.dsl.initializers import Constant
 from graphcnn.dsl.layers.arguments import count, is_between, number, require_images, truth
 from graphcnn.dsl.layers.base import OneValue
-from graphcnn.dsl.other_orders import warn
 from graphcnn.errors import OptionError, ShapeError
 from graphcnn.ir import Value
 from graphcnn.ops.attributes import is_int
+from graphcnn.warned import advise
 
 _MOMENTUM: Final = (
     "running ← (1 - momentum) · running + momentum · batch, as in PyTorch; Keras has it reversed"
@@ -52,7 +52,7 @@ class _BatchNorm(OneValue):
         _check_epsilon(self.epsilon)
         if _KERAS <= self.momentum < 1:
             share = round(1 - self.momentum, 6)
-            warn(
+            advise(
                 f"momentum={self.momentum} keeps a share of {share:g} of the running averages at each step: "
                 f"{_MOMENTUM}",
                 mend=f"momentum={share:g}",
