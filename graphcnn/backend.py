@@ -140,7 +140,10 @@ class State(dict[str, Array]):
 
 
 class Executable(Protocol):
-    """A graph that can be run."""
+    """A graph that can be run.
+
+    One that was compiled for several ranks may have a method `own_samples(samples)`: see `own_samples`.
+    """
 
     @property
     def graph(self) -> Graph:
@@ -173,6 +176,8 @@ class Backend(Protocol):
     """A way to run graphs: `gcn.compile(backend=...)` takes its installed name, or such an object itself.
 
     A backend may have a method `gathering(**options)` as well, for batches to be made faster than NumPy does.
+    One that can be used on several ranks has the option `ranks`, a `Transport`, and takes graphs that
+    `distribute` has made: batches have all samples on every rank, which computes those that are its own.
     """
 
     @property
@@ -287,6 +292,19 @@ def gathering(backend: Backend, options: Mapping[str, object] | None = None) -> 
         return gather
     made: Gather = own(**(options or {}))
     return made
+
+
+def own_samples(executable: Executable, samples: int) -> Sequence[range]:
+    """Return which samples of a batch of so many an executable reads on this rank; by default all.
+
+    An executable that was compiled for several ranks says so by a method of that name. It holds for inputs
+    with a row per sample but those of one number each, and those that `whole_inputs` of its graph names.
+    """
+    found = getattr(executable, "own_samples", None)
+    if found is None:
+        return [range(samples)]
+    own: Sequence[range] = found(samples)
+    return own
 
 
 def processor_of(backend: Backend) -> str:

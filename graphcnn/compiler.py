@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from os import PathLike
+from pathlib import Path
 
 import numpy as np
 
 from graphcnn.arguments import translated_arguments
 from graphcnn.arrays import Array
 from graphcnn.backend import DEFAULT, Backend, as_backend, as_input, backends, check_options, processor_of
+from graphcnn.distributed.engines import GivenRanks, as_transport
+from graphcnn.distributed.transport import Transport
 from graphcnn.dsl.from_graph import traced_graph
 from graphcnn.dsl.initializers import initial_value
 from graphcnn.dsl.layers import Layer
@@ -17,6 +20,7 @@ from graphcnn.dsl.misplaced import is_model
 from graphcnn.dsl.network import Network, Traced, as_network
 from graphcnn.dsl.other_orders import warn_of_channels_in_front
 from graphcnn.errors import GraphcnnError, OptionError
+from graphcnn.interchange.files import as_path
 from graphcnn.ir import DType, Graph, users_line
 from graphcnn.phases import phase
 from graphcnn.scalar import ScalarFunction
@@ -24,7 +28,7 @@ from graphcnn.training.checkpoint import Checkpoint, read_latest
 from graphcnn.training.graphs import Graphs, Precision, check_names, checked_precision, objective_of
 from graphcnn.training.logits import warn_of_last_activations
 from graphcnn.training.model import Model
-from graphcnn.training.model_file import read_model_file
+from graphcnn.training.model_file import ModelFile, read_model_file
 from graphcnn.training.objective import GivenMetrics, Losses
 from graphcnn.training.optimizers import (
     GivenGroups,
@@ -36,6 +40,7 @@ from graphcnn.training.optimizers import (
 from graphcnn.training.other_arguments import COMPILE
 from graphcnn.training.parameters import name_of
 from graphcnn.training.planning import Begun
+from graphcnn.training.ranks import Ranks
 from graphcnn.transform import Passes
 from graphcnn.transform.passes import Given
 from graphcnn.visible import visible
@@ -67,6 +72,7 @@ def compile(
     weights: Mapping[str, object] | None = None,
     passes: Given = None,
     precision: Precision | None = None,
+    ranks: GivenRanks = None,
 ) -> Model:
     """Return a model of the network, ready to train and to predict.
 
@@ -102,6 +108,9 @@ def compile(
     precision: "bfloat16" has convolutions and matrix products multiply numbers that are rounded to bfloat16,
     forward and backward, and sum up the products in float32, which is faster where the processor multiplies
     them. Parameters, their updates and everything else stay in float32. "float32" is the default.
+    ranks: "mpi" trains with all processes that `mpiexec` has started, each of which runs the same script:
+    they share the samples of each batch, and come to the bits of one process. Or a `Transport` of your own.
+    `fit`, `evaluate` and `train_step` are then called by all of them alike, with the same data.
 
     Raises ShapeError or OptionError, with the layer and its line, for a network that does not fit
     together, GraphError for a pass that changes what a graph takes or gives, and BackendError for an unknown
@@ -109,6 +118,7 @@ def compile(
     """
     place = users_line()
     try:
+        transport = as_transport(ranks)
         with phase("trace"):
             inference, training = _traced(network, input_shape, _dtype(dtype))
         warn_of_channels_in_front(inference.graph)
@@ -116,7 +126,7 @@ def compile(
         _check_seed(seed)
         if optimizer is not None:
             check_optimizer(optimizer)
-        chosen_backend, options = _backend(backend, threads=threads, winograd=winograd)
+        chosen_backend, options = _backend(backend, transport, threads=threads, winograd=winograd)
         forward, trained = (chosen_passes.run("forward", traced.graph) for traced in (inference, training))
         chosen = objective_of(forward, trained, loss, loss_weights, metrics)
         check_names(inference.graph, chosen)
@@ -157,6 +167,7 @@ def compile(
             options=options,
             seed=int(seed),
             frozen_by_layers=lambda: training.frozen,
+            ranks=transport,
         )
     except GraphcnnError as error:
         raise error.located(file=place.file, line=place.line) from None
@@ -173,10 +184,12 @@ def load(
     threads: int | None = None,
     winograd: bool | int | None = None,
     precision: Precision | None = None,
+    ranks: GivenRanks = None,
 ) -> Model:
     """Return the model that `Model.save` wrote, ready to predict and to train on. No code is executed.
 
-    backend, threads, winograd: as `compile` takes them. precision: by default that of the model.
+    backend, threads, winograd, ranks: as `compile` takes them; of several ranks, the first reads the file for
+    all. precision: by default that of the model.
 
     objects: what the model uses of your own, which the file knows by name alone: the classes of losses,
     optimisers and metrics, and what `gcn.pointwise` made. Ops are there once `gcn.register_op` has them.
@@ -187,10 +200,16 @@ def load(
     Raises FileError for a file that is damaged or was not saved by graphcnn, OptionError for objects or
     passes that are missing, and BackendError for an unknown backend.
     """
-    chosen_backend, options = _backend(backend, threads=threads, winograd=winograd)
+    transport = as_transport(ranks)
+    chosen_backend, options = _backend(backend, transport, threads=threads, winograd=winograd)
     own = None if passes is None else Passes.of(passes)
-    file = read_model_file(path, [*objects, *functions], own, checked_precision(precision))
-    return Model.of_file(file, backend=chosen_backend, options=options)
+    given, chosen_precision = [*objects, *functions], checked_precision(precision)
+
+    def read(place: Path) -> ModelFile:
+        return read_model_file(place, given, own, chosen_precision)
+
+    _, file = Ranks(transport).read_by_first(lambda: (as_path(path), read(as_path(path))), read)
+    return Model.of_file(file, backend=chosen_backend, options=options, ranks=transport)
 
 
 @translated_arguments(COMPILE)
@@ -203,24 +222,28 @@ def resume(
     threads: int | None = None,
     winograd: bool | int | None = None,
     precision: Precision | None = None,
+    ranks: GivenRanks = None,
 ) -> Model:
     """Return the model of the latest checkpoint in a folder, to go on with the `fit` that was interrupted.
 
     `gcn.resume(folder).fit(images, labels)`, with the same data, validation data and callbacks, takes the
-    steps that are left, to the same bits as if there had been no interruption, on any number of threads.
+    steps that are left, to the same bits as if there had been no interruption, on any number of threads and
+    of ranks.
     A checkpoint that is damaged is passed over with a warning.
 
     objects, passes: as `load` takes them. backend, winograd, precision: by default those that training has
-    begun with. threads: as `compile` takes them.
+    begun with. threads, ranks: as `compile` takes them; of several ranks, the first reads for all.
 
     Raises FileError where there is no checkpoint that is whole, and otherwise what `load` raises.
     """
     given = list(objects)
     own = None if passes is None else Passes.of(passes)
-    chosen_precision = checked_precision(precision)
-    path, file = read_latest(
-        Checkpoint(folder), lambda path: read_model_file(path, given, own, chosen_precision)
-    )
+    chosen_precision, transport = checked_precision(precision), as_transport(ranks)
+
+    def read(place: Path) -> ModelFile:
+        return read_model_file(place, given, own, chosen_precision)
+
+    path, file = Ranks(transport).read_by_first(lambda: read_latest(Checkpoint(folder), read), read)
     training = file.training
     assert training is not None
     if backend is None and training.backend not in backends():
@@ -229,13 +252,14 @@ def resume(
             mend="gcn.resume(folder, backend=...), the backend itself",
         )
     chosen, options = _backend(
-        training.backend if backend is None else backend, threads=threads, winograd=winograd
+        training.backend if backend is None else backend, transport, threads=threads, winograd=winograd
     )
     if chosen.name == training.backend:
         options = {**training.backend_options, **options}
         check_options(chosen, options)
     processor = processor_of(chosen)
-    if chosen.name == training.backend and processor != training.processor:
+    is_first = transport is None or transport.rank == 0
+    if chosen.name == training.backend and processor != training.processor and is_first:
         warn(
             visible(
                 f"training began on {training.processor:.100}, and this is {processor}: "
@@ -243,7 +267,9 @@ def resume(
             )
         )
     checkpoint = Checkpoint(folder, training.every, keep=training.keep)
-    return Model.of_file(file, backend=chosen, options=options, begun=Begun(training, checkpoint, path))
+    return Model.of_file(
+        file, backend=chosen, options=options, begun=Begun(training, checkpoint, path), ranks=transport
+    )
 
 
 def _traced(network: object, input_shape: object, dtype: DType | None) -> tuple[Traced, Traced]:
@@ -277,11 +303,13 @@ def _given_weights(graph: Graph, weights: Mapping[str, object]) -> dict[str, Arr
     }
 
 
-def _backend(backend: str | Backend, **given: object) -> tuple[Backend, dict[str, object]]:
+def _backend(
+    backend: str | Backend, transport: Transport | None, **given: object
+) -> tuple[Backend, dict[str, object]]:
     """Return a backend and the options that were given. Raises OptionError for one that it does not take."""
     chosen = as_backend(backend)
     options = {option: value for option, value in given.items() if value is not None}
-    check_options(chosen, options)
+    check_options(chosen, options if transport is None else {**options, "ranks": transport})
     return chosen, options
 
 

@@ -14,6 +14,7 @@ from graphcnn.cli.script import run_script, within_script
 from graphcnn.compiler import compile, load
 from graphcnn.data import Dataset, load_digits
 from graphcnn.data import load as load_data
+from graphcnn.distributed.engines import GivenRanks
 from graphcnn.dsl.layers import Layer
 from graphcnn.dsl.network import Network, Sequential, as_network
 from graphcnn.errors import OptionError
@@ -85,16 +86,17 @@ def model_named(
     in_front: Sequence[Layer] = (),
     options: Mapping[str, Any] | None = None,
     seed: int = 0,
+    ranks: GivenRanks = None,
 ) -> Model:
     """Return the model that a name stands for: a saved one, one of a script, or a network with a usual loss.
 
     input_shape: what the user has asked for. dataset: what a network of the zoo gets its classes from, and
     one of which nothing else tells it the shape. in_front: layers that a network begins with.
-    options, seed: for a network that is no model yet, what it is compiled with.
+    options, seed: for a network that is no model yet, what it is compiled with. ranks: as `compile` takes it.
     """
     if name.endswith(MODEL_SUFFIX):
         _refuse_shape(name, input_shape)
-        return load(name, backend=backend or DEFAULT, precision=precision)
+        return load(name, backend=backend or DEFAULT, precision=precision, ranks=ranks)
     classes = {} if dataset is None else {"classes": len(dataset.classes)}
     if name in PUBLISHED:
         definition: Definition = _published(name, input_shape, classes)
@@ -128,6 +130,11 @@ def model_named(
                 f"{name} is a model whose products are of {definition.precision}",
                 mend=f"leave out --precision, or write gcn.compile(..., precision={precision!r}) there",
             )
+        if ranks is not None and definition.ranks == 1:
+            raise OptionError(
+                f"{name} is a model for one process, and several were started",
+                mend='write gcn.compile(..., ranks="mpi") there, or name a network that is no model yet',
+            )
         return definition
     usual: dict[str, Any] = {"loss": CrossEntropy(), "optimizer": SGD(0.01, momentum=0.9)}
     if isinstance(definition, Network) and _takes_no_labels(definition):
@@ -138,6 +145,7 @@ def model_named(
         backend=backend or DEFAULT,
         precision=precision,
         seed=seed,
+        ranks=ranks,
         **(usual | dict(options or {})),
     )
 

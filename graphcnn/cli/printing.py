@@ -7,14 +7,16 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from graphcnn.errors import GraphcnnWarning
 from graphcnn.rendering import as_text, console_of_output, print_visibly
 from graphcnn.visible import visible, visible_lines
+from graphcnn.warned import quiet_unless
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -22,8 +24,29 @@ if TYPE_CHECKING:
 WIDEST_TABLE = 160
 
 
+_IS_SPOKEN: Final[ContextVar[bool]] = ContextVar("output is printed", default=True)
+
+
+@contextlib.contextmanager
+def spoken(is_spoken: bool) -> Iterator[None]:
+    """Print what is said within, or nothing of it, errors and warnings neither: of ranks, one speaks."""
+    token = _IS_SPOKEN.set(is_spoken)
+    try:
+        with quiet_unless(is_spoken):
+            yield
+    finally:
+        _IS_SPOKEN.reset(token)
+
+
+def is_spoken() -> bool:
+    """Return whether this process prints what is said."""
+    return _IS_SPOKEN.get()
+
+
 def say(text: object, *, err: bool = False, nl: bool = True) -> None:
     """Print text, or a path."""
+    if not is_spoken():
+        return
     shown = visible(str(text)) if isinstance(text, Path) else visible_lines(str(text))
     click.echo(shown, err=err, nl=nl)
 

@@ -12,11 +12,14 @@ from click.core import ParameterSource
 
 from graphcnn.cli.config import take_over
 from graphcnn.cli.networks import variables_of
+from graphcnn.cli.ranks import started_ranks
 from graphcnn.compiler import resume
+from graphcnn.distributed.engines import GivenRanks
 from graphcnn.errors import FileError, OptionError
 from graphcnn.training.checkpoint import Checkpoint
 from graphcnn.training.descriptions import own_parts
 from graphcnn.training.model import Model
+from graphcnn.training.ranks import Ranks
 from graphcnn.visible import visible
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -51,19 +54,27 @@ def resume_option(command: F) -> F:
 def _take_up(context: click.Context, parameter: click.Parameter, folder: Path | None) -> Path | None:
     if folder is None:
         return None
-    if not (folder / CONFIG).is_file():
-        raise FileError(
-            f"{folder} is not the folder of a training: it has no {CONFIG}",
-            mend="graphcnn train --resume FOLDER, where FOLDER is what --output was, or runs/NETWORK",
-        )
-    take_over(context, folder / CONFIG)
+
+    def take(place: Path) -> Path:
+        if not place.is_file():
+            raise FileError(
+                f"{folder} is not the folder of a training: it has no {CONFIG}",
+                mend="graphcnn train --resume FOLDER, where FOLDER is what --output was, or runs/NETWORK",
+            )
+        take_over(context, place)
+        return folder
+
+    place = folder / CONFIG
+    Ranks(started_ranks()).read_by_first(lambda: (place, take(place)), take)
     return folder
 
 
-def resumed_model(network: str, folder: Path, backend: str | None) -> Model:
+def resumed_model(network: str, folder: Path, backend: str | None, ranks: GivenRanks) -> Model:
     """Return the model of the latest checkpoint of a training, with what its script has of its own."""
     variables, passes = variables_of(network)
-    return resume(folder / CHECKPOINTS, objects=own_parts(variables), passes=passes, backend=backend)
+    return resume(
+        folder / CHECKPOINTS, objects=own_parts(variables), passes=passes, backend=backend, ranks=ranks
+    )
 
 
 def given(options: Collection[str]) -> list[str]:

@@ -26,6 +26,7 @@ from graphcnn.cli.networks import (
     stem_of,
 )
 from graphcnn.cli.printing import print_table, say
+from graphcnn.cli.ranks import started_ranks
 from graphcnn.cli.resuming import (
     CHECKPOINTS,
     CONFIG,
@@ -117,8 +118,9 @@ def train(
 
     Writes the weights after each epoch, the history as CSV, the graphs as text and as a page, and checkpoints
     to the output folder. Ctrl-C ends training after the present step and says how to go on; a second one, at
-    once.
+    once. Under mpiexec, as in `mpiexec -n 4 graphcnn train ...`, all processes train one model together.
     """
+    ranks = started_ranks()
     chosen = TrainingOptions(**options)
     dataset = dataset_named(data, network, input_shape)
     held_out = chosen.held_out(dataset)
@@ -137,6 +139,7 @@ def train(
             in_front=layers_in_front(dataset, augment, normalize=normalize),
             options=compiled,
             seed=seed,
+            ranks=ranks,
         )
         if model.optimizer is not compiled["optimizer"]:
             _require_no_choice(network, model, compiled)
@@ -146,7 +149,7 @@ def train(
         set_frozen(model, frozen, unfreeze=unfreeze)
     else:
         refuse_beside_resume()
-        model, weights = resumed_model(network, resume, backend), resume / weights.name
+        model, weights = resumed_model(network, resume, backend, ranks), resume / weights.name
     require_images(
         network, model, data, dataset, "other data: --data PATH; of images by class, --input-shape"
     )
@@ -155,13 +158,14 @@ def train(
         return
     folder = weights.parent
     checkpoint = RunCheckpoint(folder / CHECKPOINTS, _every(checkpoint_every))
-    if resume is None:
-        checkpoint.require_free()
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in (weights, folder / PAGE, folder / MISTAKES):
-        require_place(path)
-    write_config(folder / CONFIG, click.get_current_context(), besides=["output"])
-    say(f"{dataset}\n{model}")
+    if model.rank == 0:
+        if resume is None:
+            checkpoint.require_free()
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in (weights, folder / PAGE, folder / MISTAKES):
+            require_place(path)
+        write_config(folder / CONFIG, click.get_current_context(), besides=["output"])
+    say(f"{dataset}\n{model}" + f", {model.ranks} ranks" * (model.ranks > 1))
     if model.begun is not None:
         say(f"goes on after {model.epochs_done} epochs and {model.steps_done} steps")
     arguments = chosen.fit_with(is_split=bool(held_out))
@@ -177,9 +181,10 @@ def train(
     except BrokenPipeError:
         say("Training ended, since nobody reads its output any more", err=True)
         raise
-    if chosen.gives_back:
-        model.save(weights)
-    _write_graphs(model, folder)
+    if model.rank == 0:
+        if chosen.gives_back:
+            model.save(weights)
+        _write_graphs(model, folder)
     if len(dataset.test_images):
         part = "validation" if held_out else "test"
         _say_results(model, dataset, part, folder if report else None)
@@ -201,6 +206,8 @@ def _say_results(model: Model, dataset: Dataset, part: str, folder: Path | None)
     if folder is None:
         results = model.evaluate(dataset)
     else:
+        if model.rank:
+            return
         report = model.evaluate(dataset, report=True)
         print_table(report)
         results = report.results

@@ -25,6 +25,8 @@ End: TypeAlias = Callable[[], object]
 """Called once, it returns when what was begun is done."""
 Begin: TypeAlias = Callable[[int, Array], End]
 """`begin(first, out)` begins to write the chosen rows of an array, from the first one on, into `out`."""
+Needed: TypeAlias = Callable[[int], Sequence[range]]
+"""`needed(samples)` says which rows of a batch of so many are needed here, where others have the rest."""
 WHITE: Final = 255
 """The greatest pixel of images in bytes, which is 1 for a network."""
 AT_ONCE: Final = 1 << 20
@@ -65,7 +67,8 @@ class Batches:
     seed: shuffles; the order depends on the seed and the epoch alone. None keeps the arrays' order.
     rows: numbers of the rows that are taken, by default all  # int64 [n]
     dtypes: of the batches' arrays, by default those of the arrays, which stay as they are: a batch is
-    converted when its rows are gathered. gather: what does that.
+    converted when its rows are gathered. gather: what does that. needed: of each array, which rows of a batch
+    are gathered; None, as by default, is all. The others are not read, and hold anything.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class Batches:
         rows: NDArray[np.int64] | None = None,
         dtypes: Sequence[str | np.dtype[Any]] | None = None,
         gather: Gather = gather,
+        needed: Sequence[Needed | None] | None = None,
     ) -> None:
         self.arrays: Final = [np.asarray(array) for array in arrays]  # of a file, too, no more than an array
         self.size: Final = size
@@ -83,6 +87,7 @@ class Batches:
         self._chosen: Final = rows
         self._dtypes: Final = [np.dtype(each) for each in dtypes or [array.dtype for array in arrays]]
         self._gather: Final = gather
+        self._needed: Final = needed or [None] * len(arrays)
         shapes = [array.shape[1:] for array in self.arrays]
         row = sum(map(_bytes, shapes, self._dtypes))
         together = size * max(1, AT_ONCE // max(1, row * size))
@@ -141,7 +146,7 @@ class Batches:
 
     def _column(self, place: int, order: NDArray[np.int64] | None) -> Callable[[int, int], tuple[Array, End]]:
         """Return what begins to gather rows of one of the arrays, from the first to below the last."""
-        array, rooms = self.arrays[place], self._rooms[place]
+        array, rooms, needed = self.arrays[place], self._rooms[place], self._needed[place]
         if array.dtype == self._dtypes[place]:
             if order is None:
                 return lambda first, last: (array[first:last], _nothing)
@@ -152,9 +157,22 @@ class Batches:
 
         def begun(first: int, last: int) -> tuple[Array, End]:
             out = rooms.array(last - first)
-            return out, begin(first, out)
+            if needed is None:
+                return out, begin(first, out)
+            own = self._own(needed, last - first)
+            ends = [begin(first + rows.start, out[rows.start : rows.stop]) for rows in own]
+            return out, lambda: [end() for end in ends]
 
         return begun
+
+    def _own(self, needed: Needed, count: int) -> list[range]:
+        """Return which of so many rows of whole batches are needed."""
+        return [
+            range(start + rows.start, start + rows.stop)
+            for start in range(0, count, self.size)
+            for rows in needed(min(self.size, count - start))
+            if rows
+        ]
 
 
 def _nothing() -> None:

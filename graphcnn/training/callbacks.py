@@ -24,12 +24,18 @@ class Callback:
     Epochs count from 1 through all training of the model, steps from 1 in each epoch. `logs` maps names to
     numbers. `model.learning_rate` may be set in any method, and is that of the next step.
 
+    Of a model that several ranks train, each calls its own callbacks, so what they do follows from what they
+    are told alone; `model.rank == 0` says something once. StopTraining of one rank ends training on all.
+
     A callback that must know what was before has `state` and `set_state`, so that training can go on from a
     checkpoint in another process as if it had never stopped.
     """
 
     sets_rate: ClassVar[bool] = False
     """Whether it decides on the learning rate, which one callback alone can do."""
+
+    only_writes: ClassVar[bool] = False
+    """Whether it writes for others to read, and changes nothing: of several ranks, one alone calls it."""
 
     def require(self, recorded: Sequence[str]) -> None:
         """Raise OptionError where it needs a number that `fit` does not record of each epoch."""
@@ -146,6 +152,6 @@ def _check_hook(owner: str, name: str, method: Callable[..., object]) -> None:
         return  # it has no signature to be known
 
 
-def hears_steps(callback: Callback) -> bool:
-    """Return whether a callback does something after each step: most do not, and steps can be short."""
-    return getattr(callback.on_step_end, "__func__", None) is not Callback.on_step_end
+def hears(callback: Callback, hook: str) -> bool:
+    """Return whether a callback does something in a hook: in each step, which may be short, most do not."""
+    return getattr(getattr(callback, hook), "__func__", None) is not getattr(Callback, hook)

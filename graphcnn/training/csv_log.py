@@ -27,6 +27,8 @@ class CSVLog(Callback):
     later add columns. `fit` raises OptionError where it would go on in a file that is no such log.
     """
 
+    only_writes = True
+
     def __init__(self, path: str | PathLike[str]) -> None:
         self.path = as_path(path)
         self._columns: list[str] = []

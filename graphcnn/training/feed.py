@@ -22,6 +22,7 @@ from graphcnn.ir import BATCH, TensorType, format_shape
 from graphcnn.sample_keys import SAMPLE_KEY, identities, in_epoch
 from graphcnn.training.feeding import Form, fitting_inputs, require_finite
 from graphcnn.training.objective import SAMPLE_WEIGHT, Head, Objective
+from graphcnn.training.own_rows import OwnRows
 from graphcnn.training.targets import TargetForm, as_targets
 
 Batch = dict[str, Array]
@@ -121,17 +122,19 @@ class Feed:
         prefetch: int = AHEAD,
         most: int | None = None,
         key_seed: int | None = None,
+        own: OwnRows | None = None,
     ) -> Source:
         """Return arrays, which are checked at once, or an iterable of batches, as a source.
 
         x, y: arrays with a row per sample; or x alone, an iterable of (x, y) or (x, y, sample_weight).
         prefetch: how many batches of an iterable are drawn before they are needed. most: how many in all.
-        key_seed: of the keys of samples; None for graphs that take none.
+        key_seed: of the keys of samples; None for graphs that take none. own: which rows of arrays are read,
+        by default all; given batches have all rows anyway.
         """
         if y is not None:
             whole = self._fitting(x, y, sample_weight, class_weight)
-            self._require_all_finite(whole)
-            return self.in_batches(self._with_keys(whole, key_seed), size, seed)
+            self._require_all_finite(whole, own)
+            return self.in_batches(self._with_keys(whole, key_seed), size, seed, own=own)
         if isinstance(x, np.ndarray | str | bytes | Mapping) or not isinstance(x, Iterable):
             raise DataError("labels are missing", mend=_mend_of_missing_labels(x))
         if isinstance(x, tuple | list) and len(x) in (2, 3) and _is_arrays(x):
@@ -168,11 +171,12 @@ class Feed:
         sample_weight: object = None,
         class_weight: object = None,
         key_seed: int | None = None,
+        own: tuple[OwnRows | None, OwnRows | None] = (None, None),
     ) -> tuple[Source, Source]:
         """Return arrays as two sources: what to train on, and the share of the samples to evaluate.
 
         drawn_by: the seed that chooses them. Weights of classes are for training alone, and so are the keys
-        of samples, of the seed key_seed.
+        of samples, of the seed key_seed. own: as in `arrays`, of each of the two.
         Raises OptionError for an iterable of batches, and where one of the two would be empty.
         """
         if y is None:
@@ -182,7 +186,7 @@ class Feed:
             )
         whole = self._fitting(x, y, sample_weight, class_weight)
         tested = whole if class_weight is None else self._fitting(x, y, sample_weight, None)
-        self._require_all_finite(whole)
+        self._require_all_finite(whole, own[0])
         whole = self._with_keys(whole, key_seed)
         samples = self.samples(whole)
         held = round(share * samples)
@@ -193,8 +197,8 @@ class Feed:
                 mend="validation_data=(images, labels), or another share",
             )
         order = permutation(samples, drawn_by)
-        train = self.in_batches(whole, size, seed, rows=np.sort(order[held:]))
-        return train, self.in_batches(tested, size, rows=np.sort(order[:held]))
+        train = self.in_batches(whole, size, seed, np.sort(order[held:]), own[0])
+        return train, self.in_batches(tested, size, None, np.sort(order[:held]), own[1])
 
     def _of_batches(
         self, batches: Iterable[object], epoch: int, begin: int, class_weight: object, key_seed: int | None
@@ -219,12 +223,17 @@ class Feed:
         return {**whole, SAMPLE_KEY: identities(key_seed, np.arange(self.samples(whole)))}
 
     def in_batches(
-        self, whole: Batch, size: int, seed: int | None = None, rows: NDArray[np.int64] | None = None
+        self,
+        whole: Batch,
+        size: int,
+        seed: int | None = None,
+        rows: NDArray[np.int64] | None = None,
+        own: OwnRows | None = None,
     ) -> Source:
         """Return arrays that fit, and stay as they are, as batches of so many rows, which are converted.
 
-        seed: shuffles; None keeps their order. rows: the samples that are taken, by default all. Inputs that
-        have no rows are shared by all batches.
+        seed: shuffles; None keeps their order. rows: the samples that are taken, by default all. own: as in
+        `arrays`. Inputs that have no rows are shared by all batches.
         """
         names = [name for name in whole if name not in self.inputs or self.inputs[name].has_batch]
         shared = {
@@ -243,6 +252,7 @@ class Feed:
             rows=rows,
             dtypes=[self._dtype(name, whole[name]) for name in names],
             gather=gather if reads_files else self._gather,  # beside a step, it leaves the threads to that
+            needed=None if own is None else [own.needed(name, whole[name], whole.keys()) for name in names],
         )
 
         def epoch(number: int, begin: int) -> Drawn:
@@ -269,18 +279,22 @@ class Feed:
         """Return the element type in which batches have an array; weights have theirs already."""
         return self._dtypes.get(name, array.dtype)
 
-    def _require_all_finite(self, whole: Batch) -> None:
+    def _require_all_finite(self, whole: Batch, own: OwnRows | None) -> None:
         for name, array in whole.items():
             is_target = name.partition(".")[0] == "target"
-            require_finite("targets" if is_target else f"inputs {name!r}", array, self._dtypes.get(name))
+            title, first = "targets" if is_target else f"inputs {name!r}", 0
+            if own is not None and array.ndim > 1:
+                rows = own.share(len(array))
+                array, first = array[rows], rows.start
+            require_finite(title, array, self._dtypes.get(name), first)
 
-    def validation(self, data: object, size: int) -> Source:
+    def validation(self, data: object, size: int, own: OwnRows | None = None) -> Source:
         """Return what is evaluated after each epoch: arrays (x, y), with weights or without, or batches.
 
-        Of a Dataset it is the test part.
+        Of a Dataset it is the test part. own: as in `arrays`.
         """
         if isinstance(data, Dataset):
-            return self.arrays(*parts_to_test(data, None), size=size)
+            return self.arrays(*parts_to_test(data, None), size=size, own=own)
         is_batches = isinstance(data, Iterable) and not isinstance(data, np.ndarray | str | bytes | Mapping)
         if not is_batches:
             raise DataError(
@@ -295,7 +309,8 @@ class Feed:
         if isinstance(data, tuple | list) and len(data) in (2, 3):
             x, y, *weights = data
             if isinstance(data, tuple) or isinstance(x, np.ndarray | Mapping):
-                return self.arrays(x, y, size=size, sample_weight=weights[0] if weights else None)
+                weight = weights[0] if weights else None
+                return self.arrays(x, y, size=size, sample_weight=weight, own=own)
         return self.arrays(data, None, size=size)
 
     def _given(self, given: object, class_weight: object) -> Batch:

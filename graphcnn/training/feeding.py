@@ -88,12 +88,13 @@ def fitting_inputs(types: Mapping[str, TensorType], x: object, *, least: int = 1
     return arrays
 
 
-def require_finite(name: str, array: Array, dtype: np.dtype[Any] | None = None) -> None:
+def require_finite(name: str, array: Array, dtype: np.dtype[Any] | None = None, before: int = 0) -> None:
     """Raise DataError for NaN or infinity; name the first sample that has one.
 
-    dtype: what the array is converted to, in which numbers may become infinite that are not.
+    dtype: what the array is converted to, in which numbers may become infinite that are not. before: how many
+    samples are in front of those of the array.
     """
-    if array.dtype.kind != "f":
+    if array.dtype.kind != "f" or not array.size:
         return
     if dtype is not None and dtype.itemsize < array.dtype.itemsize:
         greatest = np.finfo(dtype).max
@@ -105,7 +106,7 @@ def require_finite(name: str, array: Array, dtype: np.dtype[Any] | None = None) 
             return
         broken = ~np.isfinite(array.reshape(len(array), -1)).all(axis=1)
     array_name = "images" if name.startswith("inputs") else "targets"
-    first = int(broken.argmax())
+    first = before + int(broken.argmax())
     raise DataError(
         f"{name} hold NaN or infinity in {int(broken.sum())} of {len(array)} samples",
         facts=[f"the first is sample {first}"],

@@ -25,6 +25,8 @@ class LivePlot(Callback):
     where there is neither a path nor a notebook.
     """
 
+    only_writes = True
+
     def __init__(self, path: str | PathLike[str] | None = None) -> None:
         figure = new_figure()
         self.path = None if path is None else as_path(path)

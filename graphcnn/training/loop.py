@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -13,13 +13,16 @@ from graphcnn.data.fingerprint import fingerprint
 from graphcnn.displays import display
 from graphcnn.errors import DataError, TrainingError
 from graphcnn.interrupts import interrupts_put_off
-from graphcnn.training.callbacks import Callback, StopTraining, hears_steps
-from graphcnn.training.feed import Drawn, Source, of_validation
+from graphcnn.training.callbacks import Callback, StopTraining, hears
+from graphcnn.training.feed import Batch, Drawn, Source, of_validation
 from graphcnn.training.hints import Course, hint
 from graphcnn.training.history import STEP, History
+from graphcnn.training.own_rows import OwnRows
 from graphcnn.training.position import hand_over
 from graphcnn.training.progress import Progress
+from graphcnn.training.ranks import Ranks
 from graphcnn.training.saving import Saving
+from graphcnn.training.stated import stated_of_epoch
 from graphcnn.training.totals import Totals
 from graphcnn.training.trail import Trail
 from graphcnn.warned import warn
@@ -32,7 +35,8 @@ if TYPE_CHECKING:
 class Loop:
     """One call of `fit`, of which everything is checked.
 
-    state: the model's own arrays, which each step changes.
+    state: the model's own arrays, which each step changes. own: which rows of batches are read here, of
+    several ranks.
     """
 
     def __init__(
@@ -44,16 +48,22 @@ class Loop:
         bar: Progress,
         saving: Saving,
         plan: Plan,
+        ranks: Ranks,
+        own: OwnRows | None,
     ) -> None:
         self._model = model
         self._state = state
         self._source = data.training
         self._validation = data.validation
-        self._callbacks = callbacks
-        self._step_callbacks = [callback for callback in callbacks if hears_steps(callback)]
+        self._ranks = ranks
+        self._tells_before_step = any(hears(callback, "on_step_begin") for callback in callbacks)
+        self._tells_steps = any(hears(callback, "on_step_end") for callback in callbacks)
+        self._callbacks = [each for each in callbacks if ranks.is_first or not each.only_writes]
+        self._step_callbacks = [each for each in self._callbacks if hears(each, "on_step_end")]
         self._bar = bar
         self._saving = saving
         self._plan = plan
+        self._own = own
         self._begun = None if plan.begun is None else plan.begun.training
         """Where the training that goes on was interrupted, until it goes on from there."""
         self._validate_every = plan.options["validate_every"]
@@ -111,13 +121,14 @@ class Loop:
         state = {} if begun is None else model.state()
         scheduled, model.scheduled_rate = model.scheduled_rate, None
         rate = model.learning_rate
-        for callback in self._callbacks:
-            callback.on_train_begin(model)
+        with self._ranks.stopping_together():
+            for callback in self._callbacks:
+                callback.on_train_begin(model)
         if begun is not None:
             model.set_state(state)
             model.learning_rate, model.scheduled_rate = rate, scheduled
             missing = hand_over(begun.callbacks, self._callbacks)
-            if missing:
+            if missing and self._ranks.is_first:
                 warn(
                     f"the training that goes on had {' and '.join(missing)} among its callbacks, and has not "
                     "now. Mend: callbacks= as at first"
@@ -146,7 +157,7 @@ class Loop:
                 callback.on_epoch_end(self._model, epoch, logs)
             except StopTraining:
                 is_to_stop = True
-        return is_to_stop
+        return bool(self._ranks.greatest(is_to_stop))
 
     def _epoch(self, epoch: int, history: History) -> dict[str, float]:
         """Train and evaluate one epoch, and enter it in both histories; return its numbers."""
@@ -160,13 +171,15 @@ class Loop:
             for each in (history, model.history):
                 each.begin_epoch()
             self._saving.begin_epoch(totals)
-            for callback in self._callbacks:
-                callback.on_epoch_begin(model, epoch)
+            with self._ranks.stopping_together():
+                for callback in self._callbacks:
+                    callback.on_epoch_begin(model, epoch)
         self._warn_of_rate(epoch)
+        self._ranks.require_agreement(lambda: stated_of_epoch(epoch, model.learning_rate))
         self._bar.begin(epoch)
         before, start, self._validating = totals.samples, time.perf_counter(), 0.0
         self._train(epoch, totals, history)
-        seconds = time.perf_counter() - start - self._validating
+        seconds = self._ranks.number_of_first(time.perf_counter() - start - self._validating)
         rates = {
             "learning_rate": model.learning_rate,
             "seconds": seconds,
@@ -193,7 +206,8 @@ class Loop:
         measured = history.within(len(history))
         if self._validates_after(begin) and not any(row[STEP] == begin for row in measured):
             self._validate_within(epoch, begin, history)  # in which training was interrupted
-        with closing(self._batches(epoch, begin)) as batches:
+        with closing(self._batches(epoch, begin)) as drawn:
+            batches = self._ranks.alike(drawn, self._source, f"of epoch {epoch}", begin)
             self._take_steps(epoch, begin, batches, totals, trail, history)
         if not totals.samples:
             raise DataError(
@@ -202,12 +216,18 @@ class Loop:
             )
 
     def _take_steps(
-        self, epoch: int, begin: int, batches: Drawn, totals: Totals, trail: Trail, history: History
+        self,
+        epoch: int,
+        begin: int,
+        batches: Iterator[Batch],
+        totals: Totals,
+        trail: Trail,
+        history: History,
     ) -> None:
         model, before = self._model, totals.samples
         for step, batch in enumerate(batches, begin + 1):
-            for callback in self._callbacks:
-                callback.on_step_begin(model, epoch, step, batch)
+            if self._tells_before_step:
+                self._tell_before_step(epoch, step, batch)
             trail.add(model.learning_rate, None if self._source.is_repeatable else batch)
             results = model.step_on(batch)
             model.steps_done = step
@@ -216,7 +236,7 @@ class Loop:
             if not math.isfinite(loss):
                 raise self._diverged(epoch, step, loss, trail, begin)
             self._course.add(loss)
-            if self._step_callbacks:
+            if self._tells_steps:
                 self._tell_step(epoch, step, results)
             if self._validates_after(step):
                 self._validate_within(epoch, step, history)
@@ -238,14 +258,21 @@ class Loop:
             )
         return batches
 
+    def _tell_before_step(self, epoch: int, step: int, batch: Mapping[str, Array]) -> None:
+        with self._ranks.stopping_together():
+            for callback in self._callbacks:
+                callback.on_step_begin(self._model, epoch, step, batch)
+
     def _tell_step(self, epoch: int, step: int, results: Mapping[str, Array]) -> None:
         logs = self._model.numbers(results)
-        for callback in self._step_callbacks:
-            callback.on_step_end(self._model, epoch, step, logs)
+        with self._ranks.stopping_together():
+            for callback in self._step_callbacks:
+                callback.on_step_end(self._model, epoch, step, logs)
 
     def _measured(self, validation: Source) -> dict[str, float]:
         with of_validation():
-            return {f"val_{name}": value for name, value in self._model.evaluate_batches(validation).items()}
+            found = self._model.evaluate_batches(validation, between=self._saving.between_batches)
+            return {f"val_{name}": value for name, value in found.items()}
 
     def _validates_after(self, step: int) -> bool:
         every = self._validate_every
@@ -260,8 +287,9 @@ class Loop:
         for each in (history, self._model.history):
             each.add_validation({STEP: step, **known, **logs})
         self._bar.validated(epoch, step, logs)
-        for callback in self._callbacks:
-            callback.on_validation_end(self._model, epoch, step, logs)
+        with self._ranks.stopping_together():
+            for callback in self._callbacks:
+                callback.on_validation_end(self._model, epoch, step, logs)
         self._validating += time.perf_counter() - start
 
     def _warn_of_rate(self, epoch: int) -> None:
@@ -284,6 +312,8 @@ class Loop:
         begin: how many steps of the epoch the trail leaves out.
         """
         model, batches = self._model, None
+        if self._own is not None:
+            self._own.see_all()
         if self._source.is_repeatable:
             batches = self._source.epoch(epoch - 1, begin)
         found = display("first_nonfinite_of_steps")(model, trail.state, trail.steps(batches))

@@ -14,11 +14,13 @@ from graphcnn.arrays import Array
 from graphcnn.backend import Backend, Executable
 from graphcnn.data.dataset import Dataset
 from graphcnn.data.prefetching import AHEAD
+from graphcnn.distributed.agreement import Stated
+from graphcnn.distributed.transport import Transport
 from graphcnn.errors import DataError, OptionError, SettingError, meant
 from graphcnn.foreign_names import OF_MODELS, SETTABLE
 from graphcnn.ir import users_line
 from graphcnn.sample_keys import SAMPLE_KEY, identities
-from graphcnn.training.callbacks import Callback, check_callbacks
+from graphcnn.training.callbacks import Callback, check_callbacks, hears
 from graphcnn.training.checkpoint import Checkpoint
 from graphcnn.training.class_names import classes_to_train
 from graphcnn.training.compiling import compilations_shown
@@ -38,8 +40,9 @@ from graphcnn.training.planning import Begun, planned, planned_data, saved_train
 from graphcnn.training.position import Training
 from graphcnn.training.progress import Progress
 from graphcnn.training.saving import Saving
+from graphcnn.training.stated import stated_of_call, stated_of_position
 from graphcnn.visible import visible
-from graphcnn.warned import warn
+from graphcnn.warned import quiet_unless, warn
 
 ATTRIBUTES = ("seed", "epochs_done", "steps_done", "backend", "history")
 """What a model has beside its methods and properties."""
@@ -78,8 +81,9 @@ class Model(ModelUse):
         epochs_done: int = 0,
         samples_trained: int = 0,
         frozen_by_layers: Callable[[], frozenset[str]] = frozenset,
+        ranks: Transport | None = None,
     ) -> None:
-        super().__init__(graphs, state, backend, options or {}, frozen_by_layers)
+        super().__init__(graphs, state, backend, options or {}, frozen_by_layers, ranks)
         self.seed = seed
         self.epochs_done = epochs_done
         self.steps_done = 0
@@ -92,7 +96,13 @@ class Model(ModelUse):
 
     @classmethod
     def of_file(
-        cls, file: ModelFile, *, backend: Backend, options: Mapping[str, object], begun: Begun | None = None
+        cls,
+        file: ModelFile,
+        *,
+        backend: Backend,
+        options: Mapping[str, object],
+        begun: Begun | None = None,
+        ranks: Transport | None = None,
     ) -> Model:
         """Return the model that a file holds. begun: a call of `fit` that it goes on with."""
         model = cls(
@@ -103,6 +113,7 @@ class Model(ModelUse):
             seed=file.seed,
             epochs_done=file.epochs_done,
             samples_trained=file.samples_trained,
+            ranks=ranks,
         )
         model.learning_rate = file.learning_rate
         model.classes = file.classes
@@ -222,11 +233,22 @@ class Model(ModelUse):
 
     def _stepped(self, step: Executable, inputs: Mapping[str, Any]) -> dict[str, Array]:
         state = self._state
+        self._agree()
         state.changed()
         try:
             return step.step(state, **inputs)
         finally:
             state.changed()
+
+    def _stated(self) -> dict[str, Stated]:
+        position = {
+            "the seed": self.seed,
+            "the learning rate": self.learning_rate,
+            "the number of epochs done": self.epochs_done,
+            "the number of steps done": self.steps_done,
+            "the number of samples trained": self._samples_trained,
+        }
+        return {**super()._stated(), **stated_of_position(position)}
 
     def as_batch(self, x: object, y: object = None, sample_weight: object = None) -> dict[str, Array]:
         """Return a batch as inputs of the model's graphs by name, with the targets where there are any.
@@ -307,6 +329,7 @@ class Model(ModelUse):
             "steps_per_epoch": steps_per_epoch,
         }
         plan = planned(self._begun, epochs, initial_epoch, self.epochs_done, given)
+        own = self._own_rows("step"), self._own_rows("evaluation")
         data = planned_data(
             self._feed,
             plan,
@@ -317,17 +340,31 @@ class Model(ModelUse):
             key_seed=self._key_seed,
             prefetch=prefetch,
             weights={"sample_weight": sample_weight, "class_weight": class_weight},
+            own=own,
         )
         check_callbacks(callbacks, self._recorded(has_validation=data.validation is not None))
         self._steps_per_epoch = data.training.steps
+        if own[0] is not None and any(hears(callback, "on_step_begin") for callback in callbacks):
+            own[0].see_all()  # as callbacks do that are told of batches
         outputs = [type.shape for type in self._outputs.values()]
-        self.classes = classes_to_train(x, outputs) or self.classes
-        self.resize = x.resize if isinstance(x, Dataset) else self.resize
-        chosen, training, latest = saved_training(plan, checkpoint, data, self.backend, self._options)
-        repeats = data.training.is_repeatable
-        saving = Saving(chosen, training, self, callbacks, is_repeatable=repeats, latest=latest)
-        bar = Progress(plan.numbers[-1], data.training.steps, shown=progress)
-        with compilations_shown(progress):
+        ranks = self._ranks
+        with quiet_unless(ranks.is_first), compilations_shown(progress and ranks.is_first):
+            self.classes = classes_to_train(x, outputs) or self.classes
+            self.resize = x.resize if isinstance(x, Dataset) else self.resize
+            is_saved = checkpoint is not None or plan.begun is not None
+            call = {"epochs": [*plan.numbers], **plan.options, "whether checkpoints are saved": is_saved}
+            ranks.require_agreement(
+                lambda: {**self._stated(), **stated_of_call(call, callbacks, data.fingerprints())}
+            )
+            self._has_agreed = True
+            chosen, training, latest = saved_training(
+                plan, checkpoint, data, self.backend, self._options, is_writer=ranks.is_first
+            )
+            repeats = data.training.is_repeatable
+            saving = Saving(
+                chosen, training, self, callbacks, is_repeatable=repeats, ranks=ranks, latest=latest
+            )
+            bar = Progress(plan.numbers[-1], data.training.steps, shown=progress and ranks.is_first)
             if plan.left:
                 self.executable(variant("step", data.training.names))
             if plan.left and data.validation is not None:
@@ -335,7 +372,7 @@ class Model(ModelUse):
             if plan.begun is None:
                 self.epochs_done, self.steps_done = plan.numbers.start - 1, 0
             self._begun = None
-            return Loop(self, self._state, data, callbacks, bar, saving, plan).run()
+            return Loop(self, self._state, data, callbacks, bar, saving, plan, ranks, own[0]).run()
 
     @property
     def steps_per_epoch(self) -> int | None:

@@ -20,6 +20,7 @@ from graphcnn.training.metrics import Metric
 from graphcnn.training.objective import Head, Losses
 from graphcnn.training.optimizers import Optimizer, given_optimizer
 from graphcnn.training.options import refuse
+from graphcnn.training.ranks import Ranks
 from graphcnn.transform import Passes, distribute
 
 if TYPE_CHECKING:
@@ -31,13 +32,21 @@ WEIGHTED = ("evaluation", "scores", "gradient", "step")
 GRAPHS = ("forward", "training", *WEIGHTED, *(f"weighted_{name}" for name in WEIGHTED))
 """What `Model.graph` returns; the weighted ones take a weight for each sample as well."""
 
+TOGETHER = tuple(
+    f"{weighted}{name}" for weighted in ("", "weighted_") for name in ("evaluation", "gradient", "step")
+)
+"""The graphs that several ranks compute together, each on samples of its own."""
+
 OF_EVERY_BATCH = ("executable", "graph", "step_on", "as_batch", "samples", "numbers")
 """The methods that `fit` and `evaluate` call for every batch."""
 
 
 @known_methods(besides=OF_EVERY_BATCH)
 class ModelGraphs:
-    """The graphs of a model. backend: what compiles them, with options of its own."""
+    """The graphs of a model.
+
+    backend: what compiles them, with options of its own. ranks: the way to the others that train it, if any.
+    """
 
     def __init__(
         self,
@@ -45,10 +54,14 @@ class ModelGraphs:
         backend: Backend,
         options: Mapping[str, object],
         frozen_by_layers: Callable[[], frozenset[str]],
+        ranks: Transport | None,
     ) -> None:
         self.backend = backend
         self._graphs = graphs
         self._options = dict(options)
+        self._ranks = Ranks(ranks)
+        self._distributed: dict[str, tuple[Graph, Graph]] = {}
+        self._has_agreed = not self._ranks.are_several
         self._layers = LayersWord(frozen_by_layers)
         self._executables: dict[str, Executable] = {}
         self._outputs = {label: value.type for label, value in graphs.inference.outputs.items()}
@@ -58,7 +71,7 @@ class ModelGraphs:
 
         Nor do they hold the network's layers, which are the original's.
         """
-        return {**self.__dict__, "_executables": {}, "_layers": LayersWord(frozenset)}
+        return {**self.__dict__, "_executables": {}, "_distributed": {}, "_layers": LayersWord(frozenset)}
 
     @property
     def loss(self) -> Losses | None:
@@ -94,6 +107,16 @@ class ModelGraphs:
         return self._graphs.frozen
 
     @property
+    def rank(self) -> int:
+        """Which of the ranks that train the model this is, from 0; 0 in one process."""
+        return self._ranks.number
+
+    @property
+    def ranks(self) -> int:
+        """How many ranks train the model; 1 in one process."""
+        return self._ranks.count
+
+    @property
     def forward_graph(self) -> Graph:
         """The network for inference: from its inputs to `output`."""
         return self._graphs.forward
@@ -105,7 +128,7 @@ class ModelGraphs:
 
     @property
     def step_graph(self) -> Graph:
-        """The whole training step, simplified: what the backend compiles."""
+        """The whole training step, simplified, and distributed over ranks: what the backend compiles."""
         return self.graph("step")
 
     @property
@@ -133,7 +156,16 @@ class ModelGraphs:
                 f"this model has no {name} graph: it was compiled without {' and '.join(lacking)}",
                 f"gcn.compile(..., {', '.join(lacking.values())})",
             )
-        return graph
+        return self._shared(name, graph) if name.endswith(("step", "evaluation")) else graph
+
+    def _shared(self, name: str, graph: Graph) -> Graph:
+        """Return a graph as ranks compute it together; in one process it itself."""
+        if self._ranks.transport is None:
+            return graph
+        known = self._distributed.get(name)
+        if known is None or known[0] is not graph:
+            known = self._distributed[name] = graph, distribute(graph)
+        return known[1]
 
     def _repr_svg_(self) -> str:
         """Return the gradient graph, or without a loss the forward graph, as a picture for notebooks."""
@@ -152,7 +184,10 @@ class ModelGraphs:
             graph = self.graph(name)
             if name.endswith("step"):
                 self._require_trained(graph)
-            executable = shown(graph.name, lambda: self.backend.compile(graph, **self._options))
+            options = self._options
+            if self._ranks.transport is not None and name in TOGETHER:
+                graph, options = self._shared(name, graph), {**options, "ranks": self._ranks.transport}
+            executable = shown(graph.name, lambda: self.backend.compile(graph, **options))
             self._executables[name] = executable
         return executable
 

@@ -11,6 +11,8 @@ import numpy as np
 from graphcnn.arguments import known_methods
 from graphcnn.arrays import Array
 from graphcnn.backend import Backend, State
+from graphcnn.distributed.agreement import Stated
+from graphcnn.distributed.transport import Transport
 from graphcnn.errors import DataError
 from graphcnn.interchange.torchvision import is_of_torch, read_state_dict, write_state_dict
 from graphcnn.interrupts import interrupts_put_off
@@ -23,6 +25,7 @@ from graphcnn.training.model_onnx import OnnxGraph, known_onnx_graph, write_mode
 from graphcnn.training.optimizers import LEARNING_RATE, checked_rate
 from graphcnn.training.options import refuse
 from graphcnn.training.parameters import Parameters, Weights
+from graphcnn.training.stated import stated_of_model
 
 if TYPE_CHECKING:
     from graphcnn.interchange.onnx.layouts import Images
@@ -41,11 +44,32 @@ class ModelState(ModelGraphs):
         backend: Backend,
         options: Mapping[str, object],
         frozen_by_layers: Callable[[], frozenset[str]],
+        ranks: Transport | None,
     ) -> None:
-        super().__init__(graphs, backend, options, frozen_by_layers)
+        super().__init__(graphs, backend, options, frozen_by_layers, ranks)
         self._state = State(state)
         self._learning_rate = float(graphs.optimizer.learning_rate) if graphs.optimizer else 0.0
         self._scheduled_rate: float | None = None
+
+    def _agree(self) -> None:
+        """Raise RankError, once, unless all ranks have the same model."""
+        if not self._has_agreed:
+            self._ranks.require_agreement(self._stated)
+            self._has_agreed = True
+
+    def _stated(self) -> dict[str, Stated]:
+        """Return what has to be the same on all ranks."""
+        graphs = self._graphs
+        return stated_of_model(
+            self.backend,
+            self._options,
+            {
+                f"the {name} graph": graph
+                for name, graph in (("evaluation", graphs.evaluation), ("step", graphs.step))
+                if graph is not None
+            },
+            self._state,
+        )
 
     def freeze(self, *patterns: str) -> None:
         """Let training leave parameters alone from now on: they get no gradient, as the graphs show.
@@ -74,6 +98,7 @@ class ModelState(ModelGraphs):
         added = {name: self._state.get(name, first) for name, first in graphs.first_values.items()}
         with interrupts_put_off():
             self._graphs, self._state = graphs, State({**kept, **added})
+            self._has_agreed = not self._ranks.are_several
             self._executables = {name: made for name, made in self._executables.items() if name in UNTRAINED}
 
     @property

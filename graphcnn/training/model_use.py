@@ -13,6 +13,7 @@ from graphcnn.arrays import Array
 from graphcnn.backend import Backend, gathering
 from graphcnn.data.dataset import Dataset, check_resize
 from graphcnn.displays import display
+from graphcnn.distributed.transport import Transport
 from graphcnn.errors import DataError, OptionError
 from graphcnn.training.class_names import checked_classes
 from graphcnn.training.classified import Classified, classified
@@ -24,6 +25,7 @@ from graphcnn.training.model_state import ModelState
 from graphcnn.training.named import Named
 from graphcnn.training.objective import OUTPUT, variant
 from graphcnn.training.other_arguments import FIT
+from graphcnn.training.own_rows import OwnRows
 from graphcnn.training.totals import Totals
 from graphcnn.training.views import View, Views, WeightedViews, averaged, weighted_views
 from graphcnn.visible import visible
@@ -60,8 +62,9 @@ class ModelUse(ModelState):
         backend: Backend,
         options: Mapping[str, object],
         frozen_by_layers: Callable[[], frozenset[str]],
+        ranks: Transport | None,
     ) -> None:
-        super().__init__(graphs, state, backend, options, frozen_by_layers)
+        super().__init__(graphs, state, backend, options, frozen_by_layers, ranks)
         self._statistics = {} if graphs.objective is None else graphs.objective.statistics
         self._feed = Feed(
             {label: value.type for label, value in graphs.inference.inputs_with_role("data").items()},
@@ -221,22 +224,32 @@ class ModelUse(ModelState):
         if classes is None:
             classes = {head.output: names for head in self.heads if head.type.shape[1:][-1:] == (len(names),)}
         x, y = parts_to_test(x, y)
-        source = self._feed.arrays(x, y, size=size, sample_weight=sample_weight)
+        own = None if report or weighted is not None else self._own_rows("evaluation")
+        source = self._feed.arrays(x, y, size=size, sample_weight=sample_weight, own=own)
         if report:
             return display("evaluation_report")(self, source, classes, weighted, files)
         return Named(self.evaluate_batches(source, weighted), "model.evaluate(x, y)")
 
+    def _own_rows(self, name: str) -> OwnRows | None:
+        """Return which rows of batches this rank needs for one of the graphs; None is all."""
+        return self._ranks.own_rows(lambda names: self.executable(variant(name, names)))
+
     def evaluate_batches(
-        self, source: Source, views: WeightedViews | None = None, watch: Watch | None = None
+        self,
+        source: Source,
+        views: WeightedViews | None = None,
+        watch: Watch | None = None,
+        between: Callable[[], object] = lambda: None,
     ) -> dict[str, float]:
         """Return loss and metrics over batches that are checked as far as they can be beforehand.
 
-        watch: is told of each batch and the network's outputs for it.
+        watch: is told of each batch and the network's outputs for it. between: is called after each.
         """
         totals = self.totals()
-        with closing(source.epoch(0, 0)) as batches:
-            for batch in batches:
+        with closing(source.epoch(0, 0)) as drawn:
+            for batch in self._ranks.alike(drawn, source, "to evaluate"):
                 totals.add(self._evaluated(batch, views, watch), self.samples(batch))
+                between()
         if not totals.samples:
             raise DataError(
                 "the dataset is empty: there is nothing to evaluate",
@@ -249,6 +262,7 @@ class ModelUse(ModelState):
     ) -> dict[str, Array]:
         """Return loss and metrics of a batch."""
         if views is None and watch is None:
+            self._agree()
             return self.executable(variant("evaluation", batch)).step(self._state, **batch)
         outputs = self._outputs_for({name: batch[name] for name in self._feed.inputs}, views)
         if watch is not None:

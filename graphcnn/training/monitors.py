@@ -218,6 +218,8 @@ class ModelCheckpoint(Monitor):
     `EarlyStopping`. `fit` raises OSError before the first epoch where it cannot be written.
     """
 
+    only_writes = True
+
     def __init__(
         self,
         path: str | PathLike[str],

@@ -16,6 +16,7 @@ from graphcnn.training.checkpoint import Checkpoint
 from graphcnn.training.epoch_length import check_steps, check_validation, of_steps
 from graphcnn.training.feed import Feed, Source, of_validation, parts_to_train
 from graphcnn.training.feeding import check_prefetch
+from graphcnn.training.own_rows import OwnRows
 from graphcnn.training.position import Training, chosen_options, require_same_data
 
 DEFAULTS: Final = {
@@ -124,11 +125,13 @@ def planned_data(
     key_seed: int | None,
     prefetch: int,
     weights: Mapping[str, object],
+    own: tuple[OwnRows | None, OwnRows | None] = (None, None),
 ) -> Data:
     """Return the data of a call of `fit`, which are checked as far as they can be.
 
     seed: of the model. key_seed: of the keys of samples; None for graphs that take none. weights: what its
-    arguments of that name say of samples. Others are as `fit` has them.
+    arguments of that name say of samples. own: which rows of arrays are read, in training and in validation.
+    Others are as `fit` has them.
     """
     size, shuffle, split, validate_every, steps = plan.options.values()
     if isinstance(x, Dataset) and validation_data is None and split is None and len(x.test_images):
@@ -144,17 +147,25 @@ def planned_data(
         once = steps is not None and isinstance(x, Iterator)
         most = len(plan.numbers) * steps if once else None  # no thread draws more than is needed
         training = feed.arrays(
-            x, y, size=size, seed=shuffled_by, key_seed=key_seed, prefetch=ahead, most=most, **weights
+            x,
+            y,
+            size=size,
+            seed=shuffled_by,
+            key_seed=key_seed,
+            prefetch=ahead,
+            most=most,
+            own=own[0],
+            **weights,
         )
     else:
         training, validation = feed.split(
-            x, y, split, size=size, seed=shuffled_by, drawn_by=seed, key_seed=key_seed, **weights
+            x, y, split, size=size, seed=shuffled_by, drawn_by=seed, key_seed=key_seed, own=own, **weights
         )
     if steps is not None:
         training = of_steps(training, steps, is_iterator=isinstance(x, Iterator))
     if validation_data is not None:
         with of_validation():
-            validation = feed.validation(validation_data, size)
+            validation = feed.validation(validation_data, size, own[1])
     return Data(training, validation)
 
 
@@ -164,9 +175,12 @@ def saved_training(
     data: Data,
     backend: Backend,
     backend_options: Mapping[str, object],
+    *,
+    is_writer: bool = True,
 ) -> tuple[Checkpoint | None, Training | None, Path | None]:
     """Return where a call saves checkpoints, what is the same in all of them, and the one it comes from.
 
+    is_writer: whether this process writes them, and not another one for it.
     Raises DataError for other data than those of the call that it goes on with, and OptionError where the
     folder has the checkpoints of another training.
     """
@@ -185,7 +199,7 @@ def saved_training(
             latest = plan.begun.path
     if checkpoint is None:
         return None, None, None
-    if latest is None:
+    if latest is None and is_writer:
         checkpoint.require_free()
     training = Training(
         plan.numbers.start,

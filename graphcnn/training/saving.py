@@ -17,13 +17,14 @@ import numpy as np
 
 from graphcnn.arrays import Array
 from graphcnn.data.fingerprint import Fingerprint, fingerprint
-from graphcnn.errors import GraphcnnError, OptionError, TrainingError, add_fact
+from graphcnn.errors import GraphcnnError, OptionError, RankError, TrainingError, add_fact
 from graphcnn.interchange.files import locked, make_folder
 from graphcnn.training.callbacks import Callback
 from graphcnn.training.checkpoint import Checkpoint
 from graphcnn.training.graphs import Graphs
 from graphcnn.training.model_file import ModelFile, described_graphs, write_model_file
 from graphcnn.training.position import Training, kept_by
+from graphcnn.training.ranks import Ranks
 from graphcnn.training.stopping import Stopping
 from graphcnn.training.totals import Totals
 from graphcnn.visible import visible, visible_lines
@@ -52,7 +53,8 @@ class Saving:
     """The checkpoints of one call of `fit`; without a `checkpoint` nothing is saved.
 
     training: what is the same in all of them. is_repeatable: whether batches can be had again. latest: the
-    checkpoint in this folder that the model comes from, where training goes on.
+    checkpoint in this folder that the model comes from, where training goes on. Of several ranks, the first
+    alone writes, and says what there is to say; where a signal comes to any, all end after the same step.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Saving:
         callbacks: Sequence[Callback],
         *,
         is_repeatable: bool,
+        ranks: Ranks,
         latest: Path | None = None,
     ) -> None:
         self._checkpoint = checkpoint
@@ -70,6 +73,7 @@ class Saving:
         self._model = model
         self._callbacks = callbacks
         self._is_repeatable = is_repeatable
+        self._ranks = ranks
         self._stopping = Stopping()
         self._latest = "" if latest is None else visible(str(latest))
         self._graphs: tuple[Graphs, dict[str, str]] | None = None
@@ -82,6 +86,7 @@ class Saving:
         saved if what is done in between fails."""
         self._has_all_steps = False
         self._is_between_steps = False
+        self._is_evaluating = False
         self._is_new = False
         """Whether training has changed anything since the latest copy was taken."""
         self._steps = 0
@@ -102,7 +107,7 @@ class Saving:
         if self._checkpoint is None:
             yield
             return
-        with self._alone_in(self._checkpoint):
+        with self._alone_in(self._checkpoint) if self._ranks.is_first else contextlib.nullcontext():
             self._stopping.listen()
             try:
                 yield
@@ -128,7 +133,8 @@ class Saving:
         """Save the first checkpoint, before any step: raise what is in the way of saving."""
         if self._checkpoint is None:
             return
-        self._number = next(iter(self._checkpoint.files()), 0)
+        if self._ranks.is_first:
+            self._number = next(iter(self._checkpoint.files()), 0)
         if not self._latest:
             self._write(self._present)
             if self._failure is not None:
@@ -163,12 +169,24 @@ class Saving:
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Let signals end what is within at once: an evaluation, which may take long."""
+        """Let signals end what is within: an evaluation, which may take long.
+
+        At once; of several ranks, `between_batches`.
+        """
         if self._checkpoint is None:
             yield
-            return
-        with self._stopping.at_once():
+        elif self._ranks.are_several:
+            self._is_evaluating = True
             yield
+            self._is_evaluating = False
+        else:
+            with self._stopping.at_once():
+                yield
+
+    def between_batches(self) -> None:
+        """Raise what ends training where a signal has come to any of several ranks that evaluate."""
+        if self._is_evaluating:
+            self._obey()
 
     def finish(self, *, has_ended: bool) -> None:
         """Save the last checkpoint. has_ended: whether a callback has ended training."""
@@ -178,7 +196,7 @@ class Saving:
         if self._is_new or has_ended:
             self._write(lambda: self._present(has_ended=has_ended))
         self._tell_failure()
-        self._obey()
+        self._obey()  # all ranks, which meet here: none leaves while the first one writes
 
     def fail(self, error: BaseException) -> None:
         """Save what there is when an error or a signal ends training, and say how to go on.
@@ -191,9 +209,12 @@ class Saving:
         self._wait()
         self._failure = None
         is_known = self._is_between_steps or self._has_all_steps or isinstance(error, Exception)
-        if is_known and self._is_new and not isinstance(error, TrainingError):
+        if is_known and self._is_new and not isinstance(error, TrainingError | RankError):
             self._write(self._file_of_failure)
-        self._say(error)
+        if self._is_between_steps:
+            self._ranks.meet()  # none leaves while the first one writes
+        if self._ranks.is_first:
+            self._say(error)
 
     def _file_of_failure(self) -> ModelFile:
         held = self._held
@@ -213,12 +234,16 @@ class Saving:
 
     def _obey(self) -> None:
         """End training where a signal has come."""
-        if self._stopping.number:
+        number = self._ranks.greatest(self._stopping.number)
+        if number:
+            self._stopping.number = number
             self._is_between_steps = True
             raise self._stopping.error()
 
     def _is_due(self) -> bool:
         assert self._checkpoint is not None
+        if not self._ranks.is_first:
+            return False
         if isinstance(self._checkpoint.every, int):
             is_due = self._steps >= self._checkpoint.every
         else:
@@ -287,6 +312,8 @@ class Saving:
     def _write(self, made: Callable[[], ModelFile]) -> None:
         """Write a checkpoint, and remove those that are too many; note what goes wrong."""
         assert self._checkpoint is not None
+        if not self._ranks.is_first:
+            return
         begin, place = time.thread_time(), "of now"
         try:
             file = made()
@@ -297,6 +324,7 @@ class Saving:
                 self._graphs = file.graphs, described_graphs(file.graphs)
             write_model_file(path, file, self._graphs[1])
             self._latest = f"{visible(str(path))}, {place}"
+            self._ranks.note("checkpoint", f"the latest checkpoint is {self._latest}")
             self._is_failing = False
             for old in list(self._checkpoint.files().values())[self._checkpoint.keep :]:
                 with contextlib.suppress(OSError):

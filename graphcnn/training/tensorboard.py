@@ -35,6 +35,8 @@ class TensorBoard(Callback):
     raises OptionError without.
     """
 
+    only_writes = True
+
     def __init__(self, folder: str | PathLike[str], *, every: int | None = None) -> None:
         if every is not None and not is_int(every, 1):
             raise OptionError(f"every={every!r:.60} is not a number of steps of at least 1", mend="every=10")

@@ -243,3 +243,35 @@ def test_rows_in_order_are_views_where_they_need_no_conversion():
     array = np.zeros((6, 2), np.float32)
     first, *_ = Batches(array, size=4).epoch(0)
     assert np.shares_memory(first[0], array)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("seed", [None, 3])
+@pytest.mark.parametrize("size", [7, 100])
+def test_rows_that_are_not_needed_are_not_gathered(backend, seed, size):
+    images, labels = pixels(100, 40), np.arange(100)
+    take = gathering(load_backend(backend), {"threads": 2} if backend == "native" else {})
+
+    def needed(samples):
+        return [range(1, samples // 2), range(samples, samples), range(samples - 1, samples)]
+
+    options = {"size": size, "seed": seed, "dtypes": ["float32", "int64"], "gather": take}
+    part = Batches(images, labels, needed=[needed, None], **options)
+    for batch, whole in zip(part.epoch(2), Batches(images, labels, **options).epoch(2), strict=True):
+        rows = [row for own in needed(len(batch[0])) for row in own]
+        assert batch[0].shape == whole[0].shape
+        assert batch[0][rows].tobytes() == whole[0][rows].tobytes()
+        assert batch[1].tolist() == whole[1].tolist()
+    read = []
+    recorded = Batches(
+        images,
+        size=size,
+        seed=3,
+        dtypes=["float32"],
+        gather=lambda array, rows, out: read.extend(rows.tolist()),
+        needed=[needed],
+    )
+    for _ in recorded.epoch(0):
+        pass
+    counts = [len(batch[0]) for batch in Batches(images, size=size).epoch(0)]
+    assert len(set(read)) == len(read) == sum(len(own) for count in counts for own in needed(count))

@@ -589,6 +589,22 @@ def test_without_a_number_there_is_a_thread_for_every_processor(monkeypatch):
     assert thread_count() == 6
 
 
+@pytest.mark.parametrize(
+    ("ranks_here", "launchers", "count"),
+    [(3, {0, 1, 2, 3, 4, 5, 6}, 2), (16, {0, 1, 2, 3, 4, 5, 6}, 1), (3, {0, 7}, 7)],
+)
+def test_ranks_share_the_processors_that_their_launcher_has_not_given_to_each(
+    monkeypatch, ranks_here, launchers, count
+):
+    monkeypatch.setenv("GRAPHCNN_THREADS", "")
+    for name, value in (("PMI_RANK", 1), ("PMI_SIZE", 64), ("MPI_LOCALNRANKS", ranks_here)):
+        monkeypatch.setenv(name, str(value))
+    own = {0, 1, 2, 3, 4, 5, 6}
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: launchers if process else own, raising=False)
+    monkeypatch.setattr(processors, "_quota", lambda *places: None)
+    assert thread_count() == count
+
+
 @pytest.mark.parametrize("asked", [0, -1, 513, 2.0, "4", True, False])
 def test_a_wrong_number_is_an_error_that_says_where_it_is_from(monkeypatch, asked):
     monkeypatch.setenv("GRAPHCNN_THREADS", "2")

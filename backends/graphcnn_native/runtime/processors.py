@@ -7,6 +7,7 @@ import re
 from numbers import Integral
 from pathlib import Path, PurePosixPath
 
+from graphcnn.distributed.launcher import launched
 from graphcnn.errors import OptionError
 
 MOST_THREADS = 512
@@ -38,12 +39,28 @@ def _checked(number: object, place: str, given: object) -> int:
 
 
 def processors() -> int:
-    """Return how many processors this process may keep busy."""
+    """Return how many processors this process may keep busy.
+
+    Ranks that a launcher such as mpiexec has started on this machine share them, unless it has given each its
+    own.
+    """
     has_affinity = hasattr(os, "sched_getaffinity")
     allowed = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
     quota = _quota(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
     # Rounded down: a group that has used its share up stands still, spinning threads and working ones alike.
-    return allowed if quota is None else max(1, min(allowed, int(quota)))
+    return max(1, int(allowed if quota is None else min(allowed, quota)) // _sharers())
+
+
+def _sharers() -> int:
+    """Return how many ranks run on the same processors: their launcher runs on those as well, then."""
+    found = launched()
+    if found is None:
+        return 1
+    try:
+        is_bound = os.sched_getaffinity(0) != os.sched_getaffinity(os.getppid())
+    except (AttributeError, OSError):
+        is_bound = False
+    return 1 if is_bound else max(1, found.local_size)
 
 
 def _quota(membership: Path, root: Path) -> float | None:
