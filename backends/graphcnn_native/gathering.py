@@ -24,7 +24,7 @@ LINE: Final = 64
 WORTH_SHARING: Final = 1 << 14
 """Pixels that are worth more threads than the caller's: some microseconds."""
 ITEM: Final = 1 << 12
-"""Pixels that a thread gathers at a time, in less than a microsecond, since others may wait."""
+"""Pixels that a thread gathers ahead at a time, in less than a microsecond, since others may wait for it."""
 PIXELS, NUMBERS, ROWS = np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.int64)
 Context: Final = ctypes.c_int64 * 6
 """What the machine code is told: the addresses of array, rows and out, the number of rows, the size of each,
@@ -42,7 +42,8 @@ class Gathering:
 
     def __call__(self, array: Array, rows: Array | None, out: Array) -> None:
         chosen = _chosen(array, rows, out.dtype, len(out))
-        work = None if chosen is None else chosen.work(0, out, self.threads)
+        share = -(-len(out) // (2 * self.threads))
+        work = None if chosen is None else chosen.work(0, out, self.threads, share)
         if work is None:
             gathered_by_numpy(array, rows, out)
         else:
@@ -56,7 +57,7 @@ class Gathering:
             return otherwise
 
         def begin(first: int, out: Array) -> End:
-            work = chosen.work(first, out, self.threads)
+            work = chosen.work(first, out, self.threads, max(1, ITEM // chosen.size))
             if work is None or work.threads == 1:
                 return otherwise(first, out)
             work.begin()
@@ -80,12 +81,14 @@ class _Chosen:
     source: int
     places: int
 
-    def work(self, first: int, out: Array, threads: int) -> Work | None:
-        """Return the work to write them into an array, from one on; None where the code cannot write."""
+    def work(self, first: int, out: Array, threads: int, share: int) -> Work | None:
+        """Return the work to write them into an array, from one on; None where the code cannot write.
+
+        share: how many rows are an item.
+        """
         count, target = len(out), plain_address(out)
         if not target:
             return None
-        share = max(1, ITEM // self.size)
         places = self.places + first * ROWS.itemsize
         context = Context(self.source, places, target, count, self.size, share)
         threads = threads if count * self.size >= WORTH_SHARING else 1

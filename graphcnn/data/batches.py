@@ -93,7 +93,10 @@ class Batches:
         together = size * max(1, AT_ONCE // max(1, row * size))
         self._together: Final = max(1, min(together, self.samples))
         """How many rows are gathered together: those of whole batches, or all."""
-        rooms = _kept_rooms if row * self._together <= AT_ONCE else _Rooms
+        is_small = row * self._together <= AT_ONCE
+        self._ahead: Final = getattr(gather, "ahead", None) if is_small else None
+        """What begins to gather rows, where they stay in a cache until they are used."""
+        rooms = _kept_rooms if is_small else _Rooms
         self._rooms: Final = [
             rooms((self._together, *shape), dtype) for shape, dtype in zip(shapes, self._dtypes, strict=True)
         ]
@@ -121,8 +124,8 @@ class Batches:
         batches: Iterator[tuple[Array, ...]] = iter(())
         is_one = True
         for first, last in pairwise(bounds):
-            if not is_one:  # after the next one, nobody uses the memory of those before
-                yield from islice(batches, 1)
+            # After one more, nobody uses the memory of those before.
+            yield from islice(batches, None if self._ahead is None else 0 if is_one else 1)
             begun = [column(first, last) for column in columns]
             try:
                 yield from batches
@@ -152,8 +155,11 @@ class Batches:
                 return lambda first, last: (array[first:last], _nothing)
             if array.ndim == 1:
                 return lambda first, last: (array[order[first:last]], _nothing)
-        ahead = getattr(self._gather, "ahead", None)
-        begin = at_the_end(self._gather, array, order) if ahead is None else ahead(array, order, rooms.dtype)
+        begin = (
+            at_the_end(self._gather, array, order)
+            if self._ahead is None
+            else self._ahead(array, order, rooms.dtype)
+        )
 
         def begun(first: int, last: int) -> tuple[Array, End]:
             out = rooms.array(last - first)
