@@ -7,7 +7,8 @@ from typing import TypeAlias
 
 from graphcnn.ir import TensorType
 from graphcnn.ops.attributes import Pair
-from graphcnn_native.codegen.function import Function, Index, Ssa, constant
+from graphcnn_native.call_table import Slot
+from graphcnn_native.codegen.function import INDEX, Function, Index, Ssa, constant
 from graphcnn_native.codegen.lanes import Column, load_lanes, store_lanes
 from graphcnn_native.elements import ITEMS, SIZES
 from graphcnn_native.kernels.tile import column_groups
@@ -28,7 +29,12 @@ def winograd_filters(w: Writer) -> None:
     depth, count = node.op.depth, result.type.static(2)
     maps = maps_of(form, f, w.target)
     fills_lines = count % lanes == 0 and w.target.vector_bytes == ALIGNMENT
-    past_caches = fills_lines and result.type.bytes(1) > LARGE_FILTERS
+    is_large = fills_lines and result.type.bytes(1) > LARGE_FILTERS
+    alone: Ssa | None = None
+    shared: Ssa | None = None
+    if is_large and result.type.bytes(1) <= LARGEST_OF_ONE_THREAD:
+        threads = w.slot(Slot.THREADS, INDEX)
+        alone, shared = f.compare("eq", threads, f.index(1)), f.compare("ne", threads, f.index(1))
 
     def map_vector(part: Column, used: int, source: Ssa, taps: list[list[Tap]], target: Ssa) -> None:
         """source: a panel's first element in a row, at the first tap; target: it at the first point.
@@ -44,13 +50,16 @@ def winograd_filters(w: Writer) -> None:
             return x if is_there is None else f.select(is_there, x, constant(x.type, 0.0))
 
         for row, mapped in along_both(w.target, maps.of_filters, tap, form.taps, form.side):
-            for column, x in enumerate(mapped):
-                point = row * form.side + column
-                address = f.element(target, item, point * depth * used, part.offset)
-                if past_caches:
-                    f.store_past_caches(x, address)
-                else:
-                    store_lanes(f, x, address, part.used, w.target)
+            points = range(row * form.side, (row + 1) * form.side)
+            places = [f.element(target, item, point * depth * used, part.offset) for point in points]
+            if alone is not None or not is_large:
+                with where(f, alone):
+                    for x, address in zip(mapped, places, strict=True):
+                        store_lanes(f, x, address, part.used, w.target)
+            if is_large:
+                with where(f, shared):
+                    for x, address in zip(mapped, places, strict=True):
+                        f.store_past_caches(x, address)
 
     groups = column_groups(count, node.op.panel // lanes, w.target, item)
     with f.loop(w.begin, w.end, name="channel") as channel:
@@ -65,10 +74,13 @@ def winograd_filters(w: Writer) -> None:
                 target = f.element(panel, item, f.multiply(within, group.used))
                 for part in group.columns:
                     map_vector(part, group.used, source, taps, target)
-    if past_caches:
+    if is_large:
         f.publish()
 
 
+LARGEST_OF_ONE_THREAD = 4 * 1024 * 1024
+"""Bytes of mapped filters that one thread had better leave in its caches, as far as they go: what several
+threads write is fetched by each from the others' caches, which takes longer than from memory."""
 Tap: TypeAlias = tuple[Index, Ssa | None]
 """Where in filters a tap is, and whether it is one of theirs, unless that is sure."""
 
