@@ -53,6 +53,8 @@ PARTING: Final = 0.4
 """Seconds after which ranks are killed that are stopped, or begin; mpiexec is silent if others end before."""
 KILLING: Final = 1.6
 """Seconds after which those are killed that have not ended by themselves."""
+WELCOMING: Final = 1.5
+"""Seconds in which watchers that come late are told that a rank has failed before they were there."""
 LINGERING: Final = 2.0
 """Seconds for which a watcher whose rank is gone waits to hear why, at most."""
 
@@ -470,6 +472,9 @@ class Watcher:
     def _is_over(self) -> bool:
         if not self._has_gone or self._failures:
             return False
+        is_early = self._circle.is_leader and self._circle.table is None
+        if self._failure is not None and is_early and len(self._known()) < self._local_size:
+            return time.monotonic() - self._failed_at > WELCOMING
         is_said = self._is_settled() or self._rank in self._byes
         return is_said or time.monotonic() - self._gone[self._rank] > LINGERING
 

@@ -59,7 +59,7 @@ def trial(draw: random.Random, folder: Path, program: Path) -> tuple[str, float]
         if ended.code == 0:
             return "came too late", ended.seconds
         named = MESSAGE.findall(ended.output)
-        if not named and moment == "start-up" and "BAD TERMINATION" in ended.output:
+        if not named and moment == "start-up" and re.search("BAD TERMINATION|HYD", ended.output):
             return "told by mpiexec alone, before any rank was ready", ended.seconds
         if not named and (folder / "over").exists() and "BAD TERMINATION" in ended.output:
             return "told by mpiexec alone, when all ranks had come to their end", ended.seconds
