@@ -38,7 +38,7 @@ from graphcnn.distributed.watching.processes import (
 TICK: Final = 0.1
 LOOKING: Final = 0.3
 """Seconds from one look at ranks that have not come yet to the next."""
-MISSING: Final = 2.5
+MISSING: Final = 1.5
 """Seconds after which a rank that mpiexec has not started yet counts as failed."""
 STOPPED: Final = 1.5
 """Seconds after which a process that is stopped counts as failed."""
