@@ -154,7 +154,10 @@ class TrainingError(GraphcnnError, ArithmeticError):
 
 
 class RankError(GraphcnnError, RuntimeError):
-    """Training on several ranks that one of them has ended: it raised an error, died or does not answer."""
+    """Training on several ranks that one of them has ended, or that would not compute the same.
+
+    One has raised an error, died, does not answer or has left; or they differ in versions, options or data.
+    """
 
 
 class GraphcnnWarning(UserWarning):
