@@ -21,8 +21,8 @@ from graphcnn.distributed.tree import meetings, shards_of
 
 LARGE: Final = 32 * 1024
 """Bytes from which on a sum goes in halves, on four ranks and more."""
-UNIT: Final = 8
-"""A sum is parted at multiples of so many bytes."""
+UNIT: Final = 64
+"""A sum is parted at multiples of so many bytes: a line of the caches."""
 
 NONE: Final = range(0)
 
@@ -118,5 +118,5 @@ def messages(
 
 
 def _begun(transport: Transport, each: Round, sent: Array, place: Array) -> Pending:
-    sends = [(reader, sent) for reader in each.readers]
+    sends = [(reader, sent) for reader in each.readers] if each.sent else []
     return transport.begin(sends, [(each.partner, place)] if each.received else [])
