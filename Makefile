@@ -29,6 +29,7 @@ test-mpi: $(VENV)/mpi-ready
 TRIALS ?= 20
 test-rank-faults: $(VENV)/mpi-ready
 	$(BIN)/python tests/distributed/mpi/faults.py $(TRIALS)
+	$(BIN)/python tests/distributed/mpi/faults.py $(TRIALS) 0 tests/distributed/mpi/trial_training.py
 
 test-torch: $(VENV)/dev-ready
 	$(BIN)/python -c "from importlib.metadata import version as of; of('torch'), of('torchvision'), of('onnxscript')" || $(BIN)/python -m pip install --quiet torch==2.13.0 torchvision==0.28.0 onnxscript

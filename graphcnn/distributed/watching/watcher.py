@@ -53,7 +53,7 @@ PARTING: Final = 0.4
 """Seconds after which ranks are killed that are stopped, or begin; mpiexec is silent if others end before."""
 KILLING: Final = 1.6
 """Seconds after which those are killed that have not ended by themselves."""
-WELCOMING: Final = 1.5
+WELCOMING: Final = 1.0
 """Seconds in which watchers that come late are told that a rank has failed before they were there."""
 LINGERING: Final = 2.0
 """Seconds for which a watcher whose rank is gone waits to hear why, at most."""

@@ -3,8 +3,9 @@
     python tests/distributed/mpi/faults.py TRIALS [SEED [PROGRAM]]
 
 Each trial is a job of two to four ranks that mpiexec starts on this machine. Nothing of it may be left five
-seconds after what befell the rank, one message must say which rank it was, and the last checkpoint be whole.
-PROGRAM: what the ranks run, by default trial_rank.py.
+seconds after what befell the rank, or after another one began to wait for it; one message must say which
+rank it was, and the last checkpoint be whole.
+PROGRAM: what the ranks run; trial_rank.py by default, which sends and waits; trial_training.py trains.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from collections import Counter
 from pathlib import Path
 
 from rank_jobs import Job, description
+
+import graphcnn as gcn
 
 SECONDS = 5.0
 KINDS = {"killed": signal.SIGKILL, "stopped": signal.SIGSTOP, "raised": None}
@@ -51,6 +54,8 @@ def trial(draw: random.Random, folder: Path, program: Path) -> tuple[str, float]
             process = _process(job, folder, victim)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, KINDS[kind])
+        if moment == "start-up":
+            wait_until(job, job.watchers)
         job.now()
         ended = job.ended(SECONDS)
         left = job.left_over(max(1.0, SECONDS - ended.seconds))
@@ -94,11 +99,13 @@ def wait_until(job: Job, condition) -> None:
 
 
 def check_checkpoint(folder: Path) -> None:
-    """Raise AssertionError unless the last checkpoint of trial_rank.py is whole, if there is one."""
+    """Raise an error unless the last checkpoint is whole, if there is one."""
     path = folder / "checkpoint"
     if path.exists():
         content = path.read_bytes()
         assert len(content) == 1_000_000 and len(set(content)) == 1, "a checkpoint is cut"
+    if any((folder / "run").glob("[!.]*")):
+        gcn.resume(folder / "run", threads=1)
 
 
 def main(trials: int, seed: int, program: Path) -> None:

@@ -21,6 +21,7 @@ STEPS = 60
 EVERY = 5
 """Steps from checkpoint to checkpoint."""
 _COUNTS: Counter[str] = Counter()
+atexit.register((FOLDER / "over").touch)  # what is registered later comes before: all ranks have ended
 
 
 def moment(name: str) -> None:
@@ -41,7 +42,6 @@ def main() -> None:
     from graphcnn.distributed.mpi import mpi_transport
 
     moment("start-up")
-    atexit.register((FOLDER / "over").touch)  # what is registered later comes before: all ranks have ended
     transport = mpi_transport()
     moment("start-up")
     others = [rank for rank in range(transport.size) if rank != RANK]
