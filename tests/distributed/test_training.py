@@ -136,8 +136,17 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("way", WAYS)
+OFTEN = ("early stopping", "split", "sample weights", "gradients", "accumulate")
+"""Ways that are tried on the slower backend in every run of the tests."""
+
+
+@pytest.mark.parametrize(
+    ("way", "backend"),
+    [
+        *((way, "native") for way in WAYS),
+        *(pytest.param(way, "numpy", marks=[pytest.mark.slow] * (way not in OFTEN)) for way in WAYS),
+    ],
+)
 def test_whatever_fit_is_told_ranks_do_alike(way, backend):
     compiled, options = WAYS[way]
     alone = trained_on(1, backend, compiled, **options)
