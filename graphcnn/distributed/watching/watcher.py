@@ -446,9 +446,9 @@ class Watcher:
         if same - {first["rank"]}:
             lines.append(f"The same error ended {_in_words(sorted(same - {first['rank']}))}.")
         lines += self._notes.values()
-        self._hear(first)
         if not self._is_silent:
-            _write(lines)
+            _write(lines)  # before anyone ends: mpiexec does not wait for this once a rank has aborted
+        self._hear(first)
 
     def _let_go(self, now: float) -> None:
         """Let the own rank end when all others have come to their end, or time is up."""
