@@ -35,7 +35,6 @@ from graphcnn_native.lowering.program import (
     PlannedKernel,
     aligned,
     as_images,
-    operands_read,
     partial_sum_type,
 )
 from graphcnn_native.op_code import LANES, is_pointwise, scalar_function
@@ -364,7 +363,7 @@ class Writer:
             return
         seen: set[Value] = set()
         pending = [value for value in self.kernel.values if not self._is_root(value)]
-        pending += [v for value in pending for v in operands_read(self.graph.node(value.key))]
+        pending += [v for value in pending for v in self.graph.node(value.key).operands_read]
         for key in (*self.kernel.sums, *(() if self.kernel.root is None else (self.kernel.root,))):
             pending += self.graph.node(key).operands
         while pending:
@@ -376,7 +375,7 @@ class Writer:
             if value.type.is_scalar and value not in self.kernel.values:
                 self._scalars[value] = self._value(value, Position(()))
             elif stored not in self.kernel.loads:
-                pending += operands_read(self.graph.node(value.key))
+                pending += self.graph.node(value.key).operands_read
 
     def _is_root(self, value: Value) -> bool:
         """Whether the kernel has the value from its root op, or from the sums of another kernel."""
@@ -534,7 +533,7 @@ class Writer:
             if isinstance(node.op, Broadcast) and not node.operands[0].type.is_scalar:
                 found.append(node)
             else:
-                pending += operands_read(node)
+                pending += node.operands_read
         return found
 
     def _is_of_sample(self, node: Node) -> bool:

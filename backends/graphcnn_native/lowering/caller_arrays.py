@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from graphcnn.ir import BATCH, Value
 from graphcnn_native.lowering.draft import Draft, drafts_by_value
-from graphcnn_native.lowering.program import Buffer, Domain, Keeps, Place, operands_read, spreads, unshaped
+from graphcnn_native.lowering.program import Buffer, Domain, Keeps, Place, spreads, unshaped
 from graphcnn_native.lowering.schedule import Schedule
 
 
@@ -95,7 +95,7 @@ def read_elsewhere(schedule: Schedule, kernel: Draft) -> set[Value]:
             continue
         seen.add(value)
         if spreads(node, value):
-            found.update(leaf for operand in operands_read(node) for leaf in schedule.leaves(operand))
+            found.update(leaf for operand in node.operands_read for leaf in schedule.leaves(operand))
         if value.key != kernel.root and value not in kernel.loads:
-            pending += operands_read(node)
+            pending += node.operands_read
     return found

@@ -19,7 +19,6 @@ from graphcnn_native.lowering.program import (
     Plan,
     PlannedKernel,
     Program,
-    operands_read,
 )
 
 ARENA, PARTIAL, WORKSPACE, FIRST_BUFFER = range(4)
@@ -88,7 +87,7 @@ class Layout:
             self._parts.append(self._place(kernel.unfinished))
 
     def _operands(self, node: Node) -> tuple[Hashable, ...]:
-        read = operands_read(node)
+        read = node.operands_read
         return tuple(self._visit(each) if each in read else each.type for each in node.operands)
 
     def _visit(self, value: Value) -> int:

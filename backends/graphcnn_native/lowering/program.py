@@ -397,11 +397,6 @@ class Program(Plan):
         return f"{buffer.place.value}+{self.offsets[buffer]}"
 
 
-def operands_read(node: Node) -> tuple[Value, ...]:
-    """Return the operands whose elements a node needs; of the others it takes nothing but the shape."""
-    return node.operands_read
-
-
 def spreads(node: Node, value: Value) -> bool:
     """Whether an element of a node's value depends on elements of its operands at other places than its own.
 

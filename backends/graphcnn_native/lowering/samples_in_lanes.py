@@ -16,7 +16,7 @@ from graphcnn.ops import AveragePool2d, Broadcast, Correlate2d, L2Pool2d, MaxPoo
 from graphcnn.ops.attributes import NO_PADDING
 from graphcnn_native.elements import ITEMS, SIZES, SQUARE
 from graphcnn_native.lowering.draft import Draft, drafts_by_value
-from graphcnn_native.lowering.program import Domain, PlannedKernel, operands_read, unshaped
+from graphcnn_native.lowering.program import Domain, PlannedKernel, unshaped
 from graphcnn_native.lowering.schedule import Schedule
 from graphcnn_native.op_code import is_pointwise
 from graphcnn_native.target import Target
@@ -75,7 +75,7 @@ def join_neighbours(schedule: Schedule, target: Target) -> None:
 def is_same_for_samples(graph: Graph, kernel: Draft | PlannedKernel) -> bool:
     """Return whether what follows from a kernel's root reads nothing that differs from sample to sample."""
     followers = [value for value in kernel.values if value.key != kernel.root]
-    pending = [operand for value in followers for operand in operands_read(graph.node(value.key))]
+    pending = [operand for value in followers for operand in graph.node(value.key).operands_read]
     seen = {*kernel.values}
     while pending:
         value = pending.pop()
@@ -87,7 +87,7 @@ def is_same_for_samples(graph: Graph, kernel: Draft | PlannedKernel) -> bool:
             isinstance(node.op, Broadcast) or is_pointwise(node.op)
         ):
             return False
-        pending += operands_read(node)
+        pending += node.operands_read
     return True
 
 
@@ -142,7 +142,7 @@ class _Joining:
             if images != padded:
                 return
             followers = [value for value in reader.values if value.key != reader.root]
-            read = {operand for value in followers for operand in operands_read(self.graph.node(value.key))}
+            read = {operand for value in followers for operand in self.graph.node(value.key).operands_read}
             if padded in {leaf for value in (*others, *read) for leaf in self.schedule.leaves(value)}:
                 return
         pad.is_optional = True

@@ -23,7 +23,7 @@ from graphcnn.ops import (
     Sum,
 )
 from graphcnn_native.lowering.draft import Draft
-from graphcnn_native.lowering.program import Domain, operands_read, turns_matrices, unshaped
+from graphcnn_native.lowering.program import Domain, turns_matrices, unshaped
 from graphcnn_native.op_code import has_code, is_by_sample, is_pointwise
 
 GENERATED = (Constant, Count, Broadcast, OneHot, RandomUniform, RandomNormal)
@@ -259,7 +259,7 @@ class Schedule:
             if value in self.kernel_of or isinstance(node.op, Input):
                 found.add(value)
             else:
-                pending += operands_read(node)
+                pending += node.operands_read
         return found
 
     def nodes(self, kernel: Draft) -> set[int]:
@@ -285,7 +285,7 @@ class Schedule:
             if value == kernel.total:
                 continue
             found.add(value.key)
-            pending += operands_read(node)
+            pending += node.operands_read
         return found
 
     def _loads(self, kernel: Draft) -> set[Value]:
@@ -299,7 +299,7 @@ class Schedule:
             node = self.graph.node(value.key)
             is_given = value.key == kernel.root or value == kernel.total
             if not is_given:
-                found.update(leaf for operand in operands_read(node) for leaf in self.leaves(operand))
+                found.update(leaf for operand in node.operands_read for leaf in self.leaves(operand))
         return {value for value in found if self.kernel_of.get(value) is not kernel}
 
 

@@ -42,7 +42,6 @@ from graphcnn_native.lowering.program import (
     Program,
     aligned,
     is_product_over_samples,
-    operands_read,
     partial_sum_type,
     spreads,
     turns_matrices,
@@ -116,7 +115,7 @@ def _verify_computing(program: Program, kernel: PlacedKernel) -> None:
         _require(is_loaded, kernel, "what it copies is not what it loads")
         return
     if root is not None and not isinstance(root.op, Sum | Mean):
-        for operand in operands_read(root):
+        for operand in root.operands_read:
             _require(_is_loaded_by_root(program, kernel, root, operand), kernel, _unloaded(operand))
     computed = [value for value in kernel.values if value.key != kernel.root and value != kernel.total]
     pending = [operand for value in computed for operand in _computed_from(program, kernel, value)]
@@ -138,7 +137,7 @@ def _computed_from(program: Program, kernel: PlacedKernel, value: Value) -> tupl
     node = program.graph.node(value.key)
     can_be = not isinstance(node.op, Input) and (isinstance(node.op, GENERATED) or is_pointwise(node.op))
     _require(can_be or value in kernel.values, kernel, _unloaded(value))
-    return operands_read(node)
+    return node.operands_read
 
 
 def _is_loaded_by_root(program: Program, kernel: PlacedKernel, root: Node, operand: Value) -> bool:
@@ -360,7 +359,7 @@ def _reached(program: Program, kernel: PlacedKernel, values: Iterable[Value]) ->
         node = program.graph.node(value.key)
         is_computed = value in kernel.values or value not in kernel.loads
         if is_computed and (is_pointwise(node.op) or isinstance(node.op, Broadcast)):
-            pending += operands_read(node)
+            pending += node.operands_read
         else:
             yield value
 
@@ -416,7 +415,7 @@ def _reads_elsewhere(program: Program, kernel: PlacedKernel, state: Value) -> bo
             continue
         node = program.graph.node(value.key)
         is_wide = is_spread or spreads(node, value)
-        pending += [(operand, is_wide) for operand in operands_read(node)]
+        pending += [(operand, is_wide) for operand in node.operands_read]
     return False
 
 
