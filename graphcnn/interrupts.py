@@ -24,9 +24,17 @@ class PutOff:
         """handler: of Ctrl-C; None where none comes."""
         self._handler = handler
         self._came: list[tuple[int, FrameType | None]] = []
+        self._is_open = False
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._came.append((number, frame))
+        if self._is_open:
+            self._take_effect()
+
+    def _take_effect(self) -> None:
+        if self._came and self._handler is not None:
+            came, self._came = self._came, []
+            self._handler(*came[0])
 
     def begin(self) -> None:
         if self._handler is not None:
@@ -36,18 +44,17 @@ class PutOff:
         """Let take effect what has come and will come."""
         if self._handler is not None:
             signal.signal(signal.SIGINT, self._handler)
-            if self._came:
-                came, self._came = self._came, []
-                self._handler(*came[0])
+            self._take_effect()
 
-    @contextmanager
-    def let_through(self) -> Iterator[None]:
-        """Let a Ctrl-C take effect meanwhile, also one that has come before: for waiting that may be long."""
-        try:
-            self.end()
-            yield
-        finally:
-            self.begin()
+    def let_through(self) -> None:
+        """Let a Ctrl-C take effect until `close`, and one that has come before: where waiting may be long."""
+        self._is_open = True
+        if self._came:
+            self._take_effect()
+
+    def close(self) -> None:
+        """Put it off again."""
+        self._is_open = False
 
 
 @contextmanager

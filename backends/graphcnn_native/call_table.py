@@ -9,8 +9,8 @@ class Slot(IntEnum):
     """What stands where in the table; from ARRAYS on, the caller's arrays.
 
     FIRST and COUNT name the part of the batch that is worked on; the arena has room for CAPACITY samples.
-    SHARDS of it are worked on here, from FIRST_SHARD on: all of them, unless ranks share them. After each of
-    the first EXCHANGES stages, EXCHANGE is called.
+    SHARDS of it are worked on here, from FIRST_SHARD on: all of them, unless ranks share them. After those of
+    the first EXCHANGES stages of which DUE says so, EXCHANGE is called.
     STAGE is the stage that runs; the first SKIPPED ones do not, since what they prepare is there. KERNEL is
     the one that threads share, in so many PARTS. ROWS of partial sums are added up, one of each shard. MODE
     is how the caller of the step treats denormals; REFERENCE is called for ops without code of their own.
@@ -40,5 +40,6 @@ class Slot(IntEnum):
     ROWS = 21
     FIRST_SHARD = 22
     EXCHANGES = 23
-    EXCHANGE = 24
-    ARRAYS = 25
+    DUE = 24
+    EXCHANGE = 25
+    ARRAYS = 26

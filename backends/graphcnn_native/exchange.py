@@ -60,7 +60,10 @@ class Exchange:
         self._rows: Final = defaultdict[int, list[Rows]](list)
         for rows in interface.exchanges.rows:
             self._rows[rows.stage].append(rows)
+        told: list[Sums | Rows] = [*interface.exchanges.sums, *interface.exchanges.rows]
         self._gathered: Final = [label for label in interface.exchanges.whole if label not in given]
+        self._due: Final = np.zeros(interface.exchanges.stages + 1, np.int64)
+        self._due[[each.stage for each in told] + [each.awaited - 1 for each in told]] = 1
         self._share: _Share | None = None
         self._under_way: list[_UnderWay] = []
         self._abandoned: list[object] = []
@@ -85,7 +88,8 @@ class Exchange:
         table = workspace.table
         table[Slot.SHARDS], table[Slot.FIRST_SHARD] = len(self._share.own), self._share.own.start
         table[Slot.ROWS] = 1  # when the others' are there
-        table[Slot.EXCHANGES], table[Slot.EXCHANGE] = self._interface.exchanges.stages, self._address
+        table[Slot.EXCHANGES], table[Slot.DUE] = self._interface.exchanges.stages, address(self._due)
+        table[Slot.EXCHANGE] = self._address
 
     @contextmanager
     def call(self) -> Iterator[None]:
@@ -104,7 +108,7 @@ class Exchange:
     def begin(self) -> None:
         """Learn what the machine code reads of the inputs and callers do not give."""
         assert self._share is not None
-        with self._failing(), self._put_off.let_through():
+        with self._failing():
             self._begin(self._share.inputs(), -1)
             self._wait_for(0)
         self.raise_failure()
@@ -116,7 +120,7 @@ class Exchange:
             raise failure
 
     def _behind(self, stage: int) -> int:
-        with self._failing(), self._put_off.let_through():
+        with self._failing():
             assert self._share is not None
             if self._share.is_last_part:
                 for bucket in self._sums[stage]:
@@ -128,10 +132,13 @@ class Exchange:
 
     @contextmanager
     def _failing(self) -> Iterator[None]:
-        """Keep what is raised, and all memory that messages may yet be written to."""
+        """Keep what is raised, Ctrl-C too, and all memory that messages may yet be written to."""
         try:
+            self._put_off.let_through()
             yield
+            self._put_off.close()
         except BaseException as error:
+            self._put_off.close()
             self._failure = error
             self._abandoned += [self._share, *self._under_way]
             self._under_way.clear()
@@ -199,6 +206,7 @@ class _Share:
         self._capacity, self._shards, self._size = room_for(interface, workspace.batch)
         self.own = shards_of(transport.rank, transport.size, self._shards)
         self._spare: dict[int, Array] = {}
+        self._begins: dict[int, list[int]] = {}
         self._gathered: list[tuple[int, Array]] = []
         for label in gathered:
             slot, shape, dtype = workspace.inputs[label]
@@ -255,8 +263,9 @@ class _Share:
                 yield self._gather(part)
 
     def _gather(self, part: Array) -> Pending:
-        begins = _begins(self._transport, len(part), self._shards, self._size)
-        return begin_all_gather(self._transport, part, begins)
+        if len(part) not in self._begins:
+            self._begins[len(part)] = _begins(self._transport, len(part), self._shards, self._size)
+        return begin_all_gather(self._transport, part, self._begins[len(part)])
 
 
 def _memory(begin: int, size: int) -> Array:

@@ -9,6 +9,7 @@ ICCS 2004.)
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
@@ -46,10 +47,11 @@ class Round:
     is_left: bool = False
 
 
-def rounds(rank: int, ranks: int, shards: int, size: int) -> list[Round]:
+@functools.lru_cache(maxsize=1024)  # the same sums go in every step
+def rounds(rank: int, ranks: int, shards: int, size: int) -> tuple[Round, ...]:
     """Return the messages of a sum of so many bytes, in order. All ranks have as many rounds."""
     if goes_in_halves(ranks, shards, size):
-        return _in_halves(rank, ranks, size)
+        return tuple(_in_halves(rank, ranks, size))
     whole = range(size)
     found = [
         Round(
@@ -63,7 +65,7 @@ def rounds(rank: int, ranks: int, shards: int, size: int) -> list[Round]:
         for meeting in meetings(rank, ranks, shards)
     ]
     alone = (ranks - 1).bit_length() - len(found)  # while others meet within larger groups
-    return [Round()] * alone + found
+    return *[Round()] * alone, *found
 
 
 def goes_in_halves(ranks: int, shards: int, size: int) -> bool:

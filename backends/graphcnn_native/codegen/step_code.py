@@ -132,7 +132,14 @@ define internal i1 @run_stage(ptr %context, i64 %stage) nounwind {
   call void @run_items(ptr %context, i64 %stage)
   %exchanges.at = getelementptr i64, ptr %context, i64 $exchanges
   %exchanges = load i64, ptr %exchanges.at
-  %is.due = icmp slt i64 %stage, %exchanges
+  %may.be.due = icmp slt i64 %stage, %exchanges
+  br i1 %may.be.due, label %ask, label %alone
+ask:
+  %due.at = getelementptr i64, ptr %context, i64 $due
+  %due = load ptr, ptr %due.at
+  %due.here.at = getelementptr i64, ptr %due, i64 %stage
+  %due.here = load i64, ptr %due.here.at
+  %is.due = icmp ne i64 %due.here, 0
   br i1 %is.due, label %meet, label %alone
 meet:
   %exchange.at = getelementptr i64, ptr %context, i64 $exchange
