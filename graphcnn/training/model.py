@@ -352,7 +352,8 @@ class Model(ModelUse):
             self.classes = classes_to_train(x, outputs) or self.classes
             self.resize = x.resize if isinstance(x, Dataset) else self.resize
             is_saved = checkpoint is not None or plan.begun is not None
-            call = {"epochs": [*plan.numbers], **plan.options, "whether checkpoints are saved": is_saved}
+            numbers = f"{plan.numbers[0]} to {plan.numbers[-1]}"
+            call = {"epochs": numbers, **plan.options, "whether checkpoints are saved": is_saved}
             ranks.require_agreement(
                 lambda: {**self._stated(), **stated_of_call(call, callbacks, data.fingerprints())}
             )

@@ -113,7 +113,7 @@ def test_all_ranks_know_the_greatest_number(ranks):
             ["the seed: 0 on rank 0, 1 on rank 1", "conv.filters"],
         ),
         (lambda t: fitted(t, batch_size=4 + t.rank), ["batch_size: 4 on rank 0, 5 on rank 1"]),
-        (lambda t: fitted(t, epochs=1 + t.rank), ["epochs: [1] on rank 0, [1, 2] on rank 1"]),
+        (lambda t: fitted(t, epochs=1 + t.rank), ["epochs: '1 to 1' on rank 0, '1 to 2' on rank 1"]),
         (lambda t: fitted(t, images=IMAGES + t.rank), ["the data "]),
         (lambda t: fitted(t, labels=(LABELS + t.rank) % 3), ["the data "]),
         (

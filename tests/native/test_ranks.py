@@ -313,6 +313,7 @@ def test_what_ranks_exchange_costs_no_second_program():
         assert codes[0] == codes[1], network.__name__
 
 
+@pytest.mark.usefixtures("signals_of_a_terminal")
 def test_an_interrupt_while_a_rank_waits_ends_the_step():
     """Ctrl-C comes in the main thread alone; the other rank of this one never answers."""
 

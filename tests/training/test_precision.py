@@ -228,6 +228,7 @@ class Stop(gcn.Callback):
             signal.raise_signal(signal.SIGINT)
 
 
+@pytest.mark.usefixtures("signals_of_a_terminal")
 @pytest.mark.parametrize("backend", ["numpy", "native"])
 def test_training_that_is_resumed_goes_on_in_its_precision(tmp_path, backend):
     whole = compiled(backend=backend)
