@@ -19,6 +19,7 @@ from typing import Final
 
 from graphcnn.distributed.launcher import Launched
 from graphcnn.distributed.watching.links import Link, Said
+from graphcnn.distributed.watching.processes import launcher_of, start_of
 from graphcnn.errors import GraphcnnError, RankError
 
 fcntl: ModuleType | None = None
@@ -77,6 +78,7 @@ class Monitor:
             finally:
                 os.close(lifeline)
         self._link = Link(own)
+        launcher = launcher_of(self._process, found.rank_variable)
         self._link.send(
             {
                 "kind": "settings",
@@ -85,6 +87,8 @@ class Monitor:
                 "process": self._process,
                 "variable": found.rank_variable,
                 "local_size": found.local_size,
+                "launcher": launcher,
+                "launcher_began": start_of(launcher),  # asked here: a watcher may come when all are gone
             }
         )
         self._earlier_hook = sys.excepthook

@@ -149,7 +149,7 @@ def require_same(network, ranks_and_threads, batches=BATCHES):
 
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.__name__)
 def test_training_has_the_bits_of_one_process(network):
-    require_same(network, [(1, 2), (2, 1), (3, 2), (16, 1)])
+    require_same(network, [(2, 1), (3, 2), (16, 1)], batches=(3, 100, 300))
 
 
 @pytest.mark.slow
@@ -195,14 +195,14 @@ def test_cases_of_the_conformance_suite(name):
     check_case(build_case(name))
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(6))
 def test_random_steps(seed):
     check_case(random_step(seed))
 
 
 @pytest.mark.slow
 def test_all_cases_and_many_random_steps():
-    for case in itertools.chain(map(build_case, backend_cases()), map(random_step, range(20, 500))):
+    for case in itertools.chain(map(build_case, backend_cases()), map(random_step, range(6, 500))):
         check_case(case)
 
 

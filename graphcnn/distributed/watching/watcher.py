@@ -27,13 +27,7 @@ from typing import Final
 
 from graphcnn.distributed.watching.circle import Circle
 from graphcnn.distributed.watching.links import Link, Said
-from graphcnn.distributed.watching.processes import (
-    how_ended,
-    is_stopped,
-    launcher_of,
-    start_of,
-    started_by,
-)
+from graphcnn.distributed.watching.processes import how_ended, is_stopped, started_by
 
 TICK: Final = 0.1
 LOOKING: Final = 0.3
@@ -53,7 +47,7 @@ PARTING: Final = 0.4
 """Seconds after which ranks are killed that are stopped, or begin; mpiexec is silent if others end before."""
 KILLING: Final = 1.6
 """Seconds after which those are killed that have not ended by themselves."""
-WELCOMING: Final = 1.0
+WELCOMING: Final = 2.0
 """Seconds in which watchers that come late are told that a rank has failed before they were there."""
 LINGERING: Final = 2.0
 """Seconds for which a watcher whose rank is gone waits to hear why, at most."""
@@ -84,9 +78,9 @@ class Watcher:
         self._looked = 0.0
         self._selector = selectors.DefaultSelector()
         self._selector.register(own, selectors.EVENT_READ)
-        self._launcher = launcher_of(self._process, self._variable)
+        self._launcher = settings["launcher"]
         user = os.getuid() if hasattr(os, "getuid") else 0
-        name = f"\0graphcnn-{user}-{self._launcher}-{start_of(self._launcher)}"
+        name = f"\0graphcnn-{user}-{self._launcher}-{settings['launcher_began']}"
         introduction = {"rank": self._rank, "process": self._process, "host": self._host}
         self._circle = Circle(self._selector, introduction, name, lifeline)
         self._is_asked = False
