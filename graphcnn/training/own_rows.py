@@ -23,6 +23,8 @@ class OwnRows:
         self._ranks: Final = ranks
         self._executable: Final = executable
         self._sees_all = False
+        self._latest: tuple[Executable, frozenset[str]] | None = None
+        """The executable of the latest batch, and the inputs that it needs whole."""
 
     def see_all(self) -> None:
         """Need all rows from now on, in batches of an epoch that has begun, too."""
@@ -40,8 +42,14 @@ class OwnRows:
         def rows(samples: int) -> Sequence[range]:
             if not self._sees_all:
                 executable = self._executable(names)
-                if name not in whole_inputs(executable.graph):
+                if name not in self._whole(executable):
                     return own_samples(executable, samples)
             return [range(samples)]
 
         return rows
+
+    def _whole(self, executable: Executable) -> frozenset[str]:
+        """Return the inputs that are needed whole: asked for each batch, and found by a walk of the graph."""
+        if self._latest is None or self._latest[0] is not executable:
+            self._latest = executable, whole_inputs(executable.graph)
+        return self._latest[1]
