@@ -26,7 +26,7 @@ from graphcnn.interrupts import PutOff, interrupts_put_off
 from graphcnn_native.call_table import Slot
 from graphcnn_native.interface import ARENA, Exchanges, Interface, Rows, Sums
 from graphcnn_native.runtime.engine import Library
-from graphcnn_native.runtime.threads import Pool
+from graphcnn_native.runtime.spare import Work
 from graphcnn_native.workspace import Workspace, address, room_for
 
 CHUNK: Final = 4096
@@ -257,15 +257,18 @@ class _Share:
             self._table[slot] = address(array)
             for first in range(0, len(array), self._capacity):
                 part = array[first : first + self._capacity]
-                begins = _begins(self._transport, len(part), self._shards, self._size)
-                own = slice(*begins[self._transport.rank :][:2])
+                own = slice(*self._begins_of(len(part))[self._transport.rank :][:2])
                 part[own] = given[first : first + self._capacity][own]
                 yield self._gather(part)
 
     def _gather(self, part: Array) -> Pending:
-        if len(part) not in self._begins:
-            self._begins[len(part)] = _begins(self._transport, len(part), self._shards, self._size)
-        return begin_all_gather(self._transport, part, self._begins[len(part)])
+        return begin_all_gather(self._transport, part, self._begins_of(len(part)))
+
+    def _begins_of(self, count: int) -> list[int]:
+        """Return of each rank the first of its samples, of a part of so many."""
+        if count not in self._begins:
+            self._begins[count] = _begins(self._transport, count, self._shards, self._size)
+        return self._begins[count]
 
 
 def _memory(begin: int, size: int) -> Array:
@@ -274,15 +277,13 @@ def _memory(begin: int, size: int) -> Array:
     return np.frombuffer(memory, np.uint8)
 
 
-def adding(library: Library, pool: Pool, threads: int) -> Adding:
+def adding(library: Library, threads: int) -> Adding:
     """Return what adds up rows of sums on so many threads, by the machine code of a step."""
-    pointers = ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p
-    call = ctypes.CFUNCTYPE(None, *pointers, ctypes.c_int64, ctypes.c_int64)(pool.parallel_for)
     function = library.address("add_up_chunk")
 
     def add(first: int, size: int, rows: int, apart: int, *, is_double: bool) -> None:
         context = (ctypes.c_int64 * 6)(first, size, rows, apart, CHUNK, is_double)
         # The threads of the pool flush denormals, which may not be what a step of float64 alone does.
-        call(pool.address, function, context, -(-size // CHUNK), 1 if is_double else threads)
+        Work(function, context, -(-size // CHUNK), 1 if is_double else threads).do()
 
     return add

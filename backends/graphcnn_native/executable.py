@@ -346,7 +346,7 @@ class NativeExecutable:
         if self._ranks is None or self._ranks.size == 1:
             return None
         require_distributed(self.graph)
-        add = adding(self._library, pool(self.threads), self.threads)
+        add = adding(self._library, self.threads)
         return Exchange(self._ranks, self.interface, add, whole_inputs(self.graph))
 
     @property
