@@ -8,10 +8,12 @@ additions for any number of ranks, and the same bits.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 
+@functools.lru_cache(maxsize=1024)  # asked for each rank in every batch
 def shards_of(rank: int, ranks: int, shards: int) -> range:
     """Return the shards of a rank; none where there are fewer than ranks.
 
