@@ -101,3 +101,57 @@ def test_a_link_does_not_take_endless_lines() -> None:
     assert told < 3_000_000
     link.close()
     other.close()
+
+
+class Watched:
+    """A process that stands for a rank of two, and its watcher, which writes to a file."""
+
+    def __init__(self, rank: int, output: Path) -> None:
+        self.rank, self.output = rank, output
+        reader, writer = os.pipe()
+        self.process = subprocess.Popen(["sleep", "60"], pass_fds=[writer])
+        os.close(writer)
+        self.lifeline, self.link = reader, None
+
+    def watch(self) -> None:
+        own, other = socket.socketpair()
+        code = "from graphcnn.distributed.watching.watcher import main; main()"
+        with other, self.output.open("ab") as output:
+            self.watcher = subprocess.Popen(
+                [sys.executable, "-c", code, str(other.fileno()), str(self.lifeline)],
+                pass_fds=[other.fileno(), self.lifeline],
+                stderr=output,
+            )
+        self.link = Link(own)
+        settings = {"kind": "settings", "rank": self.rank, "size": 2, "process": self.process.pid}
+        job = {"variable": "SOME_RANK", "local_size": 2, "launcher": os.getpid()}
+        self.link.send(settings | job | {"launcher_began": start_of(os.getpid())})
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self.lifeline)
+        if self.link is not None:
+            self.link.close()
+            self.watcher.kill()
+            self.watcher.wait()
+
+
+def test_a_watcher_that_comes_when_its_rank_is_gone_leaves_the_word_to_its_leader(tmp_path) -> None:
+    output = tmp_path / "said"
+    ranks = [Watched(rank, output) for rank in range(2)]
+    try:
+        ranks[1].watch()
+        ranks[1].link.send({"kind": "ask"})
+        wait_until(lambda: any(said["kind"] == "place" for said in ranks[1].link.receive()))
+        for rank in (1, 0):
+            ranks[rank].process.kill()
+            ranks[rank].process.wait()
+        wait_until(output.read_text)
+        ranks[0].watch()
+        assert ranks[0].watcher.wait(30) == 0
+        assert ranks[1].watcher.wait(30) == 0
+    finally:
+        for rank in ranks:
+            rank.close()
+    assert output.read_text().count("all ranks end") == 1

@@ -83,6 +83,7 @@ class Watcher:
         name = f"\0graphcnn-{user}-{self._launcher}-{settings['launcher_began']}"
         introduction = {"rank": self._rank, "process": self._process, "host": self._host}
         self._circle = Circle(self._selector, introduction, name, lifeline)
+        self._lifeline = lifeline
         self._is_asked = False
 
         self._left: set[int] = set()
@@ -99,10 +100,10 @@ class Watcher:
         self._seen: set[int] = set()
         self._processes: dict[int, int] = {}
         self._dying: dict[int, float] = {}
-        self._watch_process(self._rank, self._process, lifeline)
 
     def run(self) -> None:
         self._circle.find_leader()
+        self._watch_process(self._rank, self._process, self._lifeline)  # it may be gone: the leader decides
         for said in self._said:
             self._be_told(self._own, said)
         while not self._is_over():

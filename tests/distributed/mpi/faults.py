@@ -69,12 +69,18 @@ def trial(draw: random.Random, folder: Path, program: Path) -> tuple[str, float]
         if not named and (folder / "over").exists() and "BAD TERMINATION" in ended.output:
             return "told by mpiexec alone, when all ranks had come to their end", ended.seconds
         assert len(named) == 1, f"{len(named)} messages\n{ended.output}"
-        assert str(victim) in re.findall(r"\d+", named[0]), f"another is named\n{ended.output}"
+        assert victim in _numbers(named[0]), f"another is named\n{ended.output}"
         return f"{kind} at {moment}", ended.seconds
     except AssertionError as error:
         raise AssertionError(f"{what}: {error}") from None
     finally:
         job.close()
+
+
+def _numbers(words: str) -> set[int]:
+    """Return which ranks a message names: `1`, `0, 2`, or `0 to 2`."""
+    named = [int(number) for number in re.findall(r"\d+", words)]
+    return set(range(named[0], named[-1] + 1)) if " to " in words else set(named)
 
 
 def _said(folder: Path, rank: int) -> str:
