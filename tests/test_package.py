@@ -55,7 +55,7 @@ def test_what_is_imported_is_required_and_nothing_else_is():
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     extras = {
         each
-        for extra in ("plot", "onnx", "images", "tensorboard", "mpi")
+        for extra in ("plot", "onnx", "keras", "images", "tensorboard", "mpi")
         for each in project["optional-dependencies"][extra]
     }
     required, optional = (

@@ -15,10 +15,9 @@ import numpy as np
 from graphcnn import ops
 from graphcnn.arrays import Array
 from graphcnn.errors import OptionError
+from graphcnn.interchange.uses import use_of
 from graphcnn.interchange.weights import read_weights, require_tensors, write_weights
 from graphcnn.ir import Graph, TensorType, Value
-
-LAYOUTS = ("graphcnn", "torchvision")
 
 PARTS = {
     "filters": "weight",
@@ -78,17 +77,6 @@ class Stored:
             return array
         (height, width, channels), rest = self.image, array.shape[1:]
         return np.moveaxis(array.reshape(channels, height, width, *rest), 0, 2).reshape(-1, *rest)
-
-
-def is_of_torch(layout: object) -> bool:
-    """Return whether a layout is PyTorch's. Raises OptionError for one that there is not."""
-    if layout not in LAYOUTS:
-        raise OptionError(
-            f"layout={layout!r:.60} is not a layout of weights",
-            facts=[f"there are {', '.join(map(repr, LAYOUTS))}"],
-            mend='layout="torchvision" for state dicts of PyTorch\'s modules; leave it out for our own files',
-        )
-    return layout == "torchvision"
 
 
 def write_state_dict(path: str | PathLike[str], graph: Graph, weights: Mapping[str, Array]) -> None:
@@ -157,29 +145,20 @@ def _counters(names: Mapping[str, object]) -> set[str]:
 
 
 def _stored_as(graph: Graph, name: str, type: TensorType, images: Mapping[Value, tuple[int, ...]]) -> Stored:
-    """Return how a tensor is stored, which its first use tells: filters, a matrix, an image, or as it is."""
+    """Return how a tensor is stored: filters, a matrix, an image, or as it is."""
     axes = tuple(range(type.rank))
     *kernel, inner, outer = axes if type.rank > 1 else (0, 0)
-    value, turned = graph.inputs[name], False
-    while users := graph.users(value):
-        key = users[0]
-        op, operands = graph.node(key).op, graph.node(key).operands
-        (result, *_) = graph.results(key)
-        if isinstance(op, ops.Rot180 | ops.Reshape):
-            value, turned = result, turned or isinstance(op, ops.Rot180)
-            continue
-        is_second = operands[1:2] == (value,)
-        if isinstance(op, ops.Correlate2d) and is_second and turned:  # a transposed convolution
-            return Stored(_name(name), type, (inner, outer, *kernel), groups=op.groups)
-        if isinstance(op, ops.Correlate2d | ops.Convolve2d) and is_second:
-            return Stored(_name(name), type, (outer, inner, *kernel), flipped=isinstance(op, ops.Convolve2d))
-        if isinstance(op, ops.Matmul) and is_second and type.rank == 2:
-            return Stored(_name(name), type, (outer, inner), image=images.get(operands[0], ()))
-        if isinstance(op, ops.Broadcast) and type.rank == 3 and result.type.rank == 4:
-            return Stored(_name(name), type, (2, 0, 1))
-        if isinstance(op, ops.Broadcast) and type.rank == 1:
-            return Stored(_name(name), type, axes, image=_beside(graph, result, images))
-        break
+    use = use_of(graph, graph.inputs[name])
+    if use.kind == "transposed":
+        return Stored(_name(name), type, (inner, outer, *kernel), groups=use.groups)
+    if use.kind == "filters":
+        return Stored(_name(name), type, (outer, inner, *kernel), flipped=use.flipped)
+    if use.kind == "matrix" and use.beside is not None:
+        return Stored(_name(name), type, (outer, inner), image=images.get(use.beside, ()))
+    if use.kind == "image":
+        return Stored(_name(name), type, (2, 0, 1))
+    if use.kind == "vector" and use.result is not None:
+        return Stored(_name(name), type, axes, image=_beside(graph, use.result, images))
     return Stored(_name(name), type, axes)
 
 

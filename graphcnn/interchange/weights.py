@@ -31,6 +31,12 @@ from graphcnn.interchange.header import (
 )
 from graphcnn.ir import TensorType, format_shape
 
+_OF_OTHERS: Final = {
+    b"\x89HDF\r\n\x1a\n": 'model.load_weights(path, layout="keras"), for weights that Keras saved',
+    b"PK\x03\x04": "in PyTorch, safetensors.torch.save_file(module.state_dict(), path) writes one; the "
+    "weights of a .keras file are in its model.weights.h5",
+}
+"""What to do with files of others, by how they begin."""
 _CODES = {dtype: code for code, dtype in DTYPES.items()}
 
 
@@ -137,6 +143,7 @@ def _read(place: Path, *, header_alone: bool = False) -> tuple[Header, dict[str,
 
 
 def _read_file(file: FileIO, size: int, path: Path, *, header_alone: bool) -> tuple[Header, dict[str, Array]]:
+    first = b""
     try:
         first = _bytes(file, min(size, LENGTH_BYTES))
         length = header_length(first, size)
@@ -149,10 +156,11 @@ def _read_file(file: FileIO, size: int, path: Path, *, header_alone: bool) -> tu
             _require_unchanged(header.metadata[CHECKSUM], first + content, tensors)
         return header, tensors
     except FileError as error:
+        mends = (mend for signature, mend in _OF_OTHERS.items() if first.startswith(signature))
         raise FileError(
             f"{path} is not a whole safetensors file",
             facts=[f"size {size} bytes", f"reason: {error.problem}"],
-            mend="copy or download the file again, or load an older one",
+            mend=next(mends, "copy or download the file again, or load an older one"),
         ) from None
 
 

@@ -14,7 +14,9 @@ from graphcnn.backend import Backend, State
 from graphcnn.distributed.agreement import Stated
 from graphcnn.distributed.transport import Transport
 from graphcnn.errors import DataError
-from graphcnn.interchange.torchvision import is_of_torch, read_state_dict, write_state_dict
+from graphcnn.interchange.keras import read_keras_weights
+from graphcnn.interchange.layouts import WRITTEN, require_layout
+from graphcnn.interchange.torchvision import read_state_dict, write_state_dict
 from graphcnn.interrupts import interrupts_put_off
 from graphcnn.ir import TensorType
 from graphcnn.training.freezing import matching_all
@@ -181,7 +183,8 @@ class ModelState(ModelGraphs):
         `module.load_state_dict(safetensors.torch.load_file(path))`.
         The file is replaced atomically. Raises OSError where it cannot be written.
         """
-        if is_of_torch(layout):
+        require_layout(layout, WRITTEN)
+        if layout == "torchvision":
             write_state_dict(path, self._graphs.network, self.weights)
         else:
             write_weights_alone(path, self.weights)
@@ -234,7 +237,9 @@ class ModelState(ModelGraphs):
         optimiser's state and history are left alone.
         layout: "torchvision" reads the state dict of a PyTorch module, `safetensors.torch.save_file(
         module.state_dict(), path)`, whose modules are named as the layers: filters [D, C, k1, k2], dense
-        weights [units, C], running_mean and running_var, in any precision.
+        weights [units, C], running_mean and running_var, in any precision. "keras" reads a file that Keras 3
+        wrote by `model.save_weights("name.weights.h5")`, whose layers have the names of the network's
+        (`pip install 'graphcnn[keras]'`).
         only: names of layers or weights, or patterns such as "conv*", as `freeze` takes them: these alone are
         set, and the file may hold others. skip: those that are left as they are, likewise. So trained layers
         get a new head: skip="fc".
@@ -251,8 +256,11 @@ class ModelState(ModelGraphs):
             names = matching_all(list(wanted), [skip] if isinstance(skip, str) else skip)
             wanted = {name: type for name, type in wanted.items() if name not in names}
         is_part = only is not None or skip is not None
-        if is_of_torch(layout):
+        require_layout(layout)
+        if layout == "torchvision":
             read = read_state_dict(path, self._graphs.network, wanted, is_part=is_part)
+        elif layout == "keras":
+            read = read_keras_weights(path, self._graphs.network, self.weights.types, wanted)
         else:
             read = read_weights_alone(path, wanted, is_part=is_part)
         self.weights.update(read)

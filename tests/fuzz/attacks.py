@@ -13,6 +13,7 @@ import zlib
 import numpy as np
 from attack import Attack
 from data_files import idx, npz
+from keras_files import KERAS_ATTACKS
 from onnx_attacks import ONNX_ATTACKS
 from parsers import PARSERS
 
@@ -353,4 +354,6 @@ _ALL = {
     ),
     "sizes of a terabyte in text": Attack("image", "CWE-190", lambda: b"P5 1000000 1000000 255\n", "bomb"),
 }
-ATTACKS = {title: each for title, each in {**_ALL, **ONNX_ATTACKS}.items() if each.parser in PARSERS}
+ATTACKS = {
+    title: each for title, each in {**_ALL, **ONNX_ATTACKS, **KERAS_ATTACKS}.items() if each.parser in PARSERS
+}

@@ -25,6 +25,7 @@ GUIDES = {
     "CIFAR, pickled": ("graphcnn.data", "pickletools"),
     "NPZ": ("graphcnn.data", "zipfile"),
     "image": ("graphcnn.data.decoding", "PIL"),
+    "Keras": ("graphcnn.interchange.keras", "pyfive"),
     "ONNX": ("graphcnn.interchange.onnx.reading",),
 }
 """By parser: the modules whose coverage guides it; the fewer, the faster. By default those of data."""

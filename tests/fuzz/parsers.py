@@ -7,6 +7,7 @@ import importlib.util
 
 import click
 import data_files
+import keras_files
 import model_files
 from trying import Parser, from_file
 
@@ -165,6 +166,18 @@ PARSERS = {
                 )
             ]
             if importlib.util.find_spec("onnx")
+            else []
+        ),
+        *(
+            [
+                Parser(
+                    "Keras",
+                    keras_files.keras_files,
+                    from_file(keras_files.read_keras, "name.weights.h5"),
+                    words=(b"SNOD", b"TREE", b"HEAP", b"GCOL", b"vars", b"layers", b"name", b"\xff" * 8),
+                )
+            ]
+            if importlib.util.find_spec("pyfive")
             else []
         ),
     )

@@ -169,6 +169,6 @@ def test_a_transposed_convolution_in_groups(path):
 
 @pytest.mark.parametrize("method", ["save_weights", "load_weights"])
 def test_a_layout_that_there_is_not_is_refused(model, path, method):
-    with pytest.raises(OptionError, match="layout='keras' is not a layout") as caught:
-        getattr(model, method)(path, layout="keras")
+    with pytest.raises(OptionError, match="layout='flax' is not a layout") as caught:
+        getattr(model, method)(path, layout="flax")
     assert "'graphcnn', 'torchvision'" in str(caught.value)
