@@ -77,8 +77,9 @@ def _moved(dtype: DType, shape: Sequence[int], case: Case) -> None:
         case.apply(ops.FlipSamples(axis), x, flags)
     case.apply(ops.CropSamples((height, width)), x, rows, columns)
     case.apply(ops.CropSamples(window, -1.5), x, rows, columns)
-    case.apply(ops.PasteSamples(window), x, rows, columns)
-    case.apply(ops.PasteSamples((height, width + 3)), x, rows, columns)
+    pasted = [window, (height, width), (height, width + 3)]
+    for size in pasted:
+        case.apply(ops.PasteSamples(size), x, rows, columns)
     case.apply(ops.EraseSamples(), x, rows, columns, *sides)
     case.apply(ops.EraseSamples(2.5), x, rows, columns, *sides)
     images, flipped = case.array(x), case.array(flags)
@@ -88,8 +89,7 @@ def _moved(dtype: DType, shape: Sequence[int], case: Case) -> None:
         *(np.where(chosen, np.flip(images, axis), images) for axis in (1, 2, 3)),
         _window(images, (height, width), places, 0.0),
         _window(images, window, places, -1.5),
-        _window(images, window, [-place for place in places], 0.0),
-        _window(images, (height, width + 3), [-place for place in places], 0.0),
+        *(_window(images, size, [-place for place in places], 0.0) for size in pasted),
         *(_erased(images, places, boxes, value) for value in (0.0, 2.5)),
     )  # fmt: skip
 
@@ -198,13 +198,16 @@ def _flipped_lines(dtype: DType, axis: int, case: Case) -> None:
 
 
 def _warped(dtype: DType, shape: Sequence[int], case: Case) -> None:
-    """Maps that turn, scale and shift, to places between pixels and beside the image."""
+    """Maps that turn, scale either axis and shift, to places between pixels and beside the image."""
     samples, height, width, _ = shape
     x = case.normal(dtype, *shape, batch=True)
-    angles, scales = case.random.uniform(-2, 2, samples), case.random.uniform(0.5, 2, samples)
-    cosines, sines = np.cos(angles) * scales, np.sin(angles) * scales
+    angles = case.random.uniform(-2, 2, samples)
+    down, across = case.random.uniform(0.5, 2, (2, samples))
+    cosines, sines = np.cos(angles), np.sin(angles)
     shifts = [case.random.uniform(-1, size + 1, samples) for size in (height, width)]
-    numbers = np.stack([cosines, -sines, shifts[0], sines, cosines, shifts[1]])
+    numbers = np.stack(
+        [down * cosines, -across * sines, shifts[0], down * sines, across * cosines, shifts[1]]
+    )
     numbers[:, 0] = 1, 0, 0, 0, 1, 0  # the image itself
     units = np.round(numbers * 2.0**24).astype(np.int64) << 8  # the bits that count
     places = [case.input(each, batch=True) for each in units]
