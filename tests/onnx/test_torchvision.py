@@ -58,7 +58,8 @@ def network(request):
             each.p = 0.0
     with torch.no_grad():
         for parameter in module.parameters():
-            if parameter.dim() == 1:  # equal ones would be one tensor in the file, and trained as one
+            # equal ones would be one tensor in the file, and trained as one; weights of 0 would hide all else
+            if parameter.dim() == 1 or not parameter.any():
                 parameter.add_(0.05 * torch.randn_like(parameter))
     images = torch.randn(BATCH, 3, size, size)
     return (_Pixels(module) if is_of_pixels else module).eval(), images

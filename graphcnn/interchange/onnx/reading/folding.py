@@ -15,10 +15,10 @@ import numpy as np
 from graphcnn.arrays import Array
 from graphcnn.errors import FileError
 from graphcnn.interchange.onnx.reading.file import require_onnx
+from graphcnn.interchange.onnx.reading.multiples import divided, equals, per_sample, plus, times
 from graphcnn.interchange.onnx.reading.table import in_the_way
 from graphcnn.interchange.onnx.reading.tensors import array_of, widened
 from graphcnn.interchange.onnx.reading.values import Known
-from graphcnn.ir import BATCH
 
 MOST_ELEMENTS: Final = 2**24
 """Of an array that is made of smaller ones."""
@@ -40,13 +40,14 @@ def is_random(node: Any) -> bool:
 
 
 def has_batch(array: Array) -> bool:
-    """Whether "N" is among the numbers."""
+    """Whether some of the numbers count the batch, as "N" does."""
     return array.dtype == object
 
 
 def sizes_array(sizes: Sequence[object]) -> Array:
-    """Return sizes as an array, of int64 where "N" is not among them."""
-    return np.array(sizes, object if BATCH in sizes else np.int64).reshape(len(sizes))
+    """Return sizes as an array, of int64 where none of them counts the batch."""
+    is_known = all(per_sample(size) is None for size in sizes)
+    return np.array(sizes, np.int64 if is_known else object).reshape(len(sizes))
 
 
 def folded(
@@ -74,10 +75,10 @@ def folded(
 
 
 def _narrowed(result: Array, first: Array | None) -> Array:
-    """Return an array of objects without "N" as one of int64."""
-    if result.dtype == object and BATCH not in result.reshape(-1).tolist():
-        return result.astype(np.int64)
-    return result
+    """Return an array of objects that do not count the batch as one of int64, or of truth."""
+    if result.dtype != object or any(per_sample(each) is not None for each in result.reshape(-1)):
+        return result
+    return result.astype(bool if all(isinstance(each, bool) for each in result.reshape(-1)) else np.int64)
 
 
 def _by_reference(
@@ -285,7 +286,7 @@ def _constant_of_shape(arrays: list[Array], attributes: dict[str, Any]) -> Array
     value = (
         array_of(attributes["value"], None).reshape(-1) if "value" in attributes else np.zeros(1, np.float32)
     )
-    if BATCH in shape or any(size < 0 for size in shape) or value.size != 1:
+    if has_batch(arrays[0]) or any(size < 0 for size in shape) or value.size != 1:
         raise in_the_way(f"its shape is {shape}")
     if math.prod(shape) > MOST_REPEATED:
         raise FileError(f"a node ConstantOfShape makes {math.prod(shape)} numbers")
@@ -325,22 +326,16 @@ def _arithmetic(function: Callable[[Any, Any], Any]) -> Callable[[list[Array], d
     return computed
 
 
-def _times(a: Any, b: Any) -> Any:
-    if BATCH not in (a, b):
-        return a * b
-    return a if b == 1 else b if a == 1 else None
+def _shape(arrays: list[Array], attributes: dict[str, Any]) -> Array | None:
+    return np.array(arrays[0].shape[slice(attributes.get("start", 0), attributes.get("end"))], np.int64)
 
 
-def _divided(a: Any, b: Any) -> Any:
-    if BATCH not in (a, b):
-        return math.trunc(a / b) if b else None
-    return a if b == 1 else 1 if a == b else None
-
-
-def _plus(a: Any, b: Any) -> Any:
-    if BATCH not in (a, b):
-        return a + b
-    return a if b == 0 else b if a == 0 else None
+def _where(arrays: list[Array], attributes: dict[str, Any]) -> Array | None:
+    """Choose between sizes."""
+    if not any(map(has_batch, arrays)) or has_batch(arrays[0]):
+        return None
+    condition, *both = np.broadcast_arrays(arrays[0], *(array.astype(object) for array in arrays[1:]))
+    return np.where(condition, *both)
 
 
 _RULES: Final[dict[str, Callable[[list[Array], dict[str, Any]], Array | None]]] = {
@@ -353,7 +348,10 @@ _RULES: Final[dict[str, Callable[[list[Array], dict[str, Any]], Array | None]]] 
     "ConstantOfShape": _constant_of_shape,
     "Identity": _same,
     "Reshape": _reshape,
-    "Mul": _arithmetic(_times),
-    "Div": _arithmetic(_divided),
-    "Add": _arithmetic(_plus),
+    "Mul": _arithmetic(times),
+    "Div": _arithmetic(divided),
+    "Add": _arithmetic(plus),
+    "Equal": _arithmetic(equals),
+    "Where": _where,
+    "Shape": _shape,
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -10,10 +12,10 @@ from graphcnn import ops
 from graphcnn.dsl.builder import Builder
 from graphcnn.dsl.layers import Dense
 from graphcnn.dsl.matrices import product
-from graphcnn.interchange.onnx.reading.step import Step, op
+from graphcnn.interchange.onnx.reading.step import Step, op, reshaped
 from graphcnn.interchange.onnx.reading.table import in_the_way, reads
-from graphcnn.interchange.onnx.reading.values import Held, Known, Variable
-from graphcnn.ir import Value
+from graphcnn.interchange.onnx.reading.values import Held, Known, Order, Variable, as_in_file
+from graphcnn.ir import BATCH, Dim, Value
 
 
 @reads("MatMul")
@@ -21,6 +23,9 @@ def matmul(step: Step) -> Variable:
     x, y = step[0], step[1]
     if isinstance(x, Variable) and x.rank in (2, 3) and _is_matrix(y):
         return _dense(step, x, y, y.array, None)
+    if isinstance(x, Variable) and x.rank > 3 and y.rank == 2:
+        order = _rows_of_samples(x)
+        return Variable.of(step.emit("matmul", product, x.at(order), step.variable(1).in_file), order)
     left, right = step.variable(0), step.variable(1)
     return Variable.of(step.emit("matmul", product, left.in_file, right.in_file))
 
@@ -74,6 +79,17 @@ def _is_matrix(held: Held) -> TypeGuard[Known]:
     return isinstance(held, Known) and held.rank == 2 and held.array.dtype.kind == "f"
 
 
+def _rows_of_samples(x: Variable) -> Order:
+    """Return an order with the batch in front and the columns of rows last."""
+    last, have = x.rank - 1, x.any_order
+    batch = x.shape.index(BATCH) if BATCH in x.shape else 0
+    if batch == last:
+        return as_in_file(x.rank)
+    if have[0] == batch and have[-1] == last:
+        return have
+    return (batch, *(axis for axis in range(last) if axis != batch), last)
+
+
 def _dense(
     step: Step, x: Variable, source: Held, weights: Any, bias: Known | None, bias_source: Held | None = None
 ) -> Variable:
@@ -88,4 +104,12 @@ def _dense(
         layer.first_values = {"weights": weights}
         if bias is not None:
             layer.first_values["bias"] = bias.array
-    return Variable.of(step.apply(layer, x.in_file, weight=source.name))
+    order = _rows_of_samples(x)
+    first, *rows, columns = (x.shape[axis] for axis in order)
+    tokens = x.at(order) if len(rows) < 2 else reshaped(x.at(order), (first, _count(rows), columns))
+    made = step.apply(layer, tokens, weight=source.name)
+    return Variable.of(reshaped(made, (first, *rows, weights.shape[1])), order)
+
+
+def _count(sizes: Sequence[Dim]) -> int:
+    return math.prod(int(size) for size in sizes)

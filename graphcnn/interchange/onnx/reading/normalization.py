@@ -19,7 +19,7 @@ from graphcnn.dsl.layers import (
 from graphcnn.dsl.layers.base import Layer
 from graphcnn.interchange.onnx.reading.step import Step, op, reshaped
 from graphcnn.interchange.onnx.reading.table import in_the_way, reads
-from graphcnn.interchange.onnx.reading.values import Held, Known, Variable, channels_last
+from graphcnn.interchange.onnx.reading.values import Held, Known, Variable, as_in_file, channels_last
 from graphcnn.ir import Value
 
 _STATISTICS: Final = ("scale", "shift", "mean", "variance")
@@ -148,7 +148,8 @@ def layer_norm(step: Step) -> Variable | tuple[Held | None, ...]:
         layer.first_values = {
             "scale": np.broadcast_to(scale.array, size), "shift": np.broadcast_to(shift.array, size)
         }  # fmt: skip
-        return Variable.of(step.apply(layer, x.in_file, weight=scale.name))
+        order = x.any_order if x.any_order[axis:] == tuple(range(axis, x.rank)) else as_in_file(x.rank)
+        return Variable.of(step.apply(layer, x.at(order), weight=scale.name), order)
     axes = tuple(range(axis, x.rank))
     normal = Variable.of(step.emit("layernorm", lambda b, v: normalized(b, v, axes, epsilon), x.in_file))
     scaled = step.each("scale", op(ops.Multiply()), normal, scale)

@@ -16,6 +16,7 @@ from graphcnn.errors import FileError, GraphcnnError, InterchangeError, OptionEr
 from graphcnn.interchange.onnx.reading.file import STANDARD, ModelFile, require_onnx
 from graphcnn.interchange.onnx.reading.folding import folded, is_random
 from graphcnn.interchange.onnx.reading.functions import Body, body_of, require_bounded
+from graphcnn.interchange.onnx.reading.merged import read_merged
 from graphcnn.interchange.onnx.reading.names import Names
 from graphcnn.interchange.onnx.reading.signature import Place, Signature
 from graphcnn.interchange.onnx.reading.step import Making, Step
@@ -27,7 +28,15 @@ from graphcnn.interchange.onnx.reading.table import (
     readings,
 )
 from graphcnn.interchange.onnx.reading.tensors import array_of
-from graphcnn.interchange.onnx.reading.values import Held, Known, Made, Order, Variable, channels_last
+from graphcnn.interchange.onnx.reading.values import (
+    Held,
+    Known,
+    Made,
+    Merged,
+    Order,
+    Variable,
+    channels_last,
+)
 
 MOST_STEPS: Final = 20_000
 """Nodes of the functions that are called, and of branches; those of the graph are in the file one by one."""
@@ -224,7 +233,9 @@ class Reader:
         if reading is None:
             return self._call(node, operands, attributes, scope, depth)
         wanted = [name in scope.used for name in node.output]
-        found = reading(Step(node, version, operands, attributes, wanted, self._making))
+        step = Step(node, version, operands, attributes, wanted, self._making)
+        is_merged = any(isinstance(operand, Merged) for operand in operands)
+        found = read_merged(step, reading) if is_merged else reading(step)
         results = found if isinstance(found, tuple) else (found,)
         if isinstance(results[0], Variable) and results[0].made is None:
             results[0].made = Made(node.op_type, tuple(operands), attributes)

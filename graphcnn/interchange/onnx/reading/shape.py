@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import typing
 from typing import Any
 
@@ -10,10 +9,11 @@ import numpy as np
 
 from graphcnn import ops
 from graphcnn.dsl.builder import Builder
+from graphcnn.interchange.onnx.reading.reshaping import merged, reshape_to, shape_in_file, target_of
 from graphcnn.interchange.onnx.reading.step import Step, positive, require_dtype, reshaped
 from graphcnn.interchange.onnx.reading.table import in_the_way, reads
 from graphcnn.interchange.onnx.reading.tensors import dtype_of
-from graphcnn.interchange.onnx.reading.values import Held, Known, Order, Variable
+from graphcnn.interchange.onnx.reading.values import Held, Known, Merged, Order, Variable
 from graphcnn.ir import BATCH, Dim, DType, format_shape
 
 
@@ -27,51 +27,11 @@ def reshape(step: Step) -> Variable:
     x = step.variable(0)
     target = step.attributes.get("shape")
     sizes = step.known(1, "shape").reshape(-1).tolist() if target is None else list(target)
-    shape = resolved(x, sizes, step.making.batch, zero_is_kept=not step.setting("allowzero", default=0))
-    return Variable.of(reshaped(x.in_file, shape))
-
-
-def resolved(
-    x: Variable, sizes: list[Any], batch: int | None, *, zero_is_kept: bool = True
-) -> tuple[Dim, ...]:
-    """Return the shape that a Reshape asks for: 0 keeps a size, -1 stands for what the others leave.
-
-    batch: what the file has for the batch, where it is a number: it may stand in the shape for "N".
-    """
-    shape: list[Any] = []
-    for place, size in enumerate(sizes):
-        if size == 0 and zero_is_kept and place < x.rank:
-            size = x.shape[place]
-        shape.append(size)
-    if shape.count(-1) > 1 or any(size != BATCH and size < -1 for size in shape):
-        raise in_the_way(f"its shape is {shape}")
-    sample = math.prod(int(size) for size in x.shape if size != BATCH)
-    has_batch = BATCH in x.shape
-    known = math.prod(int(size) for size in shape if size not in (BATCH, -1))
-    if has_batch and BATCH not in shape:
-        shape = _with_batch(shape, sample, known, batch)
-    elif -1 in shape:
-        if not known or sample % known:
-            raise in_the_way(f"{format_shape(x.shape)} has no shape {shape}")
-        shape[shape.index(-1)] = sample // known
-    return tuple(shape)
-
-
-def _with_batch(shape: list[Any], sample: int, known: int, batch: int | None) -> list[Any]:
-    """Return a shape whose size of the batch is not named."""
-    if -1 in shape and known == sample:
-        shape[shape.index(-1)] = BATCH
-        return shape
-    if batch is not None and shape and shape[0] == batch:
-        rest = known // batch
-        if -1 in shape and rest and sample % rest == 0:
-            shape[shape.index(-1)] = sample // rest
-            return [BATCH, *shape[1:]]
-        if rest == sample:
-            return [BATCH, *shape[1:]]
-    raise in_the_way(
-        f"its shape {shape} mixes the samples of a batch: a sample has {sample} numbers, the shape {known}"
-    )
+    if not step.setting("allowzero", default=0):
+        sizes = [x.shape[axis] if size == 0 and axis < x.rank else size for axis, size in enumerate(sizes)]
+    source = x.apart if isinstance(x, Merged) else x
+    wanted = target_of(source.shape, sizes, step.making.batch)
+    return merged(reshape_to(source, wanted.shape), wanted.groups)
 
 
 @reads("Flatten")
@@ -79,17 +39,8 @@ def flatten(step: Step) -> Variable:
     x = step.variable(0)
     axis = step.setting("axis", default=1)
     axis = axis + x.rank if axis < 0 else axis
-    front, back = x.shape[:axis], x.shape[axis:]
-    return Variable.of(reshaped(x.in_file, (_product(front), _product(back))))
-
-
-def _product(sizes: tuple[Dim, ...]) -> Dim:
-    known = math.prod(int(size) for size in sizes if size != BATCH)
-    if BATCH not in sizes:
-        return known
-    if known != 1:
-        raise in_the_way(f"it makes one axis of the batch and {known} others")
-    return BATCH
+    wanted = target_of(x.shape, shape_in_file(x.shape, (axis, x.rank - axis)), None)
+    return merged(reshape_to(x, wanted.shape), wanted.groups)
 
 
 @reads("Transpose")

@@ -13,7 +13,8 @@ from typing import Any, TypeAlias
 from graphcnn import ops
 from graphcnn.arrays import Array
 from graphcnn.dsl.tensor import Tensor, apply_op
-from graphcnn.ir import Dim, DType
+from graphcnn.errors import InterchangeError
+from graphcnn.ir import Dim, DType, format_shape
 
 Order: TypeAlias = tuple[int, ...]
 """Axes of the file, in the order in which a tensor has them."""
@@ -33,7 +34,7 @@ def channels_last(rank: int) -> Order:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Known:
-    """An array of the file, or one that follows from such alone. Sizes may have "N" among them.
+    """An array of the file, or one that follows from such alone. Sizes may count the batch, as "N" does.
 
     name: of the initializer that it is or comes from, where it is a weight, which the network trains.
     """
@@ -120,3 +121,34 @@ class Variable:
             tuple(permutation.index(axis) for axis in order): tensor for order, tensor in self.tensors.items()
         }
         return Variable(tuple(self.shape[axis] for axis in permutation), self.dtype, tensors)
+
+
+@dataclass(slots=True, eq=False)
+class Merged(Variable):
+    """A value with an axis that counts the batch and others together. apart: it, with these axes apart.
+
+    groups: how many axes of that each axis of the file is. Its own shape has multiples of the batch in it.
+    """
+
+    apart: Variable = field(kw_only=True)
+    groups: tuple[int, ...] = field(kw_only=True)
+
+    def at(self, order: Order) -> Tensor:
+        raise InterchangeError(
+            f"it is of {format_shape(self.shape)}, which counts samples and others along one axis"
+        )
+
+    @property
+    def any_order(self) -> Order:
+        return as_in_file(self.rank)
+
+    def transposed(self, permutation: Order) -> Variable:
+        ends = [sum(self.groups[: axis + 1]) for axis in range(self.rank)]
+        groups = [range(end - count, end) for end, count in zip(ends, self.groups, strict=True)]
+        axes = tuple(axis for group in permutation for axis in groups[group])
+        return Merged(
+            tuple(self.shape[axis] for axis in permutation),
+            self.dtype,
+            apart=self.apart.transposed(axes),
+            groups=tuple(self.groups[axis] for axis in permutation),
+        )
