@@ -29,6 +29,8 @@ NETWORKS = {
     "vit_b_16": (64, {"image_size": 64}),
     "fcn_resnet50": (64, {"weights_backbone": None}),
     "deeplabv3_mobilenet_v3_large": (64, {"weights_backbone": None}),
+    "lraspp_mobilenet_v3_large": (64, {"weights_backbone": None}),
+    "swin_t": (64, {}),
 }
 BATCH = 4
 RATE = 1e-3

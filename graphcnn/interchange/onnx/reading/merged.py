@@ -50,6 +50,8 @@ def read_merged(step: Step, reading: Reading) -> Results:
         return _each(step, reading)
     if name in _ALONG:
         return _along(step, reading)
+    if name == "Gather" and isinstance(step[0], Merged):
+        return _gathered(step, step[0], reading)
     if name in ("MatMul", "Gemm"):
         return _product(step, reading)
     found = next(operand for operand in step.inputs if isinstance(operand, Merged))
@@ -75,6 +77,16 @@ def _along(step: Step, reading: Reading) -> Results:
     attributes = {**step.attributes, "axis": sum(x.groups[:axis])}
     results = reading(replace(step, inputs=[x.apart, *step.inputs[1:]], attributes=attributes))
     return _grouped(results, x.groups)
+
+
+def _gathered(step: Step, x: Merged, reading: Reading) -> Results:
+    """Read what takes places along another axis; the axes of its indices are in the place of that one."""
+    axis = step.axis(x.rank)
+    if x.groups[axis] != 1:
+        raise in_the_way(f"it is along axis {axis} of {format_shape(x.shape)}, which counts the batch")
+    groups = (*x.groups[:axis], *[1] * step[1].rank, *x.groups[axis + 1 :])
+    attributes = {**step.attributes, "axis": sum(x.groups[:axis])}
+    return _grouped(reading(replace(step, inputs=[x.apart, step[1]], attributes=attributes)), groups)
 
 
 def _product(step: Step, reading: Reading) -> Results:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -10,12 +11,13 @@ import numpy as np
 from graphcnn import ops
 from graphcnn.dsl.builder import Builder
 from graphcnn.dsl.padding import padded
+from graphcnn.interchange.onnx.reading.reshaping import reshape_to
 from graphcnn.interchange.onnx.reading.shape import without_axes
 from graphcnn.interchange.onnx.reading.step import Step, common_order, op, positive, reshaped
 from graphcnn.interchange.onnx.reading.table import in_the_way, reads
 from graphcnn.interchange.onnx.reading.taking import rows_of
 from graphcnn.interchange.onnx.reading.values import Held, Known, Variable
-from graphcnn.ir import BATCH, Dim, Value
+from graphcnn.ir import BATCH, Dim, Value, format_shape
 from graphcnn.ops.taking import Run
 
 MOST_RUNS: Final = 2**16
@@ -149,6 +151,28 @@ def gather(step: Step) -> Variable:
         return found
     shape = (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
     return Variable.of(reshaped(found.in_file, shape))
+
+
+@reads("GatherND")
+def gather_nd(step: Step) -> Variable:
+    """What known indices along the first axes pick: these axes as one, of which places are taken."""
+    x, indices = step.variable(0), step.known(1, "indices")
+    along = step.setting("batch_dims", default=0)
+    depth = along + indices.shape[-1] if indices.ndim else 0
+    if not along < depth <= x.rank or along >= indices.ndim:
+        raise in_the_way(f"its indices {list(indices.shape)} are none of {format_shape(x.shape)}")
+    if BATCH in x.shape[:depth]:
+        raise in_the_way("it takes samples of the batch")
+    sizes = [int(size) for size in x.shape[:depth]]
+    if list(indices.shape[:along]) != sizes[:along]:
+        raise in_the_way(f"its indices are for {list(indices.shape[:along])} values, not {sizes[:along]}")
+    if (indices < -np.array(sizes[along:])).any() or (indices >= sizes[along:]).any():
+        raise in_the_way(f"its indices reach beyond the {sizes[along:]} places there are")
+    each = np.indices(indices.shape[:-1])[:along]
+    places = np.ravel_multi_index((*each, *np.moveaxis(indices % sizes[along:], -1, 0)), sizes)
+    flat = reshape_to(x, (math.prod(sizes), *x.shape[depth:]))
+    found = taken(step, flat, 0, runs_of(places.reshape(-1).tolist()))
+    return reshape_to(found, (*indices.shape[:-1], *x.shape[depth:]))
 
 
 @reads("Pad")

@@ -36,6 +36,7 @@ def readings() -> dict[str, Reading]:
         arithmetic,
         comparison,
         convolution,
+        einsum,
         linear,
         losses,
         movement,
