@@ -132,7 +132,7 @@ def _atanh(build: Builder, x: Value) -> Value:
     return build(ops.Multiply(), build(ops.Log(), ratio), half)
 
 
-def _floor(build: Builder, x: Value) -> Value:
+def floored(build: Builder, x: Value) -> Value:
     """Append the greatest whole number that is not above x; where x is so large that it is whole, x."""
     (one, zero, large) = _numbers(build, x, 1.0, 0.0, 2.0**23 if x.type.dtype == "float32" else 2.0**52)
     whole = build(ops.Cast(x.type.dtype), build(ops.Cast("int64"), x))
@@ -142,10 +142,10 @@ def _floor(build: Builder, x: Value) -> Value:
 
 
 def _ceil(build: Builder, x: Value) -> Value:
-    return build(ops.Negate(), _floor(build, build(ops.Negate(), x)))
+    return build(ops.Negate(), floored(build, build(ops.Negate(), x)))
 
 
-def _round(build: Builder, x: Value) -> Value:
+def rounded(build: Builder, x: Value) -> Value:
     """Append the nearest whole number, of two the even one, as adding 1.5 · 2^23 rounds it."""
     digits = 23 if x.type.dtype == "float32" else 52
     shift, large = _numbers(build, x, 1.5 * 2.0**digits, 2.0 ** (digits - 1))
@@ -161,9 +161,9 @@ _COMPOSED: Final[dict[str, Callable[..., Value]]] = {
     "Asinh": _inverse(1.0),
     "Acosh": _inverse(-1.0),
     "Atanh": _atanh,
-    "Floor": _floor,
+    "Floor": floored,
     "Ceil": _ceil,
-    "Round": _round,
+    "Round": rounded,
 }
 
 
@@ -226,9 +226,9 @@ def _power_of_values(build: Builder, x: Value, exponent: Value) -> Value:
     """Append |x|^p as e^(p ln |x|): times -1 for odd p and x below 0, NaN for p that is not whole there."""
     zero, one, half, nothing = _numbers(build, x, 0.0, 1.0, 0.5, -1.0)
     size = build(ops.Exp(), build(ops.Multiply(), exponent, build(ops.Log(), build(ops.Abs(), x))))
-    is_whole = build(ops.Equal(), _floor(build, exponent), exponent)
+    is_whole = build(ops.Equal(), floored(build, exponent), exponent)
     halved = build(ops.Multiply(), exponent, half)
-    is_even = build(ops.Equal(), _floor(build, halved), halved)
+    is_even = build(ops.Equal(), floored(build, halved), halved)
     turned = build(ops.Select(), is_even, size, build(ops.Negate(), size))
     below = build(ops.Select(), is_whole, turned, build(ops.Sqrt(), build(ops.Add(), nothing, zero)))
     power = build(ops.Select(), build(ops.Greater(), zero, x), below, size)

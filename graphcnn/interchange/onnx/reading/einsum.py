@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from string import ascii_letters
-from typing import cast
 
 from graphcnn import ops
 from graphcnn.dsl.builder import Builder
@@ -177,6 +176,6 @@ def _each_with_each(step: Step, x: _Lettered, y: _Lettered, needed: set[str]) ->
         placed.append(reshape_to(Variable.of(one.ordered(own)), shape))
 
     def multiplied(build: Builder, a: Value, b: Value) -> Value:
-        return cast(Value, build(ops.Multiply(), a, b))
+        return build(ops.Multiply(), a, b)
 
     return _summed(step, _Lettered(step.each("multiply", multiplied, *placed), "".join(letters)), needed)

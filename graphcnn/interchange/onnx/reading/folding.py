@@ -53,7 +53,7 @@ def sizes_array(sizes: Sequence[object]) -> Array:
 def folded(
     node: Any, operands: Sequence[Known | None], attributes: Mapping[str, Any], version: int
 ) -> list[Known] | None:
-    """Return what a node makes of arrays; None where that has the batch as an axis, and is a value.
+    """Return what a node makes of arrays; None where that has the batch as an axis.
 
     Raises InterchangeError for what cannot be computed here.
     """
@@ -64,7 +64,7 @@ def folded(
     result = None if rule is None else rule([a for a in arrays if a is not None], dict(attributes))
     if result is not None:
         return [Known(_narrowed(result, arrays[0]), name if node.op_type in _OF_WEIGHTS else "")]
-    if symbolic and node.op_type == "Expand":
+    if symbolic and node.op_type in ("Expand", "Range"):
         return None
     if symbolic:
         raise in_the_way("it computes with the batch size, which is known only at run time")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -15,13 +14,9 @@ from graphcnn.interchange.onnx.reading.reshaping import reshape_to
 from graphcnn.interchange.onnx.reading.shape import without_axes
 from graphcnn.interchange.onnx.reading.step import Step, common_order, op, positive, reshaped
 from graphcnn.interchange.onnx.reading.table import in_the_way, reads
-from graphcnn.interchange.onnx.reading.taking import rows_of
+from graphcnn.interchange.onnx.reading.taking import MOST_RUNS, rows_of, runs_of, taken
 from graphcnn.interchange.onnx.reading.values import Held, Known, Variable
 from graphcnn.ir import BATCH, Dim, Value, format_shape
-from graphcnn.ops.taking import Run
-
-MOST_RUNS: Final = 2**16
-"""Runs of places that are taken along an axis."""
 
 
 @reads("Concat")
@@ -102,32 +97,6 @@ def _places(size: Dim, places: slice) -> range | None:
     if not found:
         raise in_the_way("it slices nothing, and graphcnn has no empty tensors")
     return found if len(found) > 1 else range(found[0], found[0] + 1)
-
-
-def taken(step: Step, x: Variable, axis: int, runs: Sequence[Run]) -> Variable:
-    """Return places along an axis, run by run."""
-    order = x.any_order
-    take = op(ops.Take(order.index(axis), tuple(runs)))
-    return Variable.of(step.emit("take", take, x.at(order)), order)
-
-
-def runs_of(places: Sequence[int]) -> list[Run]:
-    """Return places as runs (first, count, step), as few as going through them once finds."""
-    runs: list[Run] = []
-    start = 0
-    if len(places) > MOST_RUNS:
-        raise in_the_way(f"it takes {len(places)} places one by one")
-    while start < len(places):
-        end = start + 1
-        if end < len(places):
-            apart = places[end] - places[start]
-            while end < len(places) and places[end] - places[end - 1] == apart:
-                end += 1
-            runs.append((places[start], end - start, apart))
-        else:
-            runs.append((places[start], 1, 1))
-        start = end
-    return runs
 
 
 @reads("Gather")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, cast
 
 import numpy as np
@@ -18,10 +19,12 @@ from graphcnn.interchange.onnx.reading.folding import folded, is_random
 from graphcnn.interchange.onnx.reading.functions import Body, body_of, require_bounded
 from graphcnn.interchange.onnx.reading.merged import read_merged
 from graphcnn.interchange.onnx.reading.names import Names
+from graphcnn.interchange.onnx.reading.sample_places import SamplePlaces, read_places
 from graphcnn.interchange.onnx.reading.signature import Place, Signature
 from graphcnn.interchange.onnx.reading.step import Making, Step
 from graphcnn.interchange.onnx.reading.table import (
     WITHOUT_AN_OP,
+    Reading,
     UnknownYetError,
     WholeNumbersError,
     in_the_way,
@@ -234,8 +237,7 @@ class Reader:
             return self._call(node, operands, attributes, scope, depth)
         wanted = [name in scope.used for name in node.output]
         step = Step(node, version, operands, attributes, wanted, self._making)
-        is_merged = any(isinstance(operand, Merged) for operand in operands)
-        found = read_merged(step, reading) if is_merged else reading(step)
+        found = _reading_of(operands, reading)(step)
         results = found if isinstance(found, tuple) else (found,)
         if isinstance(results[0], Variable) and results[0].made is None:
             results[0].made = Made(node.op_type, tuple(operands), attributes)
@@ -311,6 +313,15 @@ class Reader:
                 "if that is in the way; or export the network without these operators"
             )
         return "export the network without these operators, for example only up to them"
+
+
+def _reading_of(operands: Sequence[Held | None], reading: Reading) -> Reading:
+    """Return what reads a node of these operands."""
+    if any(isinstance(operand, SamplePlaces) for operand in operands):
+        return read_places
+    if any(isinstance(operand, Merged) for operand in operands):
+        return partial(read_merged, reading=reading)
+    return reading
 
 
 _ON_SIGNALS: Final = {

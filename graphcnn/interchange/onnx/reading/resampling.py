@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from graphcnn import ops
 from graphcnn.arrays import Array
 from graphcnn.dsl.builder import Builder
 from graphcnn.dsl.layers import Upsample2d
 from graphcnn.dsl.layers.resampling import interpolated
-from graphcnn.interchange.onnx.reading.movement import runs_of, taken
 from graphcnn.interchange.onnx.reading.reduction import along_axis
 from graphcnn.interchange.onnx.reading.step import Step, positive
 from graphcnn.interchange.onnx.reading.table import in_the_way, reads
-from graphcnn.interchange.onnx.reading.values import Variable, channels_last
-from graphcnn.ir import BATCH
+from graphcnn.interchange.onnx.reading.taking import runs_of, taken
+from graphcnn.interchange.onnx.reading.values import Known, Variable, channels_last
+from graphcnn.ir import BATCH, Value
 
 LARGEST = 2**22
 """Numbers of a matrix along one axis."""
@@ -27,7 +28,10 @@ LONGEST = 2**16
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How places are found and what is between them, by the names of the operator's attributes."""
+    """How places are found and what is between them, by the names of the operator's attributes.
+
+    region: the part of an axis that is resized, from 0 to 1, for tf_crop_and_resize. beyond: what is outside.
+    """
 
     mode: str
     coordinates: str
@@ -35,6 +39,8 @@ class Way:
     cubic: float = -0.75
     exclude_outside: bool = False
     antialias: bool = False
+    region: tuple[float, float] = (0.0, 1.0)
+    beyond: float = 0.0
 
     def matrix(self, size: int, result: int, scale: float) -> Array:
         """Return [result, size]: what each place of the result is made of."""
@@ -95,7 +101,22 @@ class Way:
             return index / scale
         if self.coordinates == "tf_half_pixel_for_nn":
             return (index + 0.5) / scale
+        if self.is_of_regions:
+            start, end = self.region
+            apart = (end - start) * (size - 1) / (result - 1) if result > 1 else 0.0
+            return (
+                start * (size - 1) + index * apart if result > 1 else (start + end) / 2 * (size - 1) + index
+            )
         raise in_the_way(f"its coordinate_transformation_mode is {self.coordinates!r:.40}")
+
+    @property
+    def is_of_regions(self) -> bool:
+        return self.coordinates == "tf_crop_and_resize"
+
+    def outside(self, size: int, result: int, scale: float) -> Array:
+        """Return which places of the result are beside what is resized."""
+        place = self._places(size, result, scale)
+        return (place < 0) | (place > size - 1)
 
 
 @reads("Upsample")
@@ -116,12 +137,43 @@ def resize(step: Step) -> Variable:
         float(step.setting("cubic_coeff_a", default=-0.75)),
         bool(step.setting("exclude_outside", default=0)),
         bool(step.setting("antialias", default=0)),
+        beyond=float(step.setting("extrapolation_value", default=0.0)),
     )
     axes = [positive(axis, x.rank) for axis in step.setting("axes", default=list(range(x.rank)))]
     scales = step.setting("scales", 1 if old else 2)
-    if scales:
-        return _resized(step, x, _of_scales(x, scales, axes), way)
-    return _resized(step, x, _of_sizes(step, x, axes), way)
+    changed = _of_scales(x, scales, axes) if scales else _of_sizes(step, x, axes)
+    if way.is_of_regions:
+        return _cropped(step, x, axes, changed, way)
+    return _resized(step, x, changed, way)
+
+
+def _cropped(
+    step: Step, x: Variable, axes: list[int], changed: dict[int, tuple[int, float]], way: Way
+) -> Variable:
+    """Return regions that are resized, with the extrapolation value where they reach beyond the image."""
+    borders = step.setting("roi", 1)
+    if not isinstance(borders, list) or len(borders) != 2 * len(axes):
+        raise in_the_way(f"its regions {borders} are not a start and an end for each of its axes")
+    regions = {axis: (borders[place], borders[place + len(axes)]) for place, axis in enumerate(axes)}
+    outside = Known(np.zeros((1,) * x.rank, bool))
+    for axis, region in regions.items():
+        if axis not in changed and region == (0.0, 1.0):
+            continue
+        if x.shape[axis] == BATCH:
+            raise in_the_way("it resizes the batch")
+        size = int(x.shape[axis])
+        result, scale = changed.get(axis, (size, 1.0))
+        own = replace(way, region=region)
+        beside = own.outside(size, result, scale)
+        outside = Known(outside.array | beside.reshape([-1 if each == axis else 1 for each in range(x.rank)]))
+        x = _resized(step, x, {axis: (result, scale)}, own)
+    if not outside.array.any():
+        return x
+
+    def chosen(build: Builder, value: Value, is_outside: Value) -> Value:
+        return build(ops.Select(), is_outside, ops.constant(build, way.beyond, value.type), value)
+
+    return step.each("outside", chosen, x, outside)
 
 
 def _of_scales(
@@ -171,7 +223,7 @@ def _resized(step: Step, x: Variable, changed: dict[int, tuple[int, float]], way
             or is_matrix * size * int(x.shape[axis]) > LARGEST
         ):
             raise in_the_way(f"it resizes {x.shape[axis]} places to {size}")
-    if (layer := _upsampling(x, changed, way)) is not None:
+    if not way.is_of_regions and (layer := _upsampling(x, changed, way)) is not None:
         return Variable.of(step.apply(layer, x.last), channels_last(4))
     if x.rank == 4 and set(changed) <= {2, 3} and (corners := _on_lines(x, changed, way)) is not None:
         height, width = (changed.get(axis, (int(x.shape[axis]), 1.0))[0] for axis in (2, 3))

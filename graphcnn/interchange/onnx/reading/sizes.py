@@ -9,9 +9,9 @@ import numpy as np
 
 from graphcnn.interchange.onnx.reading.folding import sizes_array
 from graphcnn.interchange.onnx.reading.step import Step
-from graphcnn.interchange.onnx.reading.table import in_the_way, reads
+from graphcnn.interchange.onnx.reading.table import UnknownYetError, in_the_way, reads
 from graphcnn.interchange.onnx.reading.tensors import dtype_of
-from graphcnn.interchange.onnx.reading.values import Known
+from graphcnn.interchange.onnx.reading.values import Known, Variable
 from graphcnn.ir import BATCH
 
 MOST_PLACES: Final = 2**22
@@ -42,3 +42,11 @@ def size(step: Step) -> Known:
     if BATCH in sizes:
         raise in_the_way("it counts the samples of the batch, which are known only at run time")
     return Known(np.array(math.prod(int(each) for each in sizes), np.int64))
+
+
+@reads("ConstantOfShape")
+def of_sizes(step: Step) -> Known:
+    """What a known size makes is computed before: here it is not known."""
+    size = step[0]
+    assert isinstance(size, Variable)
+    raise UnknownYetError(size, "size")

@@ -44,6 +44,8 @@ def readings() -> dict[str, Reading]:
         pooling,
         reduction,
         resampling,
+        sample_places,
+        sampling,
         shape,
         sizes,
         taking,

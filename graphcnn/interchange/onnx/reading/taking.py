@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from functools import partial
 from typing import Final, cast
 
 import numpy as np
@@ -9,15 +12,47 @@ import numpy as np
 from graphcnn import ops
 from graphcnn.dsl.builder import Builder
 from graphcnn.dsl.matrices import product
-from graphcnn.interchange.onnx.reading.step import Step, positive, reshaped
-from graphcnn.interchange.onnx.reading.table import in_the_way, reads
-from graphcnn.interchange.onnx.reading.values import Known, Variable
+from graphcnn.interchange.onnx.reading.step import Step, op, positive, reshaped
+from graphcnn.interchange.onnx.reading.table import WholeNumbersError, in_the_way, reads
+from graphcnn.interchange.onnx.reading.values import Held, Known, Variable
 from graphcnn.ir import BATCH, DType, Value
+from graphcnn.ir.types import FLOATS
+from graphcnn.ops.taking import Run
 
 MOST_PLACES: Final = 2**22
 """Of a mask."""
 MOST_CLASSES: Final = 4096
 """What a comparison of each index with each place is worth."""
+MOST_FOUND: Final = 64
+"""Greatest numbers, each of which all others are gone through for."""
+MOST_RUNS: Final = 2**16
+"""Runs of places that are taken along an axis."""
+
+
+def taken(step: Step, x: Variable, axis: int, runs: Sequence[Run]) -> Variable:
+    """Return places along an axis, run by run."""
+    order = x.any_order
+    take = op(ops.Take(order.index(axis), tuple(runs)))
+    return Variable.of(step.emit("take", take, x.at(order)), order)
+
+
+def runs_of(places: Sequence[int]) -> list[Run]:
+    """Return places as runs (first, count, step), as few as going through them once finds."""
+    runs: list[Run] = []
+    start = 0
+    if len(places) > MOST_RUNS:
+        raise in_the_way(f"it takes {len(places)} places one by one")
+    while start < len(places):
+        end = start + 1
+        if end < len(places):
+            apart = places[end] - places[start]
+            while end < len(places) and places[end] - places[end - 1] == apart:
+                end += 1
+            runs.append((places[start], end - start, apart))
+        else:
+            runs.append((places[start], 1, 1))
+        start = end
+    return runs
 
 
 @reads("Trilu")
@@ -119,3 +154,59 @@ def gather_elements(step: Step) -> Variable:
 
     tensor = step.emit("gather", picked, reshaped(x.at(order), (*front, 1, size)), places)
     return Variable.of(tensor, order)
+
+
+@reads("TopK")
+def top_k(step: Step) -> tuple[Held | None, ...]:
+    """The greatest numbers along an axis and their places: found one by one, each time among those left.
+
+    Of equal ones, the first comes first. Numbers of minus infinity are found last, at any place.
+    """
+    x = step.variable(0)
+    count = step.setting("k", 1)
+    count = int(count[0] if isinstance(count, list) else count)
+    axis = step.axis(x.rank, default=-1)
+    size = x.shape[axis]
+    if x.dtype not in FLOATS:
+        raise WholeNumbersError([x])
+    if not isinstance(size, int) or not 1 <= count <= min(size, MOST_FOUND) or size > MOST_PLACES:
+        raise in_the_way(f"it finds {count} of {size} places one by one, of at most {MOST_FOUND}")
+    is_least = not step.setting("largest", default=1)
+    order = (*(each for each in range(x.rank) if each != axis), axis)
+    last = x.rank - 1
+
+    def found(build: Builder, value: Value, *, places: bool) -> Value:
+        left = build(ops.Negate(), value) if is_least else value
+        lowest = ops.constant(build, -np.inf, value.type)
+        zero = ops.constant(build, 0.0, value.type)
+        made = []
+        for number in range(count):
+            index = build(ops.ArgMax(last), left)
+            hot = build(ops.Greater(), build(ops.OneHot(size, value.type.dtype), index), zero)
+            best = index if places else build(ops.Sum((last,)), build(ops.Select(), hot, value, zero))
+            made.append(build(ops.Reshape((*best.type.shape, 1)), best))
+            left = build(ops.Select(), hot, lowest, left) if number < count - 1 else left
+        return build(ops.Concatenate(last), *made) if count > 1 else made[0]
+
+    results: list[Held | None] = []
+    for is_wanted, places in zip((*step.wanted, False)[:2], (False, True), strict=True):
+        emitted = partial(found, places=places)
+        label = "top_places" if places else "top"
+        results.append(Variable.of(step.emit(label, emitted, x.at(order)), order) if is_wanted else None)
+    return tuple(results)
+
+
+@reads("Compress")
+def compress(step: Step) -> Variable:
+    """The places along an axis for which a known condition holds; without an axis, of all numbers."""
+    x, condition = step.variable(0), step.known(1, "condition").reshape(-1)
+    if "axis" not in step.attributes:
+        if BATCH in x.shape:
+            raise in_the_way("it takes numbers of the whole batch")
+        x = Variable.of(reshaped(x.in_file, (math.prod(int(size) for size in x.shape),)))
+    axis = step.axis(x.rank)
+    size = x.shape[axis]
+    places = np.flatnonzero(condition).tolist()
+    if not isinstance(size, int) or not places or len(condition) > size:
+        raise in_the_way(f"it takes {len(places)} of {size} places")
+    return taken(step, x, axis, runs_of(places))
