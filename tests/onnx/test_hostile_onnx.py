@@ -109,6 +109,7 @@ def repeated(number, content, count):
     return field(7, field(number, content) * count)
 
 
+ALONG = {"Gather", "ScatterElements", "Compress"}
 HOSTILE = {
     "nothing": (b"", "it is empty"),
     "another format": (b"\x89PNG\r\n\x1a\n" + bytes(100), "ONNX file"),
@@ -163,6 +164,64 @@ HOSTILE = {
     "a pad without an end": (
         added(node("Pad", "s", "p", y="c"), numbers("s", 1), numbers("p", 0, 2**60)),
         "numbers of",
+    ),
+    **{
+        f"indices repeated without an end, {operator}": (
+            model(
+                node("ConstantOfShape", "s", y="i", value=numbers("", 0)),
+                node(operator, *operands, axis=1) if operator in ALONG else node(operator, *operands),
+                weights=[numbers("s", *shape)],
+            ),
+            reason,
+        )
+        for operator, operands, shape, reason in (
+            ("Gather", ("x", "i"), (2**14, 2**13), "takes 134217728 places one by one"),
+            ("GatherND", ("x", "i"), (2**14, 2**13, 2), "takes 134217728 places one by one"),
+            ("ScatterND", ("x", "i", "x"), (2**14, 2**13, 2), "takes 134217728 places one by one"),
+            ("ScatterElements", ("x", "i", "x"), (2**7, 2**7, 2**6, 2**7), "takes 134217728 places"),
+            ("Compress", ("x", "i"), (2**27,), "takes 134217728 places one by one"),
+        )
+    },
+    "places without an end in a map": (
+        model(
+            node("AffineGrid", "x", "s"),
+            weights=[numbers("s", 1, 1, 2**20, 2**20)],
+            shape=("N", 2, 3),
+            opset_imports=[helper.make_opsetid("", 20)],
+        ),
+        "makes 1099511627776 places",
+    ),
+    "regions without an end": (
+        model(
+            node("Resize", "x", "r", "", "s", coordinate_transformation_mode="tf_crop_and_resize"),
+            weights=[
+                numpy_helper.from_array(np.float32([0, 0, 0, 0, 1, 1, 1, 1]), "r"),
+                numbers("s", 1, 3, 2**16, 2**16),
+            ],
+            shape=(1, 3, 8, 8),
+        ),
+        "makes 4294967296 places of regions",
+    ),
+    "numbers of samples without an end": (
+        model(
+            node("Shape", "x", y="n", end=1),
+            node("Squeeze", "n", y="m"),
+            node("Range", "0", "m", "1", y="r"),
+            node("Unsqueeze", "r", "b", y="u"),
+            node("Add", "u", "c", y="v"),
+            node("Unsqueeze", "v", "e", y="w"),
+            node("Add", "w", "d", y="z"),
+            weights=[
+                numpy_helper.from_array(np.int64(0), "0"),
+                numpy_helper.from_array(np.int64(1), "1"),
+                numbers("b", 1),
+                numbers("e", 2),
+                numbers("c", *range(2**10)),
+                numbers("d", *range(2**10)),
+            ],
+            outputs=("z",),
+        ),
+        "takes 1048576 places one by one",
     ),
     "a repetition of what is computed": (
         model(node("Tile", "x", "s"), weights=[numbers("s", 1, 1, 1, 2**50)]), "it repeats axis 3",

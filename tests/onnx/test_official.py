@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 import graphcnn as gcn
-from tests.onnx.official import OF_NETWORKS, cases, failure, listed, operators
+from tests.onnx.official import OF_NETWORKS, PAGE, cases, comparison, failure, listed, operators
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::graphcnn.GraphcnnWarning")
 
@@ -28,6 +28,10 @@ def test_operators_of_networks_pass_on_the_reference(official):
     names = [name for name in official if of[name] in OF_NETWORKS and "expanded" not in name]
     assert outcomes(official, "numpy", names) == (set(), set())
     assert len(set(names) & listed()) > 500
+
+
+def test_the_page_says_how_many_operators_of_another_list_pass(official):
+    assert comparison(official, listed()) in PAGE.read_text()
 
 
 ON_NATIVE = (

@@ -99,6 +99,28 @@ def test_windows_of_an_adaptive_pool():
     against_reference(w.model({"x": ("N", 3, 5, 5)}, h), x=drawn(2, 3, 5, 5))
 
 
+@pytest.mark.parametrize("reduction", ["none", "add", "mul", "max", "min"])
+def test_numbers_written_to_places(reduction):
+    """As detectors write boxes into maps: axes behind the samples are in front meanwhile."""
+    w = writer()
+    front = w.node("Transpose", "x", perm=[1, 2, 0])
+    new = w.node("Transpose", "y", perm=[1, 0])
+    places = w.array("places", [[0, 1], [2, -1], [1, 0]], np.int64)
+    h = w.node("Transpose", w.node("ScatterND", front, places, new, reduction=reduction), perm=[2, 0, 1])
+    model = w.model({"x": ("N", 3, 4), "y": ("N", 3)}, h)
+    against_reference(model, x=drawn(2, 3, 4), y=drawn(2, 3) - 0.3)
+
+
+def test_the_last_of_several_numbers_at_one_place_stays():
+    w = writer()
+    indices = w.array("indices", [[1, 0, 1], [2, 2, -3]], np.int64)
+    h = w.node(
+        "ScatterElements", w.weight("old", 2, 3), indices, w.array("new", [[1, 2, 3], [4, 5, 6]]), axis=1
+    )
+    h = w.node("Add", "x", h)
+    against_reference(w.model({"x": ("N", 2, 3)}, h), x=drawn(2, 2, 3))
+
+
 def test_indices_of_samples_are_in_the_way():
     w = writer()
     model = w.model({"x": ("N", 3)}, w.node("GatherND", "x", w.array("i", [[0]], np.int64), name="pick"))

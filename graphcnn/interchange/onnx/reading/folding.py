@@ -26,6 +26,8 @@ MOST_REPEATED: Final = 2**28
 """Of one that repeats a single number, and is held as such."""
 MOST_WORK: Final = 2**28
 """Products and sums of a node that is computed here."""
+MOST_SIZES: Final = 2**12
+"""Numbers, of which some count the batch, that are computed with."""
 
 _RANDOM: Final = {
     *("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"),
@@ -61,6 +63,8 @@ def folded(
     arrays = [None if each is None else each.array for each in operands]
     rule = _RULES.get(node.op_type)
     symbolic = any(array is not None and has_batch(array) for array in arrays)
+    if symbolic and any(array is not None and array.size > MOST_SIZES for array in arrays):
+        raise in_the_way("it computes with the batch size and many other numbers")
     result = None if rule is None else rule([a for a in arrays if a is not None], dict(attributes))
     if result is not None:
         return [Known(_narrowed(result, arrays[0]), name if node.op_type in _OF_WEIGHTS else "")]

@@ -14,7 +14,7 @@ from graphcnn.interchange.onnx.reading.reshaping import reshape_to
 from graphcnn.interchange.onnx.reading.shape import without_axes
 from graphcnn.interchange.onnx.reading.step import Step, common_order, op, positive, reshaped
 from graphcnn.interchange.onnx.reading.table import in_the_way, reads
-from graphcnn.interchange.onnx.reading.taking import MOST_RUNS, rows_of, runs_of, taken
+from graphcnn.interchange.onnx.reading.taking import MOST_RUNS, few, rows_of, runs_of, taken
 from graphcnn.interchange.onnx.reading.values import Held, Known, Variable
 from graphcnn.ir import BATCH, Dim, Value, format_shape
 
@@ -106,7 +106,7 @@ def gather(step: Step) -> Variable:
         return rows_of(step, table, indices_of)
     x = step.variable(0)
     axis = step.axis(x.rank)
-    indices = step.known(1, "indices")
+    indices = few(step.known(1, "indices"))
     if x.shape[axis] == BATCH:
         raise in_the_way("it takes samples of the batch")
     size = int(x.shape[axis])
@@ -126,6 +126,7 @@ def gather(step: Step) -> Variable:
 def gather_nd(step: Step) -> Variable:
     """What known indices along the first axes pick: these axes as one, of which places are taken."""
     x, indices = step.variable(0), step.known(1, "indices")
+    few(indices[..., :1] if indices.ndim else indices)
     along = step.setting("batch_dims", default=0)
     depth = along + indices.shape[-1] if indices.ndim else 0
     if not along < depth <= x.rank or along >= indices.ndim:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -24,6 +24,8 @@ LARGEST = 2**22
 """Numbers of a matrix along one axis."""
 LONGEST = 2**16
 """Places along an axis of what is resized."""
+MOST_OUTSIDE: Final = 2**22
+"""Places of which it is known whether they are beside the image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +166,9 @@ def _cropped(
         size = int(x.shape[axis])
         result, scale = changed.get(axis, (size, 1.0))
         own = replace(way, region=region)
+        _require_bounded(x, axis, result, scale, way)
+        if outside.array.size * result > MOST_OUTSIDE:
+            raise in_the_way(f"it makes {outside.array.size * result} places of regions")
         beside = own.outside(size, result, scale)
         outside = Known(outside.array | beside.reshape([-1 if each == axis else 1 for each in range(x.rank)]))
         x = _resized(step, x, {axis: (result, scale)}, own)
@@ -214,15 +219,16 @@ def _of_sizes(step: Step, x: Variable, axes: list[int]) -> dict[int, tuple[int, 
     return {axis: (math.floor(int(x.shape[axis]) * scale + 0.5), scale) for axis in axes}
 
 
+def _require_bounded(x: Variable, axis: int, size: int, scale: float, way: Way) -> None:
+    """Raise InterchangeError where an axis becomes too long, or the matrix along it too large."""
+    numbers = size * int(x.shape[axis]) if way.mode != "nearest" else 0
+    if not 1 <= size <= LONGEST or not math.isfinite(scale) or numbers > LARGEST:
+        raise in_the_way(f"it resizes {x.shape[axis]} places to {size}")
+
+
 def _resized(step: Step, x: Variable, changed: dict[int, tuple[int, float]], way: Way) -> Variable:
     for axis, (size, scale) in changed.items():
-        is_matrix = way.mode != "nearest"
-        if (
-            not 1 <= size <= LONGEST
-            or not math.isfinite(scale)
-            or is_matrix * size * int(x.shape[axis]) > LARGEST
-        ):
-            raise in_the_way(f"it resizes {x.shape[axis]} places to {size}")
+        _require_bounded(x, axis, size, scale, way)
     if not way.is_of_regions and (layer := _upsampling(x, changed, way)) is not None:
         return Variable.of(step.apply(layer, x.last), channels_last(4))
     if x.rank == 4 and set(changed) <= {2, 3} and (corners := _on_lines(x, changed, way)) is not None:

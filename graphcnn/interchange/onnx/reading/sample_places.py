@@ -17,7 +17,7 @@ from graphcnn.errors import InterchangeError
 from graphcnn.interchange.onnx.reading.reshaping import reshape_to
 from graphcnn.interchange.onnx.reading.step import Step, positive
 from graphcnn.interchange.onnx.reading.table import UnknownYetError, in_the_way, reads
-from graphcnn.interchange.onnx.reading.taking import runs_of, taken
+from graphcnn.interchange.onnx.reading.taking import few, runs_of, taken
 from graphcnn.interchange.onnx.reading.values import Held, Known, Merged, Order, Variable
 from graphcnn.ir import BATCH, format_shape
 
@@ -70,6 +70,7 @@ def _shifted(step: Step) -> Held:
     places, number = _operands(step)
     if number.ndim > places.rank or (number.ndim == places.rank and number.shape[0] != 1):
         raise in_the_way(f"it adds {list(number.shape)} to the numbers of the samples")
+    few(np.broadcast_to(0, np.broadcast_shapes(places.first.shape, number.shape)))
     return _places(places.first + number, places.apart)
 
 

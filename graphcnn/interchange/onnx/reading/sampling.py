@@ -24,6 +24,8 @@ from graphcnn.ir import BATCH, Value
 
 MOST_WEIGHTS: Final = 2**24
 """Of pixels for places, of a sample."""
+MOST_PLACES: Final = 2**18
+"""Of a map, and pixels along an axis."""
 _CUBIC: Final = -0.75
 _MODES: Final = {"linear": "linear", "bilinear": "linear", "nearest": "nearest"}
 _CUBICS: Final = {"cubic", "bicubic"}
@@ -46,7 +48,7 @@ def affine_grid(step: Step) -> Variable:
     corners = bool(step.setting("align_corners", default=0))
     if theta.rank != 3 or tuple(theta.shape[1:]) != (len(sizes), len(sizes) + 1) or min(sizes) < 1:
         raise in_the_way(f"its maps of {list(theta.shape)} do not fit a size of {sizes}")
-    if math.prod(sizes) > MOST_WEIGHTS:
+    if math.prod(sizes) > MOST_PLACES:
         raise in_the_way(f"it makes {math.prod(sizes)} places")
     along = [_middles(size, corners) for size in sizes]
     grid = np.stack([*np.meshgrid(*along, indexing="ij")[::-1], np.ones(sizes)], -1).reshape(
@@ -85,7 +87,8 @@ def grid_sample(step: Step) -> Variable:
     if BATCH in (channels, height, width) or grid.shape[0] != batch or grid.shape[3] != 2:
         raise in_the_way(f"its places of {list(grid.shape)} do not fit images of {list(x.shape)}")
     rows, columns = int(grid.shape[1]), int(grid.shape[2])
-    if rows * columns * int(height) * int(width) > MOST_WEIGHTS:
+    sides = int(height), int(width)
+    if rows * columns * math.prod(sides) > MOST_WEIGHTS or max(sides) > MOST_PLACES:
         raise in_the_way(
             f"it reads {rows * columns} places of images of {height}x{width} pixels, "
             "a weight for each of which is too much"

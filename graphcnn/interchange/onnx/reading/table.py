@@ -46,6 +46,7 @@ def readings() -> dict[str, Reading]:
         resampling,
         sample_places,
         sampling,
+        scattering,
         shape,
         sizes,
         taking,

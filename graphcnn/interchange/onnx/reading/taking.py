@@ -10,6 +10,7 @@ from typing import Final, cast
 import numpy as np
 
 from graphcnn import ops
+from graphcnn.arrays import Array
 from graphcnn.dsl.builder import Builder
 from graphcnn.dsl.matrices import product
 from graphcnn.interchange.onnx.reading.step import Step, op, positive, reshaped
@@ -34,6 +35,13 @@ def taken(step: Step, x: Variable, axis: int, runs: Sequence[Run]) -> Variable:
     order = x.any_order
     take = op(ops.Take(order.index(axis), tuple(runs)))
     return Variable.of(step.emit("take", take, x.at(order)), order)
+
+
+def few(places: Array) -> Array:
+    """Return places that are few enough to be gone through. Raises InterchangeError for others."""
+    if places.size > MOST_RUNS:
+        raise in_the_way(f"it takes {places.size} places one by one")
+    return places
 
 
 def runs_of(places: Sequence[int]) -> list[Run]:
@@ -199,7 +207,7 @@ def top_k(step: Step) -> tuple[Held | None, ...]:
 @reads("Compress")
 def compress(step: Step) -> Variable:
     """The places along an axis for which a known condition holds; without an axis, of all numbers."""
-    x, condition = step.variable(0), step.known(1, "condition").reshape(-1)
+    x, condition = step.variable(0), few(step.known(1, "condition")).reshape(-1)
     if "axis" not in step.attributes:
         if BATCH in x.shape:
             raise in_the_way("it takes numbers of the whole batch")
