@@ -412,23 +412,33 @@ def observe(graph: Graph, observer: Observer, /, **inputs: object) -> None:
 
 
 def step_by_calling(executable: Executable, state: dict[str, Array], /, **inputs: object) -> dict[str, Array]:
-    """Do `Executable.step` by means of a call: for backends that have no faster way of their own."""
-    results = executable(**with_state(executable.graph, state, inputs))
+    """Do `Executable.step` by means of a call: for backends that have no faster way of their own.
+
+    One of several ranks may have an attribute `elsewhere`: the states that others keep.
+    """
+    graph = executable.graph
+    elsewhere: Set[str] = getattr(executable, "elsewhere", frozenset())
+    results = executable(**with_state(graph, state, inputs, elsewhere))
     with interrupts_put_off():  # a state of before the step or of after it, nothing between
-        for label in executable.graph.updates:
+        for label in graph.updates.keys() - elsewhere:
             np.copyto(state[label], results.pop(label))
     return results
 
 
-def bind_inputs(graph: Graph, given: Mapping[str, object]) -> tuple[dict[str, Array], int]:
+def bind_inputs(
+    graph: Graph, given: Mapping[str, object], elsewhere: Set[str] = frozenset()
+) -> tuple[dict[str, Array], int]:
     """Return the given inputs as arrays of the graph's types, and the batch size (1 where there is none).
+
+    elsewhere: the states that other ranks keep, of which nothing is given.
 
     Floating-point arrays are converted to the input's precision and integers to its width; nothing else
     is. Raises DataError for a missing or unknown name, a wrong shape or element type, and for inputs that
     disagree on the batch size.
     """
-    missing = [f"{label}: {value.type}" for label, value in graph.inputs.items() if label not in given]
-    unknown = [label for label in given if label not in graph.inputs]
+    wanted = {label: value for label, value in graph.inputs.items() if label not in elsewhere}
+    missing = [f"{label}: {value.type}" for label, value in wanted.items() if label not in given]
+    unknown = [label for label in given if label not in wanted]
     if missing or unknown:
         raise DataError(
             f"the inputs of graph {graph.name!r} are not complete"
@@ -437,7 +447,7 @@ def bind_inputs(graph: Graph, given: Mapping[str, object]) -> tuple[dict[str, Ar
             facts=[*(f"missing {each}" for each in missing), *(f"unknown {label!r}" for label in unknown)],
         )
     arrays = {
-        label: as_input(f"input {label!r}", value.type, given[label]) for label, value in graph.inputs.items()
+        label: as_input(f"input {label!r}", value.type, given[label]) for label, value in wanted.items()
     }
     sizes = {
         label: arrays[label].shape[graph.inputs[label].type.shape.index(BATCH)]
@@ -452,17 +462,24 @@ def bind_inputs(graph: Graph, given: Mapping[str, object]) -> tuple[dict[str, Ar
     return arrays, next(iter(sizes.values()), 1)
 
 
-def with_state(graph: Graph, state: Mapping[str, object], inputs: Mapping[str, object]) -> dict[str, object]:
+def with_state(
+    graph: Graph,
+    state: Mapping[str, object],
+    inputs: Mapping[str, object],
+    elsewhere: Set[str] = frozenset(),
+) -> dict[str, object]:
     """Return the inputs of one step: those of `state` that the graph has, and the others.
 
-    Entries of `state` that the graph does not know are left out, so that one state serves many graphs.
+    Entries of `state` that the graph does not know are left out, so that one state serves many graphs; and
+    those that other ranks keep, `elsewhere`.
     Raises DataError for a name given twice, and unless every state that the graph updates is a writeable
     array of its type in `state`, with memory of its own.
     """
     twice = sorted(state.keys() & inputs.keys())
     if twice:
         raise DataError(f"{', '.join(map(repr, twice))} is given both in the state and as an input")
-    for label in graph.updates:
+    updated = [label for label in graph.updates if label not in elsewhere]
+    for label in updated:
         array = state.get(label)
         type = graph.inputs[label].type
         if not isinstance(array, np.ndarray) or array.dtype != type.dtype or not array.flags.writeable:
@@ -471,11 +488,12 @@ def with_state(graph: Graph, state: Mapping[str, object], inputs: Mapping[str, o
                 f"the state {label!r} is overwritten by the step",
                 facts=[f"needed: a writeable array {type}", f"found: {found}"],
             )
-    held: dict[str, Any] = {label: state[label] for label in graph.updates}
+    held: dict[str, Any] = {label: state[label] for label in updated}
     twins = overlapping(held)
     if twins is not None:
         raise DataError(
             f"the states {twins[0]!r} and {twins[1]!r} share memory, but each is overwritten by the step",
             mend=f"give each an array of its own: state[{twins[1]!r}] = state[{twins[1]!r}].copy()",
         )
-    return {label: array for label, array in state.items() if label in graph.inputs} | dict(inputs)
+    known = graph.inputs.keys() - elsewhere
+    return {label: array for label, array in state.items() if label in known} | dict(inputs)

@@ -12,8 +12,9 @@ class Slot(IntEnum):
     SHARDS of it are worked on here, from FIRST_SHARD on: all of them, unless ranks share them. After those of
     the first EXCHANGES stages of which DUE says so, EXCHANGE is called.
     STAGE is the stage that runs; the first SKIPPED ones do not, since what they prepare is there. KERNEL is
-    the one that threads share, in so many PARTS. ROWS of partial sums are added up, one of each shard. MODE
-    is how the caller of the step treats denormals; REFERENCE is called for ops without code of their own.
+    the one that threads share, in so many PARTS. ROWS of partial sums are added up, one of each shard. Where
+    LEFT_OUT is not 0, it is where it says of each kernel whether others compute it. MODE is how the caller of
+    the step treats denormals; REFERENCE is called for ops without code of their own.
     """
 
     BATCH = 0
@@ -42,4 +43,5 @@ class Slot(IntEnum):
     EXCHANGES = 23
     DUE = 24
     EXCHANGE = 25
-    ARRAYS = 26
+    LEFT_OUT = 26
+    ARRAYS = 27

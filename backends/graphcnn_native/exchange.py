@@ -2,14 +2,14 @@
 
 All ranks begin the same messages in the same order, which follows from the program alone. Sums go from rank
 to rank in rounds, as the tree over the shards says: the first begins behind the stage that leaves them, the
-others when something has to be waited for.
+others when something has to be waited for. Parameters that one rank alone computes go to all behind the last.
 """
 
 from __future__ import annotations
 
 import ctypes
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -17,12 +17,14 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from graphcnn.arrays import Array
-from graphcnn.distributed.collectives import begin_all_gather, row_begins
+from graphcnn.distributed.collectives import begin_all_gather, broadcast_arrays, row_begins
 from graphcnn.distributed.rounds import messages
 from graphcnn.distributed.transport import Pending, Transport
 from graphcnn.distributed.tree import shards_of
 from graphcnn.errors import RankError
 from graphcnn.interrupts import PutOff, interrupts_put_off
+from graphcnn.ir import Graph
+from graphcnn.transform import kept_elsewhere, owners_of, whole_inputs
 from graphcnn_native.call_table import Slot
 from graphcnn_native.interface import ARENA, Exchanges, Interface, Rows, Sums
 from graphcnn_native.runtime.engine import Library
@@ -49,10 +51,7 @@ class Exchange:
     called it raises that. Ranks are then no longer in step with each other, and there are no further calls.
     """
 
-    def __init__(
-        self, transport: Transport, interface: Interface, adding: Adding, given: Collection[str]
-    ) -> None:
-        """given: the inputs with a batch that callers give whole."""
+    def __init__(self, transport: Transport, interface: Interface, adding: Adding, graph: Graph) -> None:
         self._transport: Final = transport
         self._interface: Final = interface
         self._adding: Final = adding
@@ -61,7 +60,23 @@ class Exchange:
         for rows in interface.exchanges.rows:
             self._rows[rows.stage].append(rows)
         told: list[Sums | Rows] = [*interface.exchanges.sums, *interface.exchanges.rows]
+        given = whole_inputs(graph)
         self._gathered: Final = [label for label in interface.exchanges.whole if label not in given]
+        self._owners: Final = owners_of(graph)
+        self._broadcast: Final = [label for label in self._owners if graph.role(label) == "parameter"]
+        self._left_out: Final = np.zeros(interface.exchanges.kernels, np.int64)
+        for each in interface.exchanges.updating:
+            is_needed = not each.serves_these_alone or any(map(self._computes, each.serves))
+            self._left_out[each.kernel] = not is_needed
+        elsewhere = kept_elsewhere(graph, transport.rank)
+        self.spare: Final = {
+            label: np.zeros(graph.inputs[label].type.concrete(1), graph.inputs[label].type.dtype)
+            for each in interface.exchanges.updating
+            for label in elsewhere.intersection(each.touches)
+            if not self._left_out[each.kernel]
+        }
+        """Memory for states of others that a kernel replaces which computes something else for all, as the
+        sums that are a batch norm's gradients, and which those of its input need, too."""
         self._due: Final = np.zeros(interface.exchanges.stages + 1, np.int64)
         self._due[[each.stage for each in told] + [each.awaited - 1 for each in told]] = 1
         self._share: _Share | None = None
@@ -71,6 +86,10 @@ class Exchange:
         self._put_off = PutOff(None)
         self._function: Final = CALL(self._behind)
         self._address: Final = ctypes.cast(self._function, ctypes.c_void_p).value or 0
+
+    def _computes(self, label: str) -> bool:
+        """Whether this rank computes the new value of a parameter or state."""
+        return self._owners.get(label, self._transport.rank) == self._transport.rank
 
     def own_samples(self, batch: int) -> list[range]:
         """Return the samples of a batch that this rank works on."""
@@ -90,6 +109,7 @@ class Exchange:
         table[Slot.ROWS] = 1  # when the others' are there
         table[Slot.EXCHANGES], table[Slot.DUE] = self._interface.exchanges.stages, address(self._due)
         table[Slot.EXCHANGE] = self._address
+        table[Slot.LEFT_OUT] = address(self._left_out) if self._left_out.any() else 0
 
     @contextmanager
     def call(self) -> Iterator[None]:
@@ -110,6 +130,16 @@ class Exchange:
         assert self._share is not None
         with self._failing():
             self._begin(self._share.inputs(), -1)
+            self._wait_for(0)
+        self.raise_failure()
+
+    def share_updates(self, updates: Mapping[str, Array]) -> None:
+        """Give all ranks the parameters that one of them has computed; each array holds them, or will."""
+        if not self._broadcast:
+            return
+        told = [(self._owners[label], updates[label]) for label in self._broadcast]
+        with self._failing():
+            self._begin(broadcast_arrays(self._transport, told), -1)
             self._wait_for(0)
         self.raise_failure()
 

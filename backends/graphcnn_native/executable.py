@@ -7,6 +7,7 @@ import operator
 import os
 import threading
 import weakref
+from collections import ChainMap
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
@@ -21,7 +22,7 @@ from graphcnn.distributed.transport import Transport
 from graphcnn.errors import DataError, GraphcnnError, OptionError
 from graphcnn.interrupts import interrupts_put_off, uninterrupted
 from graphcnn.ir import BATCH, Graph
-from graphcnn.transform import require_distributed, whole_inputs
+from graphcnn.transform import kept_elsewhere, require_distributed
 from graphcnn_native.call_table import Slot
 from graphcnn_native.codegen.module import generate
 from graphcnn_native.codegen.step import WrittenKernel
@@ -90,15 +91,19 @@ class NativeExecutable:
             Slot.REFERENCE: self._reference.address,
         }
         self._slots = {name: Slot.ARRAYS + number for number, name in enumerate(self.interface.slots)}
+        self.elsewhere: Final = (
+            frozenset[str]() if ranks is None or ranks.size == 1 else kept_elsewhere(graph, ranks.rank)
+        )
         self._inputs = {
             label: (int(self._slots["input", label]), value.type.shape, np.dtype(value.type.dtype))
             for label, value in graph.inputs.items()
+            if label not in self.elsewhere
         }
         self._outputs = {
             label: (int(self._slots["output", label]), value.type.shape, np.dtype(value.type.dtype))
             for label, value in graph.outputs.items()
         }
-        self._updated = frozenset(graph.updates)
+        self._updated = frozenset(graph.updates) - self.elsewhere
         self._exchange: Final = self._made_exchange()
         self._numbers = {
             label: np.zeros((), dtype)
@@ -123,10 +128,11 @@ class NativeExecutable:
         return _compiled_again, (self.graph, self.threads, self._winograd, self._ranks)
 
     def __call__(self, /, **inputs: object) -> dict[str, Array]:
-        arrays, batch = bind_inputs(self.graph, inputs)
+        arrays, batch = bind_inputs(self.graph, inputs, self.elsewhere)
         updates = {
             label: np.empty(value.type.concrete(batch), value.type.dtype)
             for label, value in self.graph.updates.items()
+            if label in self._updated
         }
         with nullcontext() if self._exchange is None else self._exchange.call():
             return self._run(arrays, updates, batch) | updates
@@ -135,8 +141,9 @@ class NativeExecutable:
         outputs = self._step_at_once(state, inputs)
         if outputs is not None:
             return outputs
-        arrays, batch = bind_inputs(self.graph, with_state(self.graph, state, inputs))
-        updates = {label: state[label] for label in self.graph.updates}
+        given = with_state(self.graph, state, inputs, self.elsewhere)
+        arrays, batch = bind_inputs(self.graph, given, self.elsewhere)
+        updates = {label: state[label] for label in self._updated}
         # A kernel of the reference's may raise an exception, and the state is then to be what it was.
         is_safe = not self._calls_reference
         fresh = {
@@ -174,6 +181,7 @@ class NativeExecutable:
                 return self._launch(workspace, version)
             with self._exchange.call():
                 outputs = self._launch(workspace, version)
+                self._exchange.share_updates(ChainMap(workspace.shadows, workspace.bound))
                 for label, array in workspace.shadows.items():
                     np.copyto(workspace.bound[label], array)
             return outputs
@@ -264,7 +272,10 @@ class NativeExecutable:
                     workspace.table[self._inputs[label][0]] = address(array)
             for label, array in updates.items():
                 workspace.table[self._slots["update", label]] = address(array)
-            return self._launch(workspace)
+            outputs = self._launch(workspace)
+            if self._exchange is not None:
+                self._exchange.share_updates(updates)
+            return outputs
 
     def _launch(self, workspace: Workspace, version: int | None = None) -> dict[str, Array]:
         """Run the machine code on what the table names, and return the outputs.
@@ -333,6 +344,9 @@ class NativeExecutable:
             )
             if self._exchange is not None:
                 self._exchange.share(workspace)
+                for label, array in self._exchange.spare.items():
+                    for kind in ("input", "update"):
+                        workspace.table[self._slots[kind, label]] = address(array)
                 workspace.shadows = {
                     label: np.empty(workspace.inputs[label][1], workspace.inputs[label][2])
                     for label in self._early
@@ -345,16 +359,16 @@ class NativeExecutable:
         """Return what exchanges messages with other ranks, if there are any."""
         if self._ranks is None or self._ranks.size == 1:
             return None
-        require_distributed(self.graph)
+        require_distributed(self.graph, self._ranks.size)
         add = adding(self._library, self.threads)
-        return Exchange(self._ranks, self.interface, add, whole_inputs(self.graph))
+        return Exchange(self._ranks, self.interface, add, self.graph)
 
     @property
     def _early(self) -> frozenset[str]:
         """The updates that are written while messages of other ranks are still awaited."""
         told = self.interface.exchanges
         early = {label for label, stage in told.updated.items() if stage < told.stages}
-        return frozenset() if self._exchange is None else frozenset(early)
+        return frozenset() if self._exchange is None else self._updated & early
 
     def own_samples(self, samples: int) -> list[range]:
         """Return which samples of a batch of so many this rank works on: all, unless ranks share them."""

@@ -33,18 +33,31 @@ class Rows(NamedTuple):
     bytes: int
 
 
+class Updating(NamedTuple):
+    """A kernel that works for updates: its number, those that its results serve, and whether they serve
+    nothing else; and the parameters and states that it reads or writes."""
+
+    kernel: int
+    serves: tuple[str, ...]
+    serves_these_alone: bool
+    touches: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Exchanges:
     """What ranks exchange in a call, if several share a batch.
 
     whole: the inputs with a batch of which every rank needs all samples. updated: of each update, the stage
-    that writes it.
+    that writes it. kernels: how many there are in all. updating: those of the whole that work for updates,
+    which one rank may compute for all.
     """
 
     sums: tuple[Sums, ...] = ()
     rows: tuple[Rows, ...] = ()
     whole: tuple[str, ...] = ()
     updated: Mapping[str, int] = field(default_factory=dict)
+    kernels: int = 0
+    updating: tuple[Updating, ...] = ()
 
     @property
     def stages(self) -> int:
@@ -60,6 +73,8 @@ class Exchanges:
             tuple(Rows(*rows) for rows in content["rows"]),
             tuple(content["whole"]),
             content["updated"],
+            content["kernels"],
+            tuple(Updating(*each) for each in content["updating"]),
         )
 
 

@@ -25,7 +25,7 @@ from graphcnn.backend import (
 )
 from graphcnn.distributed.transport import Transport
 from graphcnn.ir import Graph, Input, Op, last_reads, live_bytes
-from graphcnn.transform import require_distributed
+from graphcnn.transform import computing_ranks, kept_elsewhere, require_distributed
 from graphcnn_numpy.applying import apply
 from graphcnn_numpy.kernels import KERNELS
 from graphcnn_numpy.shards import Sharing, own_samples, require_sums
@@ -42,13 +42,16 @@ class NumpyExecutable:
         self._began = self._ended = 0.0
         self._moments: list[tuple[float, float]] = []
         self._dropped = last_reads(graph)
+        self.elsewhere: Final = frozenset[str]() if ranks is None else kept_elsewhere(graph, ranks.rank)
+        self._left_out: Final = frozenset[int]() if ranks is None else _left_to_others(graph, ranks.rank)
 
     def __call__(self, /, **inputs: object) -> dict[str, Array]:
-        arrays, batch = bind_inputs(self.graph, inputs)
+        arrays, batch = bind_inputs(self.graph, inputs, self.elsewhere)
         roots = self._compute(arrays, batch)
         return {
             label: np.array(roots[value.key][value.index])
             for label, value in (*self.graph.outputs.items(), *self.graph.updates.items())
+            if label not in self.elsewhere
         }
 
     step = step_by_calling
@@ -72,7 +75,9 @@ class NumpyExecutable:
         environment: dict[int, tuple[Any, ...]] = {}
         for key, node in self.graph.items():
             operands = [environment[operand.key][operand.index] for operand in node.operands]
-            if isinstance(node.op, Input):
+            if key in self._left_out:
+                environment[key] = (None,) * len(node.types)
+            elif isinstance(node.op, Input):
                 environment[key] = (inputs[node.op.label],)
             else:
                 start = time.perf_counter()
@@ -101,7 +106,7 @@ class NumpyExecutable:
         """Return a kernel per node, with the times of the latest call if it was made under `profile`."""
         kernels, live = [], live_bytes(self.graph, self._batch)
         for key, node in self.graph.items():
-            if not isinstance(node.op, Input):
+            if not isinstance(node.op, Input) and key not in self._left_out:
                 cost = node.cost(self._batch)
                 kernels.append(KernelReport(node.op.name, (key,), cost.flops, cost.bytes, live=live[key]))
         memory = Memory(max(live.values(), default=0))
@@ -116,6 +121,11 @@ class NumpyExecutable:
         ]
         timeline = Timeline(self._began, self._ended - self._began, calls)
         return Report(NumpyBackend.name, self._batch, tuple(timed), timeline=timeline, memory=memory)
+
+
+def _left_to_others(graph: Graph, rank: int) -> frozenset[int]:
+    """Return the nodes whose results a rank does not need."""
+    return frozenset(key for key, needing in computing_ranks(graph).items() if not needing >> rank & 1)
 
 
 class NumpyBackend:
@@ -137,5 +147,5 @@ class NumpyBackend:
         """
         require_ops(self, graph)
         if ranks is not None:
-            require_sums(require_distributed(graph))
+            require_sums(require_distributed(graph, ranks.size))
         return NumpyExecutable(graph, ranks)

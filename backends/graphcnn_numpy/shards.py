@@ -13,12 +13,12 @@ from typing import Final, TypeAlias
 import numpy as np
 
 from graphcnn.arrays import Array
-from graphcnn.distributed.collectives import all_gather, all_reduce, row_begins, tree_sum
+from graphcnn.distributed.collectives import all_gather, all_reduce, broadcast_arrays, row_begins, tree_sum
 from graphcnn.distributed.transport import Transport
 from graphcnn.distributed.tree import shards_of
 from graphcnn.errors import BackendError
 from graphcnn.ir import Graph, Node, TensorType
-from graphcnn.ops import AllGather, AllReduce
+from graphcnn.ops import AllGather, AllReduce, BroadcastFrom
 from graphcnn.transform.distribute import Held, held
 from graphcnn_numpy.applying import apply, no_memory
 from graphcnn_numpy.kernels import SUMS_OF_SAMPLES
@@ -59,6 +59,8 @@ class Sharing:
             return (self._reduced(node, operands[0]),)
         if isinstance(node.op, AllGather):
             return (self._gathered(node.types[0], operands[0]),)
+        if isinstance(node.op, BroadcastFrom):
+            return (self._broadcast(node.op.rank, node.types[0], operands[0]),)
         kind = held(node)
         if kind is Held.OWN:
             shards = [self._of_shard(node, operands, place) for place in range(len(self._owned))]
@@ -114,6 +116,14 @@ class Sharing:
             shape = node.operands[0].type.concrete(self._batch)
             own.results = SUMS_OF_SAMPLES[type(node.op)].end(node.op, total, shape)
         return own.results[operand.index].astype(operand.type.dtype)
+
+    def _broadcast(self, root: int, type: TensorType, own: Value | None) -> Array:
+        """Return what one rank has computed."""
+        here = self._ranks.rank == root
+        array = np.array(own, order="C") if here else np.empty(type.concrete(self._batch), type.dtype)
+        for messages in broadcast_arrays(self._ranks, [(root, array)]):
+            messages.wait()
+        return array
 
     def _gathered(self, type: TensorType, own: Value) -> Array:
         if not isinstance(own, OwnSamples):

@@ -5,13 +5,14 @@ Every rank calls the same functions in the same order, and gets what all others 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from graphcnn.arrays import Array
-from graphcnn.distributed.rounds import messages
-from graphcnn.distributed.transport import Pending, Transport
+from graphcnn.distributed.rounds import LARGE, messages
+from graphcnn.distributed.transport import Message, Pending, Transport
 from graphcnn.distributed.tree import leaf_count, shards_of
 
 
@@ -71,6 +72,45 @@ def begin_all_gather(transport: Transport, rows: Array, begins: list[int]) -> Pe
     sends = [(rank, own) for rank in others if own.size]
     parts = {rank: rows[begins[rank] : begins[rank + 1]] for rank in others}
     return transport.begin(sends, [(rank, part) for rank, part in parts.items() if part.size])
+
+
+def broadcast_arrays(transport: Transport, told: Sequence[Message]) -> Iterator[Pending]:
+    """Yield the messages that give arrays to all ranks, round by round, as `rounds.messages` does.
+
+    told: each array, in one piece of memory, with the rank that has it; on the others it is filled. A large
+    one goes to each of them in part, and these tell one another their parts: nobody sends more than it has.
+    (Barnett et al., "Building a High-Performance Collective Communication Library", SC 1994.)
+    """
+    here, ranks = transport.rank, range(transport.size)
+    first, second = _Round(), _Round()
+    for root, array in told:
+        numbers = array.reshape(-1).view(np.uint8)
+        others = [rank for rank in ranks if rank != root]
+        if numbers.size < LARGE or len(others) < 2:
+            first.add(here, root, others, numbers)
+            continue
+        ends = [numbers.size * place // len(others) for place in range(len(others) + 1)]
+        for place, owner in enumerate(others):
+            part = numbers[ends[place] : ends[place + 1]]
+            first.add(here, root, [owner], part)
+            second.add(here, owner, [rank for rank in others if rank != owner], part)
+    for round in (first, second):
+        if round.sends or round.receives:
+            yield transport.begin(round.sends, round.receives)
+
+
+@dataclass
+class _Round:
+    """The messages of one rank that are under way together."""
+
+    sends: list[Message] = field(default_factory=list)
+    receives: list[Message] = field(default_factory=list)
+
+    def add(self, here: int, sender: int, readers: Sequence[int], part: Array) -> None:
+        if here == sender:
+            self.sends += [(reader, part) for reader in readers]
+        elif here in readers:
+            self.receives.append((sender, part))
 
 
 def row_begins(ranks: int, bounds: list[int]) -> list[int]:

@@ -23,7 +23,7 @@ from graphcnn.ops.arithmetic import (
     Sign,
     Subtract,
 )
-from graphcnn.ops.collective import AllGather, AllReduce
+from graphcnn.ops.collective import AllGather, AllReduce, BroadcastFrom, KeepOn
 from graphcnn.ops.comparison import (
     Equal,
     Greater,
@@ -80,7 +80,7 @@ for _op in (
     *(SampleUniform, SampleNormal, SampleIntegers),
     *(FlipSamples, CropSamples, PasteSamples, EraseSamples, WarpSamples, WarpSamplesTransposed),
     *(UserFunction,),
-    *(AllReduce, AllGather),
+    *(AllReduce, AllGather, BroadcastFrom, KeepOn),
 ):
     register_op(_op)
 
@@ -104,6 +104,7 @@ __all__ = [
     "ArgMax",
     "AveragePool2d",
     "Broadcast",
+    "BroadcastFrom",
     "Cast",
     "Clip",
     "ClipMask",
@@ -129,6 +130,7 @@ __all__ = [
     "Interpolate",
     "InterpolateTransposed",
     "InverseDeviation",
+    "KeepOn",
     "L2Pool2d",
     "Log",
     "LogSoftmax",

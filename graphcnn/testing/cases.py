@@ -386,7 +386,7 @@ def _networks(dtype: DType) -> Named:
         yield f"training step: batch {n}", partial(_training_step, dtype, n, simplified=False)
         yield f"training step, simplified: batch {n}", partial(_training_step, dtype, n, simplified=True)
     for n in (1, 17):
-        yield f"all_reduce, all_gather: batch {n}", partial(_of_ranks, dtype, n)
+        yield f"all_reduce, all_gather, broadcast_from, keep_on: batch {n}", partial(_of_ranks, dtype, n)
     yield "views of an input", partial(_views, dtype)
     yield "one value under two names", partial(_two_names, dtype)
 
@@ -397,7 +397,9 @@ def _of_ranks(dtype: DType, n: int, case: Case) -> None:
     add = case.graph.add
     case.apply(ops.AllReduce(), add(ops.Sum((0,)), x))
     case.apply(ops.Rot180((0,)), add(ops.AllGather(), x))
-    case.expect(case.array(x).astype(np.float64).sum(0), case.array(x)[::-1])
+    w = case.normal(dtype, 2, 3)
+    case.apply(ops.Negate(), add(ops.BroadcastFrom(n), add(ops.KeepOn(n // 2), w)))
+    case.expect(case.array(x).astype(np.float64).sum(0), case.array(x)[::-1], -case.array(w))
 
 
 def _views(dtype: DType, case: Case) -> None:

@@ -187,6 +187,8 @@ MEANINGS: Final[dict[type[Op], Meaning]] = {
     ops.StopGradient: _each(lambda x: x, 1),
     ops.AllReduce: _each(lambda x: x, 1),
     ops.AllGather: _each(lambda x: x, 1),
+    ops.BroadcastFrom: _each(lambda x: x, 1),
+    ops.KeepOn: _each(lambda x: x, 1),
     ops.Greater: _each(lambda x, y: x > y, 2),
     ops.GreaterEqual: _each(lambda x, y: x >= y, 2),
     ops.Equal: _each(lambda x, y: x == y, 2),

@@ -505,4 +505,6 @@ MEANINGS: Final[dict[type[Op], Meaning]] = {
     ops.UserFunction: lambda op, tensors, batch: op.function.python(*tensors),
     ops.AllReduce: lambda op, tensors, batch: tensors[0],
     ops.AllGather: lambda op, tensors, batch: tensors[0],
+    ops.BroadcastFrom: lambda op, tensors, batch: tensors[0],
+    ops.KeepOn: lambda op, tensors, batch: tensors[0],
 }

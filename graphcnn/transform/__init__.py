@@ -4,8 +4,11 @@ from graphcnn.rewrite import Applied, Match, Rule
 from graphcnn.transform.bfloat16 import bfloat16_products
 from graphcnn.transform.differentiate import differentiate, gradient
 from graphcnn.transform.distribute import (
+    computing_ranks,
     distribute,
     has_collectives,
+    kept_elsewhere,
+    owners_of,
     require_distributed,
     whole_inputs,
     without_collectives,
@@ -21,10 +24,13 @@ __all__ = [
     "Passes",
     "Rule",
     "bfloat16_products",
+    "computing_ranks",
     "differentiate",
     "distribute",
     "gradient",
     "has_collectives",
+    "kept_elsewhere",
+    "owners_of",
     "prune",
     "require_distributed",
     "sent_bytes",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from enum import Enum
 from typing import Final
@@ -9,10 +10,12 @@ from typing import Final
 from graphcnn.arguments import known_arguments
 from graphcnn.errors import GraphError
 from graphcnn.ir import Graph, Input, Node, Origin, Rebuild, Value, use_counts, verify
-from graphcnn.ops import AllGather, AllReduce
-from graphcnn.ops.collective import Collective
+from graphcnn.ops import AllGather, AllReduce, BroadcastFrom, KeepOn
+from graphcnn.ops.collective import Collective, OfOneRank
 
 RULE: Final = "of all ranks"
+EVERY_RANK: Final = -1
+"""A set of ranks is a number with a bit for each of them: this is the one of all."""
 
 
 class Held(Enum):
@@ -24,18 +27,24 @@ class Held(Enum):
 
 
 @known_arguments
-def distribute(graph: Graph) -> Graph:
+def distribute(graph: Graph, owners: Mapping[str, int] | None = None) -> Graph:
     """Return the graph with the messages between ranks that share the samples of every batch.
 
     Each sum over the batch is followed by an `all_reduce`, which alone reads it. What reads several samples
     at once, as the product of all samples with all errors in a dense layer's gradient, and what leaves the
-    graph, reads samples by way of an `all_gather`. Everything without a batch is computed by each rank alike.
+    graph, reads samples by way of an `all_gather`. Everything without a batch is computed by each rank alike,
+    but for what `owners` names: parameters and states of which one rank alone computes the new value. That of
+    a parameter goes to all, by a `broadcast_from`; a state stays there, which a `keep_on` says.
     Inputs are not gathered: `whole_inputs` says of which each rank needs all samples.
 
     The graph means the same as before, and gradients are to be in it already: those of a distributed graph
     would have to be distributed anew, which this does: messages that are there are put in afresh.
+
+    Raises GraphError where ranks need a state that another one keeps.
     """
-    return verify(_Distribution(without_collectives(graph)).run())
+    made = verify(_Distribution(without_collectives(graph), owners or {}).run())
+    computing_ranks(made)
+    return made
 
 
 def without_collectives(graph: Graph) -> Graph:
@@ -74,6 +83,46 @@ def whole_inputs(graph: Graph) -> frozenset[str]:
     )
 
 
+def owners_of(graph: Graph) -> dict[str, int]:
+    """Return of each update that one rank alone computes the number of that rank."""
+    ops = {label: graph.node(value.key).op for label, value in graph.updates.items()}
+    return {label: op.rank for label, op in ops.items() if isinstance(op, OfOneRank)}
+
+
+def kept_elsewhere(graph: Graph, rank: int) -> frozenset[str]:
+    """Return the states that other ranks keep, and this one does not have."""
+    kept = [label for label, v in graph.updates.items() if isinstance(graph.node(v.key).op, KeepOn)]
+    return frozenset(label for label in kept if owners_of(graph)[label] != rank)
+
+
+def computing_ranks(graph: Graph) -> dict[int, int]:
+    """Return by which ranks the results of each node are needed: a number with a bit for each of them.
+
+    Ranks take part in all messages. Raises GraphError where one needs a state that another one keeps.
+    """
+    found = dict.fromkeys((key for key, _ in graph.items()), 0)
+    for value in graph.roots():
+        op = graph.node(value.key).op
+        found[value.key] |= 1 << op.rank if isinstance(op, KeepOn) else EVERY_RANK
+    for key, node in reversed(list(graph.items())):
+        if isinstance(node.op, AllReduce | AllGather):
+            found[key] = EVERY_RANK
+        needing = found[key]
+        if isinstance(node.op, OfOneRank):
+            needing &= 1 << node.op.rank
+        for operand in node.operands:
+            found[operand.key] |= needing
+    for label, rank in owners_of(graph).items():
+        if isinstance(graph.node(graph.updates[label].key).op, KeepOn):
+            made = graph.inputs[label]
+            if found[made.key] & ~(1 << rank):
+                raise GraphError(
+                    f"rank {rank} alone keeps the state {label!r}, and other ranks compute with it",
+                    mend="leave it out of owners: all ranks keep it then",
+                )
+    return found
+
+
 def held(node: Node) -> Held:
     """Return what a rank has of the results of a node, once it has what the node reads."""
     if isinstance(node.op, Input):
@@ -83,12 +132,19 @@ def held(node: Node) -> Held:
     return Held.OWN if node.is_by_sample else Held.ALIKE
 
 
-def require_distributed(graph: Graph) -> Graph:
+def require_distributed(graph: Graph, ranks: int) -> Graph:
     """Return the graph. Raises GraphError, at the user's line, where ranks would not tell what others need.
 
     That is a sum over the batch that something else than an `all_reduce` reads, and a rank's own samples
-    that are read by an op that reads several at once, or leave the graph.
+    that are read by an op that reads several at once, or leave the graph. Of so many ranks there is the one
+    that computes something alone, too.
     """
+    most = max(owners_of(graph).values(), default=0)
+    if most >= ranks:
+        raise GraphError(
+            f"the graph was distributed over more ranks than these {ranks}: rank {most} computes alone",
+            mend="gcn.distribute(graph, owners), of the ranks that there are",
+        )
     kinds = {key: held(node) for key, node in graph.items()}
     for key, node in graph.items():
         if isinstance(node.op, AllReduce):
@@ -124,8 +180,9 @@ def _not_distributed(node: Node, problem: str) -> GraphError:
 class _Distribution:
     """The graph under construction. Values are those of the source, but for what `_whole` returns."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, owners: Mapping[str, int]) -> None:
         self._graph = graph
+        self._owners = owners
         self._rebuild = Rebuild(graph)
         self._uses = use_counts(graph, range(len(graph)))
         self._gathered: dict[Value, Value] = {}
@@ -148,8 +205,17 @@ class _Distribution:
         for label, value in graph.outputs.items():
             rebuild.result.output(label, self._whole(value))
         for label, value in graph.updates.items():
-            rebuild.result.update(label, self._whole(value))
+            rebuild.result.update(label, self._owned(label, self._whole(value)))
         return rebuild.result
+
+    def _owned(self, label: str, new: Value) -> Value:
+        """Return what replaces a parameter or state, as one rank alone computes it."""
+        rank = self._owners.get(label)
+        if rank is None:
+            return new
+        origin = replace(self._rebuild.result.node(new.key).origin, rule=RULE)
+        op = BroadcastFrom(rank) if self._graph.role(label) == "parameter" else KeepOn(rank)
+        return self._rebuild.result.add(op, new, origin=origin)
 
     def _reduced(self, part: Value, origin: Origin) -> Value:
         """Return the sum of all ranks; a result that nobody reads stays as it is."""

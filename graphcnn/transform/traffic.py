@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from graphcnn.distributed.rounds import rounds
 from graphcnn.ir import Graph
-from graphcnn.ops import AllGather, AllReduce
+from graphcnn.ops import AllGather, AllReduce, BroadcastFrom
 
 
 def sent_bytes(graph: Graph, batch: int, ranks: int) -> dict[int, int]:
@@ -12,7 +12,8 @@ def sent_bytes(graph: Graph, batch: int, ranks: int) -> dict[int, int]:
 
     batch: the number of samples of all ranks, which have as many each. A sum goes as it is before it is
     rounded (`graphcnn.distributed.rounds`), once for all results that are made of it; samples go to all other
-    ranks.
+    ranks, and so do parameters that one rank has computed: of these it is what ranks send on average, since
+    each computes some.
     """
     own = -(-batch // ranks)
     found: dict[int, int] = {}
@@ -25,6 +26,8 @@ def sent_bytes(graph: Graph, batch: int, ranks: int) -> dict[int, int]:
             met.add(part.key)
         elif isinstance(node.op, AllGather):
             found[key] = (ranks - 1) * node.types[0].bytes(own)
+        elif isinstance(node.op, BroadcastFrom):
+            found[key] = -(-(ranks - 1) * node.types[0].bytes(batch) // ranks)
     return found
 
 

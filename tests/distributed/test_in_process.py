@@ -13,6 +13,7 @@ from graphcnn.distributed.collectives import (
     all_reduce,
     barrier,
     broadcast,
+    broadcast_arrays,
     gather,
     row_begins,
     tree_sum,
@@ -148,6 +149,34 @@ def test_bytes_go_from_one_to_all_and_from_all_to_one(ranks):
 
     wanted = [bytes(rank) for rank in range(ranks)]
     assert run_ranks(ranks, exchange) == [*[(b"weights", [])] * (ranks - 1), (b"weights", wanted)]
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+def test_arrays_go_from_their_ranks_to_all(ranks):
+    sizes = [1, 7, LARGE // 4 - 1, LARGE // 4, LARGE + 5]
+    wanted = [np.random.default_rng(size).random(size, np.float32) for size in (*sizes, *sizes)]
+    roots = [number * 3 % ranks for number in range(len(wanted))]
+    sent = dict.fromkeys(range(ranks), 0)
+
+    def told(transport):
+        class Counting:
+            rank, size = transport.rank, transport.size
+
+            def begin(self, sends, receives):
+                sent[transport.rank] += sum(part.nbytes for _, part in sends)
+                return transport.begin(sends, receives)
+
+        arrays = [
+            array.copy() if root == transport.rank else np.full_like(array, np.nan)
+            for root, array in zip(roots, wanted, strict=True)
+        ]
+        for messages in broadcast_arrays(Counting(), list(zip(roots, arrays, strict=True))):
+            messages.wait()
+        return [array.tobytes() for array in arrays]
+
+    assert run_ranks(ranks, told) == [[array.tobytes() for array in wanted]] * ranks
+    small = sum(array.nbytes for array in wanted if array.nbytes < LARGE)
+    assert max(sent.values()) <= sum(array.nbytes for array in wanted) + (ranks - 2) * small
 
 
 class FullError(OSError):

@@ -14,6 +14,7 @@ import graphcnn as gcn
 from graphcnn import ops
 from graphcnn.ir import Emitter, Graph, TensorType, needed_nodes
 from graphcnn.ops import Convolve2d, Correlate2d
+from graphcnn.ops.collective import Collective
 from graphcnn.rewrite import rewrite
 from graphcnn.testing import backend_cases, check_end, check_rule, naive, random_step
 from graphcnn.testing.cases import build_case
@@ -48,7 +49,7 @@ def measure(graph, target=TARGET):
     correlations = [node for node in needed if type(node.op) is Correlate2d]
     return (
         kinds.count(ops.StopGradient),
-        kinds.count(ops.AllReduce) + kinds.count(ops.AllGather),
+        sum(issubclass(kind, Collective) for kind in kinds),
         kinds.count(ops.SquaredError),
         kinds.count(ops.InverseDeviation),
         sum(is_narrow_mean(node) for node in needed),
@@ -351,6 +352,8 @@ def of_ranks():
         samples = TensorType(shape, "float64")
         yield graph_of(lambda e, x: e(ops.AllReduce(), e(ops.Sum((0,)), x)), samples)
         yield graph_of(lambda e, x: e(ops.Multiply(), e(ops.AllGather(), x), x), samples)
+    for op in (ops.BroadcastFrom(1), ops.KeepOn(0)):
+        yield graph_of(lambda e, x, op=op: e(ops.Multiply(), e(op, x), x), TensorType((2, 3), "float64"))
 
 
 DOMAINS = {

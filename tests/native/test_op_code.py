@@ -472,7 +472,7 @@ def test_no_op_of_graphcnn_is_left_to_the_reference():
         *(ops.Input, ops.Constant, ops.Count, ops.Broadcast, ops.OneHot),
         *(ops.RandomUniform, ops.RandomNormal),
         *(ops.Reshape, ops.Convolve2d, ops.SquaredError, ops.InverseDeviation, ops.StopGradient),
-        *(ops.AllReduce, ops.AllGather),
+        *(ops.AllReduce, ops.AllGather, ops.BroadcastFrom, ops.KeepOn),
     }
     assert builtin() <= own | rewritten_or_generated
 

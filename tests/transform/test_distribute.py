@@ -7,8 +7,15 @@ import pytest
 
 import graphcnn as gcn
 from graphcnn import ops
-from graphcnn.errors import GraphError, ShapeError
-from graphcnn.transform import require_distributed, whole_inputs, without_collectives
+from graphcnn.errors import GraphError, OptionError, ShapeError
+from graphcnn.transform import (
+    computing_ranks,
+    kept_elsewhere,
+    require_distributed,
+    sent_bytes,
+    whole_inputs,
+    without_collectives,
+)
 
 
 def step_graph(*layers, shape=(6, 6, 2), **options):
@@ -158,12 +165,12 @@ def test_turned_round_samples_are_gathered_first():
 def test_what_is_not_distributed_is_refused_at_the_users_line():
     graph = convolutional()
     with pytest.raises(GraphError) as caught:
-        require_distributed(graph)
+        require_distributed(graph, 2)
     assert "ranks cannot share a batch like this" in str(caught.value)
     assert "Mend: gcn.distribute(graph)" in str(caught.value)
     assert "test_distribute.py" in str(caught.value)
     distributed = gcn.distribute(graph)
-    assert require_distributed(distributed) is distributed
+    assert require_distributed(distributed, 2) is distributed
 
 
 def halved(build):
@@ -199,9 +206,9 @@ def halved(build):
 def test_what_ranks_would_not_tell(build, problem):
     graph = halved(build)
     with pytest.raises(GraphError) as caught:
-        require_distributed(graph)
+        require_distributed(graph, 2)
     assert problem in str(caught.value)
-    require_distributed(gcn.distribute(graph))
+    require_distributed(gcn.distribute(graph), 2)
 
 
 def test_types_that_do_not_fit():
@@ -218,3 +225,53 @@ def test_bytes_are_those_of_a_message():
     costs = {type(node.op): node.cost(10) for _, node in graph.items()}
     assert (costs[ops.AllGather].flops, costs[ops.AllGather].bytes) == (0, 10 * 2 * 4)
     assert (costs[ops.AllReduce].flops, costs[ops.AllReduce].bytes) == (0, 2 * 4)
+
+
+def owned(owners):
+    """Return a step that adds a velocity to a parameter, distributed; both are of ranks."""
+    graph = gcn.Graph("step")
+    w, v = (
+        graph.input(name, gcn.TensorType((3,), "float32"), role=role)
+        for name, role in (("w", "parameter"), ("w.velocity", "state"))
+    )
+    new = graph.add(ops.Add(), v, w)
+    graph.update("w.velocity", new)
+    graph.update("w", graph.add(ops.Subtract(), w, new))
+    graph.output("norm", graph.add(ops.Sum((0,)), w))
+    return gcn.distribute(graph, owners)
+
+
+def test_what_one_rank_computes_goes_to_all_or_stays_there():
+    graph = owned({"w": 2, "w.velocity": 2})
+    new, velocity = (graph.node(graph.updates[label].key) for label in ("w", "w.velocity"))
+    assert (new.op, velocity.op) == (ops.BroadcastFrom(2), ops.KeepOn(2))
+    assert (new.cost(1).bytes, velocity.cost(1).bytes) == (12, 0)
+    assert new.origin.rule == velocity.origin.rule == "of all ranks"
+    assert "broadcast_from(" in str(graph) and gcn.parse(str(graph)) == graph
+    assert sent_bytes(graph, 1, 4) == {graph.updates["w"].key: 9}  # of four ranks, each with a quarter
+    assert without_collectives(graph) == owned({}) == gcn.distribute(graph)
+
+
+def test_a_rank_computes_what_it_needs():
+    graph = owned({"w": 2, "w.velocity": 2})
+    needed = computing_ranks(graph)
+    by_one = {graph.node(key).op.name for key, ranks in needed.items() if ranks == 1 << 2}
+    assert by_one == {"input", "add", "subtract", "keep_on"}
+    assert all(ranks in (-1, 1 << 2) for ranks in needed.values())
+    assert [sorted(kept_elsewhere(graph, rank)) for rank in (0, 2)] == [["w.velocity"], []]
+    assert set(computing_ranks(owned({})).values()) == {-1}
+
+
+def test_a_state_that_others_need_cannot_stay_on_one_rank():
+    with pytest.raises(GraphError, match=r"rank 1 alone keeps the state 'w\.velocity', and other"):
+        owned({"w.velocity": 1})
+    with pytest.raises(GraphError, match=r"rank 1 alone keeps"):
+        owned({"w": 0, "w.velocity": 1})
+    with pytest.raises(GraphError, match="distributed over more ranks than these 2: rank 2 computes alone"):
+        require_distributed(owned({"w": 2, "w.velocity": 2}), 2)
+    with pytest.raises(OptionError, match="-1 is not the number of a rank"):
+        ops.KeepOn(-1)
+    graph = gcn.Graph()
+    samples = graph.input("x", gcn.TensorType(("N", 2)))
+    with pytest.raises(ShapeError, match="broadcast_from takes what no rank has a part of"):
+        graph.add(ops.BroadcastFrom(0), samples)

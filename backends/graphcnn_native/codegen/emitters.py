@@ -123,7 +123,7 @@ register(Bfloat16, lanes=_as_it_is)
 
 WITHOUT_KERNEL = (
     *(Input, Convolve2d, Reshape, ops.SquaredError, ops.InverseDeviation, ops.StopGradient),
-    *(ops.AllReduce, ops.AllGather),
+    *(ops.AllReduce, ops.AllGather, ops.BroadcastFrom, ops.KeepOn),
     *GENERATED,
 )
 """Ops that become others, or are written where they are read: there is nothing to register."""

@@ -355,7 +355,19 @@ skip:
   %rest = sub nsw i64 %piece, %pieces
   %next = add nsw i64 %place, 1
   br label %search
-work: ; before the last part of a batch, only products over samples sum up
+work:
+  %left.out.at = getelementptr i64, ptr %context, i64 $left_out
+  %left.out = load ptr, ptr %left.out.at
+  %are.any.left = icmp ne ptr %left.out, null
+  br i1 %are.any.left, label %ask, label %own
+ask:
+  %number.at = getelementptr %Kernel, ptr %kernel, i64 0, i32 2
+  %number = load i64, ptr %number.at
+  %left.here.at = getelementptr i64, ptr %left.out, i64 %number
+  %left.here = load i64, ptr %left.here.at
+  %is.left = icmp ne i64 %left.here, 0
+  br i1 %is.left, label %done, label %own
+own: ; before the last part of a batch, only products over samples sum up
   %batch = load i64, ptr %context
   %first.at = getelementptr i64, ptr %context, i64 $first
   %first = load i64, ptr %first.at

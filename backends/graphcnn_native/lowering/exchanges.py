@@ -2,13 +2,22 @@
 
 Every rank runs the same program, kernels of samples on its own ones alone. Where a kernel of the whole totals
 partial sums, it needs those of all ranks; where it reads samples, it needs all of them; and so does a caller.
+Kernels of the whole that work for nothing but updates can be left to one rank, which gives the others what it
+has computed.
 """
 
 from __future__ import annotations
 
-from graphcnn_native.interface import ARENA, Exchanges, Rows, Sums
+from graphcnn_native.interface import ARENA, Exchanges, Rows, Sums, Updating
 from graphcnn_native.lowering.placing import sums_room
-from graphcnn_native.lowering.program import Buffer, Domain, Place, Program, partial_sum_type
+from graphcnn_native.lowering.program import (
+    Buffer,
+    Domain,
+    Place,
+    PlacedKernel,
+    Program,
+    partial_sum_type,
+)
 
 
 def exchanges(program: Program) -> Exchanges:
@@ -19,7 +28,49 @@ def exchanges(program: Program) -> Exchanges:
         for _, buffer in kernel.stores
         if buffer.place is Place.CALLER and program.slots[buffer.slot][0] == "update"
     }
-    return Exchanges(_sums(program), _rows(program), _whole_inputs(program), updated)
+    return Exchanges(
+        _sums(program),
+        _rows(program),
+        _whole_inputs(program),
+        updated,
+        len(program.kernels),
+        _updating(program),
+    )
+
+
+def _updating(program: Program) -> tuple[Updating, ...]:
+    """Return the kernels that work for updates, the last ones first: these read what the others store."""
+    found: dict[int, Updating] = {}
+    for kernel in sorted(program.kernels, key=lambda kernel: kernel.stage, reverse=True):
+        if kernel.domain is Domain.SAMPLES:
+            continue
+        serves, is_alone = set[str](), True
+        for buffer in kernel.kept:
+            kind, label = _slot(program, buffer)
+            serves |= {label} if kind == "update" else set()
+            is_alone &= kind != "output"
+            for reader in program.readers.get(buffer, ()):
+                of_reader = found.get(reader.number)
+                serves |= set() if of_reader is None else {*of_reader.serves}
+                is_alone &= reader is kernel or (of_reader is not None and of_reader.serves_these_alone)
+        touches = _touched(program, kernel)
+        if serves or touches:
+            found[kernel.number] = Updating(
+                kernel.number, tuple(sorted(serves)), is_alone, tuple(sorted(touches))
+            )
+    return tuple(found.values())
+
+
+def _touched(program: Program, kernel: PlacedKernel) -> set[str]:
+    """Return the parameters and states that a kernel reads or writes, of those that have updates."""
+    slots = [_slot(program, buffer) for buffer in (*program.read_by(kernel), *kernel.kept)]
+    labels = {label for kind, label in slots if kind in ("input", "update")}
+    return labels & program.graph.updates.keys()
+
+
+def _slot(program: Program, buffer: Buffer) -> tuple[str, str]:
+    """Return which of the caller's arrays a buffer is, if it is one."""
+    return program.slots[buffer.slot] if buffer.place is Place.CALLER else ("", "")
 
 
 def _sums(program: Program) -> tuple[Sums, ...]:

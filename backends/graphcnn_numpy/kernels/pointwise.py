@@ -119,6 +119,8 @@ KERNELS: Kernels = {
     ops.StopGradient: _ufunc(lambda x: x),
     ops.AllReduce: _ufunc(lambda x: x),
     ops.AllGather: _ufunc(lambda x: x),
+    ops.BroadcastFrom: _ufunc(lambda x: x),
+    ops.KeepOn: _ufunc(lambda x: x),
     ops.Greater: _ufunc(np.greater),
     ops.GreaterEqual: _ufunc(np.greater_equal),
     ops.Equal: _ufunc(np.equal),

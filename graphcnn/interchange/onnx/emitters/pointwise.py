@@ -176,6 +176,8 @@ EMITTERS = {
     ops.StopGradient: alias,
     ops.AllReduce: alias,
     ops.AllGather: alias,
+    ops.BroadcastFrom: alias,
+    ops.KeepOn: alias,
     ops.Greater: operator("Greater"),
     ops.GreaterEqual: operator("GreaterOrEqual"),
     ops.Equal: operator("Equal"),
