@@ -177,7 +177,9 @@ class Backend(Protocol):
 
     A backend may have a method `gathering(**options)` as well, for batches to be made faster than NumPy does.
     One that can be used on several ranks has the option `ranks`, a `Transport`, and takes graphs that
-    `distribute` has made: batches have all samples on every rank, which computes those that are its own.
+    `distribute` has made: batches have all samples on every rank, which computes those that are its own. What
+    other ranks compute alone, as `graphcnn.transform.computing_ranks` says, it leaves out; the
+    states that are `kept_elsewhere` are in nothing that it is given.
     """
 
     @property

@@ -37,6 +37,7 @@ from graphcnn.training.optimizers import (
     checked_groups,
     with_updates,
 )
+from graphcnn.training.options import require_flag
 from graphcnn.training.other_arguments import COMPILE
 from graphcnn.training.parameters import name_of
 from graphcnn.training.planning import Begun
@@ -73,6 +74,7 @@ def compile(
     passes: Given = None,
     precision: Precision | None = None,
     ranks: GivenRanks = None,
+    shard_optimizer: bool = False,
 ) -> Model:
     """Return a model of the network, ready to train and to predict.
 
@@ -111,6 +113,9 @@ def compile(
     ranks: "mpi" trains with all processes that `mpiexec` has started, each of which runs the same script:
     they share the samples of each batch, and come to the bits of one process. Or a `Transport` of your own.
     `fit`, `evaluate` and `train_step` are then called by all of them alike, with the same data.
+    shard_optimizer: True cuts the optimiser's state over the ranks: each has that of some parameters, alone
+    computes these, and gives them to the others (ZeRO, stage 1). The bits stay the same; `save`, `averaged`,
+    `freeze` and `unfreeze` are called by all ranks, too.
 
     Raises ShapeError or OptionError, with the layer and its line, for a network that does not fit
     together, GraphError for a pass that changes what a graph takes or gives, and BackendError for an unknown
@@ -118,7 +123,7 @@ def compile(
     """
     place = users_line()
     try:
-        transport = as_transport(ranks)
+        together = _together(ranks, shard_optimizer)
         with phase("trace"):
             inference, training = _traced(network, input_shape, _dtype(dtype))
         warn_of_channels_in_front(inference.graph)
@@ -126,7 +131,7 @@ def compile(
         _check_seed(seed)
         if optimizer is not None:
             check_optimizer(optimizer)
-        chosen_backend, options = _backend(backend, transport, threads=threads, winograd=winograd)
+        chosen_backend, options = _backend(backend, together.transport, threads=threads, winograd=winograd)
         forward, trained = (chosen_passes.run("forward", traced.graph) for traced in (inference, training))
         chosen = objective_of(forward, trained, loss, loss_weights, metrics)
         check_names(inference.graph, chosen)
@@ -167,7 +172,7 @@ def compile(
             options=options,
             seed=int(seed),
             frozen_by_layers=lambda: training.frozen,
-            ranks=transport,
+            ranks=together,
         )
     except GraphcnnError as error:
         raise error.located(file=place.file, line=place.line) from None
@@ -185,11 +190,12 @@ def load(
     winograd: bool | int | None = None,
     precision: Precision | None = None,
     ranks: GivenRanks = None,
+    shard_optimizer: bool = False,
 ) -> Model:
     """Return the model that `Model.save` wrote, ready to predict and to train on. No code is executed.
 
-    backend, threads, winograd, ranks: as `compile` takes them; of several ranks, the first reads the file for
-    all. precision: by default that of the model.
+    backend, threads, winograd, ranks, shard_optimizer: as `compile` takes them; of several ranks, the first
+    reads the file for all. precision: by default that of the model.
 
     objects: what the model uses of your own, which the file knows by name alone: the classes of losses,
     optimisers and metrics, and what `gcn.pointwise` made. Ops are there once `gcn.register_op` has them.
@@ -200,16 +206,16 @@ def load(
     Raises FileError for a file that is damaged or was not saved by graphcnn, OptionError for objects or
     passes that are missing, and BackendError for an unknown backend.
     """
-    transport = as_transport(ranks)
-    chosen_backend, options = _backend(backend, transport, threads=threads, winograd=winograd)
+    together = _together(ranks, shard_optimizer)
+    chosen_backend, options = _backend(backend, together.transport, threads=threads, winograd=winograd)
     own = None if passes is None else Passes.of(passes)
     given, chosen_precision = [*objects, *functions], checked_precision(precision)
 
     def read(place: Path) -> ModelFile:
         return read_model_file(place, given, own, chosen_precision)
 
-    _, file = Ranks(transport).read_by_first(lambda: (as_path(path), read(as_path(path))), read)
-    return Model.of_file(file, backend=chosen_backend, options=options, ranks=transport)
+    _, file = together.read_by_first(lambda: (as_path(path), read(as_path(path))), read)
+    return Model.of_file(file, backend=chosen_backend, options=options, ranks=together)
 
 
 @translated_arguments(COMPILE)
@@ -223,27 +229,29 @@ def resume(
     winograd: bool | int | None = None,
     precision: Precision | None = None,
     ranks: GivenRanks = None,
+    shard_optimizer: bool = False,
 ) -> Model:
     """Return the model of the latest checkpoint in a folder, to go on with the `fit` that was interrupted.
 
     `gcn.resume(folder).fit(images, labels)`, with the same data, validation data and callbacks, takes the
     steps that are left, to the same bits as if there had been no interruption, on any number of threads and
-    of ranks.
+    of ranks, whether or not these cut the optimiser's state.
     A checkpoint that is damaged is passed over with a warning.
 
     objects, passes: as `load` takes them. backend, winograd, precision: by default those that training has
-    begun with. threads, ranks: as `compile` takes them; of several ranks, the first reads for all.
+    begun with. threads, ranks, shard_optimizer: as `compile` takes them; of several ranks, the first reads
+    for all.
 
     Raises FileError where there is no checkpoint that is whole, and otherwise what `load` raises.
     """
     given = list(objects)
     own = None if passes is None else Passes.of(passes)
-    chosen_precision, transport = checked_precision(precision), as_transport(ranks)
+    chosen_precision, together = checked_precision(precision), _together(ranks, shard_optimizer)
 
     def read(place: Path) -> ModelFile:
         return read_model_file(place, given, own, chosen_precision)
 
-    path, file = Ranks(transport).read_by_first(lambda: read_latest(Checkpoint(folder), read), read)
+    path, file = together.read_by_first(lambda: read_latest(Checkpoint(folder), read), read)
     training = file.training
     assert training is not None
     if backend is None and training.backend not in backends():
@@ -252,14 +260,16 @@ def resume(
             mend="gcn.resume(folder, backend=...), the backend itself",
         )
     chosen, options = _backend(
-        training.backend if backend is None else backend, transport, threads=threads, winograd=winograd
+        training.backend if backend is None else backend,
+        together.transport,
+        threads=threads,
+        winograd=winograd,
     )
     if chosen.name == training.backend:
         options = {**training.backend_options, **options}
         check_options(chosen, options)
     processor = processor_of(chosen)
-    is_first = transport is None or transport.rank == 0
-    if chosen.name == training.backend and processor != training.processor and is_first:
+    if chosen.name == training.backend and processor != training.processor and together.is_first:
         warn(
             visible(
                 f"training began on {training.processor:.100}, and this is {processor}: "
@@ -268,8 +278,14 @@ def resume(
         )
     checkpoint = Checkpoint(folder, training.every, keep=training.keep)
     return Model.of_file(
-        file, backend=chosen, options=options, begun=Begun(training, checkpoint, path), ranks=transport
+        file, backend=chosen, options=options, begun=Begun(training, checkpoint, path), ranks=together
     )
+
+
+def _together(ranks: GivenRanks, shard_optimizer: bool) -> Ranks:
+    """Return the ranks that train a model. Raises OptionError for what names none."""
+    require_flag("shard_optimizer", shard_optimizer)
+    return Ranks(as_transport(ranks), shards_optimizer=shard_optimizer)
 
 
 def _traced(network: object, input_shape: object, dtype: DType | None) -> tuple[Traced, Traced]:

@@ -234,6 +234,9 @@ def test_the_step_of_several_ranks_is_shown(script: Path) -> None:
     for form in ("dot", "mermaid", "latex", "svg"):
         assert invoke(*step, "--as", form).exit_code == 0
     assert "all_gather" in invoke(*step, "--as", "dot").output
+    assert "= broadcast_from(%" not in text
+    cut = invoke(*step, "--shard-optimizer").output
+    assert "= broadcast_from(%" in cut and "= keep_on(%" in cut
     page = invoke("show", "digits", "--as", "html", "--ranks", "8", "--output", "page.html")
     assert page.exit_code == 0, page.output
     assert "Of 8 ranks" in Path("page.html").read_text(encoding="utf-8")
@@ -241,6 +244,8 @@ def test_the_step_of_several_ranks_is_shown(script: Path) -> None:
     assert refused.exit_code == 1
     assert "--ranks is for the step, not for gradient" in refused.output
     assert "Mend: --stage step" in refused.output
+    refused = invoke("show", "digits", "--stage", "step", "--shard-optimizer")
+    assert "--shard-optimizer is for several ranks" in refused.output
 
 
 @pytest.mark.parametrize("form", ["text", "table", "dot", "mermaid", "latex", "svg"])

@@ -192,6 +192,20 @@ def test_a_file_has_options_and_the_command_line_comes_first() -> None:
     assert [metric.name for metric in model.metrics] == ["accuracy", "f1"]
 
 
+def test_whether_ranks_cut_the_state_is_in_the_file_and_can_be_changed() -> None:
+    train("--shard-optimizer")
+    assert "shard-optimizer = true" in Path("run/train.toml").read_text(encoding="utf-8")
+    for others in ((), ("--no-shard-optimizer",)):
+        result = invoke("train", "--resume", "run", *others)
+        assert result.exit_code == 0, result.output
+    Path("script.py").write_text(
+        "import graphcnn as gcn\nmodel = gcn.compile(gcn.zoo.digits(), input_shape=(8, 8, 1), "
+        "loss=gcn.CrossEntropy(), optimizer=gcn.SGD(0.1))\n"
+    )
+    result = invoke("train", "script.py:model", "--shard-optimizer")
+    assert "script.py:model is a model whose ranks all have the optimizer's state" in result.output
+
+
 def test_the_options_of_a_training_are_in_a_file_that_makes_the_same_one() -> None:
     train(
         *("--metric", "f1", "--metric", "top3_accuracy", "--best-weights", "--class-weight", "balanced"),

@@ -6,8 +6,16 @@ from pathlib import Path
 
 import click
 
-from graphcnn.cli.networks import Shape, backend_option, input_shape_option, model_named, precision_option
+from graphcnn.cli.networks import (
+    Shape,
+    backend_option,
+    input_shape_option,
+    model_named,
+    precision_option,
+    shard_option,
+)
 from graphcnn.cli.printing import print_table, say
+from graphcnn.errors import OptionError
 from graphcnn.inspection.benchmark import benchmark
 from graphcnn.inspection.profile import Mode
 from graphcnn.training.graphs import Precision
@@ -27,6 +35,7 @@ from graphcnn.training.graphs import Precision
 @click.option(
     "--bandwidth", default=10.0, show_default=True, type=click.FloatRange(0, min_open=True), help="Gbit/s."
 )
+@shard_option
 @backend_option
 @precision_option
 @click.option(
@@ -43,6 +52,7 @@ def bench(
     ranks: int | None,
     latency: float,
     bandwidth: float,
+    shard_optimizer: bool,
     backend: str | None,
     precision: Precision | None,
     trace: Path | None,
@@ -55,7 +65,9 @@ def bench(
         graph = "step" if mode == "train" else "forward"
         print_table(compile_times(lambda: model_named(network, input_shape, backend, precision), graph))
         return
-    model = model_named(network, input_shape, backend, precision)
+    if shard_optimizer and ranks is None:
+        raise OptionError("--shard-optimizer is for several ranks", mend="--ranks 8")
+    model = model_named(network, input_shape, backend, precision, shard_optimizer=shard_optimizer)
     if fits:
         from graphcnn.inspection.fit_overhead import fit_overhead
 

@@ -43,6 +43,10 @@ precision_option = click.option(
     type=click.Choice(PRECISIONS),
     help="What products multiply. Default: float32, or what a model has been compiled with.",
 )
+shard_option = click.option(
+    "--shard-optimizer/--no-shard-optimizer",
+    help="Of several ranks, each has the optimizer's state for some parameters alone, to the same bits.",
+)
 backend_option = click.option("--backend", help=f"Default: {DEFAULT}, or that of a Model of a script.")
 
 
@@ -87,16 +91,19 @@ def model_named(
     options: Mapping[str, Any] | None = None,
     seed: int = 0,
     ranks: GivenRanks = None,
+    shard_optimizer: bool = False,
 ) -> Model:
     """Return the model that a name stands for: a saved one, one of a script, or a network with a usual loss.
 
     input_shape: what the user has asked for. dataset: what a network of the zoo gets its classes from, and
     one of which nothing else tells it the shape. in_front: layers that a network begins with.
-    options, seed: for a network that is no model yet, what it is compiled with. ranks: as `compile` takes it.
+    options, seed: for a network that is no model yet, what it is compiled with. ranks, shard_optimizer: as
+    `compile` takes them.
     """
+    together: dict[str, Any] = {"ranks": ranks, "shard_optimizer": shard_optimizer}
     if name.endswith(MODEL_SUFFIX):
         _refuse_shape(name, input_shape)
-        return load(name, backend=backend or DEFAULT, precision=precision, ranks=ranks)
+        return load(name, backend=backend or DEFAULT, precision=precision, **together)
     classes = {} if dataset is None else {"classes": len(dataset.classes)}
     if name in PUBLISHED:
         definition: Definition = _published(name, input_shape, classes)
@@ -135,6 +142,11 @@ def model_named(
                 f"{name} is a model for one process, and several were started",
                 mend='write gcn.compile(..., ranks="mpi") there, or name a network that is no model yet',
             )
+        if shard_optimizer and not definition.shard_optimizer:
+            raise OptionError(
+                f"{name} is a model whose ranks all have the optimizer's state",
+                mend="leave out --shard-optimizer, or write gcn.compile(..., shard_optimizer=True) there",
+            )
         return definition
     usual: dict[str, Any] = {"loss": CrossEntropy(), "optimizer": SGD(0.01, momentum=0.9)}
     if isinstance(definition, Network) and _takes_no_labels(definition):
@@ -145,7 +157,7 @@ def model_named(
         backend=backend or DEFAULT,
         precision=precision,
         seed=seed,
-        ranks=ranks,
+        **together,
         **(usual | dict(options or {})),
     )
 

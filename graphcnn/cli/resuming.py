@@ -27,7 +27,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 CONFIG: Final = "train.toml"
 """The options of the command, as `--config` takes them."""
 CHECKPOINTS: Final = "checkpoints"
-CHANGEABLE: Final = ("resume", "epochs", "data", "backend", "checkpoint_every", "report")
+CHANGEABLE: Final = (
+    *("resume", "epochs", "data", "backend", "shard_optimizer", "checkpoint_every", "report"),
+)
 """Options that may be others than before: more epochs, data that lie elsewhere, where it runs, a report."""
 
 
@@ -69,11 +71,18 @@ def _take_up(context: click.Context, parameter: click.Parameter, folder: Path | 
     return folder
 
 
-def resumed_model(network: str, folder: Path, backend: str | None, ranks: GivenRanks) -> Model:
+def resumed_model(
+    network: str, folder: Path, backend: str | None, *, ranks: GivenRanks, shard_optimizer: bool
+) -> Model:
     """Return the model of the latest checkpoint of a training, with what its script has of its own."""
     variables, passes = variables_of(network)
     return resume(
-        folder / CHECKPOINTS, objects=own_parts(variables), passes=passes, backend=backend, ranks=ranks
+        folder / CHECKPOINTS,
+        objects=own_parts(variables),
+        passes=passes,
+        backend=backend,
+        ranks=ranks,
+        shard_optimizer=shard_optimizer,
     )
 
 

@@ -13,6 +13,7 @@ from graphcnn.cli.networks import (
     input_shape_option,
     model_named,
     precision_option,
+    shard_option,
     stem_of,
 )
 from graphcnn.cli.printing import print_table, say, table_text
@@ -23,7 +24,6 @@ from graphcnn.interchange.files import write_atomically
 from graphcnn.ir import Graph
 from graphcnn.training.graphs import Precision
 from graphcnn.training.model import Model
-from graphcnn.transform import distribute
 
 STAGES = ("forward", "gradient", "step")
 CODE = ("kernels", "llvm", "assembly")
@@ -64,6 +64,7 @@ FORMS = ("text", "table", "dot", "mermaid", "latex", "svg", "html")
     type=click.IntRange(1),
     help="Of the step: how many share each batch, for what each sends to others.",
 )
+@shard_option
 @backend_option
 @precision_option
 @input_shape_option
@@ -76,6 +77,7 @@ def show(
     output: Path | None,
     profile: bool,
     ranks: int | None,
+    shard_optimizer: bool,
     backend: str | None,
     precision: Precision | None,
     input_shape: Shape | None,
@@ -87,7 +89,9 @@ def show(
         raise OptionError(f"the {stage} of a step are text, and no {form}", mend="leave out --as")
     if ranks is not None and stage != "step" and form != "html":
         raise OptionError(f"--ranks is for the step, not for {stage}", mend="--stage step")
-    model = model_named(network, input_shape, backend, precision)
+    if shard_optimizer and ranks is None:
+        raise OptionError("--shard-optimizer is for several ranks", mend="--stage step --ranks 8")
+    model = model_named(network, input_shape, backend, precision, shard_optimizer=shard_optimizer)
     if form == "html":
         path = output or Path(f"{stem_of(network)}.html")
         times = benchmark(model, batch=batch_size) if profile else None
@@ -102,8 +106,7 @@ def show(
 
 
 def _graph(model: Model, stage: str, ranks: int | None) -> Graph:
-    graph: Graph = getattr(model, f"{stage}_graph")
-    return graph if ranks is None else distribute(graph)
+    return model.graph(stage) if ranks is None else model.graph_of_ranks(stage, ranks)
 
 
 def _written(model: Model, stage: str, form: str, by: str | None, batch_size: int, ranks: int | None) -> str:

@@ -23,6 +23,7 @@ from graphcnn.cli.networks import (
     model_named,
     precision_option,
     require_images,
+    shard_option,
     stem_of,
 )
 from graphcnn.cli.printing import print_table, say
@@ -82,6 +83,7 @@ MISTAKES = "mistakes.html"
 @click.option("--report", is_flag=True, help="At the end print scores by class and the confusion matrix.")
 @backend_option
 @precision_option
+@shard_option
 @click.option("--seed", default=0, show_default=True, type=int)
 @click.option(
     "--output",
@@ -104,6 +106,7 @@ def train(
     report: bool,
     backend: str | None,
     precision: Precision | None,
+    shard_optimizer: bool,
     seed: int,
     output: Path | None,
     input_shape: Shape | None,
@@ -140,6 +143,7 @@ def train(
             options=compiled,
             seed=seed,
             ranks=ranks,
+            shard_optimizer=shard_optimizer,
         )
         if model.optimizer is not compiled["optimizer"]:
             _require_no_choice(network, model, compiled)
@@ -149,7 +153,10 @@ def train(
         set_frozen(model, frozen, unfreeze=unfreeze)
     else:
         refuse_beside_resume()
-        model, weights = resumed_model(network, resume, backend, ranks), resume / weights.name
+        model, weights = (
+            resumed_model(network, resume, backend, ranks=ranks, shard_optimizer=shard_optimizer),
+            resume / weights.name,
+        )
     require_images(
         network, model, data, dataset, "other data: --data PATH; of images by class, --input-shape"
     )
@@ -181,9 +188,9 @@ def train(
     except BrokenPipeError:
         say("Training ended, since nobody reads its output any more", err=True)
         raise
+    if chosen.gives_back and (model.rank == 0 or model.shard_optimizer):
+        model.save(weights)
     if model.rank == 0:
-        if chosen.gives_back:
-            model.save(weights)
         _write_graphs(model, folder)
     if len(dataset.test_images):
         part = "validation" if held_out else "test"

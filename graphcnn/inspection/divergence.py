@@ -30,6 +30,7 @@ def first_nonfinite_of_steps(
         before = {name: array.copy() for name, array in present.items()}
         step = variant("step", batch)
         results = model.executable(step).step(present, **batch, **{LEARNING_RATE: rate})
+        present = model.whole_state(present)
         if math.isfinite(float(results["loss"])) and is_finite(present):
             continue
         for graph, inputs in (

@@ -163,15 +163,23 @@ class Graphs:
 
     @property
     def first_values(self) -> dict[str, Array]:
-        """The first value of each state that the optimiser adds."""
+        """The first value of each state that the optimiser adds: read-only, and no larger than was given."""
         return {} if self._step is None else self._step[1]
 
     @property
     def added_states(self) -> dict[str, TensorType]:
-        """The type of each state that the optimiser adds, for which nothing is differentiated."""
+        """The type of each state that the optimiser adds."""
+        return {label: value.type for label, value in self.updates.inputs_with_role("state").items()}
+
+    @cached
+    def updates(self) -> Graph:
+        """The optimiser's updates by themselves, for which nothing is differentiated.
+
+        Parameters stand for their gradients.
+        """
+        alone = Graph("updates")
         if self.objective is None or self.optimizer is None:
-            return {}
-        alone = Graph("the optimiser's state")
+            return alone
         total = self.objective.heads[0].type.with_shape(())
         rate = alone.input(LEARNING_RATE, total, role="setting")
         parameters = {
@@ -179,8 +187,8 @@ class Graphs:
             for label, value in self.network.inputs_with_role("parameter").items()
             if label not in self.frozen
         }
-        added = append_updates(self.optimizer, alone, parameters, parameters, rate)
-        return {label: alone.inputs[label].type for label in added}
+        append_updates(self.optimizer, alone, parameters, parameters, rate)
+        return alone
 
     def _evaluation(self, *, is_weighted: bool, of_outputs: bool = False) -> Graph | None:
         if self.objective is None:

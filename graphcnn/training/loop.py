@@ -202,7 +202,7 @@ class Loop:
         """Take the steps of an epoch that are not done, and add up their results."""
         begin = self._model.steps_done
         self._course = Course(self._course if self._course.latest else None)
-        trail = Trail(self._state)
+        trail = Trail(self._state, self._ranks)
         measured = history.within(len(history))
         if self._validates_after(begin) and not any(row[STEP] == begin for row in measured):
             self._validate_within(epoch, begin, history)  # in which training was interrupted
@@ -316,7 +316,8 @@ class Loop:
             self._own.see_all()
         if self._source.is_repeatable:
             batches = self._source.epoch(epoch - 1, begin)
-        found = display("first_nonfinite_of_steps")(model, trail.state, trail.steps(batches))
+        state = model.whole_state(trail.state)
+        found = display("first_nonfinite_of_steps")(model, state, trail.steps(batches))
         problem, rate = f"the loss became {loss} in step {step} of epoch {epoch}", model.learning_rate
         if found is None:
             return TrainingError(

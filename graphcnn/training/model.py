@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,6 @@ from graphcnn.backend import Backend, Executable
 from graphcnn.data.dataset import Dataset
 from graphcnn.data.prefetching import AHEAD
 from graphcnn.distributed.agreement import Stated
-from graphcnn.distributed.transport import Transport
 from graphcnn.errors import DataError, OptionError, SettingError, meant
 from graphcnn.foreign_names import OF_MODELS, SETTABLE
 from graphcnn.ir import users_line
@@ -37,8 +37,9 @@ from graphcnn.training.objective import variant
 from graphcnn.training.optimizers import AVERAGE, LEARNING_RATE
 from graphcnn.training.other_arguments import FIT
 from graphcnn.training.planning import Begun, planned, planned_data, saved_training
-from graphcnn.training.position import Training
+from graphcnn.training.position import Training, with_states
 from graphcnn.training.progress import Progress
+from graphcnn.training.ranks import Ranks
 from graphcnn.training.saving import Saving
 from graphcnn.training.stated import stated_of_call, stated_of_position
 from graphcnn.visible import visible
@@ -81,9 +82,9 @@ class Model(ModelUse):
         epochs_done: int = 0,
         samples_trained: int = 0,
         frozen_by_layers: Callable[[], frozenset[str]] = frozenset,
-        ranks: Transport | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
-        super().__init__(graphs, state, backend, options or {}, frozen_by_layers, ranks)
+        super().__init__(graphs, state, backend, options or {}, frozen_by_layers, ranks or Ranks(None))
         self.seed = seed
         self.epochs_done = epochs_done
         self.steps_done = 0
@@ -102,7 +103,7 @@ class Model(ModelUse):
         backend: Backend,
         options: Mapping[str, object],
         begun: Begun | None = None,
-        ranks: Transport | None = None,
+        ranks: Ranks | None = None,
     ) -> Model:
         """Return the model that a file holds. begun: a call of `fit` that it goes on with."""
         model = cls(
@@ -123,7 +124,8 @@ class Model(ModelUse):
         if begun is not None:
             model.steps_done = begun.training.steps_done
             model.scheduled_rate = begun.training.scheduled_rate
-            model._begun = begun
+            own = with_states(begun.training, file.state, model._shards.own)
+            model._begun = dataclasses.replace(begun, training=own)
         return model
 
     @property
@@ -141,7 +143,8 @@ class Model(ModelUse):
         """Return a copy of the model whose parameters are the moving averages of this one's.
 
         It predicts, evaluates, saves and trains on as any other. Statistics, as batch norm's, are the latest;
-        parameters that are not trained, and all before the first step, are as they are.
+        parameters that are not trained, and all before the first step, are as they are. To be called by all
+        ranks where the optimiser's state is cut over them.
         Raises OptionError for a model that was compiled without `average=`.
         """
         started = self._state.get(f"{AVERAGE}.started")
@@ -151,21 +154,25 @@ class Model(ModelUse):
             )
         model = copy.deepcopy(self)
         model._begun = None
-        for name in self.parameters if started else ():
-            if f"{name}.{AVERAGE}" in self._state:
-                model.parameters[name] = self._state[f"{name}.{AVERAGE}"]
+        state = self.whole_state(self._state) if started else {}
+        for name in self.parameters:
+            if f"{name}.{AVERAGE}" in state:
+                model.parameters[name] = state[f"{name}.{AVERAGE}"]
         return model
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the model to a safetensors file that `gcn.load` reads: graphs as text, state as tensors.
 
-        The history is in it, but for times. The file is replaced atomically.
+        The history is in it, but for times. The file is replaced atomically. To be called by all ranks where
+        the optimiser's state is cut over them; the first one writes it.
         Raises OSError where it cannot be written.
         """
-        write_model_file(path, self.contents())
+        file = self.whole(self.contents())
+        if self._ranks.is_first or not self._ranks.have_parts:
+            write_model_file(path, file)
 
     def contents(self, training: Training | None = None) -> ModelFile:
-        """Return what a file of the model holds; its arrays are the model's own.
+        """Return what a file of the model holds, as far as this rank has it; its arrays are the model's own.
 
         training: a call of `fit` that is under way.
         """
@@ -182,6 +189,16 @@ class Model(ModelUse):
             self.classes,
             self.resize,
         )
+
+    def whole(self, file: ModelFile) -> ModelFile:
+        """Return on the first rank what a file of the model holds, from what each rank has; all call this."""
+        shards = self._shards
+        if not shards.owners:
+            return file
+        whole = shards.on_first(file.state)
+        state = {name: whole[name] for name in (*self._held(), *self._graphs.added_states) if name in whole}
+        training = None if file.training is None else with_states(file.training, file.state, shards.on_first)
+        return dataclasses.replace(file, state=state, training=training)
 
     def train_step(self, x: object, y: object, sample_weight: object = None) -> dict[str, float]:
         """Take one step on a batch; return its loss and metrics as they were before the step.

@@ -21,6 +21,7 @@ from graphcnn.training.objective import Head, Losses
 from graphcnn.training.optimizers import Optimizer, given_optimizer
 from graphcnn.training.options import refuse
 from graphcnn.training.ranks import Ranks
+from graphcnn.training.sharding import Shards, owners
 from graphcnn.transform import Passes, distribute
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ OF_EVERY_BATCH = ("executable", "graph", "step_on", "as_batch", "samples", "numb
 class ModelGraphs:
     """The graphs of a model.
 
-    backend: what compiles them, with options of its own. ranks: the way to the others that train it, if any.
+    backend: what compiles them, with options of its own. ranks: those that train it.
     """
 
     def __init__(
@@ -54,12 +55,13 @@ class ModelGraphs:
         backend: Backend,
         options: Mapping[str, object],
         frozen_by_layers: Callable[[], frozenset[str]],
-        ranks: Transport | None,
+        ranks: Ranks,
     ) -> None:
         self.backend = backend
         self._graphs = graphs
         self._options = dict(options)
-        self._ranks = Ranks(ranks)
+        self._ranks = ranks
+        self._shards = Shards(ranks, graphs)
         self._distributed: dict[str, tuple[Graph, Graph]] = {}
         self._has_agreed = not self._ranks.are_several
         self._layers = LayersWord(frozen_by_layers)
@@ -117,6 +119,11 @@ class ModelGraphs:
         return self._ranks.count
 
     @property
+    def shard_optimizer(self) -> bool:
+        """Whether each rank has the state of the optimiser for some parameters alone, and computes these."""
+        return self._ranks.shards_optimizer
+
+    @property
     def forward_graph(self) -> Graph:
         """The network for inference: from its inputs to `output`."""
         return self._graphs.forward
@@ -164,8 +171,14 @@ class ModelGraphs:
             return graph
         known = self._distributed.get(name)
         if known is None or known[0] is not graph:
-            known = self._distributed[name] = graph, distribute(graph)
+            of_step = self._shards.owners if name.endswith("step") else {}
+            known = self._distributed[name] = graph, distribute(graph, of_step)
         return known[1]
+
+    def graph_of_ranks(self, name: str, ranks: int) -> Graph:
+        """Return `graph(name)` as so many ranks compute it together."""
+        is_cut = self._ranks.shards_optimizer and name.endswith("step")
+        return distribute(self.graph(name), owners(self._graphs.updates, ranks) if is_cut else {})
 
     def _repr_svg_(self) -> str:
         """Return the gradient graph, or without a loss the forward graph, as a picture for notebooks."""
@@ -193,7 +206,8 @@ class ModelGraphs:
 
     def executable_of_rank(self, name: str, ranks: Transport) -> Executable:
         """Return `graph(name)`, compiled for one of several ranks, and not kept. ranks: its way to others."""
-        return self.backend.compile(distribute(self.graph(name)), **self._options, ranks=ranks)  # type: ignore[call-arg]
+        graph = self.graph_of_ranks(name, ranks.size)
+        return self.backend.compile(graph, **self._options, ranks=ranks)  # type: ignore[call-arg]
 
     def _require_trained(self, step: Graph) -> None:
         """Raise OptionError for a step that trains nothing, or not what the layers say by now."""

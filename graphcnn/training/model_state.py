@@ -12,7 +12,6 @@ from graphcnn.arguments import known_methods
 from graphcnn.arrays import Array
 from graphcnn.backend import Backend, State
 from graphcnn.distributed.agreement import Stated
-from graphcnn.distributed.transport import Transport
 from graphcnn.errors import DataError
 from graphcnn.interchange.keras import read_keras_weights
 from graphcnn.interchange.layouts import WRITTEN, require_layout
@@ -27,6 +26,8 @@ from graphcnn.training.model_onnx import OnnxGraph, known_onnx_graph, write_mode
 from graphcnn.training.optimizers import LEARNING_RATE, checked_rate
 from graphcnn.training.options import refuse
 from graphcnn.training.parameters import Parameters, Weights
+from graphcnn.training.ranks import Ranks
+from graphcnn.training.sharding import Shards
 from graphcnn.training.stated import stated_of_model
 
 if TYPE_CHECKING:
@@ -46,12 +47,17 @@ class ModelState(ModelGraphs):
         backend: Backend,
         options: Mapping[str, object],
         frozen_by_layers: Callable[[], frozenset[str]],
-        ranks: Transport | None,
+        ranks: Ranks,
     ) -> None:
         super().__init__(graphs, backend, options, frozen_by_layers, ranks)
-        self._state = State(state)
+        self._state = self._kept(state)
         self._learning_rate = float(graphs.optimizer.learning_rate) if graphs.optimizer else 0.0
         self._scheduled_rate: float | None = None
+
+    def _kept(self, state: Mapping[str, Array]) -> State:
+        """Return what this rank has of a state, in arrays that steps can write into."""
+        own = self._shards.own(state)
+        return State({name: own[name] if own[name].flags.writeable else own[name].copy() for name in own})
 
     def _agree(self) -> None:
         """Raise RankError, once, unless all ranks have the same model."""
@@ -70,7 +76,8 @@ class ModelState(ModelGraphs):
                 for name, graph in (("evaluation", graphs.evaluation), ("step", graphs.step))
                 if graph is not None
             },
-            self._state,
+            self._shards.alike(self._state),
+            shards_optimizer=self._ranks.shards_optimizer,
         )
 
     def freeze(self, *patterns: str) -> None:
@@ -96,10 +103,13 @@ class ModelState(ModelGraphs):
 
     def _freeze_only(self, frozen: frozenset[str]) -> None:
         graphs = self._graphs.altered(frozen=frozen)
-        kept = {name: self._state[name] for name in self._held()}
-        added = {name: self._state.get(name, first) for name, first in graphs.first_values.items()}
+        shards = Shards(self._ranks, graphs)
+        before = self._shards.dealt_anew(self._state, shards)
+        kept = {name: before[name] for name in self._held()}
+        added = {name: before.get(name, first) for name, first in graphs.first_values.items()}
         with interrupts_put_off():
-            self._graphs, self._state = graphs, State({**kept, **added})
+            self._graphs, self._shards = graphs, shards
+            self._state = self._kept({**kept, **added})
             self._has_agreed = not self._ranks.are_several
             self._executables = {name: made for name, made in self._executables.items() if name in UNTRAINED}
 
@@ -151,11 +161,18 @@ class ModelState(ModelGraphs):
         return Weights(self._state, {**parameters, **statistics})
 
     def state(self) -> dict[str, Array]:
-        """Return a copy of all that training changes: parameters, statistics, the optimiser's state."""
+        """Return a copy of all that training changes: parameters, statistics, the optimiser's state.
+
+        Where that is cut over ranks, it is what this rank has of it.
+        """
         return {name: array.copy() for name, array in self._state.items()}
 
+    def whole_state(self, state: Mapping[str, Array]) -> dict[str, Array]:
+        """Return what ranks have of a state, each its part, whole on all of them; all call this at once."""
+        return self._shards.on_all(state)
+
     def set_state(self, state: Mapping[str, Array]) -> None:
-        """Set what `state` returned."""
+        """Set what `state` returned. Where ranks have parts of a state, each takes its own out of it."""
         if not isinstance(state, Mapping):
             refuse(
                 f"the state is {type(state).__name__}, not a dictionary", "set what model.state() returned"
@@ -213,6 +230,11 @@ class ModelState(ModelGraphs):
         graph that the model does not have; OSError where the file cannot be written.
         """
         kind = known_onnx_graph(graph, fold)
+        if kind == "step" and self._shards.owners:
+            refuse(
+                "the optimiser's state is cut over ranks, so that none has what a file of the step holds",
+                "model.save(path), on all ranks; gcn.load(path).export_onnx(...)",
+            )
         write_model_onnx(
             path,
             kind,

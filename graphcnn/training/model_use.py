@@ -13,7 +13,6 @@ from graphcnn.arrays import Array
 from graphcnn.backend import Backend, gathering
 from graphcnn.data.dataset import Dataset, check_resize
 from graphcnn.displays import display
-from graphcnn.distributed.transport import Transport
 from graphcnn.errors import DataError, OptionError
 from graphcnn.training.class_names import checked_classes
 from graphcnn.training.classified import Classified, classified
@@ -26,6 +25,7 @@ from graphcnn.training.named import Named
 from graphcnn.training.objective import OUTPUT, variant
 from graphcnn.training.other_arguments import FIT
 from graphcnn.training.own_rows import OwnRows
+from graphcnn.training.ranks import Ranks
 from graphcnn.training.totals import Totals
 from graphcnn.training.views import View, Views, WeightedViews, averaged, weighted_views
 from graphcnn.visible import visible
@@ -62,7 +62,7 @@ class ModelUse(ModelState):
         backend: Backend,
         options: Mapping[str, object],
         frozen_by_layers: Callable[[], frozenset[str]],
-        ranks: Transport | None,
+        ranks: Ranks,
     ) -> None:
         super().__init__(graphs, state, backend, options, frozen_by_layers, ranks)
         self._statistics = {} if graphs.objective is None else graphs.objective.statistics
@@ -291,7 +291,9 @@ class ModelUse(ModelState):
             str(type) if name == OUTPUT else f"{name}: {type}" for name, type in self._outputs.items()
         )
         precision = "" if self.precision == "float32" else f", products of {self.precision}"
+        own, whole = self._shards.bytes
+        of_optimizer = f", {own:,} of the {whole:,} bytes of the optimizer's state" if whole else ""
         return visible(
             f"<Model {self.forward_graph.name}: {inputs} -> {outputs}, "
-            f"{self.parameters.count:,} parameters, backend {self.backend.name}{precision}>"
+            f"{self.parameters.count:,} parameters, backend {self.backend.name}{precision}{of_optimizer}>"
         )

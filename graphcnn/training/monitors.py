@@ -218,8 +218,6 @@ class ModelCheckpoint(Monitor):
     `EarlyStopping`. `fit` raises OSError before the first epoch where it cannot be written.
     """
 
-    only_writes = True
-
     def __init__(
         self,
         path: str | PathLike[str],
@@ -242,14 +240,16 @@ class ModelCheckpoint(Monitor):
 
     def on_train_begin(self, model: Model) -> None:
         super().on_train_begin(model)
-        require_place(self.path)
+        if model.rank == 0:
+            require_place(self.path)
 
     def on_epoch_end(self, model: Model, epoch: int, logs: dict[str, float]) -> None:
         if self.save_best_only:
             self.require(list(logs))
             if not self._has_improved(epoch, logs):
                 return
-        model.save(self.path)
+        if model.rank == 0 or model.shard_optimizer:  # all ranks give the first one what they have
+            model.save(self.path)
 
 
 def _as_patience(title: str, monitor: str, patience: object) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -176,6 +176,26 @@ def hand_over(kept: Sequence[Kept], callbacks: Sequence[Callback]) -> list[str]:
         }
         type(callback).set_state(callback, {**each.values, **arrays})
     return missing
+
+
+def with_states(
+    training: Training,
+    state: Mapping[str, Array],
+    change: Callable[[Mapping[str, Array]], Mapping[str, Array]],
+) -> Training:
+    """Return a training with what callbacks keep of the model's state changed by a function.
+
+    state: the model's, by whose names these are known.
+    """
+
+    def changed(kept: Kept) -> Kept:
+        arrays = {
+            key: change(value) if isinstance(value, Mapping) and value.keys() == state.keys() else value
+            for key, value in kept.arrays.items()
+        }
+        return replace(kept, arrays=arrays)
+
+    return replace(training, callbacks=tuple(changed(kept) for kept in training.callbacks))
 
 
 # Files

@@ -14,11 +14,13 @@ from typing import Any, Final, TypeVar
 import numpy as np
 
 from graphcnn import errors
+from graphcnn.arrays import Array
 from graphcnn.backend import Executable
 from graphcnn.distributed.agreement import Stated, greatest, require_agreement
 from graphcnn.distributed.collectives import broadcast
-from graphcnn.distributed.transport import Transport
-from graphcnn.errors import GraphcnnError, RankError
+from graphcnn.distributed.transport import Message, Transport
+from graphcnn.errors import GraphcnnError, OptionError, RankError
+from graphcnn.ir import TensorType
 from graphcnn.training.callbacks import StopTraining
 from graphcnn.training.feed import Batch, Source
 from graphcnn.training.own_rows import OwnRows
@@ -30,24 +32,49 @@ T = TypeVar("T")
 class Ranks:
     """All ranks of a model, as one of them sees them. transport: the way to the others; None for one process.
 
-    number, count: which rank this is, from 0, and of how many. Every method but `own_rows` and `note` is
-    to be called by all of them, in the same order.
+    number, count: which rank this is, from 0, and of how many. shards_optimizer: whether each of several has
+    a part of the optimiser's state alone; have_parts: whether that is so here. Every method but `own_rows`
+    and `note` is to be called by all of them, in the same order.
     """
 
-    def __init__(self, transport: Transport | None) -> None:
+    def __init__(self, transport: Transport | None, *, shards_optimizer: bool = False) -> None:
         self.transport: Final = transport
+        self.shards_optimizer: Final = shards_optimizer
         self.number: Final = 0 if transport is None else transport.rank
         self.count: Final = 1 if transport is None else transport.size
         self.is_first: Final = self.number == 0
         self.are_several: Final = self.count > 1
+        self.have_parts: Final = shards_optimizer and self.are_several
 
     def __deepcopy__(self, memo: object) -> Ranks:
         """Copies of a model train with the same ranks."""
         return self
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Another process has its own ranks."""
+        """Another process has its own ranks. Raises OptionError for one that has a part of a model alone."""
+        if self.have_parts:
+            raise OptionError(
+                "the optimiser's state is cut over ranks, so that no rank could pickle the model",
+                mend="model.save(path), on all ranks; gcn.load(path)",
+            )
         return Ranks, (None,)
+
+    def passed_on(
+        self, state: Mapping[str, Array], moves: Mapping[str, tuple[int, TensorType, Collection[int]]]
+    ) -> dict[str, Array]:
+        """Return the arrays that others give to this rank. moves: from whom, of which type, and to whom."""
+        found: dict[str, Array] = {}
+        sends: list[Message] = []
+        receives: list[Message] = []
+        for name, (source, type, readers) in moves.items():
+            if source == self.number:
+                sends += [(reader, state[name]) for reader in readers if reader != source]
+            elif self.number in readers:
+                found[name] = np.empty(type.concrete(1), type.dtype)
+                receives.append((source, found[name]))
+        if self.transport is not None and moves:
+            self.transport.begin(sends, receives).wait()
+        return found
 
     def own_rows(self, executable: Callable[[Collection[str]], Executable]) -> OwnRows | None:
         """Return which rows of batches this rank needs for an executable; None for all."""

@@ -55,6 +55,8 @@ class Saving:
     training: what is the same in all of them. is_repeatable: whether batches can be had again. latest: the
     checkpoint in this folder that the model comes from, where training goes on. Of several ranks, the first
     alone writes, and says what there is to say; where a signal comes to any, all end after the same step.
+    Where ranks have parts of the optimiser's state, the others give the first one theirs before it writes:
+    between two steps, where all are, and not when an error has come to one of them.
     """
 
     def __init__(
@@ -193,7 +195,7 @@ class Saving:
         if not self._has_begun:
             return
         self._wait()
-        if self._is_new or has_ended:
+        if self._is_to_write(self._is_new or has_ended):
             self._write(lambda: self._present(has_ended=has_ended))
         self._tell_failure()
         self._obey()  # all ranks, which meet here: none leaves while the first one writes
@@ -208,8 +210,11 @@ class Saving:
             return
         self._wait()
         self._failure = None
-        is_known = self._is_between_steps or self._has_all_steps or isinstance(error, Exception)
-        if is_known and self._is_new and not isinstance(error, TrainingError | RankError):
+        is_known = self._is_between_steps or (
+            not self._ranks.have_parts and (self._has_all_steps or isinstance(error, Exception))
+        )
+        is_wanted = is_known and not isinstance(error, TrainingError | RankError)
+        if is_wanted and self._is_to_write(self._is_new):
             self._write(self._file_of_failure)
         if self._is_between_steps:
             self._ranks.meet()  # none leaves while the first one writes
@@ -228,17 +233,21 @@ class Saving:
     def _go_on(self) -> None:
         if self._failure is not None:
             self._tell_failure()
-        self._obey()
-        if self._is_due():
+        if self._obey(is_due=self._is_due()):
             self._save_behind()
 
-    def _obey(self) -> None:
-        """End training where a signal has come."""
-        number = self._ranks.greatest(self._stopping.number)
-        if number:
-            self._stopping.number = number
+    def _obey(self, *, is_due: bool = False) -> bool:
+        """End training where a signal has come; return whether it is time for the first rank to save."""
+        told = self._ranks.greatest(2 * self._stopping.number + is_due)
+        if told > 1:
+            self._stopping.number = told // 2
             self._is_between_steps = True
             raise self._stopping.error()
+        return bool(told)
+
+    def _is_to_write(self, is_new: bool) -> bool:
+        """Whether to write a checkpoint: where all ranks have a part of it, the first one decides."""
+        return bool(self._ranks.number_of_first(is_new)) if self._ranks.have_parts else is_new
 
     def _is_due(self) -> bool:
         assert self._checkpoint is not None
@@ -253,6 +262,9 @@ class Saving:
     def _save_behind(self) -> None:
         """Take a copy, and let another thread write it."""
         begin = time.perf_counter()
+        if not self._ranks.is_first:
+            self._write(self._present)
+            return
         file = self._present()
         self._steps, self._is_new = 0, False
         try:
@@ -260,14 +272,16 @@ class Saving:
         except MemoryError:  # written at once, it needs no copy
             self._write(lambda: file)
             return
-        file = dataclasses.replace(file, state=dict(self._copy))
+        file = self._model.whole(dataclasses.replace(file, state=dict(self._copy)))
         self._seconds_of_copy = time.perf_counter() - begin
-        self._writer = threading.Thread(target=self._write, args=(lambda: file,), name="graphcnn checkpoint")
+        self._writer = threading.Thread(
+            target=self._write_alone, args=(lambda: file,), name="graphcnn checkpoint"
+        )
         try:
             self._writer.start()
         except RuntimeError:  # the system grants no thread
             self._writer = None
-            self._write(lambda: file)
+            self._write_alone(lambda: file)
 
     def _copy_anew(self, state: Mapping[str, Array]) -> None:
         """Copy the state, into the arrays of the copy before if possible: new memory takes longer."""
@@ -310,10 +324,14 @@ class Saving:
         return {name: fingerprint(array) for name, array in self._batch.items()}
 
     def _write(self, made: Callable[[], ModelFile]) -> None:
+        """Let the first rank write a checkpoint, once it has what others have of it."""
+        whole = self._model.whole(made()) if self._ranks.have_parts else None
+        if self._ranks.is_first:
+            self._write_alone(made if whole is None else lambda: whole)
+
+    def _write_alone(self, made: Callable[[], ModelFile]) -> None:
         """Write a checkpoint, and remove those that are too many; note what goes wrong."""
         assert self._checkpoint is not None
-        if not self._ranks.is_first:
-            return
         begin, place = time.thread_time(), "of now"
         try:
             file = made()

@@ -57,11 +57,17 @@ def stated_of_model(
     options: Mapping[str, object],
     graphs: Mapping[str, Graph],
     state: Mapping[str, Array],
+    *,
+    shards_optimizer: bool,
 ) -> dict[str, Stated]:
-    """Return what a model computes, and from which state on. options: of the backend."""
+    """Return what a model computes, and from which state on.
+
+    options: of the backend. state: what all ranks have of it.
+    """
     chosen = {name: value for name, value in options.items() if name != "threads"}
     return {
         **stated_of_machine(backend),
+        "shard_optimizer": Stated(repr(shards_optimizer), _SAME_NETWORK),
         "the backend": Stated(f"{backend.name} {json.dumps(chosen, default=repr)}", _SAME_NETWORK),
         **{name: Stated(_graph_text(graph), _SAME_NETWORK) for name, graph in graphs.items()},
         **{

@@ -17,7 +17,6 @@ from graphcnn.inspection.viewer.grouping import group_nodes
 from graphcnn.inspection.viewer.nodes import Json, Tables, graph_nodes, kernel_nodes, require_showable
 from graphcnn.inspection.viewer.values import node_values
 from graphcnn.ir import Graph
-from graphcnn.transform import distribute
 
 if TYPE_CHECKING:
     from graphcnn.inspection.difference import GraphDifference
@@ -73,7 +72,7 @@ def model_document(
         if kernels:
             views.append(_kernel_view(step, simplified, kernels))
         if ranks is not None:
-            views.append(_view_of_ranks(step, batch, tables, ranks))
+            views.append(_view_of_ranks(model.graph_of_ranks("step", ranks), batch, tables, ranks))
     document = _document(model.forward_graph.name, batch, views, tables)
     document["totals"]["parameters"] = model.parameters.count
     if profile is not None:
@@ -179,8 +178,8 @@ def _view(
 
 
 def _view_of_ranks(step: Graph, batch: int, tables: Tables, ranks: int) -> Json:
-    about = "the step of each rank: all_reduce and all_gather are what it tells the others"
-    return _view(distribute(step), "ranks", f"Of {ranks} ranks", about, batch, tables, ranks=ranks)
+    about = "the step of each rank: all_reduce, all_gather and broadcast_from are what it tells the others"
+    return _view(step, "ranks", f"Of {ranks} ranks", about, batch, tables, ranks=ranks)
 
 
 def _kernel_view(step: Graph, simplified: Json, kernels: Sequence[KernelReport | KernelTime]) -> Json:

@@ -114,7 +114,7 @@ def append_updates(
 def _first_value(
     fault: Callable[[str, str], OptionError], label: str, type: TensorType, given: object
 ) -> Array:
-    """Return the first value of a state as an array of its own."""
+    """Return the first value of a state, read-only: a number takes no more room than one."""
     shape = type.concrete(1)
     try:
         array = np.asarray(given)
@@ -127,7 +127,7 @@ def _first_value(
             f"gives {found} as first value of the state {label!r}, which is {type}",
             "a number for every element, or an array of the state's shape",
         )
-    return np.array(np.broadcast_to(array, shape), type.dtype)
+    return np.broadcast_to(array.astype(type.dtype), shape)
 
 
 def checked_rate(rate: object) -> float:

@@ -20,10 +20,11 @@ import sys
 import numpy as np
 import graphcnn as gcn
 
-ranks, backend, threads, folder = sys.argv[1:]
+ranks, backend, threads, folder, *cut = sys.argv[1:]
 random = np.random.default_rng(5)
 images, labels = random.random((96, 8, 8, 3)).astype(np.float32), random.integers(0, 4, 96)
 options = {"threads": int(threads)} if backend == "native" else {}
+options["shard_optimizer"] = bool(cut)
 if os.path.isdir(folder):
     model = gcn.resume(folder, ranks=ranks or None, **options)
 else:
@@ -45,7 +46,8 @@ model.fit(
     images, labels, epochs=3, batch_size=48, progress=False, callbacks=[Signalled()],
     validation_data=(images[:30], labels[:30]), checkpoint=gcn.Checkpoint(folder, every=100),
 )
-content = b"".join(array.tobytes() for array in model.state().values())
+state = model.whole_state(model.state())
+content = b"".join(state[name].tobytes() for name in sorted(state))
 os.write(1, f"{model.ranks} ranks: {hashlib.sha256(content).hexdigest()}\n".encode())
 """
 COMMAND = "import sys; from graphcnn.cli import main; main(sys.argv[1:])"
@@ -100,6 +102,24 @@ def test_a_signal_to_one_rank_ends_all_and_any_number_goes_on(signalled, then, s
         assert of_one_process("native", "1", folder) == expected
 
 
+@pytest.mark.parametrize(
+    ("first", "then"), [((3, "cut"), (2,)), ((2,), (4, "cut")), ((4, "cut"), (0, "cut"))]
+)
+def test_a_state_that_is_cut_over_ranks_goes_on_whole(first, then, start, tmp_path, monkeypatch):
+    expected = of_one_process("native", "1", str(tmp_path / "whole"))
+    run = ["native", "1", str(tmp_path / "parted")]
+    monkeypatch.setenv("SIGNALLED", "1")
+    ended = start(SCRIPT, "mpi", *run, *first[1:], ranks=first[0]).ended(300)
+    monkeypatch.delenv("SIGNALLED")
+    assert "after step 1 of epoch 2" in ended.output
+    if not then[0]:
+        assert of_one_process(*run, *then[1:]) == expected
+        return
+    ended = start(SCRIPT, "mpi", *run, *then[1:], ranks=then[0]).ended(300)
+    assert bits(ended.output) == expected
+    assert ended.output.count(f"{then[0]} ranks: ") == then[0]
+
+
 def test_the_command_trains_on_ranks_and_goes_on_with_others(start, tmp_path):
     options = ["train", "digits", "--epochs", "2", "--batch-size", "64", "--checkpoint-every", "5"]
     subprocess.run(
@@ -108,7 +128,7 @@ def test_the_command_trains_on_ranks_and_goes_on_with_others(start, tmp_path):
         timeout=300,
     )
     folder = str(tmp_path / "cut")
-    job = start(COMMAND, *options, "--output", folder, ranks=2)
+    job = start(COMMAND, *options, "--output", folder, "--shard-optimizer", ranks=2)
     job.wait_for("epoch 1/2")
     os.kill(job.process.pid, signal.SIGINT)
     ended = job.ended(60)
