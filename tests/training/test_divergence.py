@@ -188,6 +188,6 @@ def test_what_cannot_be_repeated_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
         return original(*arguments)
 
     monkeypatch.setattr(Loop, "_diverged", after_the_array_has_changed)
-    error = failure(model, Changing(), None)
+    error = failure(model, Changing(), None, prefetch=0)  # a thread would change it before its step
     assert "it does not happen again with the same batches" in str(error)
     assert "Mend: compile with a lower learning rate" in str(error)
