@@ -261,3 +261,38 @@ def test_names_of_the_file_do_not_meet_those_of_what_is_between():
     h = w.node("Gemm", h, w.weight("v", 48, 5), name="reshape1")
     network = gcn.from_onnx(w.model({"x": ("N", 3, 6, 6)}, h).SerializeToString())
     assert list(gcn.compile(network).parameters) == ["transpose1_2.filters", "reshape1_2.weights"]
+
+
+def test_a_bias_that_something_else_shares():
+    """Exporters make equal weights one, by the name of the first; here each use has its own."""
+    w = Writer()
+    bias = w.weight("conv.bias", 3)
+    h = w.node("Conv", "x", w.weight("conv.weight", 3, 3, 1, 1), bias)
+    column = w.node("Unsqueeze", bias, w.array("axes", [1, 2], np.int64))
+    model = w.model({"x": ("N", 3, 6, 6)}, w.node("Add", column, w.node("Mul", h, column)))
+    images = drawn(2, 3, 6, 6)
+    expected = reference(model, x=images)[0].transpose(0, 2, 3, 1)
+    compiled = gcn.compile(gcn.from_onnx(model.SerializeToString()))
+    assert sorted(compiled.parameters) == ["conv.bias", "conv.bias_2", "conv.filters"]
+    np.testing.assert_allclose(compiled.predict(images.transpose(0, 2, 3, 1)), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_rows_that_are_picked_of_a_weight_are_trained_as_one():
+    """As the biases of relative positions are: each is in several places."""
+    w = Writer()
+    table = w.weight("table", 3, 2)
+    rows = w.node("Gather", table, w.array("index", [[0, 1], [1, 0]], np.int64), axis=0)
+    h = w.node("Add", "x", w.node("Transpose", rows, perm=[2, 0, 1]))
+    model = w.model({"x": ("N", 2, 2, 2)}, w.node("Flatten", h))
+    compiled = gcn.compile(
+        gcn.from_onnx(model.SerializeToString()), loss=gcn.SquaredError(), optimizer=gcn.SGD(0.1)
+    )
+    assert list(compiled.parameters) == ["table"]
+    before = compiled.weights["table"].copy()
+    images = drawn(1, 2, 2, 2)
+    expected = reference(model, x=images.transpose(0, 3, 1, 2).copy())[0]
+    np.testing.assert_allclose(compiled.predict(images), expected, rtol=1e-6)
+    compiled.train_step(images, np.zeros((1, 8), np.float32))
+    gradient = expected.reshape(2, 2, 2)  # [C, 2, 2], of half the squares
+    moved = [gradient[:, 0, 0] + gradient[:, 1, 1], gradient[:, 0, 1] + gradient[:, 1, 0], np.zeros(2)]
+    np.testing.assert_allclose(compiled.weights["table"], before - 0.1 * np.array(moved), rtol=1e-5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Collection
 from itertools import pairwise
 from typing import Any, Final
 
@@ -23,23 +24,24 @@ class Names:
         self._taken = set(taken)
         self._counts: Counter[str] = Counter()
 
-    def of_layer(self, node: Any, kind: str, weight: str = "") -> str:
+    def of_layer(self, node: Any, kind: str, weight: str = "", parameters: Collection[str] = ()) -> str:
         """Return the name of a layer: that of its weight before the dot, or that of its node; or `conv1`.
 
-        weight: the name of the initializer that is its first parameter, where there is one.
+        weight: the name of the initializer that is its first parameter, where there is one. parameters: what
+        the layer calls its own, behind its name.
         """
         owner = _OF_WEIGHTS.sub("", weight)
         found = owner if owner != weight else _of_node(node.name, node.op_type)
-        return self.free(found) if found else self._numbered(kind)
+        return self.free(found, parameters) if found else self._numbered(kind)
 
-    def free(self, name: str) -> str:
-        """Return the name, or where it is taken, the name with a number."""
+    def free(self, name: str, parameters: Collection[str] = ()) -> str:
+        """Return the name, or where it or one of its parameters is taken, the name with a number."""
         plain = chosen = _cleaned(name) or "value"
         number = 1
-        while chosen in self._taken or _OF_MOVES.fullmatch(chosen):
+        while not self._taken.isdisjoint(own := _with(chosen, parameters)) or _OF_MOVES.fullmatch(chosen):
             number += 1
             chosen = f"{plain}_{number}"
-        self._taken.add(chosen)
+        self._taken |= own
         return chosen
 
     def _numbered(self, kind: str) -> str:
@@ -49,6 +51,10 @@ class Names:
             if name not in self._taken:
                 self._taken.add(name)
                 return name
+
+
+def _with(name: str, parameters: Collection[str]) -> set[str]:
+    return {name, *(f"{name}.{each}" for each in parameters)}
 
 
 def _of_node(name: str, op_type: str) -> str:

@@ -30,6 +30,7 @@ from graphcnn.interchange.onnx.reading.table import (
     in_the_way,
     readings,
 )
+from graphcnn.interchange.onnx.reading.taking import MOST_RUNS
 from graphcnn.interchange.onnx.reading.tensors import array_of
 from graphcnn.interchange.onnx.reading.values import (
     Held,
@@ -229,7 +230,8 @@ class Reader:
             return self._branch(operands, attributes, scope, depth)
         reading = self._readings.get(node.op_type)
         constants = [operand for operand in operands if operand is not None]
-        if all(isinstance(operand, Known) for operand in constants) and not is_random(node):
+        is_known = all(isinstance(operand, Known) for operand in constants)
+        if is_known and not is_random(node) and not _takes_of_weight(node, operands):
             known = folded(node, operands, attributes, version)  # type: ignore[arg-type] # all are known
             if known is not None or reading is None:
                 return known or []
@@ -313,6 +315,15 @@ class Reader:
                 "if that is in the way; or export the network without these operators"
             )
         return "export the network without these operators, for example only up to them"
+
+
+def _takes_of_weight(node: Any, operands: Sequence[Held | None]) -> bool:
+    """Whether a node picks rows of a weight, which are trained as such: what is picked twice stays one."""
+    if node.op_type != "Gather" or not all(isinstance(each, Known) for each in operands):
+        return False
+    table, places = cast("list[Known]", operands)
+    is_weight = bool(table.name) and table.array.dtype.kind == "f" and table.rank > 0
+    return is_weight and places.array.size <= MOST_RUNS
 
 
 def _reading_of(operands: Sequence[Held | None], reading: Reading) -> Reading:

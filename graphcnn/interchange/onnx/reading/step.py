@@ -96,7 +96,8 @@ class Step:
     def apply(self, layer: Layer, *tensors: Tensor, weight: str = "") -> Tensor:
         """Return what a layer makes of values; it gets a name where it has none."""
         if layer.name is None:
-            layer.name = self.making.names.of_layer(self.node, layer.kind, weight)
+            parameters = layer.first_values
+            layer.name = self.making.names.of_layer(self.node, layer.kind, weight, parameters)
         return layer(*tensors)
 
     def shared(self, layer: Layer, weights: Sequence[Held | None], made_with: object) -> Layer:
