@@ -32,6 +32,7 @@ NOT_EMULATED = {
         "QEMU keeps megabytes of its own for code that is gone"
     ),
 }
+SETTING_UP = threading.Lock()
 INTERPRETER = """\
 #!/bin/sh
 exec nice -n 19 qemu-aarch64-static -cpu cortex-a72 -L '{system}' -0 "$0" '{system}/usr/bin/python3' "$@"
@@ -68,7 +69,9 @@ def answer(connection: Connection) -> None:
     with connection:
         text, target, known = json.loads(connection.recv_bytes())
         try:
-            code = engine._object_code(text, Target(**target), frozenset(known))
+            with SETTING_UP:
+                machine = engine._target_machine(Target(**target))
+            code = engine._object_code(text, machine, frozenset(known))
         except Exception:
             code = b""
         connection.send_bytes(code)
