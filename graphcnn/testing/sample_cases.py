@@ -40,6 +40,7 @@ def of_samples(dtype: DType) -> Named:
         yield f"samples moved: {list(shape)}", partial(_moved, dtype, shape)
     yield "samples moved: far away", partial(_moved_far_away, dtype)
     yield "samples moved: then scaled by channels", partial(_scaled, dtype)
+    yield "samples moved: then broadcast to what they are", partial(_of_one_pixel, dtype)
     for channels in (3, 5, 7):
         name = f"broadcast: {channels} channels, beside truth values"
         yield name, partial(_compared_by_channel, dtype, channels)
@@ -147,6 +148,22 @@ def _scaled(dtype: DType, case: Case) -> None:
         by_pixel = case.normal(dtype, 5, 4, 6, 1, batch=True)
         case.graph.output(f"pixels {channels}", emit(
             ops.Add(), erased, emit(ops.Broadcast(x.type.shape), by_pixel)))  # fmt: skip
+
+
+def _of_one_pixel(dtype: DType, case: Case) -> None:
+    """Images of a single number each, which a broadcast could take for numbers of the samples."""
+    emit = Emitter(case.graph)
+    x = case.normal(dtype, 5, 1, 1, 1, batch=True)
+    flags = case.input(case.random.random(5) < 0.5, batch=True)
+    rows, columns = _whole(case, 5, -1, 1), _whole(case, 5, -1, 1)
+    for op, places in (
+        (ops.FlipSamples(1), [flags]),
+        (ops.CropSamples((1, 1)), [rows, columns]),
+        (ops.PasteSamples((1, 1)), [rows, columns]),
+        (ops.EraseSamples(2.0), [rows, columns, rows, columns]),
+    ):
+        spread = emit(ops.Broadcast(x.type.shape), emit(op, x, *places))
+        case.graph.output(op.name, emit(ops.Greater(), spread, ops.constant(emit, 0.5, x.type)))
 
 
 def _compared_by_channel(dtype: DType, channels: int, case: Case) -> None:

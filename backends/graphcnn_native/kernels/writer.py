@@ -325,6 +325,8 @@ class Writer:
     def _broadcast(self, operand: Value, value: Value, position: Position) -> Ssa:
         if operand.type.is_scalar:
             return self.f.splat(self.value(operand, Position(())), position.lanes)
+        if operand.type.shape == value.type.shape:
+            return self.value(operand, position)
         if len(position.indices) == 2 < value.type.rank:
             return self._broadcast_in_order(operand, position)
         indices = position.indices[value.type.rank - operand.type.rank :]
