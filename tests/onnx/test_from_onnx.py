@@ -296,3 +296,12 @@ def test_rows_that_are_picked_of_a_weight_are_trained_as_one():
     gradient = expected.reshape(2, 2, 2)  # [C, 2, 2], of half the squares
     moved = [gradient[:, 0, 0] + gradient[:, 1, 1], gradient[:, 0, 1] + gradient[:, 1, 0], np.zeros(2)]
     np.testing.assert_allclose(compiled.weights["table"], before - 0.1 * np.array(moved), rtol=1e-5)
+
+
+def test_a_weight_that_the_file_transposes_is_trained():
+    """As it is exported in training mode, with its layer on images whose channels are last."""
+    w = Writer()
+    last = w.node("Transpose", "x", perm=[0, 2, 3, 1])
+    h = w.node("MatMul", last, w.node("Transpose", w.weight("fc.weight", 5, 3), perm=[1, 0]))
+    model = w.model({"x": ("N", 3, 4, 4)}, w.node("Flatten", h))
+    assert list(gcn.compile(gcn.from_onnx(model.SerializeToString())).parameters) == ["fc.weight"]

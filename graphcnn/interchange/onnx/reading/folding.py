@@ -59,7 +59,8 @@ def folded(
 
     Raises InterchangeError for what cannot be computed here.
     """
-    name = next((each.name for each in operands[:1] if each is not None), "")
+    first = next((each.name for each in operands[:1] if each is not None), "")
+    name = first if node.op_type in _OF_WEIGHTS else ""
     arrays = [None if each is None else each.array for each in operands]
     rule = _RULES.get(node.op_type)
     symbolic = any(array is not None and has_batch(array) for array in arrays)
@@ -67,7 +68,7 @@ def folded(
         raise in_the_way("it computes with the batch size and many other numbers")
     result = None if rule is None else rule([a for a in arrays if a is not None], dict(attributes))
     if result is not None:
-        return [Known(_narrowed(result, arrays[0]), name if node.op_type in _OF_WEIGHTS else "")]
+        return [Known(_narrowed(result, arrays[0]), name)]
     if symbolic and node.op_type in ("Expand", "Range"):
         return None
     if symbolic:
@@ -75,7 +76,7 @@ def folded(
     if node.op_type in _CONTROL:
         raise in_the_way()
     _require_bounded(node, arrays, attributes)
-    return [Known(array) for array in _by_reference(node, arrays, attributes, version)]
+    return [Known(array, name) for array in _by_reference(node, arrays, attributes, version)]
 
 
 def _narrowed(result: Array, first: Array | None) -> Array:
