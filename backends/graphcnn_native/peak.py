@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import threading
 import time
 from collections import Counter
 from typing import Final
@@ -32,6 +33,7 @@ PARAMETERS = [(POINTER, "context"), (INDEX, "worker"), (INDEX, "item")]
 AGAIN = 10
 """At how many calls it is measured again: other programs may have had the processors at one time."""
 
+_MEASURING: Final = threading.Lock()
 _asked: Final[Counter[tuple[int, str]]] = Counter()
 _best: Final[dict[tuple[int, str], float]] = {}
 
@@ -56,10 +58,11 @@ def measured_bandwidth(threads: int) -> float:
 
 def _best_of(threads: int, what: str) -> float:
     key = threads, what
-    if _asked[key] % AGAIN == 0:
-        _best[key] = max(_best.get(key, 0.0), _measured(threads, what))
-    _asked[key] += 1
-    return _best[key]
+    with _MEASURING:  # by one thread: two would share the processors, and free each other's code
+        if _asked[key] % AGAIN == 0:
+            _best[key] = max(_best.get(key, 0.0), _measured(threads, what))
+        _asked[key] += 1
+        return _best[key]
 
 
 def _measured(threads: int, what: str) -> float:
