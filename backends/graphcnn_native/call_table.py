@@ -9,12 +9,13 @@ class Slot(IntEnum):
     """What stands where in the table; from ARRAYS on, the caller's arrays.
 
     FIRST and COUNT name the part of the batch that is worked on; the arena has room for CAPACITY samples.
-    SHARDS of it are worked on here, from FIRST_SHARD on: all of them, unless ranks share them. After those of
-    the first EXCHANGES stages of which DUE says so, EXCHANGE is called.
+    SHARDS of it are worked on here, from FIRST_SHARD on: all of them, unless ranks share them. Behind those
+    of the first EXCHANGES turns of which DUE says so, EXCHANGE is called.
     STAGE is the stage that runs; the first SKIPPED ones do not, since what they prepare is there. KERNEL is
-    the one that threads share, in so many PARTS. ROWS of partial sums are added up, one of each shard. Where
-    LEFT_OUT is not 0, it is where it says of each kernel whether others compute it. MODE is how the caller of
-    the step treats denormals; REFERENCE is called for ops without code of their own.
+    the one that threads share, in so many PARTS, or the first of those up to UNTIL that they go through. ROWS
+    of partial sums are added up, one of each shard. Where LEFT_OUT is not 0, it is where it says of each
+    kernel whether others compute it. MODE is how the caller of the step treats denormals; REFERENCE is called
+    for ops without code of their own.
     """
 
     BATCH = 0
@@ -44,4 +45,5 @@ class Slot(IntEnum):
     DUE = 24
     EXCHANGE = 25
     LEFT_OUT = 26
-    ARRAYS = 27
+    UNTIL = 27
+    ARRAYS = 28

@@ -1,25 +1,26 @@
-"""What a rank does behind the stages of a step: it tells the others its sums and samples, and learns theirs.
+"""What a rank does in the course of a step: it tells the others its sums and samples, and learns theirs.
 
 All ranks begin the same messages in the same order, which follows from the program alone. Sums go from rank
-to rank in rounds, as the tree over the shards says: the first begins behind the stage that leaves them, the
-others when something has to be waited for. Parameters that one rank alone computes go to all behind the last.
+to rank in rounds, as the tree over the shards says: the first begins as soon as they are there, behind the
+turn of a kernel, the others when something has to be waited for. Parameters that one rank alone computes go
+to all behind the last.
 """
 
 from __future__ import annotations
 
 import ctypes
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 import numpy as np
 
 from graphcnn.arrays import Array
-from graphcnn.distributed.collectives import begin_all_gather, broadcast_arrays, row_begins
+from graphcnn.distributed.collectives import broadcast_arrays, gathered, row_begins, together
 from graphcnn.distributed.rounds import messages
-from graphcnn.distributed.transport import Pending, Transport
+from graphcnn.distributed.transport import Pending, Traffic, Transport
 from graphcnn.distributed.tree import shards_of
 from graphcnn.errors import RankError
 from graphcnn.interrupts import PutOff, interrupts_put_off
@@ -34,14 +35,27 @@ from graphcnn_native.workspace import Workspace, address, room_for
 CHUNK: Final = 4096
 """Numbers of sums that a thread adds up at a time."""
 CALL: Final = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)
-"""`exchange(stage)`, which returns 0 where the step has to end."""
+"""`exchange(turn)`, which returns 0 where the step has to end."""
 
 
 class Adding(Protocol):
-    """Adds up rows of memory by the tree over shards: the first of them becomes the total."""
+    """Adds up rows of memory by the tree over shards."""
 
-    def __call__(self, first: int, size: int, rows: int, apart: int, *, is_double: bool) -> None:
-        """first: its address. size: the numbers of a row. apart: the bytes from one row to the next."""
+    def __call__(self, total: int, first: int, size: int, rows: int, apart: int, *, is_double: bool) -> None:
+        """total, first: the addresses of the total, which may be a row, and of the first row. size: the
+        numbers of a row. apart: the bytes from one row to the next."""
+
+
+@dataclass
+class _Group:
+    """What goes together: it is there behind the same turn, and awaited by the same one.
+
+    sums: those that lie side by side are together.
+    """
+
+    awaited: int
+    sums: list[list[Sums]] = field(default_factory=list)
+    rows: list[Rows] = field(default_factory=list)
 
 
 class Exchange:
@@ -55,11 +69,7 @@ class Exchange:
         self._transport: Final = transport
         self._interface: Final = interface
         self._adding: Final = adding
-        self._sums: Final = _buckets(interface.exchanges)
-        self._rows: Final = defaultdict[int, list[Rows]](list)
-        for rows in interface.exchanges.rows:
-            self._rows[rows.stage].append(rows)
-        told: list[Sums | Rows] = [*interface.exchanges.sums, *interface.exchanges.rows]
+        self._groups: Final = _groups(interface.exchanges)
         given = whole_inputs(graph)
         self._gathered: Final = [label for label in interface.exchanges.whole if label not in given]
         self._owners: Final = owners_of(graph)
@@ -77,8 +87,9 @@ class Exchange:
         }
         """Memory for states of others that a kernel replaces which computes something else for all, as the
         sums that are a batch norm's gradients, and which those of its input need, too."""
-        self._due: Final = np.zeros(interface.exchanges.stages + 1, np.int64)
-        self._due[[each.stage for each in told] + [each.awaited - 1 for each in told]] = 1
+        self._due: Final = np.zeros(interface.exchanges.turns + 1, np.int64)
+        for turn, groups in self._groups.items():
+            self._due[[turn, *(group.awaited - 1 for group in groups)]] = 1
         self._share: _Share | None = None
         self._under_way: list[_UnderWay] = []
         self._abandoned: list[object] = []
@@ -106,8 +117,8 @@ class Exchange:
         self._share = _Share(self._transport, self._interface, self._adding, workspace, self._gathered)
         table = workspace.table
         table[Slot.SHARDS], table[Slot.FIRST_SHARD] = len(self._share.own), self._share.own.start
-        table[Slot.ROWS] = 1  # when the others' are there
-        table[Slot.EXCHANGES], table[Slot.DUE] = self._interface.exchanges.stages, address(self._due)
+        table[Slot.ROWS] = self._share.rows
+        table[Slot.EXCHANGES], table[Slot.DUE] = self._interface.exchanges.turns, address(self._due)
         table[Slot.EXCHANGE] = self._address
         table[Slot.LEFT_OUT] = address(self._left_out) if self._left_out.any() else 0
 
@@ -128,9 +139,7 @@ class Exchange:
     def begin(self) -> None:
         """Learn what the machine code reads of the inputs and callers do not give."""
         assert self._share is not None
-        with self._failing():
-            self._begin(self._share.inputs(), -1)
-            self._wait_for(0)
+        self._proceed([(together(self._transport, self._share.inputs()), -1)], 0)
         self.raise_failure()
 
     def share_updates(self, updates: Mapping[str, Array]) -> None:
@@ -138,9 +147,7 @@ class Exchange:
         if not self._broadcast:
             return
         told = [(self._owners[label], updates[label]) for label in self._broadcast]
-        with self._failing():
-            self._begin(broadcast_arrays(self._transport, told), -1)
-            self._wait_for(0)
+        self._proceed([(broadcast_arrays(self._transport, told), -1)], 0)
         self.raise_failure()
 
     def raise_failure(self) -> None:
@@ -149,49 +156,58 @@ class Exchange:
         if failure is not None:
             raise failure
 
-    def _behind(self, stage: int) -> int:
-        with self._failing():
-            assert self._share is not None
-            if self._share.is_last_part:
-                for bucket in self._sums[stage]:
-                    self._begin(self._share.sum(bucket), bucket[0].awaited)
-            for rows in self._rows[stage]:
-                self._begin(self._share.samples(rows), rows.awaited)
-            self._wait_for(stage + 1)
-        return self._failure is None
+    def _behind(self, turn: int) -> int:
+        groups, share = self._groups.get(turn, ()), self._share
+        assert share is not None
+        begun = ((together(self._transport, share.traffic(group)), group.awaited) for group in groups)
+        return self._proceed(begun, turn + 1)
 
-    @contextmanager
-    def _failing(self) -> Iterator[None]:
-        """Keep what is raised, Ctrl-C too, and all memory that messages may yet be written to."""
+    def _proceed(self, begun: Iterable[tuple[Iterator[Pending], int]], turn: int) -> bool:
+        """Begin messages, each by a turn that awaits them, and wait for those that the kernel of this turn
+        does; return whether all is well.
+
+        What is raised is kept, Ctrl-C too, and all memory that messages may yet be written to.
+        """
         try:
             self._put_off.let_through()
-            yield
+            for rounds, awaited in begun:
+                self._begin(rounds, awaited)
+            self._wait_for(turn)
             self._put_off.close()
         except BaseException as error:
             self._put_off.close()
             self._failure = error
             self._abandoned += [self._share, *self._under_way]
             self._under_way.clear()
+        return self._failure is None
 
     def _begin(self, rounds: Iterator[Pending], awaited: int) -> None:
         message = _UnderWay(rounds, awaited, next(rounds, None))
         if message.pending is not None:
             self._under_way.append(message)
 
-    def _wait_for(self, stage: int) -> None:
-        """Return when all is there that a stage awaits."""
-        while any(message.awaited <= stage for message in self._under_way):
+    def _wait_for(self, turn: int) -> None:
+        """Return when all is there that the kernel of a turn awaits."""
+        while any(message.awaited <= turn for message in self._under_way):
             self._under_way = [message for message in self._under_way if message.goes_on()]
         for message in self._under_way:
             message.move()
 
 
-def _buckets(exchanges: Exchanges) -> dict[int, list[list[Sums]]]:
-    """Return the sums that each stage leaves, together those that the same one awaits."""
-    found = defaultdict[int, dict[int, list[Sums]]](lambda: defaultdict(list))
-    for sums in exchanges.sums:
-        found[sums.stage][sums.awaited].append(sums)
-    return defaultdict(list, {stage: list(buckets.values()) for stage, buckets in found.items()})
+def _groups(exchanges: Exchanges) -> dict[int, list[_Group]]:
+    """Return what goes together behind each turn."""
+    found: dict[tuple[int, int], _Group] = {}
+    told: list[Sums | Rows] = [*exchanges.sums, *exchanges.rows]
+    for each in told:
+        group = found.setdefault((each.turn, each.awaited), _Group(each.awaited))
+        if isinstance(each, Rows):
+            group.rows.append(each)
+        elif group.sums and group.sums[-1][-1].end == each.begin:
+            group.sums[-1].append(each)
+        else:
+            group.sums.append([each])
+    turns = itertools.groupby(sorted(found), key=lambda place: place[0])
+    return {turn: [found[place] for place in places] for turn, places in turns}
 
 
 def _begins(transport: Transport, count: int, shards: int, size: int) -> list[int]:
@@ -235,53 +251,69 @@ class _Share:
         self._workspace, self._table = workspace, workspace.table
         self._capacity, self._shards, self._size = room_for(interface, workspace.batch)
         self.own = shards_of(transport.rank, transport.size, self._shards)
-        self._spare: dict[int, Array] = {}
+        self.rows: Final = 2 if transport.size == 2 and self._shards > 1 else 1
+        """How many rows of sums there are when all ranks' are there: two ranks' lie side by side."""
+        self._memory: dict[int, tuple[Array, Array]] = {}
+        self._in_arena: dict[tuple[Rows, int], Traffic] = {}
         self._begins: dict[int, list[int]] = {}
         self._gathered: list[tuple[int, Array]] = []
         for label in gathered:
             slot, shape, dtype = workspace.inputs[label]
             self._gathered.append((slot, np.empty(shape, dtype)))
 
-    @property
-    def is_last_part(self) -> bool:
-        return self._table[Slot.FIRST] + self._table[Slot.COUNT] >= self._workspace.batch
+    def traffic(self, group: _Group) -> list[Iterator[Traffic]]:
+        """Return the messages of what goes together, of the part that is worked on; sums go with the last."""
+        is_last = self._table[Slot.FIRST] + self._table[Slot.COUNT] >= self._workspace.batch
+        sums = map(self._sum, group.sums) if is_last else ()
+        return [*sums, *map(self._samples, group.rows)]
 
-    def sum(self, bucket: Sequence[Sums]) -> Iterator[Pending]:
+    def _sum(self, several: Sequence[Sums]) -> Iterator[Traffic]:
         """Add up this rank's sums, and those of others with them, round by round."""
-        memory, apart = self._table[Slot.SUMS], self._interface.sums
-        begin, end = min(sums.begin for sums in bucket), max(sums.end for sums in bucket)
-        if len(self.own) > 1:
-            for sums in bucket:
-                self._add(sums, memory + sums.begin, sums.end - sums.begin, len(self.own), apart)
+        begin, end, apart = several[0].begin, several[-1].end, self._interface.sums
+        memory, rank, ranks = self._table[Slot.SUMS], self._transport.rank, self._transport.size
+        row = rank if self.rows == 2 else 0
+        if len(self.own) > 1 or row:
+            for sums in several:
+                first, size = memory + sums.begin, sums.end - sums.begin
+                self._add(sums, first + row * apart, first, size, len(self.own), apart)
+        if begin not in self._memory:
+            other = _memory(memory + begin + (1 - row) * apart, end - begin)
+            spare = other if self.rows == 2 else np.empty(end - begin, np.uint8)
+            self._memory[begin] = _memory(memory + begin + row * apart, end - begin), spare
+        total, spare = self._memory[begin]
+        if self.rows == 2:
+            yield [(1 - rank, total)], [(1 - rank, spare)]
+            return
 
-        def add(at: int, first: Array, second: Array) -> None:
+        def add(at: int, own: Array, other: Array, is_left: bool) -> None:
             at += begin
-            for sums in bucket:
-                low, high = max(sums.begin, at), min(sums.end, at + first.size)
+            for sums in several:
+                low, high = max(sums.begin, at), min(sums.end, at + own.size)
                 if low < high:
-                    place = address(first)
-                    self._add(sums, place + low - at, high - low, 2, address(second) - place)
+                    places = address(own) + low - at, address(other) + low - at
+                    first, second = places if is_left else places[::-1]
+                    self._add(sums, places[0], first, high - low, 2, second - first)
 
-        if begin not in self._spare:
-            self._spare[begin] = np.empty(end - begin, np.uint8)
-        total = _memory(memory + begin, end - begin)
-        yield from messages(self._transport, total, self._shards, add, self._spare[begin])
+        yield from messages(rank, ranks, total, self._shards, add, spare)
 
-    def _add(self, sums: Sums, first: int, size: int, rows: int, apart: int) -> None:
+    def _add(self, sums: Sums, total: int, first: int, size: int, rows: int, apart: int) -> None:
         size //= 8 if sums.is_double else 4
-        self._adding(first, size, rows, apart, is_double=sums.is_double)
+        self._adding(total, first, size, rows, apart, is_double=sums.is_double)
 
-    def samples(self, rows: Rows) -> Iterator[Pending]:
+    def _samples(self, rows: Rows) -> Iterator[Traffic]:
         """Give all ranks the samples of the part that is worked on."""
         first, count = self._table[Slot.FIRST], self._table[Slot.COUNT]
-        if rows.slot == ARENA:
+        if rows.slot != ARENA:
+            yield self._gather(_rows(self._table[Slot.ARRAYS + rows.slot] + rows.bytes * first, count, rows))
+            return
+        if (rows, count) not in self._in_arena:
             place = self._table[Slot.ARENA] + self._interface.arena + rows.offset * self._capacity
-        else:
-            place = self._table[Slot.ARRAYS + rows.slot] + rows.bytes * first
-        yield self._gather(_memory(place, count * rows.bytes).reshape(count, rows.bytes))
+            self._in_arena[rows, count] = self._gather(_rows(place, count, rows))
+        yield self._in_arena[rows, count]
 
-    def inputs(self) -> Iterator[Pending]:
+    def inputs(self) -> list[Iterator[Traffic]]:
         """Give all ranks the samples of inputs that callers give in part, in arrays of our own."""
+        found = []
         for slot, array in self._gathered:
             given = _memory(self._table[slot], array.nbytes).view(array.dtype).reshape(array.shape)
             self._table[slot] = address(array)
@@ -289,16 +321,22 @@ class _Share:
                 part = array[first : first + self._capacity]
                 own = slice(*self._begins_of(len(part))[self._transport.rank :][:2])
                 part[own] = given[first : first + self._capacity][own]
-                yield self._gather(part)
+                found.append(iter([self._gather(part)]))
+        return found
 
-    def _gather(self, part: Array) -> Pending:
-        return begin_all_gather(self._transport, part, self._begins_of(len(part)))
+    def _gather(self, part: Array) -> Traffic:
+        return gathered(self._transport.rank, part, self._begins_of(len(part)))
 
     def _begins_of(self, count: int) -> list[int]:
         """Return of each rank the first of its samples, of a part of so many."""
         if count not in self._begins:
             self._begins[count] = _begins(self._transport, count, self._shards, self._size)
         return self._begins[count]
+
+
+def _rows(begin: int, count: int, rows: Rows) -> Array:
+    """Return so many samples in memory, a row of bytes each."""
+    return _memory(begin, count * rows.bytes).reshape(count, rows.bytes)
 
 
 def _memory(begin: int, size: int) -> Array:
@@ -311,8 +349,8 @@ def adding(library: Library, threads: int) -> Adding:
     """Return what adds up rows of sums on so many threads, by the machine code of a step."""
     function = library.address("add_up_chunk")
 
-    def add(first: int, size: int, rows: int, apart: int, *, is_double: bool) -> None:
-        context = (ctypes.c_int64 * 6)(first, size, rows, apart, CHUNK, is_double)
+    def add(total: int, first: int, size: int, rows: int, apart: int, *, is_double: bool) -> None:
+        context = (ctypes.c_int64 * 7)(total, first, size, rows, apart, CHUNK, is_double)
         # The threads of the pool flush denormals, which may not be what a step of float64 alone does.
         Work(function, context, -(-size // CHUNK), 1 if is_double else threads).do()
 

@@ -367,7 +367,7 @@ class NativeExecutable:
     def _early(self) -> frozenset[str]:
         """The updates that are written while messages of other ranks are still awaited."""
         told = self.interface.exchanges
-        early = {label for label, stage in told.updated.items() if stage < told.stages}
+        early = {label for label, turn in told.updated.items() if turn < told.turns}
         return frozenset() if self._exchange is None else self._updated & early
 
     def own_samples(self, samples: int) -> list[range]:

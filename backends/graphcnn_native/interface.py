@@ -10,10 +10,10 @@ ARENA: Final = -1
 
 
 class Sums(NamedTuple):
-    """Partial sums that a stage leaves and a later one awaits: from where to where in the memory of a shard,
-    in bytes, and whether they are in float64."""
+    """Partial sums that are there behind one turn, and that another awaits (`Plan.turns`): from where to
+    where in the memory of a shard, in bytes, and whether they are in float64."""
 
-    stage: int
+    turn: int
     awaited: int
     begin: int
     end: int
@@ -21,12 +21,12 @@ class Sums(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Samples that a stage leaves and a later one, or the caller, awaits.
+    """Samples that are there behind one turn, and that another, or the caller, awaits.
 
     slot: of the caller's array, or ARENA, with the offset of a sample there. bytes: of each sample.
     """
 
-    stage: int
+    turn: int
     awaited: int
     slot: int
     offset: int
@@ -47,9 +47,9 @@ class Updating(NamedTuple):
 class Exchanges:
     """What ranks exchange in a call, if several share a batch.
 
-    whole: the inputs with a batch of which every rank needs all samples. updated: of each update, the stage
-    that writes it. kernels: how many there are in all. updating: those of the whole that work for updates,
-    which one rank may compute for all.
+    whole: the inputs with a batch of which every rank needs all samples. updated: of each update, the turn of
+    the kernel that writes it. kernels: how many there are in all. updating: those of the whole that work for
+    updates, which one rank may compute for all.
     """
 
     sums: tuple[Sums, ...] = ()
@@ -60,8 +60,8 @@ class Exchanges:
     updating: tuple[Updating, ...] = ()
 
     @property
-    def stages(self) -> int:
-        """How many stages there are until all is exchanged."""
+    def turns(self) -> int:
+        """How many turns there are until all is exchanged."""
         awaited = [sums.awaited for sums in self.sums] + [rows.awaited for rows in self.rows]
         return max(awaited, default=0)
 

@@ -5,6 +5,7 @@ Every rank calls the same functions in the same order, and gets what all others 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from graphcnn.arrays import Array
 from graphcnn.distributed.rounds import LARGE, messages
-from graphcnn.distributed.transport import Message, Pending, Transport
+from graphcnn.distributed.transport import Message, Pending, Traffic, Transport
 from graphcnn.distributed.tree import leaf_count, shards_of
 
 
@@ -47,12 +48,12 @@ def all_reduce(transport: Transport, own: Array | None, like: Array, shards: int
     total = np.zeros(like.shape, like.dtype) if own is None else np.array(own, order="C")
     numbers = total.reshape(-1).view(np.uint8)
 
-    def add(begin: int, first: Array, second: Array) -> None:
-        left = first.view(like.dtype)
-        np.add(left, second.view(like.dtype), out=left)
+    def add(begin: int, own: Array, other: Array, is_left: bool) -> None:
+        parts = own.view(like.dtype), other.view(like.dtype)
+        np.add(*(parts if is_left else parts[::-1]), out=parts[0])
 
-    for round in messages(transport, numbers, shards, add):
-        round.wait()
+    for traffic in messages(transport.rank, transport.size, numbers, shards, add):
+        transport.begin(*traffic).wait()
     return total
 
 
@@ -62,16 +63,25 @@ def all_gather(transport: Transport, rows: Array, begins: list[int]) -> None:
     rows: an array whose first axis counts rows, of one size on all ranks, in one piece of memory. begins: of
     each rank the first row that it has, and behind the last one, how many there are.
     """
-    begin_all_gather(transport, rows, begins).wait()
+    transport.begin(*gathered(transport.rank, rows, begins)).wait()
 
 
-def begin_all_gather(transport: Transport, rows: Array, begins: list[int]) -> Pending:
-    """Begin what `all_gather` does, and return at once."""
-    own = rows[begins[transport.rank] : begins[transport.rank + 1]]
-    others = [rank for rank in range(transport.size) if rank != transport.rank]
-    sends = [(rank, own) for rank in others if own.size]
-    parts = {rank: rows[begins[rank] : begins[rank + 1]] for rank in others}
-    return transport.begin(sends, [(rank, part) for rank, part in parts.items() if part.size])
+def gathered(rank: int, rows: Array, begins: list[int]) -> Traffic:
+    """Return the messages of `all_gather`."""
+    parts = [rows[begin:end] for begin, end in itertools.pairwise(begins)]
+    others = [other for other in range(len(parts)) if other != rank]
+    sends = [(other, parts[rank]) for other in others if parts[rank].size]
+    return sends, [(other, parts[other]) for other in others if parts[other].size]
+
+
+def together(transport: Transport, several: Sequence[Iterator[Traffic]]) -> Iterator[Pending]:
+    """Yield the messages of several sums and gatherings, those of each round begun at once.
+
+    Who asks for the next round has waited for the one before.
+    """
+    for round in itertools.zip_longest(*several, fillvalue=((), ())):
+        sends, receives = zip(*round, strict=True)
+        yield transport.begin([*itertools.chain(*sends)], [*itertools.chain(*receives)])
 
 
 def broadcast_arrays(transport: Transport, told: Sequence[Message]) -> Iterator[Pending]:

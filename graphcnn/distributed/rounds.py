@@ -17,7 +17,7 @@ from typing import Final, TypeAlias
 import numpy as np
 
 from graphcnn.arrays import Array
-from graphcnn.distributed.transport import Pending, Transport
+from graphcnn.distributed.transport import Traffic
 from graphcnn.distributed.tree import meetings, shards_of
 
 LARGE: Final = 32 * 1024
@@ -27,8 +27,9 @@ UNIT: Final = 64
 
 NONE: Final = range(0)
 
-Add: TypeAlias = Callable[[int, Array, Array], None]
-"""`add(begin, first, second)` adds bytes to the first ones, in place; these lie at `begin` of the sum."""
+Add: TypeAlias = Callable[[int, Array, Array, bool], None]
+"""`add(begin, own, other, is_left)` adds bytes of another rank to a rank's own ones, in place, which lie at
+`begin` of the sum; these come first if is_left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +97,8 @@ def _bytes(first: int, last: int, parts: int, size: int) -> range:
 
 
 def messages(
-    transport: Transport, total: Array, shards: int, add: Add, spare: Array | None = None
-) -> Iterator[Pending]:
+    rank: int, ranks: int, total: Array, shards: int, add: Add, spare: Array | None = None
+) -> Iterator[Traffic]:
     """Yield the messages of a sum, round by round; who asks for the next one has waited for those before.
 
     total: what the rank has summed up of its shards, as bytes, and afterwards the sum of all ranks. spare: as
@@ -105,20 +106,10 @@ def messages(
     """
     if spare is None:
         spare = np.empty_like(total)
-    for each in rounds(transport.rank, transport.size, shards, total.size):
+    for each in rounds(rank, ranks, shards, total.size):
         sent, place = (total[part.start : part.stop] for part in (each.sent, each.received))
-        if not each.adds:
-            yield _begun(transport, each, sent, place)
-            continue
-        other = spare[: place.size]
-        if each.is_left:
-            yield _begun(transport, each, sent, other)
-        else:
-            other[:] = place
-            yield _begun(transport, each, other if each.sent == each.received else sent, place)
-        add(each.received.start, place, other)
-
-
-def _begun(transport: Transport, each: Round, sent: Array, place: Array) -> Pending:
-    sends = [(reader, sent) for reader in each.readers] if each.sent else []
-    return transport.begin(sends, [(each.partner, place)] if each.received else [])
+        into = spare[: place.size] if each.adds else place
+        sends = [(reader, sent) for reader in each.readers] if each.sent else []
+        yield sends, [(each.partner, into)] if each.received else []
+        if each.adds:
+            add(each.received.start, place, into, each.is_left)

@@ -9,6 +9,8 @@ from graphcnn.arrays import Array
 
 Message: TypeAlias = tuple[int, Array]
 """The rank at the other end, and an array that lies in memory in one piece."""
+Traffic: TypeAlias = tuple[Sequence[Message], Sequence[Message]]
+"""What is sent and what is received, as `Transport.begin` takes it."""
 
 
 class Pending(Protocol):

@@ -19,6 +19,9 @@ from graphcnn.testing import backend_cases, random_step
 from graphcnn.testing.cases import build_case
 from graphcnn.transform import whole_inputs
 from graphcnn_native import NativeBackend
+from graphcnn_native.lowering import placing
+from graphcnn_native.lowering.program import Domain
+from graphcnn_native.runtime.call_log import FIELDS
 
 BATCHES = (1, 3, 7, 64, 100, 128, 300)
 RANKS = (2, 3, 4, 8, 16)
@@ -156,6 +159,53 @@ def test_training_has_the_bits_of_one_process(network):
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.__name__)
 def test_training_has_the_bits_of_one_process_on_any_number_of_ranks(network):
     require_same(network, itertools.product((1, 2, 3, 4, 5, 7, 8, 16, 19), (1, 2, 3)))
+
+
+@pytest.fixture
+def small_buckets(monkeypatch, tmp_path):
+    """Sums go as soon as there are any, also those of small networks."""
+    monkeypatch.setattr(placing, "BUCKET", 64)
+    monkeypatch.setenv("GRAPHCNN_CACHE", str(tmp_path))  # which knows code by the files that it comes from
+
+
+@pytest.mark.usefixtures("small_buckets")
+@pytest.mark.parametrize("network", [lenet, with_batch_norm], ids=lambda n: n.__name__)
+def test_bits_do_not_depend_on_when_sums_go(network):
+    require_same(network, [(2, 1), (5, 2), (8, 3)], batches=(3, 100, 300))
+
+
+@pytest.mark.usefixtures("small_buckets")
+@pytest.mark.parametrize(("batch", "threads"), [(128, 1), (128, 3), (16, 2), (64, 16)])
+def test_sums_go_while_later_kernels_run(batch, threads):
+    model = model_of(vgg)
+    graph, state = gcn.distribute(model.step_graph), model.state()
+
+    class Noting(Failing):
+        """Notes how many calls of kernels of samples there have been whenever sums go."""
+
+        executable, found = None, ()
+
+        def begin(self, sends, receives):
+            if sum(array.nbytes for _, array in sends) > 64:
+                self.found += (self.calls(),)
+            return super().begin(sends, receives)
+
+        def calls(self):
+            log, kernels = self.executable._workspace.log, self.executable.program.kernels
+            noted = zip(log._rows, log._counts, strict=True)
+            numbers = np.concatenate([row[1 : 1 + count * FIELDS : FIELDS] for row, count in noted])
+            return sum(kernels[number].domain is Domain.SAMPLES for number in numbers)
+
+    def calls(transport):
+        noting = Noting(transport, 0)
+        executable = noting.executable = NativeBackend().compile(graph, threads=threads, ranks=noting)
+        executable.profile(True)
+        inputs = own_part(executable, given(graph, state, batch), batch)
+        executable.step({label: array.copy() for label, array in state.items()}, **inputs)
+        return noting.found[0], noting.calls()
+
+    for when, count in run_ranks(2, calls):
+        assert 0 < when < count
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.__name__)

@@ -18,11 +18,12 @@ def adding(request):
     """Return an element type, and a function that adds up rows of it by machine code."""
     function = add_up(host_target(), request.param)
     library = compile_module("\n".join([*function.declarations, str(function)]), host_target())
-    pointers = ctypes.c_void_p, *[ctypes.c_int64] * 3
+    pointers = *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 3
     call = ctypes.CFUNCTYPE(None, *pointers)(library.address(function.name))
 
-    def added(array, size):
-        call(array.ctypes.data, size, len(array), array.strides[0])
+    def added(array, size, total=None):
+        total = array if total is None else total
+        call(total.ctypes.data, array.ctypes.data, size, len(array), array.strides[0])
         _ = library
 
     return ITEMS[request.param], added
@@ -46,5 +47,8 @@ def test_rows_are_added_up_in_pairs_neighbours_first(adding, count):
         rows[:, 0] = -0.0
         expected = rows.copy()
         expected[0, :size] = by_the_tree(rows[:, :size], 0, leaf_count(count))
+        elsewhere = np.zeros_like(rows[0])
+        add(rows, size, elsewhere)
+        assert elsewhere[:size].tobytes() == expected[0, :size].tobytes()
         add(rows, size)
         assert rows.tobytes() == expected.tobytes()

@@ -20,14 +20,15 @@ UNROLLED: Final = 4
 
 
 def add_up(target: Target, item: str) -> Function:
-    """Return a function that adds up rows of memory: the first of them becomes the total.
+    """Return a function that adds up rows of memory.
 
-    Its arguments: the address of the first row, the elements of each, how many rows there are, at least 1 and
-    at most MOST_SHARDS, and how many bytes they are apart.
+    Its arguments: the addresses of the total, which may be one of the rows, and of the first row, the
+    elements of each, how many rows there are, at least 1 and at most MOST_SHARDS, and how many bytes they are
+    apart.
     """
-    parameters = [(POINTER, "first"), (INDEX, "size"), (INDEX, "rows"), (INDEX, "apart")]
+    parameters = [(POINTER, "total"), (POINTER, "first"), (INDEX, "size"), (INDEX, "rows"), (INDEX, "apart")]
     f = Function(f"add_up_{item}", parameters, attributes="nounwind")
-    first, size, rows, apart = f.parameters
+    result, first, size, rows, apart = f.parameters
     last = f.subtract(rows, 1)
     certain = [0, *_doubled()]  # of those that are looked at
     offsets = [f.multiply(n if n in certain else f.least(last, n), apart) for n in range(MOST_SHARDS)]
@@ -58,7 +59,7 @@ def add_up(target: Target, item: str) -> Function:
                 more.otherwise = totals
             totals = more.results
         for number, x in enumerate(totals):
-            f.store(x, f.element(first, item, element, number * lanes))
+            f.store(x, f.element(result, item, element, number * lanes))
 
     lanes = target.lanes(SIZES[item])
     begin: Index = 0

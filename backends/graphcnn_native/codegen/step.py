@@ -1,7 +1,7 @@
 """The step: goes through the stages, and through the kernels of each, on all threads.
 
 Its code is the same for every program; what differs is a few numbers, and three tables of them: the kernels
-in the order in which stages go through them, the stages, and the places of all kernels.
+by their turns, the stages, and the places of all kernels.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from graphcnn.ir import BATCH
 from graphcnn_native.call_table import Slot
 from graphcnn_native.codegen.function import INDEX, POINTER, Function, Index
+from graphcnn_native.codegen.item_code import ITEM, OTHER_TICKS, TICKS
 from graphcnn_native.codegen.shard_sums import add_up
 from graphcnn_native.codegen.shares import Share
-from graphcnn_native.codegen.step_code import OTHER_TICKS, ROWS, STEP, TICKS
+from graphcnn_native.codegen.step_code import ROWS, STEP
 from graphcnn_native.elements import ITEMS
 from graphcnn_native.kernels.writer import named
 from graphcnn_native.lowering.placing import sums_room
@@ -49,7 +50,8 @@ def step(target: Target) -> str:
     """Return the text of `step(context)`, which returns how many labels name no class."""
     numbers = {slot.name.lower(): int(slot) for slot in Slot}
     clock = 6 if "apple" in target.triple or "darwin" in target.triple else 1
-    code = STEP.substitute(numbers, began=BEGAN, ended=ENDED, header=HEADER, clock=clock)
+    numbers |= {"began": BEGAN, "ended": ENDED, "header": HEADER, "clock": clock}
+    code = STEP.substitute(numbers) + ITEM.substitute(numbers)
     sums = [add_up(target, item) for item in ("float", "double")]
     declarations = sorted({line for function in sums for line in function.declarations})
     ticks = TICKS if target.triple.startswith("x86_64") else OTHER_TICKS
@@ -93,7 +95,7 @@ def _tables(program: Program, kernels: Sequence[WrittenKernel]) -> list[str]:
     for number, of_stage in enumerate(program.by_stage):
         by_sample = [kernels[k.number] for k in of_stage if k.domain is Domain.SAMPLES]
         whole = [kernels[k.number] for k in of_stage if k.domain is Domain.WHOLE]
-        first = len(rows)
+        first = program.first_turns[number]
         stages.append(
             f"%Stage {{ {_numbers(first, first + len(by_sample), first + len(of_stage))}, "
             f"{_numbers(sum(kernel.pieces for kernel in whole), any(k.most_parts > 1 for k in by_sample))} }}"

@@ -1,4 +1,4 @@
-"""What ranks that share the samples of a batch tell one another behind each stage.
+"""What ranks that share the samples of a batch tell one another, and when.
 
 Every rank runs the same program, kernels of samples on its own ones alone. Where a kernel of the whole totals
 partial sums, it needs those of all ranks; where it reads samples, it needs all of them; and so does a caller.
@@ -8,8 +8,10 @@ has computed.
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 from graphcnn_native.interface import ARENA, Exchanges, Rows, Sums, Updating
-from graphcnn_native.lowering.placing import sums_room
+from graphcnn_native.lowering.placing import sums_room, telling_turns
 from graphcnn_native.lowering.program import (
     Buffer,
     Domain,
@@ -23,7 +25,7 @@ from graphcnn_native.lowering.program import (
 def exchanges(program: Program) -> Exchanges:
     """Return what ranks exchange in a call of a program."""
     updated = {
-        program.slots[buffer.slot][1]: kernel.stage
+        program.slots[buffer.slot][1]: program.turns[kernel.number]
         for kernel in program.kernels
         for _, buffer in kernel.stores
         if buffer.place is Place.CALLER and program.slots[buffer.slot][0] == "update"
@@ -76,13 +78,15 @@ def _slot(program: Program, buffer: Buffer) -> tuple[str, str]:
 def _sums(program: Program) -> tuple[Sums, ...]:
     """Return the partial sums; those that lie side by side are one, if all else about them is the same."""
     awaited = {kernel.values[0].key: kernel.stage for kernel in program.kernels if kernel.totals is not None}
+    turns = telling_turns(program)
     found: list[Sums] = []
     for kernel in sorted(program.kernels, key=lambda kernel: kernel.sums_offset):
         end = kernel.sums_offset
         for key in kernel.partial:
             begin, end = end, end + sums_room(program.graph, kernel, key)
             is_double = partial_sum_type(program.graph, key).dtype == "float64"
-            sums = Sums(kernel.stage, awaited[key], begin, end, is_double)
+            first = program.first_turns[awaited[key]]
+            sums = Sums(turns[kernel.number], first, begin, end, is_double)
             if found and found[-1]._replace(begin=begin, end=end) == sums and found[-1].end == begin:
                 found[-1] = found[-1]._replace(end=end)
             else:
@@ -91,16 +95,20 @@ def _sums(program: Program) -> tuple[Sums, ...]:
 
 
 def _rows(program: Program) -> tuple[Rows, ...]:
-    """Return the arrays of samples that kernels of the whole or callers read."""
+    """Return the arrays of samples that kernels of the whole or callers read. They go when sums do."""
+    telling = sorted(set(telling_turns(program).values()))
     found: list[Rows] = []
     for kernel in program.kernels:
         for _, buffer in kernel.stores if kernel.domain is Domain.SAMPLES else ():
             readers = [k.stage for k in program.readers.get(buffer, ()) if k.domain is Domain.WHOLE]
+            following = program.first_turns[kernel.stage + 1]
+            later = telling[bisect_left(telling, program.turns[kernel.number]) :]
+            turn = min([following - 1, *later])
             if buffer.place is Place.CALLER:
-                found.append(Rows(kernel.stage, kernel.stage + 1, buffer.slot, 0, buffer.bytes))
+                found.append(Rows(turn, following, buffer.slot, 0, buffer.bytes))
             elif readers:
-                place = program.offsets[buffer]
-                found.append(Rows(kernel.stage, min(readers), ARENA, place, buffer.bytes))
+                place, first = program.offsets[buffer], program.first_turns[min(readers)]
+                found.append(Rows(turn, first, ARENA, place, buffer.bytes))
     return tuple(found)
 
 

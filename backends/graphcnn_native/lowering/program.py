@@ -30,6 +30,7 @@ divided stage: the stage that a large batch can go through in parts, so that mem
 samples in the lanes: a correlation of few filters whose vectors hold one pixel of many samples
     (`samples_in_lanes.py`). It does without the kernel that pads its images, and pools on its way: these
     kernels are then optional, for calls with too few samples.
+turn: of a kernel, its number in the order in which stages go through their kernels.
 places: the numbers that tell a kernel's function where its buffers lie; the function itself does not know.
 """
 
@@ -39,7 +40,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from itertools import groupby
+from itertools import accumulate, groupby
 
 from graphcnn.cached import cached
 from graphcnn.ir import Dim, Graph, Node, Op, Role, TensorType, Value
@@ -257,6 +258,18 @@ class Plan:
         for kernel in self.kernels:
             found[kernel.stage].append(kernel)
         return tuple(map(tuple, found))
+
+    @cached
+    def turns(self) -> dict[int, int]:
+        """The turn of each kernel, by its number: the stages follow one another, and within each the kernels
+        of samples come first, which a thread goes through one by one."""
+        in_turn = sorted(self.kernels, key=lambda k: (k.stage, k.domain is Domain.WHOLE, k.number))
+        return {kernel.number: turn for turn, kernel in enumerate(in_turn)}
+
+    @cached
+    def first_turns(self) -> tuple[int, ...]:
+        """The first turn of each stage, and the one behind them all."""
+        return (0, *accumulate(map(len, self.by_stage)))
 
     @cached
     def strip_loops(self) -> dict[int, tuple[int, int]]:
