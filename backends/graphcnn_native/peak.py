@@ -76,15 +76,15 @@ def _measured(threads: int, what: str) -> float:
     if what == "memory":
         room = np.zeros(ROOM // threads * threads, np.uint8)
         size, context = room.nbytes // threads // LINE * LINE, address(room)
-        library, done = _library(_streaming(target, size)), 2 * size * threads
+        work, done = _library(_streaming(target, size)).address("work"), 2 * size * threads
     elif what == "bfloat16":
-        library, context = _library(_multiplying_tiles(target)), None
+        work, context = _library(_multiplying_tiles(target)).address("work"), None
         done = 2 * TURNS * SUMS * TILE * TILE * DEPTH * threads
     else:
         sums = 12 if target.registers <= 16 else 24
-        library, context = _library(_multiplying(target, what, sums)), None
+        work, context = _library(_multiplying(target, what, sums)).address("work"), None
         done = 2 * TURNS * sums * target.lanes(SIZES[what]) * threads
-    best, work = 0.0, library.address("work")  # of a library that another thread may have made as well
+    best = 0.0
     for _ in range(RUNS):
         start = time.perf_counter()
         parallel_for(workers.address, work, context, threads, threads)
