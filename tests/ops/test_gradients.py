@@ -214,6 +214,12 @@ def test_what_ranks_tell_one_another_is_the_identity_to_the_gradient():
     problem.check(ops.AllReduce(), total)
 
 
+@pytest.mark.parametrize("op", [ops.BroadcastFrom(1), ops.KeepOn(0)], ids=lambda op: op.name)
+def test_what_one_rank_computes(op):
+    problem = Problem()
+    problem.check(op, problem.input(3, 4))
+
+
 def test_a_rounding_to_bfloat16_is_the_identity_to_the_gradient():
     graph = Graph()
     x = graph.input("x", TensorType((3,), "float64"))
