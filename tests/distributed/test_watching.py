@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -155,3 +156,26 @@ def test_a_watcher_that_comes_when_its_rank_is_gone_leaves_the_word_to_its_leade
         for rank in ranks:
             rank.close()
     assert output.read_text().count("all ranks end") == 1
+
+
+def test_a_rank_is_named_that_has_ended_before_its_watcher_came(tmp_path) -> None:
+    output = tmp_path / "said"
+    ranks = [Watched(rank, output) for rank in range(2)]
+    try:
+        ranks[0].process.kill()
+        ranks[0].process.wait()
+        ranks[1].watch()
+        watcher = ranks[1].watcher.pid
+        ranks[1].link.send({"kind": "ask"})
+        wait_until(lambda: any(said["kind"] == "place" for said in ranks[1].link.receive()))
+        os.kill(watcher, signal.SIGSTOP)
+        wait_until(lambda: is_stopped(watcher))
+        ranks[1].process.kill()
+        ranks[0].watch()
+        wait_until(lambda: Path("/proc/net/unix").read_text().count(f"-{os.getpid()}-") == 2)
+        os.kill(watcher, signal.SIGCONT)
+        wait_until(output.read_text)
+    finally:
+        for rank in ranks:
+            rank.close()
+    assert re.search(r"(?m)^graphcnn: (one of )?ranks? 0 ", output.read_text())

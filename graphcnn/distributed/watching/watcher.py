@@ -27,7 +27,7 @@ from typing import Final
 
 from graphcnn.distributed.watching.circle import Circle
 from graphcnn.distributed.watching.links import Link, Said
-from graphcnn.distributed.watching.processes import how_ended, is_stopped, started_by
+from graphcnn.distributed.watching.processes import has_ended, how_ended, is_stopped, started_by
 
 TICK: Final = 0.1
 LOOKING: Final = 0.3
@@ -146,6 +146,8 @@ class Watcher:
         if not self._circle.meet(link, said):
             return
         if link in self._circle.members:
+            if not has_ended(said["process"]):
+                self._seen.add(said["rank"])
             self._watch_process(said["rank"], said["process"], *link.handles[:1])
         if self._left:
             link.send({"kind": "left", "ranks": sorted(self._left)})
@@ -384,8 +386,9 @@ class Watcher:
         return bool(self._dying) or any(isinstance(key.data, _Ending) for key, _ in ready)
 
     def _missing(self) -> list[Said]:
-        """Return that a rank has failed, if one has ended that never came here."""
-        if self._circle.table is not None or len(self._seen | self._known()) >= self._local_size:
+        """Return that a rank has failed, if one has ended that nobody here has seen alive."""
+        alive = self._known() - self._gone.keys()
+        if self._circle.table is not None or len(self._seen | alive) >= self._local_size:
             return []
         missing = sorted(set(range(self._size)) - self._seen)  # any, if all ended before they were seen
         who = "a rank"
