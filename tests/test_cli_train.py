@@ -239,6 +239,8 @@ def test_a_file_may_name_the_network_and_serves_to_go_on() -> None:
         ("batch-size = \n", ["run.toml is no TOML file", "line 1"]),
         ("batch-size = [1]\n", ["batch-size of the type list is no value of this option"]),
         ("batch-size = true\n", ["batch-size = True is no value of this option"]),
+        ("batch-size = 32.7\n", ["batch-size = 32.7 is no value of this option", "batch-size = 1"]),
+        ("batch-size = 641e999717\n", ["batch-size = inf is no value of this option"]),
         ('best-weights = "yes"\n', ["best-weights = 'yes' is no value", "best-weights = true"]),
         ("[train]\nepochs = 3\n", ["there is no option 'train'"]),
         ("\xff\xfe", ["run.toml is no TOML file"]),

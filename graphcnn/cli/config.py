@@ -108,9 +108,10 @@ def _checked(path: Path, key: str, value: object, option: click.Parameter) -> ob
     is_many = is_list or option.nargs != 1
     given = value if is_many and isinstance(value, list) else [value]
     is_flag = isinstance(option, click.Option) and option.is_flag
+    is_whole = isinstance(option.type, click.types.IntParamType)
     for each in given:
-        if not _is_value(each, is_flag):
-            example = f"{key} = true" if is_flag else f'{key} = "..."'
+        if not _is_value(each, is_flag) or (is_whole and isinstance(each, float)):
+            example = f"{key} = true" if is_flag else f"{key} = 1" if is_whole else f'{key} = "..."'
             is_plain = isinstance(each, bool | float | str)
             shown = f"= {each!r:.60}" if is_plain else f"of the type {type(each).__name__}"
             raise OptionError(f"{path}: {key} {shown} is no value of this option", mend=example)
