@@ -141,44 +141,30 @@ PARSERS = {
             prepare=data_files.images_of_tables,
             words=_TABLE,
         ),
-        *(
-            [
-                Parser(
-                    "image",
-                    data_files.images,
-                    from_file(data_files.read_image, "file"),
-                    (NotDecoded,),
-                    spare=SPARE_OF_IMAGES,
-                )
-            ]
-            if importlib.util.find_spec("PIL")
-            else []
+        Parser(
+            "image",
+            data_files.images,
+            from_file(data_files.read_image, "file"),
+            (NotDecoded,),
+            spare=SPARE_OF_IMAGES,
+            needs="PIL",
         ),
-        *(
-            [
-                Parser(
-                    "ONNX",
-                    model_files.onnx_files,
-                    from_file(gcn.from_onnx, "model.onnx"),
-                    (FileError, InterchangeError, OptionError),
-                    prepare=model_files.beside_onnx,
-                    words=_ONNX,
-                )
-            ]
-            if importlib.util.find_spec("onnx")
-            else []
+        Parser(
+            "ONNX",
+            model_files.onnx_files,
+            from_file(gcn.from_onnx, "model.onnx"),
+            (FileError, InterchangeError, OptionError),
+            prepare=model_files.beside_onnx,
+            words=_ONNX,
+            needs="onnx",
         ),
-        *(
-            [
-                Parser(
-                    "Keras",
-                    keras_files.keras_files,
-                    from_file(keras_files.read_keras, "name.weights.h5"),
-                    words=(b"SNOD", b"TREE", b"HEAP", b"GCOL", b"vars", b"layers", b"name", b"\xff" * 8),
-                )
-            ]
-            if importlib.util.find_spec("pyfive")
-            else []
+        Parser(
+            "Keras",
+            keras_files.keras_files,
+            from_file(keras_files.read_keras, "name.weights.h5"),
+            words=(b"SNOD", b"TREE", b"HEAP", b"GCOL", b"vars", b"layers", b"name", b"\xff" * 8),
+            needs="pyfive",
         ),
     )
+    if not parser.needs or importlib.util.find_spec(parser.needs)
 }

@@ -27,7 +27,7 @@ class Parser:
     """seeds: returns valid inputs. read: gives an input to the parser, in a folder that `prepare` made.
 
     words: what inputs of this kind are made of. errors: those that it may raise. spare: bytes that it may
-    take beside twice its input.
+    take beside twice its input. needs: the package without which there is no such parser.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Parser:
     prepare: Callable[[Path], None] = lambda folder: None
     words: tuple[bytes, ...] = ()
     spare: int = SPARE
+    needs: str = ""
 
 
 @contextmanager
