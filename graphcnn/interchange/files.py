@@ -12,12 +12,13 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 from types import ModuleType
 
-from graphcnn.errors import MissingFolderError, OptionError, PathError
+from graphcnn.errors import FileError, MissingFolderError, OptionError, PathError
 
 fcntl: ModuleType | None
 try:
@@ -39,6 +40,26 @@ def as_path(path: object) -> Path:
             f"the path {given!r:.60} is empty or has a zero character in it", mend="name a file"
         )
     return Path(given)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[tuple[FileIO, int]]:
+    """Give a file to read, and its size. Raises FileError for what is none: nothing, a folder, a pipe."""
+    file = None
+    with contextlib.suppress(FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        file = FileIO(path, opener=_without_waiting)
+    if file is not None:
+        with file:
+            status = os.fstat(file.fileno())
+            if stat.S_ISREG(status.st_mode):
+                yield file, status.st_size
+                return
+    raise FileError(f"{path} does not exist, or is not a file", mend="check the path and the working folder")
+
+
+def _without_waiting(name: str, flags: int) -> int:
+    """Open a file at once, where opening a pipe would wait for who writes into it."""
+    return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def require_place(path: str | os.PathLike[str]) -> Path:

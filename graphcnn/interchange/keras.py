@@ -13,7 +13,6 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
-from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
@@ -21,7 +20,7 @@ import numpy as np
 
 from graphcnn.arrays import Array
 from graphcnn.errors import FileError, OptionError
-from graphcnn.interchange.files import as_path
+from graphcnn.interchange.files import as_path, opened
 from graphcnn.interchange.uses import Use, use_of
 from graphcnn.interchange.weights import require_tensors
 from graphcnn.ir import Graph, TensorType
@@ -47,32 +46,32 @@ def read_keras_weights(
     graph: Graph,
     weights: Mapping[str, TensorType],
     wanted: Mapping[str, TensorType],
+    *,
+    is_part: bool = False,
 ) -> dict[str, Array]:
     """Return the wanted weights of a file of Keras's, whose layers have the names of the network's.
 
-    graph: the network, with all its weights. wanted: all of them or some, and then others of the file do not
-    matter. Numbers of any precision take the network's.
+    graph: the network, with all its weights. is_part: whether those are a part of the network's, so that
+    others of the file do not matter. Numbers of any precision take the network's.
     Raises FileError, with the names, where layers or variables are missing, unknown, or of other shapes, or
     the file is not a whole one; OptionError where the package pyfive is missing.
     """
     pyfive = _library()
     place = as_path(path)
-    if not place.is_file():
-        raise FileError(
-            f"{place} does not exist, or is not a file", mend="check the path and the working folder"
-        )
     parts = _parts(weights)
-    try:
-        with _Budgeted(place) as file:
-            layers = _Layers(file.size).found(pyfive.File(file))
-            given = dict(_named(layers, parts, graph, wanted))
-    except Exception as error:  # pyfive raises whatever a damaged file leads to
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        reason = error.problem if isinstance(error, FileError) else f"{type(error).__name__}: {error}"[:200]
-        raise FileError(
-            f"{place} is not a whole file of Keras's weights", facts=[f"reason: {reason}"], mend=_MEND
-        ) from None
+    with opened(place) as (file, size):
+        try:
+            layers = _Layers(size).found(pyfive.File(_Budgeted(file, size)))
+            given = dict(_named(layers, parts, graph, wanted, is_part=is_part))
+        except Exception as error:  # pyfive raises whatever a damaged file leads to
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            reason = error.problem if isinstance(error, FileError) else f"{type(error).__name__}: {error}"
+            raise FileError(
+                f"{place} is not a whole file of Keras's weights",
+                facts=[f"reason: {reason:.200}"],
+                mend=_MEND,
+            ) from None
     mend = (
         "give the layers the names that the file has, and the same shapes; "
         'skip="head", for example, leaves a layer as it is'
@@ -95,10 +94,9 @@ def _library() -> ModuleType:
 class _Budgeted(io.RawIOBase):
     """A file that gives no more than whole ones need: structures that lead in a circle come to an end."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("rb", buffering=0)
-        self.size: Final = os.fstat(self._file.fileno()).st_size
-        self._reads, self._bytes = _MOST_READS + self.size // 32, 4 * self.size + 2**16
+    def __init__(self, file: io.FileIO, size: int) -> None:
+        self._file, self.size = file, size
+        self._reads, self._bytes = _MOST_READS + size // 32, 4 * size + 2**16
 
     def read(self, size: int | None = -1, /) -> bytes:
         count = self.size if size is None or size < 0 else size
@@ -118,10 +116,6 @@ class _Budgeted(io.RawIOBase):
 
     def tell(self) -> int:
         return self._file.tell()
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
 
 
 @dataclass
@@ -197,9 +191,10 @@ def _named(
     parts: Mapping[str, list[str]],
     graph: Graph,
     wanted: Mapping[str, TensorType],
+    *,
+    is_part: bool,
 ) -> Iterator[tuple[str, Array]]:
     """Give each variable under the name of the weight that it is, or one that tells which it is."""
-    is_part = len(wanted) < sum(map(len, parts.values()))
     for layer, variables in layers.items():
         names = parts.get(layer, [])
         for number, variable in enumerate(variables):

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import re
-import stat
 import zlib
 from collections.abc import Mapping
 from io import FileIO
@@ -18,7 +16,7 @@ import numpy as np
 
 from graphcnn.arrays import Array
 from graphcnn.errors import FileError, OptionError
-from graphcnn.interchange.files import as_path, write_atomically
+from graphcnn.interchange.files import as_path, opened, write_atomically
 from graphcnn.interchange.header import (
     DTYPES,
     LENGTH_BYTES,
@@ -126,20 +124,9 @@ def read_header(path: str | PathLike[str]) -> Header:
     return _read(as_path(path), header_alone=True)[0]
 
 
-def _without_waiting(name: str, flags: int) -> int:
-    """Open a file at once, where opening a pipe would wait for who writes into it."""
-    return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
-
-
 def _read(place: Path, *, header_alone: bool = False) -> tuple[Header, dict[str, Array]]:
-    try:
-        with FileIO(place, opener=_without_waiting) as file:
-            status = os.fstat(file.fileno())
-            if stat.S_ISREG(status.st_mode):
-                return _read_file(file, status.st_size, place, header_alone=header_alone)
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        pass
-    raise FileError(f"{place} does not exist, or is not a file", mend="check the path and the working folder")
+    with opened(place) as (file, size):
+        return _read_file(file, size, place, header_alone=header_alone)
 
 
 def _read_file(file: FileIO, size: int, path: Path, *, header_alone: bool) -> tuple[Header, dict[str, Array]]:

@@ -282,7 +282,8 @@ class ModelState(ModelGraphs):
         if layout == "torchvision":
             read = read_state_dict(path, self._graphs.network, wanted, is_part=is_part)
         elif layout == "keras":
-            read = read_keras_weights(path, self._graphs.network, self.weights.types, wanted)
+            weights = self.weights.types
+            read = read_keras_weights(path, self._graphs.network, weights, wanted, is_part=is_part)
         else:
             read = read_weights_alone(path, wanted, is_part=is_part)
         self.weights.update(read)

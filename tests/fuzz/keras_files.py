@@ -11,17 +11,21 @@ import graphcnn as gcn
 FILE = Path(__file__).parents[1] / "interchange" / "made_by_keras" / "network.weights.h5"
 
 
-@functools.cache
-def network() -> gcn.Model:
+def network(head: str = "head", units: int = 3, *, slope_of_each: bool = True) -> gcn.Network:
     """Return the network of `made_by_keras/make.py`, whose layer `flipped` is a convolution here."""
     x = gcn.Input((6, 5, 2), name="image")
     y = gcn.BatchNorm2d(name="bn1")(gcn.Conv2d(4, 3, padding=1, bias=False, name="conv1")(x))
-    y = gcn.PReLU(per_channel=True, name="slopes")(y)
+    y = gcn.PReLU(per_channel=slope_of_each, name="slopes")(y)
     y = gcn.Conv2d(8, 3, padding=1, groups=4, name="depthwise")(y)
     y = gcn.Conv2d(4, 3, padding=1, groups=2, name="block.grouped")(y)
     y = gcn.GroupNorm(3, name="norm")(gcn.ConvTranspose2d(3, 2, name="up")(y))
     y = gcn.Conv2d(2, 2, flip=True, name="flipped")(y)
-    return gcn.compile(gcn.Network(x, gcn.Dense(3, name="head")(gcn.Flatten()(y))), backend="numpy")
+    return gcn.Network(x, gcn.Dense(units, name=head)(gcn.Flatten()(y)))
+
+
+@functools.cache
+def _model() -> gcn.Model:
+    return gcn.compile(network(), backend="numpy")
 
 
 def keras_files() -> list[bytes]:
@@ -29,7 +33,7 @@ def keras_files() -> list[bytes]:
 
 
 def read_keras(path: Path) -> None:
-    network().load_weights(path, layout="keras")
+    _model().load_weights(path, layout="keras")
 
 
 def _changed(old: bytes, new: bytes) -> bytes:

@@ -1,27 +1,13 @@
 """Weights that Keras saved: what it computed with them, names, and what does not fit."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from keras_files import FILE, network
 
 import graphcnn as gcn
 from graphcnn.errors import FileError, OptionError
 
-HERE = Path(__file__).parent / "made_by_keras"
-FILE = HERE / "network.weights.h5"
-
-
-def network(head="head", units=3, slope=True):
-    """Return the network of `made_by_keras/make.py`."""
-    x = gcn.Input((6, 5, 2), name="image")
-    y = gcn.BatchNorm2d(name="bn1")(gcn.Conv2d(4, 3, padding=1, bias=False, name="conv1")(x))
-    y = gcn.PReLU(per_channel=slope, name="slopes")(y)
-    y = gcn.Conv2d(8, 3, padding=1, groups=4, name="depthwise")(y)
-    y = gcn.Conv2d(4, 3, padding=1, groups=2, name="block.grouped")(y)
-    y = gcn.GroupNorm(3, name="norm")(gcn.ConvTranspose2d(3, 2, name="up")(y))
-    y = gcn.Conv2d(2, 2, flip=True, name="flipped")(y)
-    return gcn.Network(x, gcn.Dense(units, name=head)(gcn.Flatten()(y)))
+HERE = FILE.parent
 
 
 @pytest.mark.parametrize("backend", ["numpy", "native"])
@@ -43,10 +29,14 @@ def test_a_layer_may_be_left_as_it_is_or_be_the_only_one():
     np.testing.assert_array_equal(whole.weights["bn1.variance"], model.weights["bn1.variance"])
     assert np.array_equal(whole.weights["bn1.mean"], model.weights["bn1.mean"])
     assert not np.array_equal(whole.weights["up.bias"], model.weights["up.bias"])
+    first = gcn.Sequential(gcn.Conv2d(4, 3, bias=False, name="conv1"))
+    other = gcn.compile(first, input_shape=(6, 5, 2), backend="numpy")
+    other.load_weights(FILE, layout="keras", only="*")
+    np.testing.assert_array_equal(other.weights["conv1.filters"], model.weights["conv1.filters"])
 
 
 def test_all_that_does_not_fit_is_told_at_once():
-    model = gcn.compile(network(head="new", slope=False), backend="numpy")
+    model = gcn.compile(network(head="new", slope_of_each=False), backend="numpy")
     before = {name: array.copy() for name, array in model.weights.items()}
     with pytest.raises(FileError) as caught:
         model.load_weights(FILE, layout="keras")

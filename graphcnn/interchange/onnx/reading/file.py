@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from dataclasses import dataclass
-from io import FileIO
 from pathlib import Path
 from typing import Any, Final
 
 from graphcnn.errors import FileError, GraphcnnError, OptionError
-from graphcnn.interchange.files import as_path
+from graphcnn.interchange.files import as_path, opened
 from graphcnn.interchange.onnx.reading.wire import LARGEST, check_wire
 
 OLDEST: Final = 6
@@ -77,21 +74,13 @@ def read_model(source: object) -> ModelFile:
 
 
 def _content(path: Path) -> bytes:
-    try:
-        with FileIO(
-            path, opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
-        ) as file:
-            status = os.fstat(file.fileno())
-            if stat.S_ISREG(status.st_mode):
-                if status.st_size > LARGEST:
-                    raise FileError(
-                        f"{path} has {status.st_size} bytes, and an ONNX file at most {LARGEST}",
-                        mend="keep its weights beside it: onnx.save(..., save_as_external_data=True)",
-                    )
-                return file.read(status.st_size)
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        pass
-    raise FileError(f"{path} does not exist, or is not a file", mend="check the path and the working folder")
+    with opened(path) as (file, size):
+        if size > LARGEST:
+            raise FileError(
+                f"{path} has {size} bytes, and an ONNX file at most {LARGEST}",
+                mend="keep its weights beside it: onnx.save(..., save_as_external_data=True)",
+            )
+        return file.read(size)
 
 
 def _parse(model: Any, content: bytes) -> None:
