@@ -21,6 +21,7 @@ from graphcnn.testing.cases import build_case
 from graphcnn_native.lowering.canonical import canonical, canonical_rules
 from graphcnn_native.lowering.routing import CORRELATION, RoutedCorrelation, RoutedFilterGradient
 from graphcnn_native.lowering.strides import FilterGradientOfTaps, PhasedCorrelation
+from graphcnn_native.lowering.turned import TURNED
 from graphcnn_native.lowering.winograd import (
     MAPPING,
     SMALL,
@@ -203,6 +204,15 @@ def wide():
         else:
             other = TensorType((taps, taps, channels, filters))
         yield graph_of(lambda e, x, w, op=op: e(op, x, w), images, other)
+        if not over_batch:
+            turned = TensorType((taps, taps, filters, channels))
+            yield graph_of(lambda e, x, w, op=op: e(op, x, turn(e, w)), images, turned)
+
+
+def turn(emit, filters):
+    for op in TURNED:
+        filters = emit(op, filters)
+    return filters
 
 
 def masks():
@@ -420,6 +430,8 @@ def first_taps(form, taps, step):
 
 def mapped_filters(op, arrays, batch):
     (w,) = arrays
+    if op.is_turned:
+        w = w[::-1, ::-1].transpose(0, 1, 3, 2)
     _, g, _ = matrices(op.form)
     size = op.form.taps
     rows, columns, channels, count = w.shape
@@ -522,6 +534,11 @@ def test_tiles_of_all_forms_are_proved():
     assert {node.op.form for graph in tiles for _, node in graph.items() if hasattr(node.op, "form")} == {
         *MAPPING
     }
+    mappings = [
+        node.op for graph in tiles for _, node in graph.items() if isinstance(node.op, WinogradFilters)
+    ]
+    plain, turned = ({op.form for op in mappings if op.is_turned == choice} for choice in (False, True))
+    assert plain == turned
 
 
 @pytest.mark.parametrize("name", DOMAINS)

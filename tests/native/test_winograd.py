@@ -30,6 +30,7 @@ SIZES = [
     (12, 16, 40, 10, 1, 5),
     (24, 24, 9, 26, 0, 2),
     (5, 4, 100, 112, 1, 3),  # its mapped filters go past the caches
+    (5, 4, 96, 112, 1, 3),  # those of its input gradient as well, and are turned on their way
 ]
 TARGETS = [name for name in ("avx512", "avx2", "baseline", "neon") if runs_here(named_target(name))]
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from itertools import chain
 from typing import TypeAlias
 
 from graphcnn.ir import TensorType
 from graphcnn.ops.attributes import Pair
 from graphcnn_native.call_table import Slot
-from graphcnn_native.codegen.function import INDEX, Function, Index, Ssa, constant
+from graphcnn_native.codegen.function import INDEX, Function, Index, Ssa, constant, vector
 from graphcnn_native.codegen.lanes import Column, load_lanes, store_lanes
 from graphcnn_native.elements import ITEMS, SIZES
-from graphcnn_native.kernels.tile import column_groups
+from graphcnn_native.kernels.tile import ColumnGroup, column_groups
 from graphcnn_native.kernels.winograd_maps import along_both, maps_of
 from graphcnn_native.kernels.writer import Writer
 from graphcnn_native.lowering.program import ALIGNMENT, Place
@@ -19,63 +21,131 @@ from graphcnn_native.lowering.winograd import LARGE_FILTERS, Form, WinogradFilte
 
 
 def winograd_filters(w: Writer) -> None:
-    """Map filters [K, K', C, D] to [points, parts · C, D], in panels; its share is a range of channels."""
+    """Map filters to [points, parts · C, D], in panels; the kernel's share is a range of channels."""
     assert w.kernel.root is not None
-    node = w.graph.node(w.kernel.root)
-    assert isinstance(node.op, WinogradFilters)
-    f, (result,), (filters,) = w.f, w.graph.results(w.kernel.root), node.operands
-    item, buffer, form = ITEMS[filters.type.dtype], w.buffer(filters), node.op.form
-    lanes, exact = w.target.lanes(SIZES[item]), buffer.place is Place.CALLER
-    depth, count = node.op.depth, result.type.static(2)
-    maps = maps_of(form, f, w.target)
-    fills_lines = count % lanes == 0 and w.target.vector_bytes == ALIGNMENT
-    is_large = fills_lines and result.type.bytes(1) > LARGE_FILTERS
-    alone: Ssa | None = None
-    shared: Ssa | None = None
-    if is_large and result.type.bytes(1) <= LARGEST_OF_ONE_THREAD:
-        threads = w.slot(Slot.THREADS, INDEX)
-        alone, shared = f.compare("eq", threads, f.index(1)), f.compare("ne", threads, f.index(1))
+    op = w.graph.node(w.kernel.root).op
+    assert isinstance(op, WinogradFilters)
+    (_TurnedFilters if op.is_turned else _Filters)(w).write()
 
-    def map_vector(part: Column, used: int, source: Ssa, taps: list[list[Tap]], target: Ssa) -> None:
-        """source: a panel's first element in a row, at the first tap; target: it at the first point.
 
-        used: how wide the panel is.
+class _Filters:
+    def __init__(self, w: Writer) -> None:
+        assert w.kernel.root is not None
+        node, (result,) = w.graph.node(w.kernel.root), w.graph.results(w.kernel.root)
+        assert isinstance(node.op, WinogradFilters)
+        self.w, self.f, self.op = w, w.f, node.op
+        self.form, self.depth = node.op.form, node.op.depth
+        (filters,) = node.operands
+        self.filters, self.item = filters.type, ITEMS[filters.type.dtype]
+        self.lanes, self.count = w.target.lanes(SIZES[self.item]), result.type.static(2)
+        self.exact = w.buffer(filters).place is Place.CALLER
+        self.source, self.target = w.address(w.buffer(filters)), w.address(w.buffer(result))
+        self.maps = maps_of(self.form, self.f, w.target)
+        self.groups = column_groups(self.count, node.op.panel // self.lanes, w.target, self.item)
+        fills_lines = self.count % self.lanes == 0 and w.target.vector_bytes == ALIGNMENT
+        self.is_large = fills_lines and result.type.bytes(1) > LARGE_FILTERS
+        self.alone: Ssa | None = None
+        self.shared: Ssa | None = None
+        if self.is_large and result.type.bytes(1) <= LARGEST_OF_ONE_THREAD:
+            threads, one = w.slot(Slot.THREADS, INDEX), w.f.index(1)
+            self.alone, self.shared = w.f.compare("eq", threads, one), w.f.compare("ne", threads, one)
+
+    def write(self) -> None:
+        with self.f.loop(self.w.begin, self.w.end, name="channel") as channel:
+            self._channels(channel.index)
+        if self.is_large:
+            self.f.publish()
+
+    def _channels(self, channel: Index) -> None:
+        """Map a channel."""
+        f = self.f
+        taps = taps_of_part(f, self.filters, self.form, self.op.step, channel)
+        for group, first, panel in self._panels(channel):
+            for part in group.columns:
+                source = f.element(self.source, self.item, first, part.offset)
+                self._map(part, group.used, source, taps, panel)
+
+    def _panels(self, channel: Index) -> Iterator[tuple[ColumnGroup, Index, Ssa]]:
+        """Yield the panels' first columns, and where the channel's first element is in each, in a loop."""
+        f, points = self.f, self.form.points
+        number = f.divide(channel, self.depth)
+        within = f.subtract(channel, f.multiply(number, self.depth))
+        panels = f.element(self.target, self.item, f.multiply(number, points * self.depth * self.count))
+        for group in self.groups:
+            with f.each(group.offset, group.count, group.width, name="column") as first:
+                panel = f.element(panels, self.item, f.multiply(first, points * self.depth))
+                yield group, first, f.element(panel, self.item, f.multiply(within, group.used))
+
+    def _map(self, part: Column, used: int, source: Ssa, taps: list[list[Tap]], target: Ssa) -> None:
+        """Map a vector of a panel that is `used` wide.
+
+        source: the vector's first tap; target: the channel's first element at the first point.
         """
+        f, item, form = self.f, self.item, self.form
 
         def tap(row: int, column: int) -> Ssa:
             offset, is_there = taps[row][column]
             offset = offset if is_there is None else f.select(is_there, f.index(offset), f.index(0))
-            address = f.element(source, item, offset, part.offset)
-            x = load_lanes(f, item, address, part.lanes, part.used, exact=exact)
+            address = f.element(source, item, offset)
+            x = load_lanes(f, item, address, part.lanes, part.used, exact=self.exact)
             return x if is_there is None else f.select(is_there, x, constant(x.type, 0.0))
 
-        for row, mapped in along_both(w.target, maps.of_filters, tap, form.taps, form.side):
+        for row, mapped in along_both(self.w.target, self.maps.of_filters, tap, form.taps, form.side):
             points = range(row * form.side, (row + 1) * form.side)
-            places = [f.element(target, item, point * depth * used, part.offset) for point in points]
-            if alone is not None or not is_large:
-                with where(f, alone):
+            places = [f.element(target, item, point * self.depth * used, part.offset) for point in points]
+            if self.alone is not None or not self.is_large:
+                with where(f, self.alone):
                     for x, address in zip(mapped, places, strict=True):
-                        store_lanes(f, x, address, part.used, w.target)
-            if is_large:
-                with where(f, shared):
+                        store_lanes(f, x, address, part.used, self.w.target)
+            if self.is_large:
+                with where(f, self.shared):
                     for x, address in zip(mapped, places, strict=True):
                         f.store_past_caches(x, address)
 
-    groups = column_groups(count, node.op.panel // lanes, w.target, item)
-    with f.loop(w.begin, w.end, name="channel") as channel:
-        taps = taps_of_part(f, filters.type, form, node.op.step, channel.index)
-        number = f.divide(channel.index, depth)
-        within = f.subtract(channel.index, f.multiply(number, depth))
-        panels = f.element(w.address(w.buffer(result)), item, f.multiply(number, form.points * depth * count))
-        for group in groups:
-            with f.each(group.offset, group.count, group.width, name="column") as first:
-                source = f.element(w.address(buffer), item, first)
-                panel = f.element(panels, item, f.multiply(first, form.points * depth))
-                target = f.element(panel, item, f.multiply(within, group.used))
-                for part in group.columns:
-                    map_vector(part, group.used, source, taps, target)
-    if is_large:
-        f.publish()
+
+class _TurnedFilters(_Filters):
+    """Of an input gradient: channels and filters, which fill vectors, change places square by square."""
+
+    def __init__(self, w: Writer) -> None:
+        super().__init__(w)
+        self.square = w.f.allocate(self.item, self.form.taps**2 * self.lanes**2)
+        """[taps, lanes of channels, lanes of filters]: the taps of a square, turned."""
+
+    def write(self) -> None:
+        with self.f.loop(self.w.begin, self.w.end, self.lanes, name="channels") as channels:
+            self._channels(channels.index)
+        if self.is_large:
+            self.f.publish()
+
+    def _channels(self, channel: Index) -> None:
+        """Map as many channels as a vector has lanes."""
+        f, lanes, size = self.f, self.lanes, self.form.taps
+        taps: list[list[Tap]] = [
+            [((row * size + column) * lanes**2, None) for column in range(size)] for row in range(size)
+        ]
+        for group, first, panel in self._panels(channel):
+            with f.each(0, len(group.columns), 1, name="vector") as number:
+                offset = f.multiply(number, lanes)
+                self._turn(channel, f.add(first, offset))
+                with f.loop(0, lanes, name="channel") as within:
+                    source = f.element(self.square, self.item, f.multiply(within.index, lanes))
+                    target = f.element(panel, self.item, f.multiply(within.index, group.used), offset)
+                    self._map(Column(0, lanes, lanes), group.used, source, taps, target)
+
+    def _turn(self, channel: Index, column: Index) -> None:
+        """Put the taps of a square of channels and filters into `square`."""
+        f, lanes, item = self.f, self.lanes, self.item
+        source = f.element(self.source, item, f.multiply(column, self.filters.static(3)))
+        taps = taps_of_part(f, self.filters, self.form, self.op.step, channel, is_turned=True)
+        for number, (offset, is_there) in enumerate(chain(*taps)):
+            known = offset if is_there is None else f.select(is_there, f.index(offset), f.index(0))
+            rows = [
+                f.load(vector(item, lanes), f.element(source, item, known, row * self.filters.static(3)))
+                for row in range(lanes)
+            ]
+            for row, x in enumerate(f.turned(rows)):
+                tap = x if is_there is None else f.select(is_there, x, constant(x.type, 0.0))
+                f.store(tap, f.element(self.square, item, number * lanes**2 + row * lanes))
 
 
 LARGEST_OF_ONE_THREAD = 4 * 1024 * 1024
@@ -85,9 +155,15 @@ Tap: TypeAlias = tuple[Index, Ssa | None]
 """Where in filters a tap is, and whether it is one of theirs, unless that is sure."""
 
 
-def taps_of_part(f: Function, filters: TensorType, form: Form, step: Pair, channel: Index) -> list[list[Tap]]:
-    """Return the taps of a part of filters [K, K', C, D]; channel: of all parts, one after the other."""
-    size, channels, count = taps_of(filters), filters.static(2), filters.static(3)
+def taps_of_part(
+    f: Function, filters: TensorType, form: Form, step: Pair, channel: Index, *, is_turned: bool = False
+) -> list[list[Tap]]:
+    """Return the taps of a part of filters [K, K', C, D]; channel: of all parts, one after the other.
+
+    is_turned: whether they are those of an input gradient, whose channels are the filters given.
+    """
+    size, across, count = taps_of(filters), filters.static(2), filters.static(3)
+    channels = count if is_turned else across
     parts = form.parts_of(size, step)
     part = f.divide(channel, channels) if parts != (1, 1) else 0
     channel = f.subtract(channel, f.multiply(part, channels))
@@ -101,11 +177,11 @@ def taps_of_part(f: Function, filters: TensorType, form: Form, step: Pair, chann
             place = f.add(first, tap * step[axis])
             is_sure = furthest + tap * step[axis] < size[axis]
             is_there = None if is_sure else f.compare("ult", f.index(place), f.index(size[axis]))
-            places[-1].append((place, is_there))
+            places[-1].append((f.subtract(size[axis] - 1, place) if is_turned else place, is_there))
 
     def of(row: Index, column: Index) -> Index:
-        tap = f.add(f.multiply(row, size[1]), column)
-        return f.multiply(f.add(f.multiply(tap, channels), channel), count)
+        tap = f.multiply(f.add(f.multiply(row, size[1]), column), across)
+        return f.add(f.multiply(tap, count), channel if is_turned else f.multiply(channel, count))
 
     return [
         [(of(row, column), both(f, in_row, in_column)) for column, in_column in places[1]]

@@ -88,6 +88,7 @@ from graphcnn_native.lowering.strides import (
     suits_phases,
 )
 from graphcnn_native.lowering.sums import inverse_deviation, multiple_of_sum, wide_mean
+from graphcnn_native.lowering.turned import unturned
 from graphcnn_native.lowering.winograd import (
     CHOICES,
     FEW,
@@ -97,6 +98,7 @@ from graphcnn_native.lowering.winograd import (
     WinogradFilterGradient,
     WinogradFilters,
     best_form,
+    fills_vectors,
     register_tile,
     slice_of,
     step_of,
@@ -221,7 +223,9 @@ def _on_tiles(
         return match.emit(WinogradFilterGradient(*attributes, taps), images, window)
     tile = register_tile(maps, form, target, batches)
     depth = math.prod(slice_of(images.type, form, taps, step_of(op), target))
-    mapped = match.emit_once(WinogradFilters(form, tile[1], depth, step_of(op)), window)
+    source = unturned(match, window) if fills_vectors(window.type, target) else None
+    mapping = WinogradFilters(form, tile[1], depth, step_of(op), is_turned=source is not None)
+    mapped = match.emit_once(mapping, source or window)
     return match.emit(WinogradCorrelation(*attributes, tile, taps), images, mapped)
 
 

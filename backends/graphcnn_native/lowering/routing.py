@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from graphcnn.ir import BATCH, Op, TensorType, Value, Values
 from graphcnn.ops import (
@@ -19,15 +19,14 @@ from graphcnn.ops import (
     Multiply,
     Pad,
     ReluMask,
-    Rot180,
     RoundBfloat16,
     RouteToWinner2d,
     Transpose,
 )
 from graphcnn.ops.attributes import NO_PADDING, Padding, Pair
-from graphcnn.ops.convolution import FILTER_AXES
 from graphcnn.rewrite import Match
 from graphcnn_native.elements import ITEMS, SIZES
+from graphcnn_native.lowering.turned import unturned
 from graphcnn_native.target import Target
 
 NEAREST = 20 * 1024
@@ -113,8 +112,6 @@ def _routed(pooled: TensorType, map_size: Pair) -> TensorType:
 
 CORRELATION = Correlate2d(sum_over="batch")
 """What a filter gradient is."""
-TURNED: Final = Rot180(FILTER_AXES), Transpose((0, 1, 3, 2))
-"""How filters become those of an input gradient: turned, and channels exchanged with filters."""
 
 
 @dataclass(frozen=True)
@@ -231,7 +228,7 @@ def routed_correlation(match: Match, op: Correlate2d, operands: Values, *, targe
     if op != Correlate2d(padding=op.padding) or not isinstance(routing.op, RouteToWinner2d):
         return None
     delta, index = routing.operands
-    turned = _unturned(match, filters)
+    turned = unturned(match, filters)
     taps = filters.type.static(0), filters.type.static(1)
     is_cropped = any(max(widths) >= count for widths, count in zip(op.padding, taps, strict=True))
     if turned is None or is_cropped or not _suits_lists(routing.op, delta.type, index.type, target):
@@ -242,16 +239,6 @@ def routed_correlation(match: Match, op: Correlate2d, operands: Values, *, targe
         return None
     by_filter = match.emit_once(Transpose((3, 0, 1, 2)), turned)
     return match.emit(correlation, delta, index, by_filter)
-
-
-def _unturned(match: Match, filters: Value) -> Value | None:
-    """Return the filters of which these are the turned ones."""
-    for op in reversed(TURNED):
-        node = match.definition(filters)
-        if node.op != op:
-            return None
-        (filters,) = node.operands
-    return filters
 
 
 def _is_near(op: RoutedCorrelation, pooled: TensorType, filters: TensorType, target: Target) -> bool:

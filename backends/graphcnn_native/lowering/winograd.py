@@ -131,13 +131,15 @@ class WinogradFilters(Op):
 
     In memory they lie as products read them, from begin to end: slice after slice of `depth` channels, in a
     slice panel after panel with the columns of a register tile each, `panel` at most, and in a panel point
-    after point. step: how far apart the taps of a part lie.
+    after point. step: how far apart the taps of a part lie. is_turned: whether the filters are those of the
+    layer whose input gradient it is, [K, K', D, C], which are turned as they are mapped.
     """
 
     form: Form
     panel: int
     depth: int
     step: Pair = (1, 1)
+    is_turned: bool = False
 
     name: ClassVar[str] = "winograd_filters"
     equation: ClassVar[str] = "U = G w Gᵀ"
@@ -145,8 +147,11 @@ class WinogradFilters(Op):
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
         (filters,) = operands
-        channels = math.prod(self.form.parts_of(taps_of(filters), self.step)) * filters.static(2)
-        return (filters.with_shape((self.form.points, channels, filters.shape[3])),)
+        rows, columns, channels, count = filters.shape
+        if self.is_turned:
+            channels, count = count, channels
+        parts = math.prod(self.form.parts_of((int(rows), int(columns)), self.step))
+        return (filters.with_shape((self.form.points, parts * int(channels), count)),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +245,12 @@ def best_form(
         return batch * each + once
 
     return best_in_all(list(costs), time, batches)
+
+
+def fills_vectors(filters: TensorType, target: Target) -> bool:
+    """Whether channels and filters fill vectors, so that they can be turned while they are mapped."""
+    lanes = target.lanes(SIZES[ITEMS[filters.dtype]])
+    return filters.static(2) % lanes == 0 and filters.static(3) % lanes == 0
 
 
 @functools.cache
