@@ -1,4 +1,4 @@
-"""Inference reads wide filters and weights panel by panel, from memory that has them in this order."""
+"""Wide filters and weights are read panel by panel, from memory that has them in this order."""
 
 import math
 
@@ -12,6 +12,7 @@ from graphcnn_native.codegen.module import generate
 from graphcnn_native.lowering import lower
 from graphcnn_native.lowering.canonical import canonical
 from graphcnn_native.lowering.panels import (
+    LARGE_FILTERS,
     WEIGHT_VECTORS,
     WIDE_FILTERS,
     InPanels,
@@ -138,12 +139,54 @@ def test_narrow_filters_stay_as_they_are():
     assert not kinds(dense_inference(511, WIDE_FILTERS // 4 // 512)[0])
 
 
-def test_training_whose_filters_change_reads_them_as_they_are():
-    layers = gcn.Conv2d(300, 1), gcn.Conv2d(256, 1), gcn.Flatten(), gcn.Dense(80), gcn.Dense(3)
-    options = {"loss": gcn.CrossEntropy(), "optimizer": gcn.SGD(0.1)}
-    model = gcn.compile(gcn.Sequential(*layers), input_shape=(4, 4, 2), **options)
-    assert kinds(model.forward_graph)
-    assert not kinds(model.step_graph)
+def training(size, channels, filters, taps, options, dtype="float32"):
+    """Return the step of a network whose second convolution has all three passes."""
+    layers = gcn.Conv2d(channels, 1), gcn.Tanh(), gcn.Conv2d(filters, taps, **options), gcn.BatchNorm2d()
+    model = gcn.compile(
+        gcn.Sequential(*layers, gcn.ReLU(), gcn.GlobalAvgPool2d(), gcn.Dense(3)),
+        input_shape=(size, size, 2),
+        loss=gcn.CrossEntropy(),
+        optimizer=gcn.SGD(0.1),
+        backend="numpy",
+        dtype=dtype,
+    )
+    return model.step_graph
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    ("layer", "turns"),
+    [
+        ((6, 128, 128, 3, {"stride": 2, "padding": 1}), True),
+        ((5, 128, 144, 3, {"stride": (2, 1), "padding": ((1, 0), (0, 2))}), True),
+        ((5, 130, 133, 3, {"stride": 2}), False),
+        ((4, 368, 400, 1, {"stride": 2}), True),
+        ((4, 368, 400, 1, {}), True),
+        ((5, 96, 80, 3, {"padding": 1}, "float64"), True),
+        ((5, 131, 129, 2, {"dilation": (2, 1)}, "float64"), False),
+    ],
+    ids=str,
+)
+def test_training_puts_large_filters_into_panels_anew(layer, turns, target, inputs_of):
+    graph = training(*layer)
+    panels = [op for op in kinds(graph) if isinstance(op, InPanels)]
+    assert [op.is_turned for op in panels] == [False, turns]
+    executable, reference = NativeExecutable(graph, target=named_target(target)), load_backend("numpy")
+    assert sum(kernel.title == "in_panels" for kernel in executable.program.kernels) == 2
+    for batch in (2, 17):
+        inputs = inputs_of(graph, batch)
+        found = executable(**inputs)
+        for name, expected in reference.compile(graph)(**inputs).items():
+            limit = 1e-11 if expected.dtype == np.float64 else 2e-5
+            np.testing.assert_allclose(
+                found[name], expected, rtol=0, atol=limit * (1 + np.abs(expected).max())
+            )
+
+
+def test_training_reads_smaller_filters_as_they_are():
+    channels, filters = 512, LARGE_FILTERS // 4 // 512
+    assert kinds(training(4, channels, filters, 1, {}))
+    assert not kinds(training(4, channels - 1, filters, 1, {}))
 
 
 def test_panels_are_prepared_and_follow_the_filters():

@@ -124,7 +124,11 @@ def test_outputs_are_those_of_pytorch(network, by_dynamo, tmp_path):
 
 
 def test_training_is_that_of_pytorch(network, tmp_path):
-    """The losses of three steps in float64, and the parameters, which go back by the names of the modules."""
+    """The losses of three steps in float64.
+
+    Roundings grow from step to step: parameters that are larger by one part in 1e15 change Inception's third
+    loss by 3e-8, in PyTorch itself.
+    """
     import torch
 
     module, images = network
@@ -139,7 +143,7 @@ def test_training_is_that_of_pytorch(network, tmp_path):
     network = gcn.from_onnx(tmp_path / "model.onnx")
     model = gcn.compile(network, loss=gcn.CrossEntropy(), optimizer=gcn.SGD(RATE), dtype="float64")
     optimizer = torch.optim.SGD(module.parameters(), RATE)
-    for _ in range(3):
+    for tolerance in (1e-10, 1e-8, 1e-7):
         optimizer.zero_grad()
         scores = module(images)
         labels = torch.arange(scores[:, 0].numel()).reshape(scores[:, 0].shape) * 7 % 10
@@ -147,4 +151,4 @@ def test_training_is_that_of_pytorch(network, tmp_path):
         loss.backward()
         optimizer.step()
         found = model.train_step(channels_last(images), labels.numpy())["loss"]
-        assert found == pytest.approx(loss.item(), rel=1e-8)
+        assert found == pytest.approx(loss.item(), rel=tolerance)

@@ -70,7 +70,8 @@ def share(writer: Writer) -> Share:
         return Share(1, 0, sizes[0])
     else:
         extent, chunk = sizes[0], max(1, CHUNK // max(1, math.prod(sizes[1:])))
-    if isinstance(op, ops.Transpose) or (isinstance(op, WinogradFilters) and op.is_turned):
+    turns = isinstance(op, WinogradFilters | InPanels) and op.is_turned
+    if isinstance(op, ops.Transpose) or turns:
         chunk = -(-chunk // 16) * 16
     if isinstance(op, Bfloat16ProductOverSamples):
         chunk = DEPTH * max(1, -(-extent // (DEPTH * PIECES)))

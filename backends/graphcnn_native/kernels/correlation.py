@@ -157,7 +157,7 @@ class _Forward(CorrelationWriter[Correlate2d]):
             there = self.at(self.window, m.index, 0, 0, filter_)
             step = self.filters
             if isinstance(op, PanelCorrelation):
-                there, step = self._in_panel(group, column, m.index), group.used
+                there, step = self.in_panel(group, column, m.index), group.used
             if run_is_contiguous:
                 factors = Factors(here, offsets, 1, there, step, exact=self.exact)
                 m.results = accumulate(
@@ -167,14 +167,6 @@ class _Forward(CorrelationWriter[Correlate2d]):
                 m.results = self.over_taps(here, there, offsets, group, k2, (op.dilation[1], 1), m.values)
         across = (f.add(pixel, p) for p in range(pixels))
         self.store_tile(group, row, across, filter_, m.results, at)
-
-    def _in_panel(self, group: ColumnGroup, column: Index, filter_row: Index) -> Ssa:
-        """Return where a panel has a row of the filters."""
-        f, (taps, *_) = self.f, self.window.type.shape
-        of_row = self.window.type.static(1) * self.channels
-        panel = f.multiply(column, int(taps) * of_row)
-        address = self.w.address(self.w.buffer(self.window))
-        return f.element(address, self.item, panel, f.multiply(filter_row, of_row * group.used))
 
 
 class _FilterGradient(CorrelationWriter[Correlate2d]):

@@ -97,22 +97,30 @@ class CorrelationWriter(Generic[Correlation]):
         taps: int,
         steps: tuple[int, int],
         totals: list[Ssa],
+        beside: int | None = None,
     ) -> list[Ssa]:
         """Sum over taps of a row of the filter one by one.
 
         here, there: pixel and filter of the first tap; steps: how many of the row's pixels and taps lie from
-        one tap to the next.
+        one tap to the next; beside: filters that lie side by side, all by default.
         """
-        f, target = self.f, self.w.target
-        left_step, right_step = steps[0] * self.channels, steps[1] * self.group_channels * self.filters
+        f, target, filters = self.f, self.w.target, beside or self.filters
+        left_step, right_step = steps[0] * self.channels, steps[1] * self.group_channels * filters
         with f.loop(0, taps, carried=totals, name="tap") as tap:
             left = f.element(here, self.item, f.multiply(tap.index, left_step))
             right = f.element(there, self.item, f.multiply(tap.index, right_step))
-            factors = Factors(left, offsets, 1, right, self.filters, exact=self.exact)
+            factors = Factors(left, offsets, 1, right, filters, exact=self.exact)
             tap.results = accumulate(
                 f, target, self.item, factors, group.columns, self.group_channels, tap.values
             )
         return tap.results
+
+    def in_panel(self, group: ColumnGroup, column: Index, row: Index, tap: Index = 0) -> Ssa:
+        """Return where a panel of the filters has a row, or a tap of it."""
+        f, across = self.f, self.window.type.static(1)
+        of_tap = f.multiply(f.add(f.multiply(row, across), tap), self.channels * group.used)
+        panel = f.multiply(column, self.window.type.static(0) * across * self.channels)
+        return f.element(self.w.address(self.w.buffer(self.window)), self.item, panel, of_tap)
 
     def store_tile(
         self,

@@ -12,8 +12,8 @@ from graphcnn_native.kernels.depthwise_tiles import add_taps, taps_met, tiles
 from graphcnn_native.kernels.tile import ColumnGroup, column_groups, zeros
 from graphcnn_native.kernels.writer import Writer
 from graphcnn_native.lowering.depthwise import MOST_TAPS, is_depthwise
-from graphcnn_native.lowering.strides import Phase, PhasedCorrelation, phases
-from graphcnn_native.tile_sizes import best_tile, evenly, pixels_at_once
+from graphcnn_native.lowering.strides import Phase, PhasedCorrelation, phases, tile_of_phases
+from graphcnn_native.tile_sizes import evenly, pixels_at_once
 
 
 class _Phased(CorrelationWriter[PhasedCorrelation]):
@@ -24,8 +24,7 @@ class _Phased(CorrelationWriter[PhasedCorrelation]):
         self.rows, size = self.result.type.static(1), self.result.type.static(2)
         taps = self.window.type.static(1)
         self.phases = phases(size, taps, op.padding[1][0], op.factors[1])
-        cut, count = columns(self.group_filters, w.target, self.item), self.phases[0].count
-        self.pixels, self.wide = best_tile(w.target, count, len(cut), has_half=cut.has_half)
+        self.pixels, self.wide = tile_of_phases(op, self.images.type, self.window.type, w.target)
         w.tile = f"{self.pixels} pixels x {self.wide} vectors, {op.factors[0]}x{op.factors[1]} phases"
         groups = column_groups(self.group_filters, self.wide, w.target, self.item)
         self.over_samples(groups, self._columns)
@@ -65,9 +64,11 @@ class _Phased(CorrelationWriter[PhasedCorrelation]):
                 row = f.multiply(f.add(self.first_row, m.index), self.width * self.channels)
                 tap = f.add(self.first_tap, f.multiply(m.index, self.op.factors[0]))
                 here = f.element(left, self.item, row)
-                there = self.at(self.window, tap, phase.tap, 0, self.filter)
+                there, used = self.at(self.window, tap, phase.tap, 0, self.filter), self.filters
+                if self.op.panel:
+                    there, used = self.in_panel(group, self.filter, tap, phase.tap), group.used
                 steps = 1, self.op.factors[1]
-                m.results = self.over_taps(here, there, offsets, group, phase.taps, steps, m.values)
+                m.results = self.over_taps(here, there, offsets, group, phase.taps, steps, m.values, used)
             totals = m.results
         across = (f.add(phase.first, f.multiply(f.add(pixel, p), self.op.factors[1])) for p in range(pixels))
         self.store_tile(group, self.row, across, self.filter, totals)

@@ -66,10 +66,13 @@ from graphcnn_native.lowering.bfloat16 import (
 from graphcnn_native.lowering.depthwise import reads_edges
 from graphcnn_native.lowering.folding import folded_scale
 from graphcnn_native.lowering.panels import (
+    LARGE_FILTERS,
+    WIDE_FILTERS,
     InPanels,
     PanelCorrelation,
     PanelMatmul,
     filters_in_panels,
+    phased_in_panels,
     weights_in_panels,
 )
 from graphcnn_native.lowering.routing import (
@@ -98,7 +101,6 @@ from graphcnn_native.lowering.winograd import (
     WinogradFilterGradient,
     WinogradFilters,
     best_form,
-    fills_vectors,
     register_tile,
     slice_of,
     step_of,
@@ -115,8 +117,7 @@ def canonical(graph: Graph, target: Target, *, winograd: bool | int) -> tuple[Gr
     """
     batches = (MANY,) if graph.updates else (FEW, MANY)
     rules = canonical_rules(target, winograd=winograd, batches=batches)
-    if not graph.updates:
-        rules = *rules, FOLDING, *in_panels(target)
+    rules = *rules, *(in_panels(target) if graph.updates else (FOLDING, *prepared_in_panels(target)))
     if not _leaves_out(graph):
         found = rewrite(graph, rules)
         return found.graph, dict(found.sources)
@@ -164,15 +165,23 @@ def canonical_rules(
     return (DEAD_NODES, *CONTRACTIONS, *chosen, *FORMS)
 
 
-def in_panels(target: Target) -> tuple[Rule, Rule]:
-    """Return the rules of an inference whose filters and weights are prepared."""
-    by_filters, by_weights = (partial(rule, target=target) for rule in (filters_in_panels, weights_in_panels))
-    correlation = "a correlation with wide filters has them in the order in which it reads them"
-    product = "a product with many weights has them in the order in which it reads them"
-    return (
-        Rule("filters-in-panels", correlation, Correlate2d, by_filters),
-        Rule("weights-in-panels", product, Matmul, by_weights),
+def in_panels(target: Target, least: int = LARGE_FILTERS) -> tuple[Rule, Rule]:
+    """Return the rules by which filters of so many bytes are put into panels; by default for each batch."""
+    by_taps, by_phases = (
+        partial(rule, target=target, least=least) for rule in (filters_in_panels, phased_in_panels)
     )
+    effect = "a correlation with wide filters has them in the order in which it reads them"
+    return (
+        Rule("filters-in-panels", effect, Correlate2d, by_taps),
+        Rule("phased-filters-in-panels", effect, PhasedCorrelation, by_phases),
+    )
+
+
+def prepared_in_panels(target: Target) -> tuple[Rule, ...]:
+    """Return the rules of an inference whose filters and weights are prepared."""
+    effect = "a product with many weights has them in the order in which it reads them"
+    by_weights = partial(weights_in_panels, target=target)
+    return *in_panels(target, WIDE_FILTERS), Rule("weights-in-panels", effect, Matmul, by_weights)
 
 
 def _convolution_as_correlation(match: Match, op: Convolve2d, operands: Values) -> Value:
@@ -223,7 +232,7 @@ def _on_tiles(
         return match.emit(WinogradFilterGradient(*attributes, taps), images, window)
     tile = register_tile(maps, form, target, batches)
     depth = math.prod(slice_of(images.type, form, taps, step_of(op), target))
-    source = unturned(match, window) if fills_vectors(window.type, target) else None
+    source = unturned(match, window, target)
     mapping = WinogradFilters(form, tile[1], depth, step_of(op), is_turned=source is not None)
     mapped = match.emit_once(mapping, source or window)
     return match.emit(WinogradCorrelation(*attributes, tile, taps), images, mapped)

@@ -26,7 +26,7 @@ from graphcnn.ops import (
 from graphcnn.ops.attributes import NO_PADDING, Padding, Pair
 from graphcnn.rewrite import Match
 from graphcnn_native.elements import ITEMS, SIZES
-from graphcnn_native.lowering.turned import unturned
+from graphcnn_native.lowering.turned import turned_from
 from graphcnn_native.target import Target
 
 NEAREST = 20 * 1024
@@ -228,7 +228,7 @@ def routed_correlation(match: Match, op: Correlate2d, operands: Values, *, targe
     if op != Correlate2d(padding=op.padding) or not isinstance(routing.op, RouteToWinner2d):
         return None
     delta, index = routing.operands
-    turned = unturned(match, filters)
+    turned = turned_from(match, filters)
     taps = filters.type.static(0), filters.type.static(1)
     is_cropped = any(max(widths) >= count for widths, count in zip(op.padding, taps, strict=True))
     if turned is None or is_cropped or not _suits_lists(routing.op, delta.type, index.type, target):

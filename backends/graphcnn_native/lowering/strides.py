@@ -19,6 +19,7 @@ from graphcnn.ops import Correlate2d, ZeroInsert
 from graphcnn.ops.attributes import NO_PADDING, Padding, Pair
 from graphcnn_native.elements import ITEMS, SIZES
 from graphcnn_native.target import Target
+from graphcnn_native.tile_sizes import best_tile
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +27,14 @@ class PhasedCorrelation(Op):
     """A correlation, padded and in groups, of a map [N, H, W, C] into which `factors` would insert zeros.
 
     sides: columns of zeros that the map has at its left and right already, beside those of `padding`.
+    panel: of so many filters the panels are that these lie in (`panels.py`); 0 where they lie as they are.
     """
 
     factors: Pair
     padding: Padding = NO_PADDING
     groups: int = 1
     sides: tuple[int, int] = (0, 0)
+    panel: int = 0
 
     name: ClassVar[str] = "phased_correlation"
     equation: ClassVar[str] = "Y = zero_insert(X) ⋆ w"
@@ -95,6 +98,18 @@ def phases(size: int, taps: int, before: int, factor: int) -> list[Phase]:
         count = -(-(size - first) // factor)
         found.append(Phase(first, count, tap, max(0, -(-(taps - tap) // factor)), shift))
     return found
+
+
+def tile_of_phases(
+    op: PhasedCorrelation, images: TensorType, filters: TensorType, target: Target
+) -> tuple[int, int]:
+    """Return how many results of a phase, and vectors of filters, a register tile has."""
+    (results,) = op.result_types(images, filters)
+    most = phases(results.static(2), filters.static(1), op.padding[1][0], op.factors[1])[0].count
+    item, count = SIZES[ITEMS[filters.dtype]], filters.static(3) // op.groups
+    vectors = -(-count // target.lanes(item))
+    has_half = target.lanes_of_row(count, item) < vectors * target.lanes(item)
+    return best_tile(target, most, vectors, has_half=has_half)
 
 
 def sides_needed(width: int, found: Sequence[Phase]) -> tuple[int, int]:

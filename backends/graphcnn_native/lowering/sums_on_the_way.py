@@ -15,6 +15,7 @@ from graphcnn.ir import BATCH, Op
 from graphcnn.ops import Correlate2d, Mean, Sum
 from graphcnn_native.lowering.bfloat16 import Bfloat16Correlation
 from graphcnn_native.lowering.draft import Draft, drafts_by_value
+from graphcnn_native.lowering.panels import PanelCorrelation
 from graphcnn_native.lowering.program import Domain
 from graphcnn_native.lowering.samples_in_lanes import suits_samples_in_lanes
 from graphcnn_native.lowering.schedule import Schedule, runs_before
@@ -84,7 +85,7 @@ def _can_add_up(schedule: Schedule, kernel: Draft, target: Target) -> bool:
     op: Op | None = kernel.op(schedule.graph)
     if kernel.root is None or kernel.adds_up_samples:
         return False
-    if isinstance(op, Bfloat16Correlation | WinogradCorrelation | PhasedCorrelation):
+    if isinstance(op, Bfloat16Correlation | WinogradCorrelation | PhasedCorrelation | PanelCorrelation):
         return True
     if type(op) is not Correlate2d:
         return False

@@ -31,7 +31,7 @@ from graphcnn.ir import Op, TensorType
 from graphcnn.ops import Correlate2d
 from graphcnn.ops.attributes import Pair
 from graphcnn_native.elements import ITEMS, SIZES
-from graphcnn_native.lowering.program import ALIGNMENT, BLOCK
+from graphcnn_native.lowering.program import ALIGNMENT, BLOCK, MOST_SHARDS
 from graphcnn_native.target import Target
 from graphcnn_native.tile_sizes import best_in_all, best_tile, cost_of_rows, evenly, tile_cost, tiles
 
@@ -93,10 +93,12 @@ FEWEST_SUMMED = 96
 """So many tiles at least a filter gradient sums up before it maps the sums to taps."""
 NEAR_FILTERS = 4 * 1024 * 1024
 """Bytes of mapped filters that a call at batch 1 finds in the last cache, beside others."""
-BYTES_A_PRODUCT = 8
-"""So many bytes come from memory in the time of a multiplication of vectors, on two threads as on one."""
+BYTES_READ, BYTES_WRITTEN = 8, 0.75
+"""So many bytes of mapped filters come from memory, and go there, in the time of a multiplication of vectors,
+on two threads as on one."""
 FEW, MANY = 1, 64
-"""Batch sizes for which tiles are chosen: of training the larger alone, of inference both."""
+"""Batch sizes for which tiles are chosen: of training, which maps its filters anew each time, the larger
+alone; of inference, whose filters are prepared, both."""
 FEWEST_CHANNELS = 4
 LARGEST_FILTER = 15
 """Rows or columns of the largest filters that were tried in parts."""
@@ -229,7 +231,7 @@ def best_form(
     vectors_in, vectors_out = (target.lanes_of_row(length, item) / lanes for length in (channels, count))
     taps = math.prod(size)
     plain = maps.static(1) * maps.static(2) * (taps * channels * vectors_out / SLOWER + PLACE)
-    costs: dict[Form | None, tuple[float, float]] = {None: (plain, _loading(taps * channels * count * item))}
+    costs: dict[Form | None, tuple[float, int]] = {None: (plain, taps * channels * count * item)}
     for form in forms:
         parts, (of_pixels, of_results) = math.prod(form.parts_of(size, step_of(op))), MAPPING[form]
         is_exact = op.sum_over == "channels" or form.taps <= MOST_TAPS_SUMMED
@@ -238,19 +240,17 @@ def best_form(
         tiles = -(-maps.static(1) // form.results) * -(-maps.static(2) // form.results)
         products = form.points * parts * channels * vectors_out
         each = tiles * (products + of_pixels * parts * vectors_in + of_results * vectors_out)
-        costs[form] = each, _loading(form.points * parts * channels * count * item)
+        costs[form] = each, form.points * parts * channels * count * item
 
     def time(form: Form | None, batch: int) -> float:
-        each, once = costs[form]
-        return batch * each + once
+        of_sample, size = costs[form]
+        far = max(0, size - NEAR_FILTERS)
+        times_read = 1 if op.sum_over == "batch" else min(batch, MOST_SHARDS)
+        writes = form is not None and op.sum_over == "channels" and FEW not in batches
+        of_all = far * times_read / BYTES_READ + (far / BYTES_WRITTEN if writes else 0)
+        return batch * of_sample + of_all
 
     return best_in_all(list(costs), time, batches)
-
-
-def fills_vectors(filters: TensorType, target: Target) -> bool:
-    """Whether channels and filters fill vectors, so that they can be turned while they are mapped."""
-    lanes = target.lanes(SIZES[ITEMS[filters.dtype]])
-    return filters.static(2) % lanes == 0 and filters.static(3) % lanes == 0
 
 
 @functools.cache
@@ -277,11 +277,6 @@ def register_tile(maps: TensorType, form: Form, target: Target, batches: Sequenc
 
     rows, wide = best_in_all(tiles(target, vectors), time, batches)
     return rows, wide * lanes
-
-
-def _loading(size: int) -> float:
-    """Return what it takes to load so many bytes of filters, in multiplications of vectors."""
-    return max(0, size - NEAR_FILTERS) / BYTES_A_PRODUCT
 
 
 @dataclass(frozen=True, slots=True)
