@@ -31,6 +31,7 @@ _VARIABLES: Final = (
 Slurm's has a SLURM_PROCID, too; srun alone counts the tasks of a step."""
 OPEN_MPI: Final = _VARIABLES[0][0]
 MPICH: Final = _VARIABLES[1][0]
+SRUN: Final = _VARIABLES[2][0]
 
 
 def launched() -> Launched | None:

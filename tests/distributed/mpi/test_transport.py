@@ -85,11 +85,19 @@ def test_a_single_process_needs_no_mpiexec() -> None:
     assert result.stdout == "0 of 1 is well\n", result.stderr
 
 
-def test_an_mpiexec_of_another_mpi_is_told(start) -> None:
-    """As Open MPI's says who its ranks are, which MPICH does not understand."""
-    code = "import os; rank = os.environ.pop('PMI_RANK'); os.environ['OMPI_COMM_WORLD_RANK'] = rank\n"
-    code += "os.environ['OMPI_COMM_WORLD_SIZE'] = '2'\n"
+@pytest.mark.parametrize(
+    ("rank", "size", "launcher", "mend"),
+    [
+        ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "mpiexec of Open MPI", "start them with /"),
+        ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "srun", "start them with `srun --mpi=pmi2`, or with /"),
+    ],
+)
+def test_a_launcher_of_another_mpi_is_told(start, rank: str, size: str, launcher: str, mend: str) -> None:
+    """As each says who its ranks are, which MPICH does not understand."""
+    code = f"import os; os.environ.update({rank}=os.environ['PMI_RANK'], {size}='2')\n"
+    code += "for name in [name for name in os.environ if name.startswith('PMI')]: del os.environ[name]\n"
     ended = start(code + EXCHANGE, ranks=2).ended(10)
     assert ended.code != 0
     assert ended.output.count("belongs to another MPI than mpi4py has") == 1
-    assert "started by: mpiexec of Open MPI, 2 ranks" in ended.output
+    assert f"started by: {launcher}, 2 ranks" in ended.output
+    assert f"Mend: {mend}" in ended.output
