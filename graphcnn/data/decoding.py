@@ -22,6 +22,9 @@ _ORIENTATION: Final = 0x0112
 _GREY: Final = ("1", "L", "LA", "La")
 _SIXTEEN: Final = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 _DEEPEST: Final = 65535
+_BY_RUNS: Final = "bmp_rle"
+_MOST_BY_RUNS: Final = 1 << 22
+"""Pixels of a bitmap in runs at most: Pillow decodes them in Python, and few bytes may stand for many."""
 DRAFT: Final = 2
 """JPEG files are decoded at a half, a quarter or an eighth where so many times the size wanted is left."""
 
@@ -62,6 +65,7 @@ def decoded(path: str | Path, wanted: Wanted) -> NDArray[np.uint8]:
 
     try:
         with Image.open(path, formats=FORMATS) as image:
+            _require_decoder(image)
             orientation = _orientation(image)
             size = wanted.size
             if size is not None and orientation >= 5:  # turned by a quarter
@@ -84,6 +88,14 @@ def decoded(path: str | Path, wanted: Wanted) -> NDArray[np.uint8]:
     except Exception as error:  # damaged files make decoders raise whatever they come upon
         raise NotDecoded(f"it is damaged: {str(error)[:160] or type(error).__name__}") from None
     return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def _require_decoder(image: Image) -> None:
+    """Raise NotDecoded for what takes Pillow far longer than its size tells."""
+    codecs = [tile[0] for tile in getattr(image, "tile", ())]
+    if _BY_RUNS in codecs and image.width * image.height > _MOST_BY_RUNS:
+        size = f"{image.width:,} x {image.height:,}"
+        raise NotDecoded(f"it is a bitmap in runs of {size} pixels, of which {_MOST_BY_RUNS:,} are decoded")
 
 
 def is_grey(path: str | Path) -> bool:

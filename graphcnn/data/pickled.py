@@ -194,7 +194,7 @@ def _require(found: Any, kind: type) -> Any:
 
 
 def _known(module: object, name: object) -> _Name:
-    found = _Name(str(module), str(name))
+    found = _Name(_require(module, str), _require(name, str))
     if found not in _KNOWN:
         raise UnreadablePickle(
             f"it names {f'{module}.{name}':.100}, which is neither plain data nor an array"
@@ -204,6 +204,8 @@ def _known(module: object, name: object) -> _Name:
 
 def _reduced(called: object, arguments: tuple[Any, ...]) -> object:
     """Return what stands for a call of one of the known names."""
+    if not isinstance(called, _Name):  # Python crashes where it asks for the hash of tuples within tuples
+        raise UnreadablePickle("it calls what is no array")
     if called in _RECONSTRUCT:
         return _Array()
     if called == _DTYPE:
@@ -239,7 +241,7 @@ def _build(built: object, state: tuple[Any, ...]) -> None:
 def _element_type(text: object) -> np.dtype[Any]:
     if isinstance(text, bytes):
         text = text.decode("latin1")
-    if not isinstance(text, str) or not _ELEMENTS.fullmatch(text):
+    if not _ELEMENTS.fullmatch(_require(text, str)):
         raise UnreadablePickle(f"an array in it has the element type {text!r:.60}, which is no number")
     return np.dtype(text)
 
@@ -247,7 +249,7 @@ def _element_type(text: object) -> np.dtype[Any]:
 def _array(content: bytes, dtype: object, shape: object, *, is_by_column: bool) -> Array:
     """Return an array of its bytes, which it shares."""
     sizes = _require(shape, tuple)
-    if len(sizes) > _MOST_AXES or not all(type(size) is int and size >= 0 for size in sizes):
+    if len(sizes) > _MOST_AXES or not all(_require(size, int) >= 0 for size in sizes):
         raise UnreadablePickle(f"an array in it has the shape {sizes!r:.60}")
     elements = _require(dtype, _Dtype).dtype
     wanted = math.prod(sizes) * elements.itemsize

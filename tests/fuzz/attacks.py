@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import pickle
+import struct
 import zipfile
 import zlib
 
@@ -73,6 +74,11 @@ def _model(**changed: str) -> bytes:
 
 def _entry(note: bytes) -> bytes:
     return note + b"\n" + PARSERS["decoded images"].seeds()[0].partition(b"\n")[2]
+
+
+def _bitmap_in_runs(width: int, height: int, runs: bytes) -> bytes:
+    head = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(runs), 0, 0, 1, 0) + bytes(4)
+    return b"BM" + struct.pack("<IHHI", 14 + len(head) + len(runs), 0, 0, 14 + len(head)) + head + runs
 
 
 def _twice() -> bytes:
@@ -223,6 +229,15 @@ _ALL = {
         lambda: b"\x80\x02" + b"]" * 10**5 + b"a" * (10**5 - 1) + b".",
         "no dictionary",
     ),
+    "a call of tuples in tuples": Attack(
+        "CIFAR, pickled", "CWE-674", lambda: b"\x80\x02)" + b"\x85" * (3 * 10**5) + b")R.", "what is no array"
+    ),
+    "a name that is a list of lists": Attack(
+        "CIFAR, pickled",
+        "CWE-674",
+        lambda: b"\x80\x04" + b"]" * 10**5 + b"a" * (10**5 - 1) + b"\x8c\x01x\x93.",
+        "where a str must be",
+    ),
     "an array larger than its bytes": Attack(
         "CIFAR, pickled",
         "CWE-125",
@@ -351,6 +366,9 @@ _ALL = {
     ),
     "a directory of images that is its own next": Attack(
         "image", "CWE-835", lambda: b"II*\0\x08\0\0\0\0\0\x08\0\0\0", "no image"
+    ),
+    "a bitmap of few runs and many pixels": Attack(
+        "image", "CWE-407", lambda: _bitmap_in_runs(9_000_000, 9, b"\1\0\0\0" * 9), "in runs"
     ),
     "sizes of a terabyte in text": Attack("image", "CWE-190", lambda: b"P5 1000000 1000000 255\n", "bomb"),
 }
