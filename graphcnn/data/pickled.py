@@ -241,9 +241,10 @@ def _build(built: object, state: tuple[Any, ...]) -> None:
 def _element_type(text: object) -> np.dtype[Any]:
     if isinstance(text, bytes):
         text = text.decode("latin1")
-    if not _ELEMENTS.fullmatch(_require(text, str)):
-        raise UnreadablePickle(f"an array in it has the element type {text!r:.60}, which is no number")
-    return np.dtype(text)
+    name: str = _require(text, str)
+    if not _ELEMENTS.fullmatch(name):
+        raise UnreadablePickle(f"an array in it has the element type {name!r:.60}, which is no number")
+    return np.dtype(name)
 
 
 def _array(content: bytes, dtype: object, shape: object, *, is_by_column: bool) -> Array:
