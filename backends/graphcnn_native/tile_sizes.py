@@ -101,6 +101,13 @@ def tile_cost(rows: int, wide: int) -> float:
     return max(rows * wide, rows + wide, LATENCY) + 0.3 * wide + 0.05 * rows
 
 
+def vectors_of_row(target: Target, count: int, item: int) -> tuple[int, bool]:
+    """Return how many vectors hold a row of so many elements of `item` bytes, and whether the last is half
+    of one."""
+    vectors = -(-count // target.lanes(item))
+    return vectors, target.lanes_of_row(count, item) < vectors * target.lanes(item)
+
+
 @functools.cache
 def best_tile(
     target: Target, rows: int, wide: int, most: int = MOST_WIDE, *, has_half: bool = False

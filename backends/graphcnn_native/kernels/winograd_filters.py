@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from itertools import chain
 from typing import TypeAlias
 
@@ -29,6 +30,9 @@ def winograd_filters(w: Writer) -> None:
 
 
 class _Filters:
+    at_once = 1
+    """Channels that are mapped together."""
+
     def __init__(self, w: Writer) -> None:
         assert w.kernel.root is not None
         node, (result,) = w.graph.node(w.kernel.root), w.graph.results(w.kernel.root)
@@ -51,19 +55,37 @@ class _Filters:
             self.alone, self.shared = w.f.compare("eq", threads, one), w.f.compare("ne", threads, one)
 
     def write(self) -> None:
-        with self.f.loop(self.w.begin, self.w.end, name="channel") as channel:
+        with self.f.loop(self.w.begin, self.w.end, self.at_once, name="channel") as channel:
             self._channels(channel.index)
         if self.is_large:
             self.f.publish()
 
     def _channels(self, channel: Index) -> None:
-        """Map a channel."""
+        """Map `at_once` channels."""
         f = self.f
         taps = taps_of_part(f, self.filters, self.form, self.op.step, channel)
         for group, first, panel in self._panels(channel):
             for part in group.columns:
                 source = f.element(self.source, self.item, first, part.offset)
-                self._map(part, group.used, source, taps, panel)
+                self._map(part, group.used, partial(self._loaded, source, taps, part), panel)
+
+    def _loaded(self, source: Ssa, taps: list[list[Tap]], part: Column, row: int, column: int) -> Ssa:
+        """Return a vector of the taps at (row, column). source: the vector at the first one."""
+        tap = taps[row][column]
+        address = self._address(source, tap)
+        return self._or_zeros(
+            load_lanes(self.f, self.item, address, part.lanes, part.used, exact=self.exact), tap
+        )
+
+    def _address(self, source: Ssa, tap: Tap) -> Ssa:
+        """Return where a tap is, or the first one in the place of what is none."""
+        f, (offset, is_there) = self.f, tap
+        known = offset if is_there is None else f.select(is_there, f.index(offset), f.index(0))
+        return f.element(source, self.item, known)
+
+    def _or_zeros(self, x: Ssa, tap: Tap) -> Ssa:
+        """Return a tap that was loaded, or zeros where there is none."""
+        return x if tap[1] is None else self.f.select(tap[1], x, constant(x.type, 0.0))
 
     def _panels(self, channel: Index) -> Iterator[tuple[ColumnGroup, Index, Ssa]]:
         """Yield the panels' first columns, and where the channel's first element is in each, in a loop."""
@@ -76,20 +98,12 @@ class _Filters:
                 panel = f.element(panels, self.item, f.multiply(first, points * self.depth))
                 yield group, first, f.element(panel, self.item, f.multiply(within, group.used))
 
-    def _map(self, part: Column, used: int, source: Ssa, taps: list[list[Tap]], target: Ssa) -> None:
+    def _map(self, part: Column, used: int, tap: Callable[[int, int], Ssa], target: Ssa) -> None:
         """Map a vector of a panel that is `used` wide.
 
-        source: the vector's first tap; target: the channel's first element at the first point.
+        tap: returns the vector at (row, column); target: the channel's first element at the first point.
         """
         f, item, form = self.f, self.item, self.form
-
-        def tap(row: int, column: int) -> Ssa:
-            offset, is_there = taps[row][column]
-            offset = offset if is_there is None else f.select(is_there, f.index(offset), f.index(0))
-            address = f.element(source, item, offset)
-            x = load_lanes(f, item, address, part.lanes, part.used, exact=self.exact)
-            return x if is_there is None else f.select(is_there, x, constant(x.type, 0.0))
-
         for row, mapped in along_both(self.w.target, self.maps.of_filters, tap, form.taps, form.side):
             points = range(row * form.side, (row + 1) * form.side)
             places = [f.element(target, item, point * self.depth * used, part.offset) for point in points]
@@ -108,21 +122,12 @@ class _TurnedFilters(_Filters):
 
     def __init__(self, w: Writer) -> None:
         super().__init__(w)
+        self.at_once = self.lanes
         self.square = w.f.allocate(self.item, self.form.taps**2 * self.lanes**2)
         """[taps, lanes of channels, lanes of filters]: the taps of a square, turned."""
 
-    def write(self) -> None:
-        with self.f.loop(self.w.begin, self.w.end, self.lanes, name="channels") as channels:
-            self._channels(channels.index)
-        if self.is_large:
-            self.f.publish()
-
     def _channels(self, channel: Index) -> None:
-        """Map as many channels as a vector has lanes."""
-        f, lanes, size = self.f, self.lanes, self.form.taps
-        taps: list[list[Tap]] = [
-            [((row * size + column) * lanes**2, None) for column in range(size)] for row in range(size)
-        ]
+        f, lanes = self.f, self.lanes
         for group, first, panel in self._panels(channel):
             with f.each(0, len(group.columns), 1, name="vector") as number:
                 offset = f.multiply(number, lanes)
@@ -130,22 +135,29 @@ class _TurnedFilters(_Filters):
                 with f.loop(0, lanes, name="channel") as within:
                     source = f.element(self.square, self.item, f.multiply(within.index, lanes))
                     target = f.element(panel, self.item, f.multiply(within.index, group.used), offset)
-                    self._map(Column(0, lanes, lanes), group.used, source, taps, target)
+                    self._map(Column(0, lanes, lanes), group.used, partial(self._turned, source), target)
+
+    def _turned(self, source: Ssa, row: int, column: int) -> Ssa:
+        """Return a vector of turned taps. source: the vector at the first one."""
+        number = row * self.form.taps + column
+        return self.f.load(
+            vector(self.item, self.lanes), self.f.element(source, self.item, number * self.lanes**2)
+        )
 
     def _turn(self, channel: Index, column: Index) -> None:
         """Put the taps of a square of channels and filters into `square`."""
         f, lanes, item = self.f, self.lanes, self.item
         source = f.element(self.source, item, f.multiply(column, self.filters.static(3)))
         taps = taps_of_part(f, self.filters, self.form, self.op.step, channel, is_turned=True)
-        for number, (offset, is_there) in enumerate(chain(*taps)):
-            known = offset if is_there is None else f.select(is_there, f.index(offset), f.index(0))
+        for number, tap in enumerate(chain(*taps)):
+            first = self._address(source, tap)
             rows = [
-                f.load(vector(item, lanes), f.element(source, item, known, row * self.filters.static(3)))
+                f.load(vector(item, lanes), f.element(first, item, row * self.filters.static(3)))
                 for row in range(lanes)
             ]
             for row, x in enumerate(f.turned(rows)):
-                tap = x if is_there is None else f.select(is_there, x, constant(x.type, 0.0))
-                f.store(tap, f.element(self.square, item, number * lanes**2 + row * lanes))
+                here = f.element(self.square, item, number * lanes**2 + row * lanes)
+                f.store(self._or_zeros(x, tap), here)
 
 
 LARGEST_OF_ONE_THREAD = 4 * 1024 * 1024

@@ -29,7 +29,6 @@ from graphcnn.ops import (
     ZeroInsert,
 )
 from graphcnn.ops.attributes import Pair
-from graphcnn.ops.convolution import FILTER_AXES
 from graphcnn.rewrite import Match
 from graphcnn_native.lowering.bfloat16_tiling import (
     DEPTH,
@@ -43,6 +42,7 @@ from graphcnn_native.lowering.bfloat16_tiling import (
 )
 from graphcnn_native.lowering.program import Margins
 from graphcnn_native.lowering.strides import sides_needed
+from graphcnn_native.lowering.turned import TURNED, turned_from
 
 LEAST_WEIGHTS = 4096
 """Numbers of the fewest weights whose products are worth keeping their factors as bfloat16."""
@@ -333,13 +333,12 @@ def _in_panels(match: Match, filters: Value, inserted: Pair, padding: Pair) -> V
     by_phase = (inserted, padding) if inserted != (1, 1) else ()
     node = match.definition(filters)
     has_one_tap = filters.type.shape[:2] == (1, 1)
-    if node.op == Transpose((0, 1, 3, 2)) and (has_one_tap or filters.type.static(2) % DEPTH == 0):
-        turned = node.operands[0]
-        rotation = match.definition(turned)
-        is_rotated = rotation.op == Rot180(FILTER_AXES)
-        source = rotation.operands[0] if is_rotated else turned
+    source = turned_from(match, filters)
+    if source is None and has_one_tap and node.op == TURNED[-1]:
+        (source,) = node.operands
+    if source is not None and (has_one_tap or filters.type.static(2) % DEPTH == 0):
         rounded = match.definition(source)
-        if (is_rotated or has_one_tap) and isinstance(rounded.op, RoundBfloat16):
+        if isinstance(rounded.op, RoundBfloat16):
             return match.emit_once(Bfloat16Filters(True, *by_phase), rounded.operands[0])
     return match.emit_once(Bfloat16Filters(False, *by_phase), filters)
 

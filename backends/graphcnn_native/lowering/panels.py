@@ -24,7 +24,7 @@ from graphcnn_native.lowering.program import BLOCK, KEPT
 from graphcnn_native.lowering.strides import PhasedCorrelation, tile_of_phases
 from graphcnn_native.lowering.turned import unturned
 from graphcnn_native.target import Target
-from graphcnn_native.tile_sizes import best_tile, tile_of_run
+from graphcnn_native.tile_sizes import best_tile, tile_of_run, vectors_of_row
 
 WIDE_FILTERS = 256 * 1024
 """Bytes of filters beside which the second cache holds little else."""
@@ -103,15 +103,11 @@ def filters_in_panels(
     images, filters = operands
     if op.sum_over != "channels" or op.groups > 1 or op.dilation[1] > 1 or any(op.padding[1]):
         return None
-    if images.type.shape[0] != BATCH or filters.type.bytes(1) < least:
+    if images.type.shape[0] != BATCH or not _are_worth_it(match, filters, target, least):
         return None
-    if filters.type.static(3) <= target.registers or not is_kept(match, filters):
-        return None  # with few filters, samples are in the lanes
     (maps,) = op.result_types(images.type, filters.type)
-    item, count = SIZES[ITEMS[images.type.dtype]], filters.type.static(3)
-    lanes = target.lanes(item)
-    vectors = -(-count // lanes)
-    has_half = target.lanes_of_row(count, item) < vectors * lanes
+    item = SIZES[ITEMS[images.type.dtype]]
+    lanes, (vectors, has_half) = target.lanes(item), vectors_of_row(target, filters.type.static(3), item)
     if meets_one_pixel(op, images.type, filters.type, maps):
         places = maps.static(1) * maps.static(2)
         pixels, wide = tile_of_run(target, places, max(BLOCK, lanes), vectors, has_half=has_half)
@@ -129,14 +125,19 @@ def phased_in_panels(
 ) -> Value | None:
     """Emit a correlation over inserted zeros as one that reads its filters by panels."""
     images, filters = operands
-    is_wide = filters.type.bytes(1) >= least and filters.type.static(3) > target.registers
-    if op.panel or op.groups > 1 or not is_wide or not is_kept(match, filters):
+    if op.panel or op.groups > 1 or not _are_worth_it(match, filters, target, least):
         return None
     _, wide = tile_of_phases(op, images.type, filters.type, target)
     panel = wide * target.lanes(SIZES[ITEMS[filters.type.dtype]])
     if filters.type.static(3) <= panel:
         return None
     return match.emit(replace(op, panel=panel), images, _in_panels(match, filters, panel, target))
+
+
+def _are_worth_it(match: Match, filters: Value, target: Target, least: int) -> bool:
+    """Whether filters are many, and the same for all samples. With few of them, samples are in the lanes."""
+    is_many = filters.type.bytes(1) >= least and filters.type.static(3) > target.registers
+    return is_many and is_kept(match, filters)
 
 
 def _in_panels(match: Match, filters: Value, panel: int, target: Target) -> Value:

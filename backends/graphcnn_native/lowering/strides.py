@@ -19,7 +19,7 @@ from graphcnn.ops import Correlate2d, ZeroInsert
 from graphcnn.ops.attributes import NO_PADDING, Padding, Pair
 from graphcnn_native.elements import ITEMS, SIZES
 from graphcnn_native.target import Target
-from graphcnn_native.tile_sizes import best_tile
+from graphcnn_native.tile_sizes import best_tile, vectors_of_row
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +107,7 @@ def tile_of_phases(
     (results,) = op.result_types(images, filters)
     most = phases(results.static(2), filters.static(1), op.padding[1][0], op.factors[1])[0].count
     item, count = SIZES[ITEMS[filters.dtype]], filters.static(3) // op.groups
-    vectors = -(-count // target.lanes(item))
-    has_half = target.lanes_of_row(count, item) < vectors * target.lanes(item)
+    vectors, has_half = vectors_of_row(target, count, item)
     return best_tile(target, most, vectors, has_half=has_half)
 
 
